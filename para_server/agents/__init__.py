@@ -1,0 +1,1 @@
+"""Agents: what there is to know of each, and how one is supervised."""

@@ -1,0 +1,1 @@
+"""The commands, one story each; importing this package fills the registry."""

@@ -1,0 +1,1 @@
+"""git on the host, and what runs of it in helper containers."""

@@ -1,0 +1,136 @@
+"""The only place that knows how things are called: sessions, containers, images, refs, labels."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+NAME_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,49}\Z"
+
+LABEL_SESSION: Final = "dev.para.session"
+LABEL_NAME: Final = "dev.para.name"
+LABEL_REPO: Final = "dev.para.repo"
+LABEL_HOME: Final = "dev.para.home"
+LABEL_INPUTS: Final = "dev.para.inputs"
+
+CONTAINER_PREFIX: Final = "para-session-"
+HELPER_PREFIX: Final = "para-helper-"
+SAVED_IMAGE: Final = "para-saved"
+BASE_IMAGE: Final = "para-base:latest"
+AUTHENTICATED_IMAGE: Final = "para-authenticated:latest"
+
+ADJECTIVES: Final = [
+    "amber",
+    "bold",
+    "brave",
+    "brisk",
+    "calm",
+    "clever",
+    "crisp",
+    "eager",
+    "early",
+    "fair",
+    "fresh",
+    "gentle",
+    "golden",
+    "keen",
+    "kind",
+    "lively",
+    "lucky",
+    "mellow",
+    "merry",
+    "modest",
+    "noble",
+    "polite",
+    "proud",
+    "quick",
+    "quiet",
+    "rapid",
+    "ready",
+    "silver",
+    "sound",
+    "steady",
+    "sunny",
+    "swift",
+    "tidy",
+    "vivid",
+    "warm",
+    "wise",
+]
+NOUNS: Final = [
+    "acorn",
+    "aspen",
+    "badger",
+    "beacon",
+    "birch",
+    "brook",
+    "cedar",
+    "comet",
+    "coral",
+    "crane",
+    "dune",
+    "ember",
+    "falcon",
+    "fern",
+    "finch",
+    "garnet",
+    "harbor",
+    "heron",
+    "iris",
+    "jasper",
+    "kestrel",
+    "lake",
+    "lark",
+    "lotus",
+    "maple",
+    "meadow",
+    "otter",
+    "pebble",
+    "pine",
+    "quartz",
+    "reef",
+    "river",
+    "robin",
+    "sparrow",
+    "spruce",
+    "thistle",
+    "tulip",
+    "willow",
+    "wren",
+]
+
+
+def made_up() -> str:
+    """Make up a name (adjective-noun)."""
+    return f"{secrets.choice(ADJECTIVES)}-{secrets.choice(NOUNS)}"
+
+
+def new_id(name: str) -> str:
+    """Give a session an id that no other has: its name in a-z 0-9 -, and six hex digits."""
+    slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower()).strip("-")
+    return f"{slug or 'session'}-{secrets.token_hex(3)}"
+
+
+def container_name(session_id: str) -> str:
+    """Name the container of a session."""
+    return f"{CONTAINER_PREFIX}{session_id}"
+
+
+def saved_image(session_id: str) -> str:
+    """Name the image that a paused session is saved in."""
+    return f"{SAVED_IMAGE}:{session_id}"
+
+
+def base_ref(session_id: str) -> str:
+    """Name the ref that keeps a session's base from git's garbage collection."""
+    return f"refs/para/base/{session_id}"
+
+
+def archive_ref(session_id: str) -> str:
+    """Name the ref that keeps what a session had beside its finished branch."""
+    return f"refs/para/archive/{session_id}"
+
+
+def incoming_ref(session_id: str) -> str:
+    """Name the ref that a session's commits arrive under before they are judged."""
+    return f"refs/para/incoming/{session_id}"

@@ -1,0 +1,49 @@
+"""The only place that knows what para writes down of a session."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal
+
+from para_server.errors import Frozen, Problem
+
+if TYPE_CHECKING:
+    from para_server.models import SessionType, State
+
+SCHEMA: Final = 1
+
+Doing = Literal["start", "pause", "resume", "finish", "cancel", "recover"]
+
+
+class Record(Frozen):
+    """A session as the disk has it; what the engine and git can tell is not in it.
+
+    `doing` names the command that is under way: who finds it without a holder of the session's
+    lock completes or undoes it. `target` is the commit that finish or cancel is about to keep;
+    once its ref has it, the command is completed, not undone.
+    """
+
+    version: int = SCHEMA
+    id: str
+    name: str
+    type: SessionType
+    state: State
+    repo: str
+    base: str
+    branch: str
+    agent: str | None = None
+    image: str = ""
+    network: str = ""
+    prompt: str = ""
+    created_at: datetime
+    updated_at: datetime
+    problem: Problem | None = None
+    doing: Doing | None = None
+    target: str | None = None
+    target_branch: str | None = None
+    finished: str | None = None  # the commit that the branch was left at
+    archive: str | None = None  # the commit that cancel kept
+
+    def but(self, **changes: object) -> Record:
+        """Give the record with changes, as of now."""
+        return self.model_validate({**dict(self), "updated_at": datetime.now(UTC), **changes})

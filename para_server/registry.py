@@ -1,0 +1,101 @@
+"""The only place that knows how a command is found, its params validated, its result written out.
+
+Every face (LSP, command line, MCP) and every generated file is a loop over `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ValidationError
+
+from para_server.errors import Issue, ParaError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from para_server.context import Context
+
+P = TypeVar("P", bound=BaseModel)
+R = TypeVar("R", bound=BaseModel)
+_MAX_ISSUES: Final = 20
+
+
+@dataclass(frozen=True)
+class Command:
+    """A row of the table: `title` is for palettes, `summary` is the function's own docstring."""
+
+    name: str
+    title: str
+    params: type[BaseModel]
+    result: type[BaseModel]
+    run: Callable[[Context, Any], Awaitable[BaseModel]]
+
+    @property
+    def summary(self) -> str:
+        """Say in one line what it does."""
+        return (inspect.getdoc(self.run) or "").partition("\n")[0].rstrip(".")
+
+    @property
+    def description(self) -> str:
+        """Say all there is to say."""
+        return inspect.getdoc(self.run) or ""
+
+
+COMMANDS: Final[dict[str, Command]] = {}
+
+
+def command(
+    name: str, title: str
+) -> Callable[[Callable[[Context, P], Awaitable[R]]], Callable[[Context, P], Awaitable[R]]]:
+    """Enter a function into the table; params and result are read off its signature."""
+
+    def enter(
+        run: Callable[[Context, P], Awaitable[R]],
+    ) -> Callable[[Context, P], Awaitable[R]]:
+        hints = get_type_hints(run)
+        COMMANDS[name] = Command(name, title, hints["params"], hints["return"], run)
+        return run
+
+    return enter
+
+
+async def call(context: Context, name: str, arguments: object) -> dict[str, Any]:
+    """Run a command; `arguments` is what JSON-RPC gave: nothing, [] or [{…}].
+
+    Raises ParaError: command.unknown, command.invalid-params, and what the command raises.
+    """
+    found = COMMANDS.get(name)
+    if found is None:
+        raise ParaError("command.unknown", f"There is no command {name[:100]}")
+    result = await found.run(context, _parsed(found, arguments))
+    return result.model_dump(mode="json", by_alias=True)
+
+
+def _parsed(found: Command, arguments: object) -> BaseModel:
+    given = [] if arguments is None else arguments
+    if not isinstance(given, list | tuple) or len(given) > 1:
+        raise _invalid(found, [Issue(path="", message="give one JSON object")])
+    params = given[0] if given else {}
+    if not isinstance(params, dict):
+        raise _invalid(found, [Issue(path="", message="give one JSON object")])
+    try:
+        return found.params.model_validate(params, by_alias=True, by_name=False)
+    except ValidationError as error:
+        issues = [
+            Issue(path=".".join(str(part)[:100] for part in e["loc"]), message=e["msg"])
+            for e in error.errors(include_input=False, include_context=False, include_url=False)
+        ]
+        raise _invalid(found, issues[:_MAX_ISSUES]) from None
+
+
+def _invalid(found: Command, issues: list[Issue]) -> ParaError:
+    first = issues[0]
+    where = f"{first.path}: " if first.path else ""
+    return ParaError(
+        "command.invalid-params",
+        f"The params of {found.name} do not fit: {where}{first.message}",
+        issues=issues,
+    )
