@@ -2,131 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Final
 
 # by what runs them: editors, agents, shells, git, package managers, build tools, CI, Python itself
-_PATTERNS: Final = (
-    ".vscode/*",
-    ".vscode/**",
-    "*.code-workspace",
-    ".idea/**",
-    ".zed/**",
-    ".nvim.lua",
-    ".nvimrc",
-    ".exrc",
-    ".vimrc",
-    ".dir-locals.el",
-    ".editorconfig",
-    ".devcontainer/**",
-    ".devcontainer.json",
-    ".fleet/**",
-    ".claude/**",
-    ".mcp.json",
-    "CLAUDE.md",
-    "AGENTS.md",
-    ".codex/**",
-    ".gemini/**",
-    "GEMINI.md",
-    ".opencode/**",
-    "opencode.json",
-    ".cursor/**",
-    ".cursorrules",
-    ".windsurfrules",
-    ".para/**",
-    ".para.toml",
-    ".envrc",
-    ".env",
-    ".tool-versions",
-    "mise.toml",
-    ".mise.toml",
-    ".direnv/**",
-    ".autoenv",
-    ".nvmrc",
-    ".gitattributes",
-    ".gitmodules",
-    ".gitconfig",
-    ".githooks/**",
-    ".husky/**",
-    ".pre-commit-config.yaml",
-    "lefthook.yml",
-    "lefthook.yaml",
-    ".lefthook/**",
-    ".overcommit.yml",
-    "package.json",
-    ".npmrc",
-    ".yarnrc",
-    ".yarnrc.yml",
-    ".pnpmfile.cjs",
-    "pnpm-workspace.yaml",
-    "setup.py",
-    "setup.cfg",
-    "pyproject.toml",
-    "conftest.py",
-    "tox.ini",
-    "noxfile.py",
-    "sitecustomize.py",
-    "*.pth",
-    "build.rs",
-    "Cargo.toml",
-    ".cargo/**",
-    "Gemfile",
-    "Rakefile",
-    "*.gemspec",
-    "composer.json",
-    "pom.xml",
-    "build.gradle",
-    "build.gradle.kts",
-    "settings.gradle",
-    "settings.gradle.kts",
-    "gradlew",
-    "mvnw",
-    "gradle/**",
-    "Makefile",
-    "makefile",
-    "GNUmakefile",
-    "*.mk",
-    "CMakeLists.txt",
-    "justfile",
-    "Justfile",
-    "Taskfile.yml",
-    "meson.build",
-    "Dockerfile",
-    "docker-compose.yml",
-    "docker-compose.yaml",
-    "compose.yml",
-    "compose.yaml",
-    "Vagrantfile",
-    ".github/**",
-    ".gitlab-ci.yml",
-    ".circleci/**",
-    ".buildkite/**",
-    "Jenkinsfile",
-    "azure-pipelines.yml",
-    ".travis.yml",
-    ".drone.yml",
-    "bitbucket-pipelines.yml",
-    ".woodpecker/**",
-    ".forgejo/**",
-    ".gitea/**",
-    ".ci/**",
-    "*.config.js",
-    "*.config.cjs",
-    "*.config.mjs",
-    "*.config.ts",
-    ".eslintrc.js",
-    ".eslintrc.cjs",
-    ".prettierrc.js",
-    "flake.nix",
-    "shell.nix",
-    "default.nix",
-    "WORKSPACE",
-    "BUILD",
-    "BUILD.bazel",
-    "BUCK",
+_PATTERNS: Final = tuple(
+    """
+    .vscode/** *.code-workspace .idea/** .zed/** .nvim.lua .nvimrc .exrc .vimrc .fleet/**
+    .dir-locals.el .editorconfig .devcontainer/** .devcontainer.json
+    .claude/** .mcp.json CLAUDE.md AGENTS.md .codex/** .gemini/** GEMINI.md .opencode/**
+    opencode.json .cursor/** .cursorrules .windsurfrules .para/** .para.toml
+    .envrc .env .tool-versions mise.toml .mise.toml .direnv/** .autoenv .nvmrc
+    .gitattributes .gitmodules .gitconfig .githooks/** .husky/** .pre-commit-config.yaml
+    lefthook.yml lefthook.yaml .lefthook/** .overcommit.yml
+    package.json .npmrc .yarnrc .yarnrc.yml .pnpmfile.cjs pnpm-workspace.yaml
+    setup.py setup.cfg pyproject.toml conftest.py tox.ini noxfile.py sitecustomize.py *.pth
+    build.rs Cargo.toml .cargo/** Gemfile Rakefile *.gemspec composer.json pom.xml
+    build.gradle build.gradle.kts settings.gradle settings.gradle.kts gradlew mvnw gradle/**
+    Makefile makefile GNUmakefile *.mk CMakeLists.txt justfile Justfile Taskfile.yml meson.build
+    Dockerfile docker-compose.yml docker-compose.yaml compose.yml compose.yaml Vagrantfile
+    .github/** .gitlab-ci.yml .circleci/** .buildkite/** Jenkinsfile azure-pipelines.yml
+    .travis.yml .drone.yml bitbucket-pipelines.yml .woodpecker/** .forgejo/** .gitea/** .ci/**
+    *.config.js *.config.cjs *.config.mjs *.config.ts .eslintrc.js .eslintrc.cjs .prettierrc.js
+    flake.nix shell.nix default.nix WORKSPACE BUILD BUILD.bazel BUCK
+    """.split()
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-NAME_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,49}\Z"
+NAME_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,49}$"
 
 LABEL_SESSION: Final = "dev.para.session"
 LABEL_NAME: Final = "dev.para.name"
@@ -19,85 +19,16 @@ SAVED_IMAGE: Final = "para-saved"
 BASE_IMAGE: Final = "para-base:latest"
 AUTHENTICATED_IMAGE: Final = "para-authenticated:latest"
 
-ADJECTIVES: Final = [
-    "amber",
-    "bold",
-    "brave",
-    "brisk",
-    "calm",
-    "clever",
-    "crisp",
-    "eager",
-    "early",
-    "fair",
-    "fresh",
-    "gentle",
-    "golden",
-    "keen",
-    "kind",
-    "lively",
-    "lucky",
-    "mellow",
-    "merry",
-    "modest",
-    "noble",
-    "polite",
-    "proud",
-    "quick",
-    "quiet",
-    "rapid",
-    "ready",
-    "silver",
-    "sound",
-    "steady",
-    "sunny",
-    "swift",
-    "tidy",
-    "vivid",
-    "warm",
-    "wise",
-]
-NOUNS: Final = [
-    "acorn",
-    "aspen",
-    "badger",
-    "beacon",
-    "birch",
-    "brook",
-    "cedar",
-    "comet",
-    "coral",
-    "crane",
-    "dune",
-    "ember",
-    "falcon",
-    "fern",
-    "finch",
-    "garnet",
-    "harbor",
-    "heron",
-    "iris",
-    "jasper",
-    "kestrel",
-    "lake",
-    "lark",
-    "lotus",
-    "maple",
-    "meadow",
-    "otter",
-    "pebble",
-    "pine",
-    "quartz",
-    "reef",
-    "river",
-    "robin",
-    "sparrow",
-    "spruce",
-    "thistle",
-    "tulip",
-    "willow",
-    "wren",
-]
+ADJECTIVES: Final = (
+    "amber bold brave brisk calm clever crisp eager early fair fresh gentle golden keen kind "
+    "lively lucky mellow merry modest noble polite proud quick quiet rapid ready silver sound "
+    "steady sunny swift tidy vivid warm wise"
+).split()
+NOUNS: Final = (
+    "acorn aspen badger beacon birch brook cedar comet coral crane dune ember falcon fern finch "
+    "garnet harbor heron iris jasper kestrel lake lark lotus maple meadow otter pebble pine "
+    "quartz reef river robin sparrow spruce thistle tulip willow wren"
+).split()
 
 
 def made_up() -> str:

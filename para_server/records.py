@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from para_server.errors import Frozen, Problem
-
-if TYPE_CHECKING:
-    from para_server.models import SessionType, State
+from para_server.models import SessionType, State
 
 SCHEMA: Final = 1
 

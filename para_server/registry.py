@@ -6,17 +6,14 @@ Every face (LSP, command line, MCP) and every generated file is a loop over `COM
 from __future__ import annotations
 
 import inspect
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
+from para_server.context import Context
 from para_server.errors import Issue, ParaError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from para_server.context import Context
 
 P = TypeVar("P", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)

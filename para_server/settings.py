@@ -7,16 +7,13 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from pathlib import Path
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic.config import JsonDict
 
 from para_server.errors import Frozen, Issue, ParaError, Remedy
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pydantic.config import JsonDict
 
 REPO_FILE: Final = ".para.toml"
 MAX_FILE: Final = 1 << 20  # bytes; a settings file beyond it is not one
@@ -113,7 +110,7 @@ class GitSettings(Frozen):
     branch_prefix: str = Field("para/", description="what the names of branches begin with")
     objects: Literal["shared", "own"] = Field(
         "shared",
-        description="shared: the repository's objects, read-only; own: a copy of what the base reaches",
+        description="shared: the repository's own, read-only; own: a copy of what the base reaches",
     )
     max_bundle: str = Field("4g", description="the most that a session's work may weigh")
     max_seconds: int = Field(900, ge=1, description="the longest that taking it out may last")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from para_server.models import AgentState, Session, State, StatusBar
 from para_server.untrusted import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _CALLS = (AgentState.WAITING, AgentState.FAILED)
 

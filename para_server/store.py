@@ -53,7 +53,7 @@ class Store:
         return self.home / "work" / session_id
 
     def agent_folder(self, session_id: str) -> Path:
-        """Name the folder that an agent's supervisor writes to. Its content is not to be trusted."""
+        """Name the folder that an agent's supervisor writes to; not to be trusted."""
         return self.home / "agents" / session_id
 
     def read(self, session_id: str) -> Record | None:
@@ -116,7 +116,7 @@ class Store:
 
     @asynccontextmanager
     async def holding(self, session: str, *, patience: float = PATIENCE) -> AsyncIterator[None]:
-        """Hold a session alone; waits `patience` seconds, then raises session.illegal-transition."""
+        """Hold a session alone; after `patience` seconds raises session.illegal-transition."""
         async with self._lock(f"session-{session}", patience, f"session {session}"):
             yield
 

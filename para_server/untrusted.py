@@ -15,7 +15,7 @@ _HIDDEN: Final = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 
 def printable(text: str) -> str:
-    r"""Show control characters, terminal escapes and direction marks as \\x.. instead of obeying."""
+    """Show control characters, terminal escapes and direction marks as codes."""
     if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return "".join(
