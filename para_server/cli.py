@@ -1,0 +1,191 @@
+"""The only place that knows how a person at a terminal calls a command and is told what it did."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import difflib
+import io
+import json
+import os
+import shlex
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final, TextIO
+
+import para_server.commands.all  # noqa: F401 # fills the registry
+from para_server import __version__
+from para_server.cli_arguments import command_line, parse, words
+from para_server.cli_results import in_words, table
+from para_server.commands import recovery
+from para_server.context import Context
+from para_server.errors import WRONG_CALLER, ParaError, Remedy
+from para_server.registry import COMMANDS, Command, call
+from para_server.untrusted import one_line, printable
+
+DONE: Final = 0
+CANNOT: Final = 1
+WRONG: Final = 2
+BUG: Final = 70
+CANCELLED: Final = 130
+
+_STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def main(argv: Sequence[str], context: Context) -> int:
+    """Run the command that `argv` names and give the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # not every terminal has every character
+    progress = _Progress(sys.stderr)
+    try:
+        command, rest = _chosen(argv)
+        params, as_json = parse(command, rest)
+        asked = replace(context, report=progress.report)
+        result = asyncio.run(_stoppable(asked, command, params, progress))
+        progress.clear()
+        return _print(command, result, as_json=as_json)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else DONE
+    except ParaError as error:
+        progress.clear()
+        _tell(f"para: {error.problem.message}")
+        for remedy in error.problem.remedies:
+            _tell(_remedy(remedy, context))
+        return WRONG if error.code == WRONG_CALLER else CANNOT
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        progress.clear()
+        _tell("para: cancelled")
+        return CANCELLED
+    except Exception:  # noqa: BLE001 # what nobody expected is told as the bug that it is
+        progress.clear()
+        _tell(f"{traceback.format_exc()}para: this is a bug in para, please report it")
+        return BUG
+
+
+def _chosen(argv: Sequence[str]) -> tuple[Command, Sequence[str]]:
+    """Find the command with the most words that `argv` begins with."""
+    for count in range(len(argv), 0, -1):
+        found = COMMANDS.get(".".join(("para", *argv[:count])))
+        if found is not None:
+            return found, argv[count:]
+    if argv and argv[0] == "--version":
+        sys.stdout.write(f"para {__version__}\n")
+        raise SystemExit(DONE)
+    asked = [word for word in argv if not word.startswith("-")]
+    below = [c for c in COMMANDS.values() if words(c.name)[1 : len(asked) + 1] == asked]
+    if below and {"-h", "--help"} & set(argv):
+        sys.stdout.write(_overview(below))
+        raise SystemExit(DONE)
+    if below and asked == list(argv):
+        sys.stderr.write(_overview(below))
+        raise SystemExit(WRONG)
+    names = [" ".join(words(name)[1:]) for name in COMMANDS]
+    near = difflib.get_close_matches(" ".join(asked[:2]), names, n=1) or (
+        difflib.get_close_matches(argv[0], names, n=1)
+    )
+    hint = f"did you mean\n  para {near[0]}" if near else "see\n  para --help"
+    sys.stderr.write(f"para: there is no command {printable(shlex.join(argv[:2]))}; {hint}\n")
+    raise SystemExit(WRONG)
+
+
+def _overview(commands: Sequence[Command]) -> str:
+    rows = [[f"  {' '.join(words(c.name)[1:])}", c.summary] for c in commands]
+    return (
+        "usage: para COMMAND … [--json]\n\n"
+        "A container, a clone, a branch and an agent of its own for each task.\n\n"
+        f"{table(rows)}\n\n`para COMMAND --help` tells more of one.\n"
+    )
+
+
+async def _stoppable(
+    context: Context, command: Command, params: dict[str, Any], progress: _Progress
+) -> dict[str, Any]:
+    """Run a command so that a signal cancels it once: a second one must not break the undoing."""
+    task = asyncio.current_task()
+    assert task is not None
+    stopping = False
+
+    def stop() -> None:
+        nonlocal stopping
+        progress.report("Cancelling, and undoing what was begun" if not stopping else "Still at it")
+        if not stopping:
+            stopping = True
+            task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in _STOPS:
+        loop.add_signal_handler(number, stop)
+    # what hinders the sweep hinders the command too, which can say it better
+    with contextlib.suppress(ParaError):
+        await recovery.sweep(context)
+    return await call(context, command.name, [params])
+
+
+class _Progress:
+    """How far the command is: a line each, or on a terminal one line that changes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        self._shown = False
+
+    def report(self, message: str, percentage: int | None = None) -> None:
+        """Tell how far the command is."""
+        share = "" if percentage is None else f"{percentage:3d}% "
+        width = shutil.get_terminal_size().columns - 1 if self._live else 400
+        line = one_line(share + message, width)
+        self._write(f"\r\x1b[K{line}" if self._live else f"{line}\n")
+        self._shown = self._live
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            self._write("\r\x1b[K")
+        self._shown = False
+
+    def _write(self, text: str) -> None:
+        # the terminal may be gone while there is still something to undo
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()
+
+
+def _tell(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"{printable(text)}\n")
+
+
+def _print(command: Command, result: dict[str, Any], *, as_json: bool) -> int:
+    if as_json:
+        text = json.dumps(result, indent=2)
+    else:
+        text = in_words(command.result.model_validate(result))
+        text = printable(text.replace("\r\n", "\n")) if sys.stdout.isatty() else text
+    try:
+        sys.stdout.write(text if text.endswith("\n") or not text else f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `para logs | head`: the reader has enough, and the interpreter shall not complain of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
+
+
+def _remedy(remedy: Remedy, context: Context) -> str:
+    """Write a remedy as a title and, where it is a command, a line that can be typed."""
+    if remedy.setting:
+        return f"{remedy.title}:\n  {remedy.setting} in {context.config_home / 'config.toml'}"
+    if remedy.url:
+        return f"{remedy.title}:\n  {remedy.url}"
+    known = COMMANDS.get(remedy.command or "")
+    if known is None:
+        return remedy.title
+    params = dict(remedy.params or {})
+    repo = params.get("repo")
+    if repo and context.cwd and context.cwd.is_relative_to(repo):
+        del params["repo"]
+    return f"{remedy.title}:\n  {command_line(known, params)}"

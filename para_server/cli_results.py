@@ -1,0 +1,155 @@
+"""The only place that knows how the results of commands read at a terminal.
+
+A result that has no words of its own here is shown as JSON.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import singledispatch
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel
+
+from para_server import models
+from para_server.cli_arguments import command_line
+from para_server.errors import Problem
+from para_server.registry import COMMANDS
+from para_server.untrusted import one_line
+
+_AGES: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_PROMPT: Final = 48  # columns of a table that a prompt may take
+
+
+@singledispatch
+def in_words(result: BaseModel) -> str:
+    """Tell a result to a person."""
+    return result.model_dump_json(by_alias=True, indent=2)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Align the columns of a table."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in padded)
+
+
+@in_words.register
+def _(session: models.Session) -> str:
+    agent = session.agent
+    rows = [
+        ("branch", session.branch),
+        ("agent", f"{agent.name}, {_agent_state(session)}" if agent else ""),
+        ("detail", one_line(agent.detail) if agent else ""),
+        ("container", session.container.name if session.container else ""),
+        ("workspace", session.workspace or ""),
+        ("repo", session.repo),
+        ("base", session.base[:12]),
+        ("prompt", one_line(session.prompt)),
+        ("problem", _problem(session.problem)),
+    ]
+    told = table([[f"  {title}", text] for title, text in rows if text])
+    return f"{session.name}  {session.state}\n{told}"
+
+
+@in_words.register
+def _(result: models.ListResult) -> str:
+    counted = f"{result.running} of {result.limit} containers run"
+    if not result.sessions:
+        return f"No sessions; {counted}"
+    several = len({session.repo for session in result.sessions}) > 1
+    rows = [["NAME", "STATE", "AGENT", "BRANCH", "CHANGED", *["REPO"] * several, "PROMPT"]]
+    rows += [
+        [
+            session.name,
+            session.state,
+            _agent_state(session) or "-",
+            session.branch,
+            _age(session.updated_at),
+            *[Path(session.repo).name] * several,
+            one_line(session.prompt, _PROMPT),
+        ]
+        for session in result.sessions
+    ]
+    return f"{table(rows)}\n\n{counted}"
+
+
+@in_words.register
+def _(result: models.FinishResult) -> str:
+    text = (
+        f"{result.session.name} is finished: branch {result.branch} at {result.commit[:12]}, "
+        f"{_counted(result.files, 'file')} +{result.insertions} \N{MINUS SIGN}{result.deletions}"
+    )
+    if not result.auto_run_files:
+        return text
+    listed = "\n".join(f"  {one_line(path)}" for path in result.auto_run_files)
+    return f"{text}\nLook at these before you check it out; they run by themselves:\n{listed}"
+
+
+@in_words.register
+def _(result: models.CancelResult) -> str:
+    kept = f"its work is kept in {result.archive}" if result.archive else "it had changed nothing"
+    return f"{result.session.name} is cancelled; {kept}"
+
+
+@in_words.register
+def _(result: models.OpenResult) -> str:
+    return shlex.join([result.terminal.command, *result.terminal.args])
+
+
+@in_words.register
+def _(result: models.DiffResult) -> str:
+    return result.patch
+
+
+@in_words.register
+def _(result: models.LogsResult) -> str:
+    return result.text
+
+
+@in_words.register
+def _(result: models.BuildResult) -> str:
+    return f"{result.image} is built: {result.size / 1e6:.0f} MB in {result.seconds:.1f} s"
+
+
+@in_words.register
+def _(result: models.CleanResult) -> str:
+    rows = [f"removed  {one_line(what)}" for what in result.removed]
+    rows += [f"kept     {one_line(what)}" for what in result.kept]
+    return "\n".join(rows) or "Nothing to clean"
+
+
+@in_words.register
+def _(result: models.DoctorResult) -> str:
+    lines = []
+    for check in result.checks:
+        lines.append(f"{'✓' if check.ok else '✗'} {check.name}: {check.detail}")
+        for remedy in check.problem.remedies if check.problem else ():
+            known = COMMANDS.get(remedy.command or "")
+            typed = command_line(known, remedy.params or {}) if known else ""
+            how = typed or remedy.setting or remedy.url or ""
+            lines.append(f"    {remedy.title}" + (f": {how}" if how else ""))
+    return "\n".join(lines)
+
+
+def _agent_state(session: models.Session) -> str:
+    return str(session.agent.state) if session.agent else ""
+
+
+def _problem(problem: Problem | None) -> str:
+    return f"{problem.message} ({problem.slug})" if problem else ""
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _age(moment: datetime) -> str:
+    seconds = max(0, int((datetime.now(UTC) - moment).total_seconds()))
+    for size, unit in _AGES:
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return "now"
