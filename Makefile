@@ -1,0 +1,75 @@
+# Everything that is done to para goes through here; `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help venv engine image demo test soak bench check fix generate clean
+
+PYTHON ?= python3
+venv := .venv/bin
+
+# Passed on through the environment, letter by letter: neither make nor the shell may read a `$`, a
+# quote or a blank in them as its own.
+ifdef REPO
+override export REPO := $(value REPO)
+endif
+ifdef PROMPT
+override export PROMPT := $(value PROMPT)
+endif
+
+help: ## List what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+venv: .venv/.stamp ## Install para and its tools into .venv
+
+.venv/.stamp: pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'para needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 …' >&2; exit 1; }
+	@# Debian keeps what `venv` needs in a package of its own.
+	@if ! "$(PYTHON)" -c 'import ensurepip' 2>/dev/null; then \
+	  if [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then \
+	    echo 'Installing python3-venv (apt-get install)'; \
+	    apt-get update -qq || echo 'Some package lists could not be fetched; going on with those there are'; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv; \
+	  else \
+	    echo "$(PYTHON) cannot make a venv: sudo apt-get install python3-venv" >&2; exit 1; \
+	  fi; \
+	fi
+	@echo 'Installing para and its tools into .venv'
+	@"$(PYTHON)" -m venv .venv
+	@$(venv)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+engine: ## Make sure that a container engine answers; as root on Debian or Ubuntu, install and start one
+	@images/engine.sh >/dev/null
+
+image: venv ## Make sure that the base image is there and up to date
+	@images/bookworm.sh
+	@$(venv)/para image build
+
+demo: image ## Show the main job; REPO=/path and PROMPT='…' do it on your own repo
+	@$(venv)/python -m tests.demo
+
+test: image ## Run all tests
+	@$(venv)/python -m pytest
+
+soak: image ## Run all tests, each with all its cases; SEED=… repeats a run
+	@$(venv)/python -m pytest --soak $(if $(SEED),--seed='$(SEED)')
+
+bench: image ## Measure
+	@$(venv)/python -m tests.bench
+
+check: venv ## Lint, check the format and the types
+	@$(venv)/ruff check
+	@$(venv)/ruff format --check
+	@$(venv)/mypy
+
+fix: venv ## Repair what the linter can, and format
+	@$(venv)/ruff check --fix
+	@$(venv)/ruff format
+
+generate: venv ## Write the generated files anew
+	@$(venv)/python -m para_server.codegen
+
+clean: ## Remove what make put into this folder; the engine and its images stay
+	rm -rf .venv .cache .*_cache .hypothesis build dist
+	find . -name node_modules -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
