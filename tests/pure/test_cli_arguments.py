@@ -1,0 +1,99 @@
+"""What a command line means, and how one is written that means it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from para_server import models
+from para_server.cli_arguments import command_line, parse, usage
+from para_server.registry import Command
+
+
+async def nothing(_context: object, _params: object) -> BaseModel:
+    """Do nothing."""
+    raise NotImplementedError
+
+
+def a_command(name: str, params: type[BaseModel]) -> Command:
+    return Command(name, "", params, models.Session, nothing)
+
+
+DISPATCH = a_command("para.dispatch", models.DispatchParams)
+FINISH = a_command("para.finish", models.FinishParams)
+PAUSE = a_command("para.pause", models.PauseParams)
+LOGS = a_command("para.logs", models.LogsParams)
+LIST = a_command("para.list", models.ListParams)
+
+# no process can be given a text with a NUL in it
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+
+
+@pytest.mark.parametrize(
+    ("command", "line", "params"),
+    [
+        (DISPATCH, "'fix it' --name x", {"prompt": "fix it", "name": "x"}),
+        (DISPATCH, "--prompt-file task.md", {"promptFile": "task.md"}),
+        (DISPATCH, "-- --help", {"prompt": "--help"}),
+        (FINISH, "done", {"message": "done"}),
+        (FINISH, "done --branch b x", {"message": "done", "branch": "b", "name": "x"}),
+        (FINISH, "done -- -x", {"message": "done", "name": "-x"}),
+        (FINISH, "-- --", {"message": "--"}),
+        (PAUSE, "", {}),
+        (PAUSE, "--mode=freeze x", {"mode": "freeze", "name": "x"}),
+        (LOGS, "--tail 5", {"tail": 5}),
+        (LIST, "--all", {"all": True}),
+    ],
+)
+def test_a_command_line_gives_the_params(
+    command: Command, line: str, params: dict[str, Any]
+) -> None:
+    assert parse(command, shlex.split(line)) == (params, False)
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (FINISH, ""),
+        (FINISH, "-x"),
+        (FINISH, "done x y"),
+        (FINISH, "done --bra b"),
+        (PAUSE, "--mode other"),
+        (LOGS, "--tail many"),
+        (LIST, "--repo"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_with_exit_code_2(command: Command, line: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse(command, shlex.split(line))
+    assert stop.value.code == 2
+
+
+def test_help_tells_all_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse(FINISH, ["--help"])
+    assert stop.value.code == 0
+    told = capsys.readouterr().out
+    assert usage(FINISH) == "para finish MESSAGE [NAME] [--repo REPO] [--branch BRANCH] [--json]"
+    assert usage(FINISH) in told
+    assert "the message of the commit of what is uncommitted" in told
+
+
+@given(
+    message=TEXTS,
+    name=st.none() | TEXTS,
+    branch=st.none() | TEXTS,
+)
+def test_what_is_written_as_a_command_line_is_read_as_the_same_params(
+    message: str, name: str | None, branch: str | None
+) -> None:
+    params = {"message": message, "name": name, "branch": branch}
+    given_ones = {key: value for key, value in params.items() if value is not None}
+    words = shlex.split(command_line(FINISH, params))
+    assert words[:2] == ["para", "finish"]
+    assert parse(FINISH, words[2:]) == (given_ones, False)
