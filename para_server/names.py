@@ -11,6 +11,7 @@ LABEL_SESSION: Final = "dev.para.session"
 LABEL_NAME: Final = "dev.para.name"
 LABEL_REPO: Final = "dev.para.repo"
 LABEL_HOME: Final = "dev.para.home"
+LABEL_HELPER: Final = "dev.para.helper"  # the session that a helper container works for
 LABEL_INPUTS: Final = "dev.para.inputs"
 
 CONTAINER_PREFIX: Final = "para-session-"

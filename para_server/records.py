@@ -41,6 +41,7 @@ class Record(Frozen):
     target_branch: str | None = None
     finished: str | None = None  # the commit that the branch was left at
     archive: str | None = None  # the commit that cancel kept
+    archive_tip: str | None = None  # where the branch was then; the rest was uncommitted
 
     def but(self, **changes: object) -> Record:
         """Give the record with changes, as of now."""

@@ -32,6 +32,37 @@ async def to_end(step: Awaitable[T], interrupt: Callable[[], None] | None = None
     return task.result()
 
 
+async def too_late_to_cancel(step: Awaitable[T]) -> T:
+    """Let a step run to its end and overhear a cancellation: what it does cannot be taken back."""
+    task = asyncio.ensure_future(step)
+    try:
+        return await to_end(task)
+    except asyncio.CancelledError:
+        if task.cancelled():
+            raise
+        current = asyncio.current_task()
+        while current is not None and current.cancelling():
+            current.uncancel()
+        return task.result()
+
+
+async def together(*steps: Awaitable[object]) -> None:
+    """Run steps side by side; when one fails, the others are stopped first."""
+    tasks = [asyncio.ensure_future(step) for step in steps]
+    try:
+        await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        raise
+
+
+async def off_loop(work: Callable[[], T]) -> T:
+    """Do slow work beside the event loop, to its end."""
+    return await to_end(asyncio.to_thread(work))
+
+
 @asynccontextmanager
 async def undone_on_failure() -> AsyncIterator[AsyncExitStack]:
     """Give a stack of undos that run, last first, unless the block ends well.

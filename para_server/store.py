@@ -22,10 +22,9 @@ from pydantic import ValidationError
 
 from para_server.errors import SETUP_CHECK, SHOW_SESSIONS, ParaError
 from para_server.records import SCHEMA, Record
-from para_server.steps import to_end
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 _RETRY: Final = 0.01  # seconds between two tries of a lock
 PATIENCE: Final = 60.0  # seconds that a command waits for the one before it
@@ -195,11 +194,6 @@ def remove_tree(folder: Path) -> None:
         folder.unlink(missing_ok=True)
         return
     shutil.rmtree(folder, onerror=_ignore_missing)
-
-
-async def off_loop(work: Callable[[], None]) -> None:
-    """Do slow work on the disk beside the event loop, to its end."""
-    await to_end(asyncio.to_thread(work))
 
 
 def _ignore_missing(

@@ -1,0 +1,100 @@
+"""The only composition root: it reads the command line, and puts the pieces together."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from para_server import __version__, logs
+from para_server.context import Context
+from para_server.engine.client import engines
+from para_server.store import Store
+
+_LOOPBACK: Final = "127.0.0.1"
+_HIGHEST_PORT: Final = 65535
+
+
+def server() -> None:
+    """Serve editors: the console script `para-server`."""
+    options = _options(sys.argv[1:])
+    logs.to_stderr()
+    from para_server.lsp import transport
+
+    with _context(os.environ) as context:
+        if options.tcp:
+            serving = transport.serve_tcp(context, *options.tcp)
+        elif options.ws:
+            serving = transport.serve_ws(context, *options.ws)
+        else:
+            serving = transport.serve_stdio(context)
+        code = transport.run(serving)
+    sys.exit(code)
+
+
+def para() -> None:
+    """Run one command: the console script `para`."""
+    logs.to_stderr()
+    from para_server import cli
+
+    with _context(os.environ) as context:
+        code = cli.main(sys.argv[1:], context)
+    sys.exit(code)
+
+
+@contextmanager
+def _context(environ: Mapping[str, str]) -> Iterator[Context]:
+    connections = engines(environ)
+    try:
+        yield Context(
+            store=Store(_folder(environ, "PARA_HOME")),
+            config_home=_folder(environ, "PARA_CONFIG_HOME"),
+            engine_of=connections,
+            environ=environ,
+            cwd=_cwd(),
+        )
+    finally:
+        connections.close()
+
+
+def _folder(environ: Mapping[str, str], variable: str) -> Path:
+    said = environ.get(variable)
+    if said:
+        return Path(said).expanduser().absolute()
+    import platformdirs
+
+    if variable == "PARA_HOME":
+        return platformdirs.user_state_path("para")
+    return platformdirs.user_config_path("para")
+
+
+def _cwd() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # the folder was removed under our feet
+        return None
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("para-server", description="Serve editors, over stdio.")
+    parser.add_argument("--version", action="version", version=f"para-server {__version__}")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--stdio", action="store_true", help="over stdio: the default")
+    either.add_argument("--tcp", type=_address, metavar="HOST:PORT", help="over TCP instead")
+    either.add_argument("--ws", type=_address, metavar="HOST:PORT", help="over WebSocket instead")
+    return parser.parse_args(argv)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > _HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is not HOST:PORT")
+    return host.strip("[]") or _LOOPBACK, int(port)
+
+
+if __name__ == "__main__":
+    server()

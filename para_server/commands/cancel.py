@@ -1,0 +1,120 @@
+"""The only place that ends sessions without a branch, and brings them back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from para_server import lifecycle
+from para_server.commands import launch, recovery, view
+from para_server.commands.finish import still
+from para_server.commands.takeout import taken_out
+from para_server.context import Context
+from para_server.errors import ParaError
+from para_server.git import repository, worktree
+from para_server.git.clone import Start
+from para_server.git.repository import Repo
+from para_server.models import CancelResult, RecoverParams, Session, SessionParams, State
+from para_server.names import archive_ref
+from para_server.records import Record
+from para_server.registry import command
+from para_server.steps import together, too_late_to_cancel, undone_on_failure
+
+
+@command("para.cancel", "Cancel Session")
+async def cancel(context: Context, params: SessionParams) -> CancelResult:
+    """End a session and keep all its work, uncommitted and untracked files too, in an archive.
+
+    The archive is a ref of the repository, refs/para/archive/ID; `para.recover` brings it back.
+    Files that git ignores are not kept.
+    """
+    async with view.held(context, "cancel", params.name, params.repo) as (record, session):
+        repo = await repository.locate(Path(record.repo))
+        begun = context.store.write(record.but(doing="cancel"))
+        async with undone_on_failure() as undo:
+            undo.push_async_callback(recovery.undo_end, context, begun)
+            context.report(f"Keeping the work of {record.name}", 10)
+            message = f"para: {record.name} as it was cancelled"
+            if record.type == "worktree":
+                folder = context.store.workspace(record.id)
+                keep, head = await worktree.snapshot(repo, folder, message)
+                return await too_late_to_cancel(_archived(context, repo, begun, keep, head))
+            await still(context, record, session)
+            async with taken_out(context, repo, begun, message) as taken:
+                return await too_late_to_cancel(
+                    _archived(context, repo, begun, taken.keep, taken.head)
+                )
+
+
+@command("para.recover", "Recover Session")
+async def recover(context: Context, params: RecoverParams) -> Session:
+    """Bring a cancelled session back, with all that it had."""
+    async with view.held(context, "recover", params.name, params.repo) as (record, _):
+        repo = await repository.locate(Path(record.repo))
+        settings = context.settings(repo.top)
+        await _demand_free(context, repo, record)
+        start = await _start_of(repo, record)
+        begun = context.store.write(record.but(doing="recover"))
+        async with undone_on_failure() as undo:
+            undo.push_async_callback(recovery.undo_recover, context, begun)
+            context.report(f"Recovering {record.name}", 10)
+            fill = launch.workspace(context, repo, begun, settings, start)
+            if record.type == "worktree":
+                await fill
+            else:
+                box = launch.box(context, repo, begun, settings, record.image)
+                await together(fill, box)
+                await launch.run(context, begun, with_agent=False)
+            ready = begun.but(state=State.RUNNING, doing=None)
+            session = await view.show(context, ready)
+            context.store.write(ready)
+        return session
+
+
+async def _archived(
+    context: Context, repo: Repo, record: Record, keep: str, head: str
+) -> CancelResult:
+    archive = None
+    record = record.but(archive=keep, archive_tip=head)
+    if keep != record.base:
+        archive = archive_ref(record.id)
+        record = context.store.write(record.but(target=keep))
+        async with context.store.holding_repo(record.repo):
+            before = await repository.ref_commit(repo, archive)
+            await repository.move_ref(repo, archive, keep, before)
+    over = await recovery.ended(context, record, State.CANCELLED)
+    return CancelResult(session=view.of(context, over, None), archive=archive)
+
+
+async def _start_of(repo: Repo, record: Record) -> Start:
+    """Read an archive: its files are the work, its first parent is where the branch was."""
+    archive = record.archive or record.base
+    if await repository.ref_commit(repo, f"{archive}^{{commit}}") is None:
+        raise ParaError(
+            "workspace.unknown-base", f"The archive of {record.name} is gone from {record.repo}"
+        )
+    tip = record.archive_tip or archive
+    if tip == archive:
+        return Start(branch=record.branch, tip=archive, anchor=archive)
+    _first, *kept = await repository.parents(repo, archive)
+    return Start(
+        branch=record.branch,
+        tip=tip,
+        anchor=archive,
+        tree=f"{archive}^{{tree}}",
+        kept=tuple(kept),
+    )
+
+
+async def _demand_free(context: Context, repo: Repo, record: Record) -> None:
+    """Raise session.name-taken or workspace.branch-exists where something took its place."""
+    live = [
+        r
+        for r in context.store.all()
+        if r.repo == record.repo and r.id != record.id and r.state not in lifecycle.OVER
+    ]
+    if any(r.name == record.name for r in live):
+        raise ParaError("session.name-taken", f"Another session is called {record.name} now")
+    if any(r.branch == record.branch for r in live) or (
+        record.type == "worktree" and await repository.branch_commit(repo, record.branch)
+    ):
+        raise repository.branch_exists(record.branch)

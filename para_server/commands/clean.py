@@ -1,0 +1,74 @@
+"""The only place that looks for what nothing needs any more: `para.clean`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+from para_server import lifecycle
+from para_server.commands import recovery
+from para_server.context import Context
+from para_server.engine import containers, images
+from para_server.errors import ParaError
+from para_server.models import CleanParams, CleanResult
+from para_server.names import LABEL_HOME, LABEL_SESSION, saved_image
+from para_server.records import Record
+from para_server.registry import command
+from para_server.store import remove_tree
+
+Removal = Callable[[], Awaitable[None]]
+
+
+@command("para.clean", "Remove Leftovers")
+async def clean(context: Context, params: CleanParams) -> CleanResult:
+    """Remove what is left of sessions that are over: containers, images, folders of this home.
+
+    What belongs to a live session, or to another installation, is kept.
+    """
+    if not params.dry_run:
+        await recovery.sweep(context)
+    removed: list[str] = []
+    kept: list[str] = []
+    async with context.store.holding_names():
+        live = {r.id: r for r in context.store.all() if r.state not in lifecycle.OVER or r.doing}
+        for what, removal in await _leftovers(context, live, kept):
+            if not params.dry_run:
+                try:
+                    await removal()
+                except ParaError as error:
+                    kept.append(f"{what}: {error}")
+                    continue
+            removed.append(what)
+    return CleanResult(removed=tuple(removed), kept=tuple(kept))
+
+
+async def _leftovers(
+    context: Context, live: dict[str, Record], kept: list[str]
+) -> list[tuple[str, Removal]]:
+    found: list[tuple[str, Removal]] = [
+        (f"folder {stray.name}", partial(_remove_folder, stray))
+        for stray in context.store.strays()
+        if stray.name.partition(".")[0] not in live
+    ]
+    home = str(context.store.home)
+    engine = context.engine
+    helpers = [one for one in await containers.helpers(engine) if one.home == home]
+    for one in [*await containers.sessions(engine), *helpers]:
+        session = one.session or one.helper
+        if one.home != home or session in live:
+            kept.append(f"container {one.name}")
+        else:
+            found.append((f"container {one.name}", partial(containers.remove, engine, one.name)))
+    for image in await images.saved(engine):
+        session = image.labels.get(LABEL_SESSION, "")
+        name = ", ".join(image.tags) or image.id
+        if image.labels.get(LABEL_HOME) != home or session in live:
+            kept.append(f"image {name}")
+        else:
+            found.append((f"image {name}", partial(images.remove, engine, saved_image(session))))
+    return found
+
+
+async def _remove_folder(folder: Path) -> None:
+    remove_tree(folder)

@@ -1,0 +1,182 @@
+"""The only place that starts sessions: `para.dispatch` and `para.start`."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from para_server.agents.profiles import profile
+from para_server.commands import launch, recovery, view
+from para_server.context import Context, path_of
+from para_server.errors import SHOW_SESSIONS, Issue, ParaError, Remedy
+from para_server.git import repository
+from para_server.git.clone import Start
+from para_server.git.repository import Repo
+from para_server.lifecycle import OVER
+from para_server.models import DispatchParams, Session, SessionType, StartParams, State
+from para_server.names import made_up, new_id
+from para_server.records import Record
+from para_server.registry import command
+from para_server.settings import Settings
+from para_server.steps import off_loop, to_end, together, undone_on_failure
+
+_MAX_PROMPT: Final = 16 << 20  # bytes; a task, not a data set
+_TRIES: Final = 50
+
+
+@command("para.dispatch", "Dispatch Agent")
+async def dispatch(context: Context, params: DispatchParams) -> Session:
+    """Start a session with a task for an agent.
+
+    The agent works in a container of its own, on a private clone of the repository.
+    """
+    prompt = params.prompt
+    if prompt is None:
+        prompt = await _prompt_of(context, params.prompt_file or "")
+    if not prompt.strip():
+        raise _wrong("prompt", "The prompt is empty")
+    if "\0" in prompt or len(prompt.encode(errors="replace")) > _MAX_PROMPT:
+        raise _wrong("prompt", f"A prompt is text of at most {_MAX_PROMPT >> 20} MiB")
+    return await _started(context, params, prompt)
+
+
+@command("para.start", "Start Session")
+async def start(context: Context, params: StartParams) -> Session:
+    """Start a session for a person: a container and a clone, without an agent."""
+    return await _started(context, params, "")
+
+
+async def _started(context: Context, params: StartParams, prompt: str) -> Session:
+    repo = await view.repo_of(context, params.repo)
+    settings = context.settings(repo.top, _own(params))
+    kind = _type_of(params, settings)
+    agent = profile(settings.agent.name).name if prompt else None
+    base = await repository.commit_of(repo, params.base or "HEAD")
+    await repository.demand_whole(repo, base)
+    image = ""
+    if kind == "container":
+        image = settings.container.image or await launch.default_image(context)
+        if settings.container.network == "allowlist":
+            raise _no_allowlist()
+    record = await _reserved(context, repo, params, settings, kind, agent, base, image, prompt)
+    async with context.store.holding(record.id), undone_on_failure() as undo:
+        undo.push_async_callback(recovery.undo_start, context, record)
+        context.report(f"Preparing {record.name}", 10)
+        fill = partial(launch.workspace, context, repo, record, settings)
+        beginning = Start(branch=record.branch, tip=base, anchor=base)
+        if kind == "worktree":
+            await fill(beginning)
+        else:
+            await together(fill(beginning), launch.box(context, repo, record, settings, image))
+            context.report(f"Starting {record.name}", 60)
+            await launch.run(context, record, with_agent=bool(prompt))
+        # shown before it is written: afterwards nothing may fail
+        ready = record.but(state=State.RUNNING, doing=None)
+        session = await view.show(context, ready)
+        context.store.write(ready)
+    return session
+
+
+async def _reserved(
+    context: Context,
+    repo: Repo,
+    params: StartParams,
+    settings: Settings,
+    kind: SessionType,
+    agent: str | None,
+    base: str,
+    image: str,
+    prompt: str,
+) -> Record:
+    """Write the record that holds the name; raises session.name-taken, workspace.branch-exists."""
+    async with context.store.holding_names():
+        mine = [r for r in context.store.all() if r.repo == str(repo.top)]
+        live = [r for r in mine if r.state not in OVER]
+        taken = {r.name for r in live}
+        name = params.name or await _free_name(repo, settings, {r.name for r in mine})
+        if name in taken:
+            raise _name_taken(name, str(repo.top))
+        branch = params.branch or f"{settings.git.branch_prefix}{name}"
+        await repository.demand_branch_name(repo, branch)
+        exists = await repository.branch_commit(repo, branch) is not None
+        if exists or branch in {r.branch for r in live}:
+            raise repository.branch_exists(branch)
+        now = datetime.now(UTC)
+        record = Record(
+            id=new_id(name),
+            name=name,
+            type=kind,
+            state=State.PREPARING,
+            doing="start",
+            repo=str(repo.top),
+            base=base,
+            branch=branch,
+            agent=agent if kind == "container" else None,
+            image=image,
+            network=settings.container.network,
+            prompt=prompt,
+            created_at=now,
+            updated_at=now,
+        )
+        return await to_end(off_loop(lambda: context.store.write(record)))
+
+
+async def _free_name(repo: Repo, settings: Settings, taken: set[str]) -> str:
+    for _ in range(_TRIES):
+        name = made_up()
+        branch = f"{settings.git.branch_prefix}{name}"
+        if name not in taken and await repository.branch_commit(repo, branch) is None:
+            return name
+    return new_id(made_up())
+
+
+async def _prompt_of(context: Context, given: str) -> str:
+    file = path_of(given)
+    if not file.is_absolute() and context.cwd is not None:
+        file = context.cwd / file
+    try:
+        if file.stat().st_size > _MAX_PROMPT:
+            raise _wrong("promptFile", f"{file} is larger than {_MAX_PROMPT >> 20} MiB")
+        if not file.is_file():
+            raise _wrong("promptFile", f"{file} is no file")
+        return await off_loop(file.read_text)
+    except (OSError, ValueError) as error:
+        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "no text"
+        raise _wrong("promptFile", f"{file} cannot be read: {why}") from None
+
+
+def _own(params: StartParams) -> dict[str, dict[str, object]]:
+    return {
+        "container": {"image": params.image, "network": params.network},
+        "agent": {"name": params.agent},
+    }
+
+
+def _type_of(params: StartParams, settings: Settings) -> SessionType:
+    if params.type is not None:
+        return params.type
+    return "container" if settings.container.enabled else "worktree"
+
+
+def _no_allowlist() -> ParaError:
+    return ParaError(
+        "settings.invalid",
+        "The network allowlist is not there yet: choose bridge, host or none",
+        Remedy(title="Choose a network", setting="container.network"),
+    )
+
+
+def _name_taken(name: str, repo: str) -> ParaError:
+    return ParaError(
+        "session.name-taken",
+        f"There is a session {name} already",
+        Remedy(title="Show it", command="para.show", params={"name": name, "repo": repo}),
+        Remedy(title="Leave the name out, and one is made up"),
+        SHOW_SESSIONS,
+    )
+
+
+def _wrong(path: str, message: str) -> ParaError:
+    return ParaError("command.invalid-params", message, issues=[Issue(path=path, message=message)])

@@ -1,0 +1,74 @@
+"""The only place that checks what para needs: `para.doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from para_server.commands.images import build_args
+from para_server.context import Context
+from para_server.engine import containers, images
+from para_server.engine.client import image_missing
+from para_server.errors import ParaError, Remedy
+from para_server.git.process import git
+from para_server.models import Check, DoctorResult, NoParams
+from para_server.names import BASE_IMAGE, LABEL_INPUTS
+from para_server.registry import command
+
+
+@command("para.doctor", "Check Setup")
+async def doctor(context: Context, params: NoParams) -> DoctorResult:  # noqa: ARG001 # every command takes params
+    """Check everything that para needs, and say how to mend what is missing."""
+    checks = [
+        await _checked("git", _git, context),
+        await _checked("home", _home, context),
+        await _checked("settings", _settings, context),
+        await _checked("engine", _engine, context),
+    ]
+    if checks[-1].ok:
+        checks.append(await _checked("image", _image, context))
+        checks.append(await _checked("sessions", _sessions, context))
+    return DoctorResult(checks=tuple(checks))
+
+
+async def _checked(name: str, look: Callable[[Context], Awaitable[str]], context: Context) -> Check:
+    try:
+        return Check(name=name, ok=True, detail=await look(context))
+    except ParaError as error:
+        return Check(name=name, ok=False, detail=str(error), problem=error.problem)
+
+
+async def _git(context: Context) -> str:
+    context.store.prepare()
+    return (await git(context.store.home, "version")).strip()
+
+
+async def _home(context: Context) -> str:
+    return f"{len(context.store.all())} sessions in {context.store.home}"
+
+
+async def _settings(context: Context) -> str:
+    settings = context.settings(None)
+    return "containers" if settings.container.enabled else "worktrees, without containers"
+
+
+async def _engine(context: Context) -> str:
+    version = await context.engine.call(lambda api: api.version())
+    return f"{version.get('Version')} at {context.engine.address}"
+
+
+async def _image(context: Context) -> str:
+    image = await images.find(context.engine, BASE_IMAGE)
+    if image is None:
+        raise image_missing(BASE_IMAGE)
+    if image.labels.get(LABEL_INPUTS) != images.inputs(build_args()):
+        raise ParaError(
+            "engine.image-missing",
+            f"{BASE_IMAGE} is stale: its recipe has changed since it was built",
+            Remedy(title="Build image", command="para.image.build", params={}),
+        )
+    return f"{BASE_IMAGE}, {image.size >> 20} MiB"
+
+
+async def _sessions(context: Context) -> str:
+    limit = context.settings(None).container.max_running
+    return f"{len(await containers.sessions(context.engine))} of {limit} containers"

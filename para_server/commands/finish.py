@@ -1,0 +1,138 @@
+"""The only place that brings a session's work into the repository: `para.finish`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from para_server.autorun import auto_run_files
+from para_server.commands import recovery, view
+from para_server.commands.takeout import Taken, taken_out
+from para_server.context import Context
+from para_server.engine import containers
+from para_server.errors import ParaError, Remedy
+from para_server.git import repository, worktree
+from para_server.git.repository import Difference, Repo
+from para_server.models import FinishParams, FinishResult, Session, State
+from para_server.names import archive_ref, container_name
+from para_server.records import Record
+from para_server.registry import command
+from para_server.steps import too_late_to_cancel, undone_on_failure
+
+
+@command("para.finish", "Finish Session")
+async def finish(context: Context, params: FinishParams) -> FinishResult:
+    """Bring a session's work into the repository as a branch, and remove the session.
+
+    What is uncommitted is committed with `message`. Container and workspace are removed only
+    after the branch holds the work. `autoRunFiles` are the changed files that run by themselves
+    when a person opens or builds the branch.
+    """
+    async with view.held(context, "finish", params.name, params.repo) as (record, session):
+        repo = await repository.locate(Path(record.repo))
+        branch = params.branch or record.branch
+        await repository.demand_branch_name(repo, branch)
+        if not params.message.strip():
+            raise ParaError("command.invalid-params", "The message is empty")
+        existing = await _demand_free(repo, record, branch)
+        if record.type == "worktree":
+            return await _finish_worktree(context, repo, record, params.message, branch)
+        begun = context.store.write(record.but(doing="finish"))
+        async with undone_on_failure() as undo:
+            undo.push_async_callback(recovery.undo_end, context, begun)
+            context.report(f"Taking the work of {record.name} out", 10)
+            await still(context, record, session)
+            async with taken_out(context, repo, begun, params.message) as taken:
+                begun = await _judged(context, repo, begun, taken, branch, existing)
+                result = too_late_to_cancel(_kept(context, repo, begun, taken, existing))
+                return await result
+
+
+async def still(context: Context, record: Record, session: Session) -> None:
+    """Hold a running session's processes, so that its files do not change while they are read."""
+    if session.state is State.RUNNING:
+        await containers.freeze(context.engine, container_name(record.id))
+
+
+async def _demand_free(repo: Repo, record: Record, branch: str) -> str | None:
+    """Raise workspace.branch-exists unless the branch is new, or is where this session left it."""
+    existing = await repository.branch_commit(repo, branch)
+    if existing is None or (record.type == "worktree" and branch == record.branch):
+        return existing
+    if existing != record.finished:
+        raise repository.branch_exists(branch)
+    if await repository.checked_out(repo, branch):
+        raise ParaError(
+            "workspace.branch-exists",
+            f"The branch {branch} is checked out, and would change under your hands",
+            Remedy(title="Switch to another branch: git switch --detach"),
+            Remedy(title="Finish as another branch"),
+        )
+    return existing
+
+
+async def _judged(
+    context: Context, repo: Repo, record: Record, taken: Taken, branch: str, existing: str | None
+) -> Record:
+    """Note where the work is about to go, so that a killed process can be completed."""
+    if taken.tip in {record.base, record.finished} and not taken.more:
+        raise nothing(record)
+    if existing is not None and not await repository.is_ancestor(repo, existing, taken.tip):
+        raise repository.branch_exists(branch)
+    context.report(f"Making the branch {branch}", 60)
+    return context.store.write(record.but(target=taken.tip, target_branch=branch))
+
+
+async def _kept(
+    context: Context, repo: Repo, record: Record, taken: Taken, existing: str | None
+) -> FinishResult:
+    branch = record.target_branch or record.branch
+    difference = await repository.difference(repo, record.base, taken.tip)
+    async with context.store.holding_repo(record.repo):
+        if taken.more:
+            archive = archive_ref(record.id)
+            before = await repository.ref_commit(repo, archive)
+            await repository.move_ref(repo, archive, taken.keep, before)
+        await repository.move_ref(repo, f"refs/heads/{branch}", taken.tip, existing)
+    return await _ended(context, record, branch, taken.tip, difference)
+
+
+async def _ended(
+    context: Context, record: Record, branch: str, tip: str, difference: Difference
+) -> FinishResult:
+    changed = (file.path for file in difference.files if file.status != "D")
+    kept = record.but(branch=branch, finished=tip)
+    over = await recovery.ended(context, kept, State.FINISHED)
+    return FinishResult(
+        session=view.of(context, over, None),
+        branch=branch,
+        commit=tip,
+        files=len(difference.files),
+        insertions=difference.insertions,
+        deletions=difference.deletions,
+        auto_run_files=auto_run_files(changed, difference.submodules),
+    )
+
+
+async def _finish_worktree(
+    context: Context, repo: Repo, record: Record, message: str, branch: str
+) -> FinishResult:
+    folder = context.store.workspace(record.id)
+    tip = await worktree.commit_all(folder, message)
+    if tip in {record.base, record.finished}:
+        raise nothing(record)
+    begun = context.store.write(record.but(doing="finish", target=tip, target_branch=branch))
+    async with undone_on_failure() as undo:
+        undo.push_async_callback(recovery.undo_end, context, begun)
+        await worktree.rename_branch(folder, record.branch, branch)
+    difference = await repository.difference(repo, record.base, tip)
+    return await too_late_to_cancel(_ended(context, begun, branch, tip, difference))
+
+
+def nothing(record: Record) -> ParaError:
+    """Make the error that says that there is no work."""
+    params = {"name": record.name, "repo": record.repo}
+    return ParaError(
+        "workspace.nothing-to-finish",
+        f"Session {record.name} has changed nothing",
+        Remedy(title="Cancel it", command="para.cancel", params=params),
+    )

@@ -1,0 +1,195 @@
+"""The only place that makes the parts of a session, and takes them away again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from para_server import spec
+from para_server.agents import supervision
+from para_server.agents.profiles import profile
+from para_server.context import Context
+from para_server.engine import containers, helper, images
+from para_server.engine.client import image_missing
+from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
+from para_server.git import clone, repository, worktree
+from para_server.git.clone import AGENT_UID, Start
+from para_server.git.repository import Repo
+from para_server.models import State
+from para_server.names import (
+    AUTHENTICATED_IMAGE,
+    BASE_IMAGE,
+    HELPER_PREFIX,
+    base_ref,
+    container_name,
+    saved_image,
+)
+from para_server.records import Record
+from para_server.settings import Settings, bytes_of
+from para_server.steps import off_loop
+from para_server.store import remove_tree
+
+_REMOVAL_SECONDS: Final = 600
+
+
+async def default_image(context: Context) -> str:
+    """Choose the image with a login where there is one."""
+    found = await images.find(context.engine, AUTHENTICATED_IMAGE)
+    return AUTHENTICATED_IMAGE if found else BASE_IMAGE
+
+
+async def workspace(
+    context: Context, repo: Repo, record: Record, settings: Settings, start: Start
+) -> None:
+    """Make the folder that a session works in."""
+    folder = context.store.workspace(record.id)
+    async with context.store.holding_repo(record.repo):
+        await repository.keep_base(repo, record.id, start.anchor)
+        if record.type == "worktree":
+            await worktree.make(repo, folder, start)
+            return
+    own = settings.git.objects == "own"
+    await clone.make(repo, folder, record.id, start, own=own)
+
+
+async def box(context: Context, repo: Repo, record: Record, settings: Settings, image: str) -> str:
+    """Make a session's container, which is not started yet, unless the limit is reached."""
+    folder = context.store.workspace(record.id)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    agent_folder = context.store.agent_folder(record.id)
+    owner = AGENT_UID if os.geteuid() == 0 else None
+    supervision.prepare(agent_folder, _script(record), owner)
+    mounts = [spec.Mount(source=str(folder), target=spec.WORKSPACE)]
+    mounts += supervision.mounts(agent_folder)
+    if settings.git.objects == "shared":
+        mounts += _lent(repo)
+    wanted = spec.session_container(
+        record,
+        settings.container,
+        image=image,
+        home=context.store.home,
+        mounts=mounts,
+        ca_bundle=spec.ca_bundle_of(settings.container, context.environ),
+    )
+    async with context.store.holding_limit():
+        existing = await containers.sessions(context.engine)
+        if len(existing) >= settings.container.max_running:
+            raise _limit_reached(context, settings.container.max_running)
+        return await containers.create(context.engine, wanted)
+
+
+async def run(context: Context, record: Record, *, with_agent: bool) -> None:
+    """Start a session's container, and its agent in it."""
+    name = container_name(record.id)
+    await containers.start(context.engine, name)
+    if with_agent:
+        await run_agent(context, record)
+
+
+async def run_agent(context: Context, record: Record) -> None:
+    """Start the agent under supervision; one that is at work already is ended."""
+    folder = context.store.agent_folder(record.id)
+    owner = AGENT_UID if os.geteuid() == 0 else None
+    supervision.prepare(folder, _script(record), owner)
+    supervision.forget_state(folder)
+    name = container_name(record.id)
+    await containers.execute(context.engine, name, ["tmux", "kill-session", "-t", "agent"])
+    code, said = await containers.execute(context.engine, name, supervision.start_command())
+    if code != 0:
+        raise ParaError(
+            "engine.refused",
+            f"The agent could not be started in {record.image}, which needs tmux: {said.strip()}",
+            Remedy(title="Choose another image", setting="container.image"),
+        )
+
+
+async def tear_down(context: Context, record: Record, *, keep_agent: bool = False) -> None:
+    """Remove container, saved image, workspace and base of a session; what is gone stays gone."""
+    if record.type == "container":
+        await containers.remove(context.engine, container_name(record.id))
+        await images.remove(context.engine, saved_image(record.id))
+    await drop_workspace(context, record)
+    if not keep_agent:
+        await clear_away(context, context.store.agent_folder(record.id), record)
+    await _drop_refs(context, record)
+
+
+async def drop_workspace(context: Context, record: Record) -> None:
+    """Remove the folder that a session worked in."""
+    folder = context.store.workspace(record.id)
+    if record.type == "worktree" and folder.exists() and Path(record.repo).is_dir():
+        repo = await repository.locate(Path(record.repo))
+        async with context.store.holding_repo(record.repo):
+            await worktree.remove(repo, folder)
+    await clear_away(context, folder, record)
+
+
+async def clear_away(context: Context, folder: Path, record: Record) -> None:
+    """Remove a folder that root in a container may have put files into."""
+    try:
+        await off_loop(lambda: remove_tree(folder))
+    except ParaError:
+        if os.geteuid() == 0 or record.type == "worktree":
+            raise
+        await _removed_by_helper(context, folder, record)
+        await off_loop(lambda: remove_tree(folder))
+
+
+async def helper_image(context: Context, record: Record) -> str:
+    """Choose an image that no agent has been in; raises engine.image-missing."""
+    for name in (BASE_IMAGE, record.image):
+        if name and await images.find(context.engine, name):
+            return name
+    raise image_missing(BASE_IMAGE)
+
+
+async def _removed_by_helper(context: Context, folder: Path, record: Record) -> None:
+    wanted = spec.helper_container(
+        f"{HELPER_PREFIX}{record.id}.removal",
+        record.id,
+        image=await helper_image(context, record),
+        home=context.store.home,
+        command=("find", spec.OUT, "-mindepth", "1", "-delete"),
+        environment={},
+        mounts=[spec.Mount(source=str(folder), target=spec.OUT)],
+        file_size=bytes_of("1m"),
+    )
+    await helper.run(context.engine, wanted, _REMOVAL_SECONDS)
+
+
+async def _drop_refs(context: Context, record: Record) -> None:
+    if not Path(record.repo).is_dir():
+        return  # the repository is gone, and its refs with it
+    repo = await repository.locate(Path(record.repo))
+    async with context.store.holding_repo(record.repo):
+        await repository.delete_ref(repo, base_ref(record.id))
+        await repository.drop_incoming(repo, record.id)
+
+
+def _lent(repo: Repo) -> list[spec.Mount]:
+    return [
+        spec.Mount(source=str(store), target=str(store), read_only=True)
+        for store in repository.lenders(repo)
+    ]
+
+
+def _script(record: Record) -> str | None:
+    if record.agent is None or not record.prompt:
+        return None
+    return profile(record.agent).script(record.prompt)
+
+
+def _limit_reached(context: Context, limit: int) -> ParaError:
+    running = [r for r in context.store.all() if r.state is State.RUNNING and not r.doing]
+    idle = min(running, key=lambda r: r.updated_at, default=None)
+    remedies = [SHOW_SESSIONS]
+    if idle is not None:
+        params = {"name": idle.name, "repo": idle.repo}
+        title = f"Pause {idle.name}, the longest idle session"
+        remedies.insert(0, Remedy(title=title, command="para.pause", params=params))
+    return ParaError(
+        "session.limit-reached",
+        f"Maximum {limit} containers reached. Use 'para pause' or 'para cancel' to free resources",
+        *remedies,
+    )

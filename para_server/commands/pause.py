@@ -1,0 +1,144 @@
+"""The only place that lets sessions rest and go on: `para.pause` and `para.resume`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from para_server.agents import supervision
+from para_server.agents.profiles import profile
+from para_server.commands import launch, recovery, view
+from para_server.context import Context
+from para_server.engine import containers, images
+from para_server.errors import ParaError, Remedy
+from para_server.git import repository
+from para_server.git.clone import Start
+from para_server.models import PauseParams, ResumeParams, Session, State
+from para_server.names import container_name, saved_image
+from para_server.records import Record
+from para_server.registry import command
+from para_server.steps import too_late_to_cancel, undone_on_failure
+
+
+@command("para.pause", "Pause Session")
+async def pause(context: Context, params: PauseParams) -> Session:
+    """Let a session rest.
+
+    `save` saves the container as an image and removes it, which frees CPU, memory and its slot.
+    `freeze` stops its processes where they are; it keeps its memory and its slot.
+    """
+    async with view.held(context, "pause", params.name, params.repo) as (record, _):
+        if record.type == "worktree":
+            raise ParaError(
+                "session.wrong-type",
+                "Pause only works with container sessions",
+                Remedy(
+                    title="Keep its work and end it",
+                    command="para.cancel",
+                    params={"name": record.name, "repo": record.repo},
+                ),
+            )
+        if params.mode == "freeze":
+            return await _frozen(context, record)
+        context.report(f"Saving {record.name}", 10)
+        begun = context.store.write(record.but(doing="pause"))
+        async with undone_on_failure() as undo:
+            undo.push_async_callback(_go_on, context, begun)
+            await recovery.complete_pause(context, begun)
+        return await _shown(context, record.id)
+
+
+@command("para.resume", "Resume Session")
+async def resume(context: Context, params: ResumeParams) -> Session:
+    """Let a session go on: its container, then its agent; `prompt` gives the agent more to do.
+
+    A finished session goes on with more work on the same branch.
+    """
+    async with view.held(context, "resume", params.name, params.repo) as (record, session):
+        begun = context.store.write(record.but(doing="resume", **_more(context, record, params)))
+        async with undone_on_failure() as undo:
+            undo.push_async_callback(recovery.undo_resume, context, begun)
+            context.report(f"Resuming {record.name}", 10)
+            if session.state is State.FINISHED:
+                begun = await _reopened(context, begun)
+            if record.type == "container":
+                await _revived(context, begun, anew=params.prompt is not None)
+            ready = begun.but(state=State.RUNNING, doing=None)
+            shown = await view.show(context, ready)
+            context.store.write(ready)
+        return shown
+
+
+def _more(context: Context, record: Record, params: ResumeParams) -> dict[str, object]:
+    if params.prompt is None:
+        return {}
+    name = record.agent or context.settings(Path(record.repo)).agent.name
+    return {"prompt": params.prompt, "agent": profile(name).name}
+
+
+async def _frozen(context: Context, record: Record) -> Session:
+    name = container_name(record.id)
+
+    async def freeze() -> Session:
+        await containers.freeze(context.engine, name)
+        context.store.write(record.but(state=State.PAUSED))
+        return await _shown(context, record.id)
+
+    return await too_late_to_cancel(freeze())
+
+
+async def _go_on(context: Context, record: Record) -> None:
+    """Take a pause back: the container is started again, if it is still there."""
+    name = container_name(record.id)
+    seen = await containers.find(context.engine, name)
+    if seen is None:
+        return  # saved and removed: the next process completes the record
+    if seen.state != "running":
+        await containers.start(context.engine, name)
+        await _agent_goes_on(context, record, anew=False)
+    context.store.write(record.but(doing=None))
+
+
+async def _reopened(context: Context, record: Record) -> Record:
+    """Give a finished session a workspace again, at its branch."""
+    repo = await repository.locate(Path(record.repo))
+    settings = context.settings(repo.top)
+    tip = await repository.branch_commit(repo, record.branch) or record.finished
+    if tip is None or await repository.ref_commit(repo, f"{tip}^{{commit}}") is None:
+        raise ParaError(
+            "workspace.unknown-base", f"The branch {record.branch} of {record.name} is gone"
+        )
+    start = Start(branch=record.branch, tip=tip, anchor=tip)
+    await launch.workspace(context, repo, record, settings, start)
+    return record.but(finished=tip)
+
+
+async def _revived(context: Context, record: Record, *, anew: bool) -> None:
+    name = container_name(record.id)
+    seen = await containers.find(context.engine, name)
+    if seen is not None and seen.state == "paused":
+        await containers.thaw(context.engine, name)
+        if anew:
+            await launch.run_agent(context, record)
+        return
+    if seen is None:
+        repo = await repository.locate(Path(record.repo))
+        saved = saved_image(record.id)
+        image = saved if await images.find(context.engine, saved) else record.image
+        await launch.box(context, repo, record, context.settings(repo.top), image)
+    await containers.start(context.engine, name)
+    await _agent_goes_on(context, record, anew=anew)
+
+
+async def _agent_goes_on(context: Context, record: Record, *, anew: bool) -> None:
+    if record.agent is None or not record.prompt:
+        return
+    cut = supervision.was_cut(context.store.agent_folder(record.id))
+    if anew or (cut and profile(record.agent).goes_on):
+        await launch.run_agent(context, record)
+
+
+async def _shown(context: Context, session_id: str) -> Session:
+    record = context.store.read(session_id)
+    if record is None:
+        raise ParaError("session.not-found", f"There is no session {session_id} any more")
+    return await view.show(context, record)

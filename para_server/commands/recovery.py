@@ -1,0 +1,175 @@
+"""The only place that completes or undoes what a process left when it was killed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Final
+
+from para_server.commands import launch
+from para_server.context import Context
+from para_server.engine import containers, images
+from para_server.errors import ParaError
+from para_server.git import repository
+from para_server.models import State
+from para_server.names import HELPER_PREFIX, archive_ref, container_name, saved_image
+from para_server.records import Record
+from para_server.store import remove_tree
+
+_log = logging.getLogger(__name__)
+_DRAFT_SECONDS: Final = 60  # nobody writes a record for longer
+
+
+async def sweep(context: Context) -> None:
+    """Settle every session that no living process holds; what cannot be settled now waits."""
+    for record in context.store.all():
+        if record.doing is None:
+            continue
+        try:
+            async with context.store.holding(record.id, patience=0):
+                await settle(context, record.id)
+        except ParaError as error:
+            _log.info("not settled: %s", error, extra={"session": record.name})
+    for stray in list(context.store.strays()):
+        try:
+            await _clear_stray(context, stray)
+        except ParaError as error:
+            _log.info("not cleared: %s", error)
+
+
+async def settle(context: Context, session_id: str) -> None:
+    """Complete or undo the command that was under way; the session is held."""
+    record = context.store.read(session_id)
+    if record is None or record.doing is None:
+        return
+    match record.doing:
+        case "start":
+            await undo_start(context, record)
+        case "recover":
+            await undo_recover(context, record)
+        case "resume":
+            await undo_resume(context, record)
+        case "pause":
+            await complete_pause(context, record)
+        case "finish" | "cancel":
+            await _settle_end(context, record)
+
+
+async def undo_start(context: Context, record: Record) -> None:
+    """Leave nothing of a session that did not come to be."""
+    branch = record.branch if record.type == "worktree" else None
+    await launch.tear_down(context, record)
+    if branch is not None:
+        await _drop_empty_branch(context, record, branch)
+    context.store.forget(record.id)
+
+
+async def undo_recover(context: Context, record: Record) -> None:
+    """Leave a session cancelled as it was; its archive was never touched."""
+    await launch.tear_down(context, record)
+    if record.type == "worktree":
+        await _drop_empty_branch(context, record, record.branch)
+    context.store.write(record.but(state=State.CANCELLED, doing=None))
+
+
+async def undo_resume(context: Context, record: Record) -> None:
+    """Leave a session as it was before somebody wanted it to go on."""
+    if record.state is State.FINISHED:
+        await launch.tear_down(context, record, keep_agent=True)
+    elif record.state is State.PAUSED and record.type == "container":
+        await _saved_again(context, record)
+    context.store.write(record.but(doing=None))
+
+
+async def complete_pause(context: Context, record: Record) -> None:
+    """Save what there is of a container, and remove it only when the image is there."""
+    name, image = container_name(record.id), saved_image(record.id)
+    if await containers.find(context.engine, name) is not None:
+        await containers.stop(context.engine, name)
+        labels = images.saved_labels(record.id, context.store.home)
+        await containers.commit(context.engine, name, image, labels)
+        if await images.find(context.engine, image) is None:
+            raise ParaError("engine.refused", f"{image} is not there after it was saved")
+        await containers.remove(context.engine, name)
+    context.store.write(record.but(state=State.PAUSED, doing=None))
+
+
+async def complete_end(context: Context, record: Record, state: State) -> Record:
+    """Remove what a finished or cancelled session had; its work is in the repository already."""
+    over = context.store.write(record.but(state=state))
+    await launch.tear_down(context, over, keep_agent=state is State.FINISHED)
+    if over.type == "worktree" and state is State.CANCELLED:
+        await _drop_empty_branch(context, over, over.branch)
+    return context.store.write(over.but(doing=None, target=None, target_branch=None))
+
+
+async def ended(context: Context, record: Record, state: State) -> Record:
+    """Complete a finish or cancel whose work is safe: what fails now, the next process does."""
+    try:
+        return await complete_end(context, record, state)
+    except ParaError as error:
+        _log.warning("not all is removed yet: %s", error, extra={"session": record.name})
+        return record.but(state=state)
+
+
+async def _settle_end(context: Context, record: Record) -> None:
+    if record.state in {State.FINISHED, State.CANCELLED}:
+        await complete_end(context, record, record.state)
+        return
+    repo = await repository.locate(Path(record.repo))
+    if record.doing == "finish":
+        ref, state = f"refs/heads/{record.target_branch}", State.FINISHED
+    else:
+        ref, state = archive_ref(record.id), State.CANCELLED
+    if record.target is not None and await repository.ref_commit(repo, ref) == record.target:
+        kept = {"finished": record.target, "branch": record.target_branch or record.branch}
+        changes = kept if state is State.FINISHED else {}
+        await complete_end(context, record.but(**changes), state)
+        return
+    await undo_end(context, record)
+
+
+async def undo_end(context: Context, record: Record) -> None:
+    """Let a session go on that was to end."""
+    if record.type == "container" and record.state is State.RUNNING:
+        seen = await containers.find(context.engine, container_name(record.id))
+        if seen is not None and seen.state == "paused":
+            await containers.thaw(context.engine, seen.name)
+    context.store.write(record.but(doing=None, target=None, target_branch=None))
+
+
+async def _saved_again(context: Context, record: Record) -> None:
+    name = container_name(record.id)
+    seen = await containers.find(context.engine, name)
+    if seen is None:
+        return
+    if await images.find(context.engine, saved_image(record.id)) is not None:
+        await containers.remove(context.engine, name)  # made from the image, and did no work yet
+    elif seen.state == "running":
+        await containers.freeze(context.engine, name)
+
+
+async def _drop_empty_branch(context: Context, record: Record, branch: str) -> None:
+    if not Path(record.repo).is_dir():
+        return
+    repo = await repository.locate(Path(record.repo))
+    async with context.store.holding_repo(record.repo):
+        at = await repository.branch_commit(repo, branch)
+        kept = {record.base, record.finished}
+        if record.archive is not None:
+            kept |= {record.archive, record.archive_tip}
+        if at is not None and at in kept:
+            await repository.delete_ref(repo, f"refs/heads/{branch}")
+
+
+async def _clear_stray(context: Context, stray: Path) -> None:
+    if stray.suffix == ".tmp":
+        if stray.stat().st_mtime < time.time() - _DRAFT_SECONDS:
+            remove_tree(stray)
+        return
+    session_id = stray.name.partition(".")[0]
+    async with context.store.holding(session_id, patience=0):
+        if stray.parent.name == "scratch":
+            await containers.remove(context.engine, f"{HELPER_PREFIX}{stray.name}")
+        remove_tree(stray)

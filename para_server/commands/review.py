@@ -1,0 +1,114 @@
+"""The only place that lets people look: `para.list`, `show`, `open`, `diff` and `logs`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from para_server import lifecycle, spec
+from para_server.agents import supervision
+from para_server.commands import recovery, view
+from para_server.commands.takeout import taken_out
+from para_server.context import Context
+from para_server.errors import ParaError
+from para_server.git import repository, worktree
+from para_server.models import (
+    DiffResult,
+    ListParams,
+    ListResult,
+    LogsParams,
+    LogsResult,
+    OpenResult,
+    Session,
+    SessionParams,
+    Terminal,
+)
+from para_server.names import container_name
+from para_server.records import Record
+from para_server.registry import command
+
+
+@command("para.list", "List Sessions")
+async def list_sessions(context: Context, params: ListParams) -> ListResult:
+    """List sessions, and count the session containers on the engine."""
+    return await view.listed(context, params.repo, every=params.all)
+
+
+@command("para.show", "Show Session")
+async def show(context: Context, params: SessionParams) -> Session:
+    """Show one session."""
+    record = await view.pick(context, params.name, params.repo)
+    return await view.show(context, record)
+
+
+@command("para.open", "Open Session")
+async def open_session(context: Context, params: SessionParams) -> OpenResult:
+    """Say how to get into a session: an editor's URI, and a command for a terminal."""
+    record = await view.pick(context, params.name, params.repo)
+    session = await view.show(context, record)
+    lifecycle.demand("open", record.name, record.repo, session.state)
+    if record.type == "worktree":
+        folder = context.store.workspace(record.id)
+        return OpenResult(
+            session=session,
+            uri=folder.as_uri(),
+            folder=str(folder),
+            terminal=_terminal_on_host(context, record),
+        )
+    name = container_name(record.id)
+    attached = json.dumps({"containerName": f"/{name}"}, separators=(",", ":")).encode().hex()
+    inside = supervision.ATTACH if session.agent is not None else ("sh", "-c", _SHELL)
+    return OpenResult(
+        session=session,
+        uri=f"vscode-remote://attached-container+{attached}{spec.WORKSPACE}",
+        folder=spec.WORKSPACE,
+        terminal=Terminal(
+            command="docker",
+            args=("--host", context.engine.address, "exec", "-it", name, *inside),
+        ),
+    )
+
+
+@command("para.diff", "Review Changes")
+async def diff(context: Context, params: SessionParams) -> DiffResult:
+    """Show what a session has changed since its base, also what is uncommitted."""
+    record = await view.pick(context, params.name, params.repo, live_only=False)
+    repo = await repository.locate(Path(record.repo))
+    if record.state in lifecycle.OVER:
+        tip = record.finished if record.state.value == "finished" else record.archive
+        return await _between(repo, record, tip or record.base)
+    async with context.store.holding(record.id):
+        await recovery.settle(context, record.id)
+        if record.type == "worktree":
+            keep, _ = await worktree.snapshot(repo, context.store.workspace(record.id), "para")
+            return await _between(repo, record, keep)
+        async with taken_out(context, repo, record, "para: as it is now") as taken:
+            return await _between(repo, record, taken.tip)
+
+
+@command("para.logs", "Show Logs")
+async def logs(context: Context, params: LogsParams) -> LogsResult:
+    """Show what a session's agent printed."""
+    record = await view.pick(context, params.name, params.repo, live_only=False)
+    folder = context.store.agent_folder(record.id)
+    return LogsResult(text=supervision.output(folder, params.tail))
+
+
+_SHELL = "command -v zsh >/dev/null && exec zsh; exec sh"
+
+
+async def _between(repo: repository.Repo, record: Record, tip: str) -> DiffResult:
+    if await repository.ref_commit(repo, f"{tip}^{{commit}}") is None:
+        raise ParaError(
+            "workspace.unknown-base", f"The work of {record.name} is not in {record.repo} any more"
+        )
+    difference = await repository.difference(repo, record.base, tip)
+    return DiffResult(files=difference.files, patch=await repository.patch(repo, record.base, tip))
+
+
+def _terminal_on_host(context: Context, record: Record) -> Terminal:
+    """Give the agent's own command line, for a person to run in the worktree."""
+    shell = context.environ.get("SHELL", "/bin/sh")
+    if not record.prompt:
+        return Terminal(command=shell, args=())
+    return Terminal(command=shell, args=("-c", record.prompt))

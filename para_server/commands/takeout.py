@@ -1,0 +1,166 @@
+"""The only place that brings work out of a container session: snapshot, bundle, fetch, check."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from para_server import git as git_package
+from para_server import spec
+from para_server.commands import launch
+from para_server.context import Context
+from para_server.engine import helper
+from para_server.errors import Frozen, ParaError, Remedy
+from para_server.git import repository
+from para_server.git.repository import Repo
+from para_server.names import HELPER_PREFIX, incoming_ref
+from para_server.records import Record
+from para_server.settings import bytes_of
+from para_server.steps import to_end
+from para_server.untrusted import printable, read_bounded
+
+_log = logging.getLogger(__name__)
+_MAX_RESULT: Final = 4096  # bytes
+_MAX_LOG: Final = 2000  # bytes of a failed helper's log that are shown
+
+
+class Taken(Frozen):
+    """What a session has: `tip` for the branch, `keep` with all that a branch cannot hold.
+
+    `head` is where its own branch is, without what is uncommitted. All are in the repository,
+    under refs/para/incoming. `more` tells whether keep has more than the branch can hold.
+    """
+
+    tip: str
+    keep: str
+    head: str
+    more: bool
+
+
+@asynccontextmanager
+async def taken_out(
+    context: Context, repo: Repo, record: Record, message: str
+) -> AsyncIterator[Taken]:
+    """Give what a session has, for as long as the block lasts; raises workspace.git-failed.
+
+    Where the session's .git is beyond reading, its files come out as one commit on the base.
+    """
+    try:
+        try:
+            taken = await _attempt(context, repo, record, message, "full")
+        except ParaError as error:
+            if error.slug != "workspace.git-failed":
+                raise
+            _log.warning(
+                "the history cannot be read, taking the files alone: %s",
+                error,
+                extra={"session": record.name},
+            )
+            taken = await _attempt(context, repo, record, message, "flat")
+        yield taken
+    finally:
+        await to_end(_drop_incoming(context, repo, record))
+
+
+async def _attempt(context: Context, repo: Repo, record: Record, message: str, mode: str) -> Taken:
+    scratch = context.store.scratch(record.id)
+    try:
+        await _give(scratch, repo, message)
+        await _snapshot(context, repo, record, scratch, mode)
+        return await _checked(context, repo, record, scratch)
+    finally:
+        await to_end(launch.clear_away(context, scratch, record))
+
+
+async def _give(scratch: Path, repo: Repo, message: str) -> None:
+    name, email = await repository.identity(repo)
+    stores = "".join(f"{store}\n" for store in repository.lenders(repo))
+    for file, content in {
+        "message": message,
+        "alternates": stores,
+        "name": name,
+        "email": email,
+    }.items():
+        (scratch / file).write_text(content)
+    if repo.shallow:
+        (scratch / "shallow").write_bytes((repo.common / "shallow").read_bytes())
+    script = resources.files(git_package) / "snapshot.sh"
+    (scratch / "snapshot.sh").write_text(script.read_text())
+
+
+async def _snapshot(context: Context, repo: Repo, record: Record, scratch: Path, mode: str) -> None:
+    settings = context.settings(None).git
+    stores = repository.lenders(repo)
+    wanted = spec.helper_container(
+        f"{HELPER_PREFIX}{scratch.name}",
+        record.id,
+        image=await launch.helper_image(context, record),
+        home=context.store.home,
+        command=("bash", f"{spec.OUT}/snapshot.sh", mode, record.base, repo.object_format),
+        environment={},
+        mounts=[
+            spec.Mount(
+                source=str(context.store.workspace(record.id)),
+                target=spec.WORKSPACE,
+                read_only=True,
+            ),
+            spec.Mount(source=str(scratch), target=spec.OUT),
+            *(spec.Mount(source=str(s), target=str(s), read_only=True) for s in stores),
+        ],
+        file_size=bytes_of(settings.max_bundle),
+    )
+    code = await helper.run(context.engine, wanted, settings.max_seconds)
+    if code is None:
+        raise ParaError(
+            "workspace.git-failed",
+            f"Taking the work of {record.name} out took longer than {settings.max_seconds} seconds",
+            Remedy(title="Give it more time", setting="git.maxSeconds"),
+        )
+    if code != 0:
+        said = read_bounded(scratch / "log", _MAX_LOG, from_end=True) or b""
+        raise ParaError(
+            "workspace.git-failed",
+            f"The work of {record.name} could not be taken out (exit code {code}): "
+            f"{printable(said.decode(errors='replace').strip())}",
+            Remedy(title="Let it weigh more", setting="git.maxBundle"),
+        )
+
+
+async def _checked(context: Context, repo: Repo, record: Record, scratch: Path) -> Taken:
+    claim = (read_bounded(scratch / "result", _MAX_RESULT) or b"").decode(errors="replace").split()
+    well_formed = len(claim) == 4 and all(repository.COMMIT.match(c) for c in claim[:3])  # noqa: PLR2004 # tip, keep, head, more
+    if not well_formed:
+        raise _not_arrived(record)
+    tip, keep, head, more = claim
+    bundle = scratch / "bundle"
+    if bundle.is_file() and not bundle.is_symlink():
+        seconds = context.settings(None).git.max_seconds
+        async with context.store.holding_repo(record.repo):
+            await repository.fetch_bundle(repo, bundle, record.id, seconds)
+        incoming = incoming_ref(record.id)
+        arrived = [await repository.ref_commit(repo, f"{incoming}/{end}") for end in _ENDS]
+    else:
+        arrived = [await repository.ref_commit(repo, f"{one}^{{commit}}") for one in (tip, keep)]
+    if arrived != [tip, keep]:
+        raise _not_arrived(record)
+    return Taken(tip=tip, keep=keep, head=head, more=more == "1")
+
+
+_ENDS: Final = ("tip", "keep")
+
+
+def _not_arrived(record: Record) -> ParaError:
+    return ParaError(
+        "workspace.git-failed",
+        f"The work of {record.name} did not arrive whole, and stays where it is",
+        Remedy(title="Try again", command="para.show", params={"name": record.name}),
+    )
+
+
+async def _drop_incoming(context: Context, repo: Repo, record: Record) -> None:
+    async with context.store.holding_repo(record.repo):
+        await repository.drop_incoming(repo, record.id)

@@ -1,0 +1,202 @@
+"""The only place that tells which session is meant, and what of it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from para_server import lifecycle
+from para_server.agents import supervision
+from para_server.commands import recovery
+from para_server.context import Context, path_of
+from para_server.engine import containers
+from para_server.engine.containers import Seen
+from para_server.errors import SHOW_SESSIONS, ParaError, Problem, Remedy
+from para_server.git import repository
+from para_server.git.repository import Repo
+from para_server.models import Agent, Container, ListResult, Session, State
+from para_server.names import container_name
+from para_server.records import Record
+
+
+async def repo_of(context: Context, given: str | None) -> Repo:
+    """Find the repository that is meant; raises workspace.ambiguous."""
+    if given is not None:
+        folder = path_of(given)
+        if not folder.is_absolute() or not folder.is_dir():
+            raise ParaError("workspace.not-a-repository", f"There is no folder {given}")
+        return await repository.locate(folder)
+    if context.cwd is not None:
+        return await repository.locate(context.cwd)
+    if len(context.folders) == 1:
+        return await repository.locate(context.folders[0])
+    said = "no folder is open" if not context.folders else "several folders are open"
+    raise ParaError("workspace.ambiguous", f"Say which repository is meant: {said}", SHOW_SESSIONS)
+
+
+async def pick(
+    context: Context, name: str | None, repo: str | None, *, live_only: bool = True
+) -> Record:
+    """Find the session that is meant; raises session.not-found and session.ambiguous."""
+    records = context.store.all()
+    if name is None:
+        inside = _around(context, records)
+        if inside is not None:
+            return inside
+    top = await _top(context, repo, records, name)
+    here = [r for r in records if top is None or r.repo == top]
+    live = [r for r in here if r.state not in lifecycle.OVER]
+    if name is not None:
+        return _named(name, top, here, live)
+    if not live_only:
+        live = here
+    if len(live) == 1:
+        return live[0]
+    if not live:
+        raise ParaError(
+            "session.not-found",
+            f"There is no live session in {top or 'any repository'}",
+            SHOW_SESSIONS,
+        )
+    names = ", ".join(r.name for r in live)
+    raise ParaError("session.ambiguous", f"Say which session is meant: {names}", SHOW_SESSIONS)
+
+
+@asynccontextmanager
+async def held(
+    context: Context, verb: str, name: str | None, repo: str | None
+) -> AsyncIterator[tuple[Record, Session]]:
+    """Hold the session that is meant, settled and in a state that the command applies to."""
+    chosen = await pick(context, name, repo)
+    async with context.store.holding(chosen.id):
+        await recovery.settle(context, chosen.id)
+        record = context.store.read(chosen.id)
+        if record is None:
+            raise ParaError(
+                "session.not-found", f"There is no session {chosen.name} any more", SHOW_SESSIONS
+            )
+        session = await show(context, record)
+        lifecycle.demand(verb, record.name, record.repo, session.state)
+        yield record, session
+
+
+async def show(context: Context, record: Record) -> Session:
+    """Show one session as it is now."""
+    seen = None
+    if record.type == "container" and record.state not in lifecycle.OVER:
+        seen = await containers.find(context.engine, container_name(record.id))
+    return of(context, record, seen)
+
+
+async def listed(context: Context, repo: str | None, *, every: bool) -> ListResult:
+    """Show sessions, and count the containers on the engine."""
+    records = context.store.all()
+    if repo is not None:
+        top = str((await repo_of(context, repo)).top)
+        records = [r for r in records if r.repo == top]
+    if not every:
+        records = [r for r in records if r.state not in lifecycle.OVER]
+    settings = context.settings(None)
+    seen = await _seen(context, records, enabled=settings.container.enabled)
+    by_name = {one.name: one for one in seen}
+    return ListResult(
+        sessions=tuple(of(context, r, by_name.get(container_name(r.id))) for r in records),
+        running=len(seen),
+        limit=settings.container.max_running,
+    )
+
+
+def of(context: Context, record: Record, seen: Seen | None) -> Session:
+    """Put together what the record, the engine and the agent say."""
+    state, problem = _state(record, seen)
+    over = record.state in lifecycle.OVER
+    workspace = context.store.workspace(record.id)
+    container = None
+    if seen is not None and record.type == "container":
+        container = Container(id=seen.id, name=seen.name, image=record.image)
+    return Session(
+        id=record.id,
+        name=record.name,
+        type=record.type,
+        state=state,
+        repo=record.repo,
+        base=record.base,
+        branch=record.branch,
+        workspace=None if over else str(workspace),
+        container=container,
+        agent=_agent(context, record, state),
+        prompt=record.prompt,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+        problem=problem,
+    )
+
+
+def _state(record: Record, seen: Seen | None) -> tuple[State, Problem | None]:
+    if record.state not in {State.RUNNING, State.PAUSED} or record.type == "worktree":
+        return record.state, record.problem
+    if record.doing is not None:
+        return record.state, None  # a command has its hands on the container
+    if seen is not None and seen.state in {"running", "restarting"}:
+        return State.RUNNING, None
+    if record.state is State.PAUSED or (seen is not None and seen.state == "paused"):
+        return State.PAUSED, None
+    became = "has stopped" if seen is not None else "is gone"
+    return State.FAILED, _stopped(record, f"The container of {record.name} {became}")
+
+
+def _stopped(record: Record, message: str) -> Problem:
+    params = {"name": record.name, "repo": record.repo}
+    return Problem(
+        slug="engine.refused",
+        message=message,
+        remedies=(
+            Remedy(title="Resume it", command="para.resume", params=params),
+            Remedy(title="Keep its work and end it", command="para.cancel", params=params),
+        ),
+    )
+
+
+def _agent(context: Context, record: Record, state: State) -> Agent | None:
+    if record.type == "worktree" or record.agent is None or not record.prompt:
+        return None
+    alive = state in {State.RUNNING, State.PREPARING, State.PAUSED}
+    return supervision.state(context.store.agent_folder(record.id), record.agent, alive=alive)
+
+
+async def _seen(context: Context, records: Sequence[Record], *, enabled: bool) -> list[Seen]:
+    needed = any(r.type == "container" and r.state not in lifecycle.OVER for r in records)
+    if not needed and not enabled:
+        return []
+    return await containers.sessions(context.engine)
+
+
+def _around(context: Context, records: Sequence[Record]) -> Record | None:
+    if context.cwd is None:
+        return None
+    cwd = context.cwd.resolve()
+    return next(
+        (r for r in records if cwd.is_relative_to(context.store.workspace(r.id).resolve())), None
+    )
+
+
+async def _top(
+    context: Context, repo: str | None, records: Sequence[Record], name: str | None
+) -> str | None:
+    if repo is not None and any(r.repo == str(path_of(repo)) for r in records):
+        return str(path_of(repo))  # also where the repository itself is gone
+    try:
+        return str((await repo_of(context, repo)).top)
+    except ParaError:
+        # a name that only one session has needs no repository
+        if repo is None and name is not None and sum(r.name == name for r in records) == 1:
+            return None
+        raise
+
+
+def _named(name: str, top: str | None, here: list[Record], live: list[Record]) -> Record:
+    found = [r for r in live if r.name == name] or [r for r in here if r.name == name]
+    if not found:
+        where = f" in {top}" if top else ""
+        raise ParaError("session.not-found", f"There is no session {name}{where}", SHOW_SESSIONS)
+    return found[-1]

@@ -1,0 +1,110 @@
+"""The only place that notices that something changed, whoever changed it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from para_server import statusbar
+from para_server.commands import recovery, view
+from para_server.context import Context
+from para_server.engine import events
+from para_server.errors import ParaError
+from para_server.models import ListResult, SessionsChanged
+
+_log = logging.getLogger(__name__)
+_AGAIN: Final = 1.0  # seconds until an engine that went away is asked again
+_AGAIN_AT_MOST: Final = 15.0
+_SETTLED: Final = 0.02  # seconds in which changes that come together become one
+_STEP: Final = 20  # milliseconds in which the watcher of files gathers changes
+
+
+async def changes(context: Context) -> AsyncGenerator[SessionsChanged]:
+    """Give what clients are told: at once, and then whenever it has become something else."""
+    stirred = asyncio.Event()
+    stirred.set()
+    context.store.prepare()
+    watchers = [
+        asyncio.create_task(_watch_files(context, stirred)),
+        asyncio.create_task(_watch_engine(context, stirred)),
+    ]
+    before: SessionsChanged | None = None
+    try:
+        while True:
+            await stirred.wait()
+            stirred.clear()
+            now = await _now(context)
+            if now != before:
+                yield now
+            before = now
+            await asyncio.sleep(_SETTLED)
+    finally:
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.wait(watchers)
+
+
+async def _now(context: Context) -> SessionsChanged:
+    try:
+        listed = await view.listed(context, None, every=False)
+    except ParaError as error:
+        empty = ListResult(sessions=(), running=0, limit=context_limit(context))
+        return SessionsChanged(**dict(empty), status_bar=statusbar.unreachable(str(error)))
+    bar = statusbar.status_bar(listed.sessions, listed.running, listed.limit)
+    return SessionsChanged(**dict(listed), status_bar=bar)
+
+
+def context_limit(context: Context) -> int:
+    """Tell how many containers may run, also where settings are wrong."""
+    try:
+        return context.settings(None).container.max_running
+    except ParaError:
+        return 0
+
+
+async def _watch_engine(context: Context, stirred: asyncio.Event) -> None:
+    """Follow the engine's events; where they end, ask again, less and less often."""
+    pause = _AGAIN
+    while True:
+        try:
+            async for name in events.changes(context.engine):
+                pause = _AGAIN
+                if not name:  # it listens, after we do not know what
+                    await recovery.sweep(context)
+                stirred.set()
+        except ParaError as error:
+            _log.info("no events from the engine: %s", error)
+            stirred.set()
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _AGAIN_AT_MOST)
+
+
+async def _watch_files(context: Context, stirred: asyncio.Event) -> None:
+    """Follow the records, and what agents say of themselves.
+
+    Each agent's folder is watched alone: what an agent makes beneath it is of no interest.
+    """
+    from watchfiles import awatch  # noqa: PLC0415 # only servers watch
+
+    while True:
+        folders = [context.store.records_folder, *_agents(context)]
+        stop = asyncio.Event()
+        with suppress(FileNotFoundError):
+            async for found in awatch(
+                *folders, recursive=False, step=_STEP, debounce=50, stop_event=stop
+            ):
+                stirred.set()
+                if (
+                    any(path.endswith(".json") for _, path in found)
+                    and _agents(context) != folders[1:]
+                ):
+                    stop.set()
+
+
+def _agents(context: Context) -> list[Path]:
+    told = (context.store.home / "agents").glob("*/out")
+    return sorted(folder for folder in told if folder.is_dir() and not folder.is_symlink())

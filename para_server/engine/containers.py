@@ -1,0 +1,193 @@
+"""The only place that knows the calls which make, change and list containers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from para_server.engine.client import Engine, image_missing
+from para_server.errors import Frozen
+from para_server.names import (
+    CONTAINER_PREFIX,
+    HELPER_PREFIX,
+    LABEL_HELPER,
+    LABEL_HOME,
+    LABEL_SESSION,
+)
+from para_server.spec import WORKSPACE, ContainerSpec
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+_GRACE: Final = 3  # seconds that a container has to stop by itself
+_GONE: Final = 404
+_ALREADY: Final = (304, 409)
+
+
+class Seen(Frozen):
+    """A container as the engine lists it; `state` is the engine's own word."""
+
+    id: str
+    name: str
+    image: str
+    state: str
+    status: str
+    session: str | None
+    home: str | None
+    helper: str | None = None
+
+
+async def create(engine: Engine, spec: ContainerSpec) -> str:
+    """Make a container and give its id; raises engine.image-missing."""
+
+    def ask(api: APIClient) -> str:
+        from docker.errors import NotFound
+
+        try:
+            made = api.create_container_from_config(_config(api, spec), spec.name)  # type: ignore[no-untyped-call] # as the stubs have it
+            return str(made["Id"])
+        except NotFound as error:
+            if "image" in str(error.explanation).lower():
+                raise image_missing(spec.image) from None
+            raise
+
+    return await engine.call(ask)
+
+
+async def start(engine: Engine, container: str) -> None:
+    """Start a container."""
+    await engine.call(lambda api: api.start(container))
+
+
+async def stop(engine: Engine, container: str) -> None:
+    """Stop a container; one that stands still is stopped already."""
+    await engine.call(lambda api: _tolerating(lambda: api.stop(container, timeout=_GRACE)))
+
+
+async def freeze(engine: Engine, container: str) -> None:
+    """Freeze all processes of a container."""
+    await engine.call(lambda api: api.pause(container))
+
+
+async def thaw(engine: Engine, container: str) -> None:
+    """Let the processes of a container go on."""
+    await engine.call(lambda api: api.unpause(container))
+
+
+async def remove(engine: Engine, container: str) -> None:
+    """Remove a container with its anonymous volumes; what is gone is removed already."""
+    await engine.call(
+        lambda api: _tolerating(lambda: api.remove_container(container, v=True, force=True), _GONE)
+    )
+
+
+async def commit(engine: Engine, container: str, image: str, labels: dict[str, str]) -> None:
+    """Save what a container has become as an image that is its session's alone."""
+    repository, _, tag = image.partition(":")
+    config = {"Labels": labels}
+    await engine.call(lambda api: api.commit(container, repository, tag, pause=True, conf=config))
+
+
+async def sessions(engine: Engine) -> list[Seen]:
+    """List the containers of all sessions on the engine, whoever made them."""
+    return await _listed(engine, CONTAINER_PREFIX)
+
+
+async def helpers(engine: Engine) -> list[Seen]:
+    """List the helper containers on the engine."""
+    return await _listed(engine, HELPER_PREFIX)
+
+
+async def find(engine: Engine, name: str) -> Seen | None:
+    """Find a container by its exact name."""
+    return next((seen for seen in await _listed(engine, name) if seen.name == name), None)
+
+
+async def execute(
+    engine: Engine,
+    container: str,
+    command: Sequence[str],
+    *,
+    user: str = "para",
+    environment: dict[str, str] | None = None,
+) -> tuple[int, str]:
+    """Run a short command in a container; gives its exit code and the end of its output."""
+
+    def ask(api: APIClient) -> tuple[int, str]:
+        made = api.exec_create(
+            container, list(command), user=user, workdir=WORKSPACE, environment=environment
+        )
+        output = api.exec_start(made["Id"])
+        code = api.exec_inspect(made["Id"])["ExitCode"]
+        return int(code if code is not None else 1), output.decode(errors="replace")[-4000:]
+
+    return await engine.call(ask)
+
+
+async def _listed(engine: Engine, prefix: str) -> list[Seen]:
+    # the plain list: the convenient one inspects each container
+    raw = await engine.call(lambda api: api.containers(all=True, filters={"name": prefix}))
+    seen = [_seen(one) for one in raw]
+    return [one for one in seen if one.name.startswith(prefix)]
+
+
+def _seen(one: dict[str, Any]) -> Seen:
+    labels = one.get("Labels") or {}
+    names = one.get("Names") or ["/"]
+    return Seen(
+        id=one["Id"],
+        name=names[0].lstrip("/"),
+        image=one.get("Image", ""),
+        state=one.get("State", ""),
+        status=one.get("Status", ""),
+        session=labels.get(LABEL_SESSION),
+        home=labels.get(LABEL_HOME),
+        helper=labels.get(LABEL_HELPER),
+    )
+
+
+def _tolerating(ask: Any, *codes: int) -> None:
+    from docker.errors import APIError
+
+    try:
+        ask()
+    except APIError as error:
+        if error.status_code not in (codes or (_GONE, *_ALREADY)):
+            raise
+
+
+def _config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
+    from docker.types import Mount, Ulimit
+
+    limits = [Ulimit(name="core", soft=0, hard=0)]
+    if spec.file_size is not None:
+        limits.append(Ulimit(name="fsize", soft=spec.file_size, hard=spec.file_size))
+    host = api.create_host_config(
+        init=True,
+        network_mode=spec.network,
+        mounts=[Mount(m.target, m.source, type="bind", read_only=m.read_only) for m in spec.mounts],
+        nano_cpus=int(spec.cpus * 1e9),
+        mem_limit=spec.memory,
+        memswap_limit=spec.memory,
+        pids_limit=spec.pids,
+        cap_drop=["ALL"],
+        cap_add=list(spec.cap_add),
+        security_opt=None if spec.new_privileges else ["no-new-privileges:true"],
+        read_only=spec.read_only,
+        tmpfs={"/tmp": "size=256m,mode=1777"} if spec.read_only else None,  # noqa: S108 # in the container
+        ulimits=limits,
+    )
+    config: dict[str, Any] = api.create_container_config(
+        spec.image,
+        list(spec.command),
+        user=spec.user,
+        labels=spec.labels,
+        environment=spec.environment,
+        working_dir=OUT_OF_IMAGE if spec.read_only else WORKSPACE,
+        host_config=host,
+        entrypoint=[],
+    )
+    return config
+
+
+OUT_OF_IMAGE: Final = "/"

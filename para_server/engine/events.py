@@ -1,0 +1,86 @@
+"""The only place that knows how the engine tells that a container changed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from para_server.engine.client import Engine, translated
+from para_server.engine.endpoint import unreachable
+from para_server.names import CONTAINER_PREFIX
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+_TELLING: Final = "create start die stop pause unpause destroy oom rename".split()
+
+
+async def changes(engine: Engine) -> AsyncIterator[str]:
+    """Give the name of each session container that changed, and "" once the engine listens.
+
+    Raises ParaError when the stream ends, since what happens afterwards is not seen.
+    """
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Queue[str | Exception] = asyncio.Queue()
+    reader = _Reader(engine, lambda event: _pass_on(loop, arrived, event))
+    reader.start()
+    try:
+        while True:
+            event = await arrived.get()
+            if isinstance(event, Exception):
+                raise event
+            yield event
+    finally:
+        reader.stop()
+
+
+def _pass_on(
+    loop: asyncio.AbstractEventLoop,
+    arrived: asyncio.Queue[str | Exception],
+    event: str | Exception,
+) -> None:
+    with suppress(RuntimeError):  # the loop has ended, and nobody listens
+        loop.call_soon_threadsafe(arrived.put_nowait, event)
+
+
+class _Reader(threading.Thread):
+    """Reads the stream with a connection of its own, which `stop` shuts."""
+
+    def __init__(self, engine: Engine, tell: Any) -> None:
+        super().__init__(name="engine-events", daemon=True)
+        self._engine, self._tell = engine, tell
+        self._stream: Any = None
+        self._stopped = False
+
+    def run(self) -> None:
+        api: APIClient | None = None
+        try:
+            api = self._engine.connect(None)
+            self._stream = api.events(decode=True, filters={"type": "container"})
+            if self._stopped:
+                return
+            self._tell("")
+            for event in self._stream:
+                self._heard(event)
+            self._tell(unreachable("The container engine has gone away"))
+        except Exception as error:  # noqa: BLE001 # whatever it is, the listener is told
+            if not self._stopped:
+                self._tell(translated(error, self._engine.settings))
+        finally:
+            if api is not None:
+                api.close()
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._stream is not None:
+            with suppress(Exception):
+                self._stream.close()
+
+    def _heard(self, event: dict[str, Any]) -> None:
+        name = (event.get("Actor") or {}).get("Attributes", {}).get("name", "")
+        action = str(event.get("Action", ""))
+        if name.startswith(CONTAINER_PREFIX) and action in _TELLING:
+            self._tell(name)

@@ -1,0 +1,55 @@
+"""The only place that knows how a helper container is run: bounded, and always removed."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from para_server.engine import containers
+from para_server.engine.client import Engine
+from para_server.spec import ContainerSpec
+from para_server.steps import undone_on_failure
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+
+async def run(engine: Engine, spec: ContainerSpec, seconds: float) -> int | None:
+    """Run a container to its end and give its exit code; None where it took too long.
+
+    What it has to say it writes into a mount. A cancellation kills it.
+    """
+    async with undone_on_failure() as undo:
+        undo.push_async_callback(containers.remove, engine, spec.name)
+        await containers.create(engine, spec)
+        await containers.start(engine, spec.name)
+        code = await engine.call(
+            lambda api: _waited(api, spec.name, seconds), interrupt=lambda: _kill(engine, spec.name)
+        )
+    await containers.remove(engine, spec.name)
+    return code
+
+
+def _waited(api: APIClient, name: str, seconds: float) -> int | None:
+    from requests.exceptions import ConnectionError as Broken
+    from requests.exceptions import ReadTimeout
+
+    try:
+        return int(api.wait(name, timeout=math.ceil(seconds))["StatusCode"])
+    except ReadTimeout:
+        return None
+    except Broken as error:
+        if "Read timed out" in str(error):  # how urllib3 tells it in the midst of an answer
+            return None
+        raise
+
+
+def _kill(engine: Engine, name: str) -> None:
+    # on the event loop's thread, while the pool's thread waits: hence a connection of its own
+    api = engine.connect(5)
+    try:
+        api.remove_container(name, force=True)
+    except Exception:  # noqa: BLE001, S110 # it only hurries; the undo removes it properly
+        pass
+    finally:
+        api.close()

@@ -1,0 +1,209 @@
+"""The only place that knows how images are built, found and removed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from para_server.engine.client import Engine
+from para_server.errors import Frozen, ParaError, Remedy
+from para_server.names import LABEL_HOME, LABEL_INPUTS, LABEL_SESSION, SAVED_IMAGE
+from para_server.untrusted import one_line
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+_LAST_LINES: Final = 15
+_CA_NAME: Final = "ca-bundle.crt"
+
+Told = Callable[[str, int | None], None]
+
+
+class Image(Frozen):
+    """An image on the engine; size in bytes."""
+
+    id: str
+    tags: tuple[str, ...]
+    size: int
+    labels: dict[str, str]
+
+
+def recipe() -> Path:
+    """Find the folder of the base image's Dockerfile: in the package, or beside it."""
+    package = Path(__file__).resolve().parent.parent
+    packed = package / "_images" / "base"
+    return packed if packed.is_dir() else package.parent / "images" / "base"
+
+
+def inputs(build_args: Mapping[str, str]) -> str:
+    """Digest what an image is made from, so that a stale one is known."""
+    digest = hashlib.sha256()
+    for file in sorted(recipe().iterdir()):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    digest.update(repr(sorted(build_args.items())).encode())
+    return digest.hexdigest()
+
+
+async def find(engine: Engine, name: str) -> Image | None:
+    """Find an image by its name."""
+
+    def ask(api: APIClient) -> Image | None:
+        from docker.errors import ImageNotFound
+
+        try:
+            return _image(api.inspect_image(name))  # type: ignore[no-untyped-call] # as the stubs have it
+        except ImageNotFound:
+            return None
+
+    return await engine.call(ask)
+
+
+async def saved(engine: Engine) -> list[Image]:
+    """List the images that paused sessions are saved in."""
+    raw = await engine.call(lambda api: api.images(filters={"reference": SAVED_IMAGE}))
+    return [
+        Image(
+            id=one["Id"],
+            tags=tuple(one.get("RepoTags") or ()),
+            size=one["Size"],
+            labels=one.get("Labels") or {},
+        )
+        for one in raw
+    ]
+
+
+async def remove(engine: Engine, name: str) -> None:
+    """Remove an image; what is gone is removed already."""
+
+    def ask(api: APIClient) -> None:
+        from docker.errors import ImageNotFound
+
+        try:
+            api.remove_image(name, force=True)
+        except ImageNotFound:
+            return
+
+    await engine.call(ask)
+
+
+def saved_labels(session_id: str, home: Path) -> dict[str, str]:
+    """Mark a saved image as its session's."""
+    return {LABEL_SESSION: session_id, LABEL_HOME: str(home)}
+
+
+async def build(
+    engine: Engine,
+    tag: str,
+    build_args: Mapping[str, str],
+    ca_bundle: Path | None,
+    tell: Told,
+    *,
+    no_cache: bool,
+) -> str:
+    """Build the base image and give its id; a cancellation ends the build in the engine too.
+
+    Raises engine.build-failed with the last lines of what the build printed.
+    """
+    context = _context(ca_bundle)
+    labels = {LABEL_INPUTS: inputs(build_args)}
+    stream: list[Any] = []
+
+    def ask(api: APIClient) -> None:
+        from docker.types import CancellableStream
+
+        def remember(response: Any, *_rest: object, **_options: object) -> None:
+            stream.append(CancellableStream(iter(()), response))
+
+        hooks = api.hooks["response"]
+        hooks.append(remember)
+        try:
+            answers = api.build(
+                fileobj=context,
+                custom_context=True,
+                tag=tag,
+                decode=True,
+                rm=True,
+                forcerm=True,
+                nocache=no_cache,
+                buildargs=dict(build_args),
+                labels=labels,
+                timeout=None,
+            )
+            _follow(answers, tell)
+        finally:
+            hooks.remove(remember)
+
+    def interrupt() -> None:
+        for one in stream:
+            one.close()
+
+    await engine.call(ask, interrupt)
+    made = await find(engine, tag)
+    if made is None:
+        raise _failed(f"{tag} is not there after its build", [])
+    return made.id
+
+
+def _follow(answers: Any, tell: Told) -> None:
+    last: list[str] = []
+    percentage: int | None = None
+    for answer in answers:
+        if "error" in answer:
+            raise _failed(one_line(str(answer["error"])), last)
+        for line in str(answer.get("stream", "")).splitlines():
+            if not line.strip():
+                continue
+            last = [*last[1 - _LAST_LINES :], one_line(line)]
+            percentage = _percentage(line) if line.startswith("Step ") else percentage
+            tell(one_line(line), percentage)
+
+
+def _percentage(line: str) -> int | None:
+    done, _, total = line.removeprefix("Step ").partition(" ")[0].partition("/")
+    if done.isdigit() and total.isdigit():
+        return 100 * (int(done) - 1) // int(total)
+    return None
+
+
+def _failed(message: str, last: list[str]) -> ParaError:
+    shown = "\n".join([message, *last])
+    return ParaError(
+        "engine.build-failed",
+        f"The image could not be built: {shown}",
+        Remedy(title="Build again", command="para.image.build", params={}),
+        Remedy(
+            title="Build every layer anew", command="para.image.build", params={"noCache": True}
+        ),
+    )
+
+
+def _context(ca_bundle: Path | None) -> io.BytesIO:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for file in sorted(recipe().iterdir()):
+            _add(archive, file.name, file.read_bytes())
+        if ca_bundle is not None:
+            _add(archive, _CA_NAME, ca_bundle.read_bytes())
+    packed.seek(0)
+    return packed
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    # no times, no owners: the same files make the same layers
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    entry.mode = 0o644
+    archive.addfile(entry, io.BytesIO(content))
+
+
+def _image(raw: Mapping[str, Any]) -> Image:
+    return Image(
+        id=raw["Id"],
+        tags=tuple(raw.get("RepoTags") or ()),
+        size=raw["Size"],
+        labels=(raw.get("Config") or {}).get("Labels") or {},
+    )

@@ -1,0 +1,86 @@
+"""The only place that makes a session's private clone, before any agent has been in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from para_server.errors import Frozen
+from para_server.git.process import git
+from para_server.git.repository import Repo, identity, lenders
+from para_server.names import base_ref
+from para_server.steps import off_loop
+
+AGENT_UID: Final = 1000  # of the user para in the images, where the host's user is root
+
+
+class Start(Frozen):
+    """What a clone begins with.
+
+    The branch is at `tip`; the files are those of `tree` where it is given, which is how work
+    that was not committed comes back as such. `kept` are further commits not to be lost. All of it
+    can be reached from `anchor`, which stays alive in the repository as long as the clone.
+    """
+
+    branch: str
+    tip: str
+    anchor: str
+    tree: str | None = None
+    kept: tuple[str, ...] = ()
+
+
+async def make(repo: Repo, folder: Path, session_id: str, start: Start, *, own: bool) -> None:
+    """Fill a folder with a clone that leans on the repository's objects, or has its own."""
+    here = folder / ".git"
+    name, email = await identity(repo)
+    await git(
+        repo.top,
+        *("init", "-q", "--template=", f"--object-format={repo.object_format}"),
+        *(f"--initial-branch={start.branch}", "--", str(folder)),
+        plain=True,
+    )
+    if repo.shallow:
+        shutil.copyfile(repo.common / "shallow", here / "shallow")
+    if own:
+        await _copy_objects(repo, folder, session_id)
+    else:
+        (here / "objects/info").mkdir(exist_ok=True)
+        (here / "objects/info/alternates").write_text(f"{lenders(repo)[0]}\n")
+    with (here / "config").open("a") as config:
+        config.write(f"[user]\n\tname = {_quoted(name)}\n\temail = {_quoted(email)}\n")
+    refs = [f"create refs/heads/{start.branch} {start.tip}"]
+    refs += [f"create refs/para/kept/{n} {commit}" for n, commit in enumerate(start.kept)]
+    await git(folder, "update-ref", "--stdin", given="\n".join(refs) + "\n", plain=True)
+    await git(folder, "read-tree", "-u", "--reset", start.tree or "HEAD", plain=True)
+    if start.tree is not None:
+        await git(folder, "read-tree", "--reset", "HEAD", plain=True)
+    await hand_over(folder)
+
+
+async def hand_over(folder: Path) -> None:
+    """Give a new folder to the user that agents run as, where the host's user is root."""
+    if os.geteuid() == 0:
+        await off_loop(lambda: _chown(folder))
+
+
+async def _copy_objects(repo: Repo, folder: Path, session_id: str) -> None:
+    await git(
+        folder,
+        *("fetch", "-q", "--no-tags", "--no-write-fetch-head", "--update-shallow"),
+        *("--", str(repo.common), f"+{base_ref(session_id)}:refs/para/base"),
+        plain=True,
+    )
+
+
+def _chown(folder: Path) -> None:
+    os.chown(folder, AGENT_UID, AGENT_UID, follow_symlinks=False)
+    for root, folders, files in os.walk(folder):
+        for entry in (*folders, *files):
+            os.chown(os.path.join(root, entry), AGENT_UID, AGENT_UID, follow_symlinks=False)  # noqa: PTH118 # a Path for each of 50,000 files takes a second
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    return f'"{escaped}"'

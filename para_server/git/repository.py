@@ -1,0 +1,306 @@
+"""The only place that asks and changes the user's own repository: refs, commits, differences."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from para_server.errors import Frozen, Issue, ParaError, Remedy
+from para_server.git.process import GitFailedError, git, git_bytes
+from para_server.models import FileChange
+from para_server.names import base_ref, incoming_ref
+from para_server.untrusted import printable
+
+COMMIT: Final = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
+MAX_PATCH: Final = 16 << 20  # bytes of a patch that an editor can still show
+_SUBMODULE: Final = "160000"
+_MAX_DEPTH: Final = 5  # git follows alternates no deeper
+
+
+class Repo(Frozen):
+    """A repository: its work tree and where its refs and objects are."""
+
+    top: Path
+    common: Path
+    object_format: str
+    shallow: bool
+    partial: bool
+
+    @property
+    def objects(self) -> Path:
+        """Name the folder of its objects."""
+        return self.common / "objects"
+
+
+class Difference(Frozen):
+    """What changed between two commits."""
+
+    files: tuple[FileChange, ...]
+    submodules: tuple[str, ...]
+
+    @property
+    def insertions(self) -> int:
+        """Count the lines that came."""
+        return sum(file.insertions for file in self.files)
+
+    @property
+    def deletions(self) -> int:
+        """Count the lines that went."""
+        return sum(file.deletions for file in self.files)
+
+
+async def locate(folder: Path) -> Repo:
+    """Find the repository that holds a folder; raises workspace.not-a-repository."""
+    try:
+        told = await git(
+            folder,
+            "rev-parse",
+            "--path-format=absolute",
+            "--show-toplevel",
+            "--git-common-dir",
+            "--show-object-format",
+            "--is-shallow-repository",
+        )
+    except GitFailedError as error:
+        if "dubious ownership" in error.output:
+            raise
+        raise ParaError(
+            "workspace.not-a-repository",
+            f"{folder} is not in a git repository with a work tree",
+            Remedy(title="Make it one: git init && git commit --allow-empty"),
+        ) from None
+    top, common, object_format, shallow = told.splitlines()
+    partial = await _config(folder, "extensions.partialClone")
+    return Repo(
+        top=Path(top),
+        common=Path(common),
+        object_format=object_format,
+        shallow=shallow == "true",
+        partial=bool(partial),
+    )
+
+
+async def commit_of(repo: Repo, revision: str) -> str:
+    """Resolve a revision; raises workspace.unknown-base and workspace.no-commits."""
+    found = await _resolved(repo.top, f"{revision}^{{commit}}")
+    if found is not None:
+        return found
+    if await _resolved(repo.top, "HEAD^{commit}") is None and revision == "HEAD":
+        raise ParaError(
+            "workspace.no-commits",
+            f"{repo.top} has no commit to start from",
+            Remedy(title="Make a first commit: git commit --allow-empty -m start"),
+        )
+    raise ParaError(
+        "workspace.unknown-base",
+        f"{printable(revision)} is no revision of {repo.top}",
+        Remedy(title="Start from HEAD"),
+    )
+
+
+async def demand_whole(repo: Repo, commit: str) -> None:
+    """Raise workspace.git-failed where a partial clone lacks files of the commit."""
+    if not repo.partial:
+        return
+    told = ("rev-list", "--objects", "--no-walk", "--missing=print", f"{commit}^{{tree}}")
+    listed = await git(repo.top, *told)
+    if any(line.startswith("?") for line in listed.splitlines()):
+        raise ParaError(
+            "workspace.git-failed",
+            f"{repo.top} is a partial clone that lacks files of {commit[:12]}",
+            Remedy(title="Fetch them: git fetch --refetch --no-filter"),
+        )
+
+
+async def demand_branch_name(repo: Repo, branch: str) -> None:
+    """Raise command.invalid-params where git takes no such name for a branch."""
+    try:
+        await git(repo.top, "check-ref-format", f"refs/heads/{branch}")
+    except GitFailedError:
+        usable = False
+    else:
+        usable = not branch.startswith("-")
+    if not usable:
+        message = f"{printable(branch)} is no name for a branch"
+        issue = Issue(path="branch", message="no name for a branch")
+        raise ParaError("command.invalid-params", message, issues=[issue])
+
+
+async def branch_commit(repo: Repo, branch: str) -> str | None:
+    """Tell where a branch is; None where there is none."""
+    return await ref_commit(repo, f"refs/heads/{branch}")
+
+
+async def ref_commit(repo: Repo, ref: str) -> str | None:
+    """Tell where a ref is; None where there is none."""
+    return await _resolved(repo.top, ref)
+
+
+def branch_exists(branch: str) -> ParaError:
+    """Make the error that says how to get another branch."""
+    return ParaError(
+        "workspace.branch-exists",
+        f"The branch {printable(branch)} exists already",
+        Remedy(title="Give another branch, or another name"),
+        Remedy(title="Choose another prefix", setting="git.branchPrefix"),
+    )
+
+
+async def checked_out(repo: Repo, branch: str) -> bool:
+    """Tell whether a work tree of the repository stands on a branch."""
+    listed = await git(repo.top, "worktree", "list", "--porcelain", "-z")
+    return f"branch refs/heads/{branch}" in listed.split("\0")
+
+
+async def is_ancestor(repo: Repo, old: str, new: str) -> bool:
+    """Tell whether a commit is in the history of another."""
+    try:
+        await git(repo.top, "merge-base", "--is-ancestor", old, new)
+    except GitFailedError:
+        return False
+    return True
+
+
+async def parents(repo: Repo, commit: str) -> list[str]:
+    """List the parents of a commit."""
+    return (await git(repo.top, "rev-parse", f"{commit}^@")).split()
+
+
+async def move_ref(repo: Repo, ref: str, commit: str, expected: str | None) -> None:
+    """Set a ref, provided that it still is where it is expected; raises workspace.git-failed."""
+    old = expected or "0" * len(commit)
+    await git(repo.top, "-c", "core.fsync=all", "update-ref", "-m", "para", ref, commit, old)
+
+
+async def delete_ref(repo: Repo, ref: str) -> None:
+    """Delete a ref; one that is not there is deleted already."""
+    await git(repo.top, "update-ref", "-d", ref)
+
+
+async def keep_base(repo: Repo, session_id: str, commit: str) -> None:
+    """Keep a base alive against git's garbage collection."""
+    await git(repo.top, "update-ref", base_ref(session_id), commit)
+
+
+async def fetch_bundle(repo: Repo, bundle: Path, session_id: str, seconds: float) -> None:
+    """Take commits out of a bundle that nobody has judged yet, under refs of their own."""
+    incoming = incoming_ref(session_id)
+    await git(
+        repo.top,
+        *("-c", "transfer.fsckObjects=true", "-c", "fetch.fsckObjects=true"),
+        *("-c", "core.fsync=all", "-c", "fetch.writeCommitGraph=false"),
+        *("fetch", "-q", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"),
+        *("--no-auto-maintenance", "--no-prune", "--update-shallow", "--", str(bundle)),
+        f"+refs/para/tip:{incoming}/tip",
+        f"+refs/para/keep:{incoming}/keep",
+        seconds=seconds,
+    )
+
+
+async def drop_incoming(repo: Repo, session_id: str) -> None:
+    """Delete the refs that a bundle arrived under."""
+    for end in ("tip", "keep"):
+        await delete_ref(repo, f"{incoming_ref(session_id)}/{end}")
+
+
+async def identity(repo: Repo) -> tuple[str, str]:
+    """Tell who commits: the user's own name and address, or else para's."""
+    name = await _config(repo.top, "user.name")
+    email = await _config(repo.top, "user.email")
+    return name or "para", email or "para@localhost"
+
+
+async def difference(repo: Repo, old: str, new: str) -> Difference:
+    """List the files that differ between two commits."""
+    raw = await git_bytes(
+        repo.top,
+        ["diff-tree", "-r", "-z", "--raw", "--numstat", "--no-renames", "--no-abbrev", old, new],
+    )
+    return _parsed(raw)
+
+
+async def patch(repo: Repo, old: str, new: str) -> str:
+    """Give the patch between two commits, cut after a whole file where it is enormous."""
+    raw = await git_bytes(
+        repo.top,
+        ["diff-tree", "-r", "-p", "--no-renames", "--no-ext-diff", "--no-textconv", old, new],
+    )
+    if len(raw) <= MAX_PATCH:
+        return raw.decode(errors="replace")
+    cut = raw.rfind(b"\ndiff --git ", 0, MAX_PATCH)
+    shown = raw[: max(cut + 1, 0)].decode(errors="replace")
+    return f"{shown}# the rest of the patch is left out: it has {len(raw)} bytes\n"
+
+
+def lenders(repo: Repo) -> list[Path]:
+    """List the object stores that a repository's objects are in: its own, and what it borrows."""
+    found: list[Path] = []
+    waiting = [(repo.objects.resolve(), 0)]
+    while waiting:
+        store, depth = waiting.pop(0)
+        if store in found or depth > _MAX_DEPTH or not store.is_dir():
+            continue
+        found.append(store)
+        alternates = store / "info/alternates"
+        lines = alternates.read_text().splitlines() if alternates.is_file() else []
+        waiting += [
+            ((store / line).resolve(), depth + 1)
+            for line in lines
+            if line and not line.startswith("#")
+        ]
+    return found
+
+
+async def _config(folder: Path, key: str) -> str:
+    try:
+        return (await git(folder, "config", "--get", key)).strip()
+    except GitFailedError:
+        return ""
+
+
+async def _resolved(folder: Path, revision: str) -> str | None:
+    try:
+        told = await git(folder, "rev-parse", "--verify", "-q", "--end-of-options", revision)
+    except GitFailedError:
+        return None
+    commit = told.splitlines()[-1] if told else ""
+    return commit if COMMIT.match(commit) else None
+
+
+def _parsed(raw: bytes) -> Difference:
+    """Read what diff-tree prints: first the raw entries, then the counts of lines."""
+    parts = raw.decode(errors="surrogateescape").split("\0")
+    status: dict[str, str] = {}
+    submodules: list[str] = []
+    counts: dict[str, tuple[int, int]] = {}
+    position = 0
+    while position < len(parts) and parts[position]:
+        entry = parts[position]
+        if entry.startswith(":"):
+            old_mode, new_mode, _old, _new, letter = entry[1:].split(" ")
+            path = parts[position + 1]
+            status[path] = letter[:1]
+            if _SUBMODULE in {old_mode, new_mode}:
+                submodules.append(_shown(path))
+            position += 2
+            continue
+        insertions, deletions, path = entry.split("\t", 2)
+        counts[path] = (_count(insertions), _count(deletions))
+        position += 1
+    files = tuple(
+        FileChange(
+            path=_shown(path), status=letter, insertions=counts[path][0], deletions=counts[path][1]
+        )
+        for path, letter in status.items()
+    )
+    return Difference(files=files, submodules=tuple(submodules))
+
+
+def _count(text: str) -> int:
+    return int(text) if text.isdigit() else 0  # a binary file has "-"
+
+
+def _shown(path: str) -> str:
+    # what is not UTF-8 cannot go over the wire
+    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")

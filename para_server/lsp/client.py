@@ -1,0 +1,67 @@
+"""The only place that knows what a client says of itself and of its settings. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from para_server.context import path_of
+
+
+@dataclass(frozen=True)
+class Client:
+    """What is known of the client; what it said wrongly counts as not said."""
+
+    folders: tuple[Path, ...] = ()
+    editor: Mapping[str, Any] = field(default_factory=dict)
+    trusted: bool = False
+    notifications: bool = False  # wants para/sessionsChanged
+    configuration: bool = False  # answers workspace/configuration
+    registration: bool = False  # tells of changed settings only when it is asked to
+
+    def with_settings(self, settings: object) -> Client:
+        """Take the settings that the client sent; what is no object changes nothing."""
+        return replace(self, editor=settings) if isinstance(settings, dict) else self
+
+    def with_folders(self, params: object) -> Client:
+        """Take the folders that were opened and closed."""
+        closed = _folders(inside(params, "event", "removed"))
+        kept = [folder for folder in self.folders if folder not in closed]
+        opened = [f for f in _folders(inside(params, "event", "added")) if f not in kept]
+        return replace(self, folders=(*kept, *opened))
+
+
+def introduced(params: object) -> Client:
+    """Read the params of `initialize`."""
+    options = inside(params, "initializationOptions")
+    capabilities = inside(params, "capabilities")
+    root = inside(params, "rootUri") or inside(params, "rootPath")
+    return Client(
+        folders=_folders(inside(params, "workspaceFolders")) or _folders([{"uri": root}]),
+        trusted=inside(options, "trusted") is True,
+        notifications=inside(capabilities, "experimental", "para") is True
+        or inside(options, "notifications") is True,
+        configuration=inside(capabilities, "workspace", "configuration") is True,
+        registration=inside(
+            capabilities, "workspace", "didChangeConfiguration", "dynamicRegistration"
+        )
+        is True,
+    ).with_settings(inside(options, "settings"))
+
+
+def inside(value: object, *keys: str) -> object:
+    """Look into JSON of any shape; None where there is nothing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _folders(listed: object) -> tuple[Path, ...]:
+    named = [inside(entry, "uri") for entry in listed] if isinstance(listed, list) else []
+    return tuple(
+        path_of(uri)
+        for uri in named
+        if isinstance(uri, str) and uri.startswith(("file://", "/")) and "%00" not in uri
+    )

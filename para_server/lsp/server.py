@@ -1,0 +1,242 @@
+"""The only place that knows what an editor may ask of para and what it is told unasked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from cattrs import Converter
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+from pygls.server import JsonRPCServer
+
+import para_server.commands.all  # noqa: F401 # fills the table
+from para_server import __version__
+from para_server.context import Context, Report, silent
+from para_server.errors import ParaError
+from para_server.logs import ToClient
+from para_server.lsp.client import Client, inside, introduced
+from para_server.lsp.protocol import Phase, Protocol, is_id
+from para_server.registry import COMMANDS, call
+from para_server.untrusted import one_line
+
+if TYPE_CHECKING:  # pygls has it only there
+    from pygls.io_ import Writer
+
+logger = logging.getLogger(__name__)
+SECTION: Final = "para"
+SESSIONS_CHANGED: Final = "para/sessionsChanged"
+_PATIENCE: Final = 2.0  # seconds that the first command waits for the client's settings
+_LONGEST_PAUSE: Final = 60.0  # seconds between two tries to watch the sessions
+
+
+class Server(JsonRPCServer):
+    """What one client talks to; `over` is set when there is no more to say."""
+
+    protocol: Protocol
+
+    def __init__(self, context: Context, writer: Writer, over: asyncio.Event) -> None:
+        super().__init__(Protocol, Converter)
+        self.exit_code = 0
+        self._base = context
+        self._client = Client()
+        self._over = over
+        self._settled = asyncio.Event()  # the client's settings are known
+        self._background: dict[str, asyncio.Task[None]] = {}
+        self._log: ToClient | None = None
+        self.protocol.set_writer(writer)
+        handlers: dict[str, Callable[[Any], Any]] = {
+            types.INITIALIZE: self._initialize,
+            types.INITIALIZED: self._initialized,
+            types.SHUTDOWN: self._shutdown,
+            types.EXIT: self._exit,
+            types.WORKSPACE_EXECUTE_COMMAND: self._execute,
+            types.WORKSPACE_DID_CHANGE_CONFIGURATION: self._configuration_changed,
+            types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS: self._folders_changed,
+        }
+        for method, handler in handlers.items():
+            self.protocol.fm.add_builtin_feature(method, handler)
+
+    @property
+    def context(self) -> Context:
+        """Give what a command of this client is given."""
+        client = self._client
+        return replace(
+            self._base,
+            folders=client.folders,
+            cwd=client.folders[0] if len(client.folders) == 1 else None,
+            editor=client.editor,
+            trusted=client.trusted,
+        )
+
+    async def close(self) -> None:
+        """Stop whatever runs for this client, and wait until it is rolled back."""
+        self.protocol.phase = Phase.SHUT_DOWN
+        for task in self._background.values():
+            task.cancel()
+        await self.protocol.stop()
+        await asyncio.gather(*self._background.values(), return_exceptions=True)
+        if self._log is not None:
+            self._log.close()
+
+    def _initialize(self, params: object) -> dict[str, Any]:
+        self._client = introduced(params)
+        self._log = ToClient(self._tell_log(asyncio.get_running_loop()))
+        if not self._client.configuration:
+            self._settled.set()
+        folders = {"supported": True, "changeNotifications": True}
+        return {
+            "capabilities": {
+                "executeCommandProvider": {"commands": list(COMMANDS), "workDoneProgress": True},
+                "workspace": {"workspaceFolders": folders},
+            },
+            "serverInfo": {"name": "para-server", "version": __version__},
+        }
+
+    def _initialized(self, _params: object) -> None:
+        self._begin("register", self._register)
+        self._begin("configure", self._configure)
+        self._begin("sweep", self._sweep)
+        self._begin("watch", self._watch)
+
+    async def _shutdown(self, _params: object) -> None:
+        await self.protocol.stop()
+
+    def _exit(self, _params: object) -> None:
+        self.exit_code = 0 if self.protocol.phase is Phase.SHUT_DOWN else 1
+        self._over.set()
+
+    async def _execute(self, params: object) -> dict[str, Any]:
+        name = inside(params, "command")
+        if not isinstance(name, str):
+            raise ParaError("command.invalid-params", "The request names no command")
+        command, arguments = COMMANDS.get(name), inside(params, "arguments")
+        if command is None:
+            return await call(self.context, name, arguments)
+        with self._progress(inside(params, "workDoneToken"), command.title) as report:
+            await self._settings_known()
+            return await call(replace(self.context, report=report), name, arguments)
+
+    @contextmanager
+    def _progress(self, token: object, title: str) -> Iterator[Report]:
+        if not is_id(token):
+            yield silent
+            return
+
+        def tell(kind: str, **value: Any) -> None:
+            value = {"kind": kind, **value}
+            self.protocol.notify(types.PROGRESS, {"token": token, "value": value})
+
+        def report(message: str, percentage: int | None = None) -> None:
+            known = {} if percentage is None else {"percentage": max(0, min(100, percentage))}
+            tell("report", message=one_line(message), **known)
+
+        # without a percentage at the beginning clients ignore those that follow
+        tell("begin", title=title, cancellable=True, percentage=0)
+        try:
+            yield report
+        finally:
+            tell("end")
+
+    def _folders_changed(self, params: object) -> None:
+        self._client = self._client.with_folders(params)
+
+    def _configuration_changed(self, params: object) -> None:
+        self._use(inside(params, "settings", SECTION))
+        self._begin("configure", self._configure)
+
+    async def _register(self) -> None:
+        if not self._client.registration:
+            return
+        method = types.WORKSPACE_DID_CHANGE_CONFIGURATION
+        wanted = {"id": SECTION, "method": method, "registerOptions": {"section": SECTION}}
+        with suppress(JsonRpcException):
+            await self.protocol.ask(types.CLIENT_REGISTER_CAPABILITY, {"registrations": [wanted]})
+
+    async def _configure(self) -> None:
+        if not self._client.configuration:
+            return
+        try:
+            asked = {"items": [{"section": SECTION}]}
+            answer = await self.protocol.ask(types.WORKSPACE_CONFIGURATION, asked)
+            self._use(answer[0] if isinstance(answer, list) and answer else None)
+        except JsonRpcException as error:
+            logger.warning("The client did not tell its settings: %s", one_line(error.message))
+        finally:
+            self._settled.set()
+
+    async def _settings_known(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await self._settled.wait()
+        self._settled.set()  # one command waits, not each
+
+    def _use(self, settings: object) -> None:
+        before = self._client
+        self._client = before.with_settings(settings)
+        if self._client.editor != before.editor and "watch" in self._background:
+            self._begin("watch", self._watch)  # it may be another engine now
+
+    async def _sweep(self) -> None:
+        from para_server.commands.recovery import sweep
+
+        await self._settings_known()
+        try:
+            await sweep(self.context)
+        except ParaError as error:
+            logger.warning("What was left over could not be cleared up: %s", error)
+
+    async def _watch(self) -> None:
+        if not self._client.notifications:
+            return
+        from para_server.commands.watch import changes
+
+        await self._settings_known()
+        pause = 1.0
+        while True:
+            try:
+                async with aclosing(changes(self.context)) as found:
+                    async for change in found:
+                        body = change.model_dump(mode="json", by_alias=True)
+                        self.protocol.notify(SESSIONS_CHANGED, body)
+                        pause = 1.0
+            except ParaError as error:
+                logger.warning("The sessions cannot be watched: %s", error)
+            except Exception:
+                logger.exception("The sessions cannot be watched: a bug")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        before = self._background.get(name)
+
+        async def after() -> None:
+            if before is not None:
+                before.cancel()
+                await asyncio.wait({before})
+            try:
+                await work()
+            except Exception:
+                logger.exception("%s failed: a bug", name)
+
+        self._background[name] = asyncio.get_running_loop().create_task(after(), name=name)
+
+    def _tell_log(self, loop: asyncio.AbstractEventLoop) -> Callable[[int, str], None]:
+        def tell(level: int, message: str) -> None:
+            kind = next((kind for least, kind in _KINDS if level >= least), types.MessageType.Log)
+            params = {"type": int(kind), "message": message}
+            with suppress(RuntimeError):  # the loop is closed: nobody is there to be told
+                loop.call_soon_threadsafe(self.protocol.notify, types.WINDOW_LOG_MESSAGE, params)
+
+        return tell
+
+
+_KINDS: Final = (
+    (logging.ERROR, types.MessageType.Error),
+    (logging.WARNING, types.MessageType.Warning),
+    (logging.INFO, types.MessageType.Info),
+)

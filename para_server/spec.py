@@ -1,0 +1,175 @@
+"""The only place that decides what a container is and may. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from para_server.errors import Frozen, Issue, ParaError, Remedy
+from para_server.names import (
+    LABEL_HELPER,
+    LABEL_HOME,
+    LABEL_NAME,
+    LABEL_REPO,
+    LABEL_SESSION,
+    container_name,
+)
+from para_server.records import Record
+from para_server.settings import ContainerSettings, bytes_of
+
+WORKSPACE: Final = "/para-session"
+AGENT_FOLDER: Final = "/para-agent"
+OUT: Final = "/para-out"
+CA_TARGET: Final = "/etc/para/ca-bundle.crt"
+# what curl, node, requests, pip, git and OpenSSL read
+_CA_VARIABLES: Final = (
+    "SSL_CERT_FILE CURL_CA_BUNDLE NODE_EXTRA_CA_CERTS REQUESTS_CA_BUNDLE PIP_CERT GIT_SSL_CAINFO"
+).split()
+# what sudo, apt and chown need of root's powers, and nothing beyond
+_SUDO_CAPABILITIES: Final = (
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "KILL",
+    "SETGID",
+    "SETUID",
+)
+_HELPER_CPUS: Final = 2.0
+_HELPER_MEMORY: Final = 2 << 30
+_HELPER_PIDS: Final = 256
+FOREVER: Final = ("sleep", "infinity")
+
+
+class Mount(Frozen):
+    """A folder or file of the host in a container."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+class ContainerSpec(Frozen):
+    """A container before it exists; memory and file_size in bytes."""
+
+    name: str
+    image: str
+    labels: dict[str, str]
+    command: tuple[str, ...]
+    user: str
+    environment: dict[str, str]
+    mounts: tuple[Mount, ...]
+    network: str
+    cpus: float
+    memory: int
+    pids: int
+    cap_add: tuple[str, ...]
+    new_privileges: bool
+    read_only: bool = False
+    file_size: int | None = None
+
+
+def session_container(
+    record: Record,
+    settings: ContainerSettings,
+    *,
+    image: str,
+    home: Path,
+    mounts: Sequence[Mount],
+    ca_bundle: Path | None,
+) -> ContainerSpec:
+    """Describe the container of a session."""
+    extra = [_mount_of(text) for text in settings.mounts]
+    environment = dict(settings.env)
+    if ca_bundle is not None:
+        extra.append(Mount(source=str(ca_bundle), target=CA_TARGET, read_only=True))
+        environment = dict.fromkeys(_CA_VARIABLES, CA_TARGET) | environment
+    return ContainerSpec(
+        name=container_name(record.id),
+        image=image,
+        labels={
+            LABEL_SESSION: record.id,
+            LABEL_NAME: record.name,
+            LABEL_REPO: record.repo,
+            LABEL_HOME: str(home),
+        },
+        command=FOREVER,
+        user="para",
+        environment=environment,
+        mounts=(*mounts, *extra),
+        network=record.network,
+        cpus=settings.cpus,
+        memory=bytes_of(settings.memory),
+        pids=settings.pids,
+        cap_add=tuple(_SUDO_CAPABILITIES) if settings.sudo else (),
+        new_privileges=settings.sudo,
+    )
+
+
+def helper_container(
+    name: str,
+    session_id: str,
+    *,
+    image: str,
+    home: Path,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    mounts: Sequence[Mount],
+    file_size: int,
+) -> ContainerSpec:
+    """Describe a container that takes work out of a session: no network, no powers.
+
+    It reads as root in its box, since an agent may leave files that its own user cannot read.
+    """
+    return ContainerSpec(
+        name=name,
+        image=image,
+        labels={LABEL_HOME: str(home), LABEL_HELPER: session_id},
+        command=tuple(command),
+        user="0:0",
+        environment=dict(environment),
+        mounts=tuple(mounts),
+        network="none",
+        cpus=_HELPER_CPUS,
+        memory=_HELPER_MEMORY,
+        pids=_HELPER_PIDS,
+        cap_add=("DAC_READ_SEARCH", "DAC_OVERRIDE"),
+        new_privileges=False,
+        read_only=True,
+        file_size=file_size,
+    )
+
+
+def ca_bundle_of(settings: ContainerSettings, environ: Mapping[str, str]) -> Path | None:
+    """Choose the host's CA bundle; raises settings.invalid where a named one is missing."""
+    if settings.ca_bundle != "auto":
+        file = Path(settings.ca_bundle) if settings.ca_bundle else None
+        if file is not None and not file.is_file():
+            raise _wrong("container.caBundle", f"There is no CA bundle {file}")
+        return file
+    for variable in ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"):
+        file = Path(environ.get(variable, ""))
+        if file.is_file():
+            return file.resolve()
+    return None
+
+
+def _mount_of(text: str) -> Mount:
+    source, _, rest = text.partition(":")
+    target, _, mode = rest.partition(":")
+    usable = source.startswith(("/", "~")) and target.startswith("/") and mode in {"", "ro", "rw"}
+    if not usable:
+        raise _wrong(
+            "container.mounts", f"A mount is SOURCE:TARGET or SOURCE:TARGET:ro, not {text}"
+        )
+    return Mount(source=str(Path(source).expanduser()), target=target, read_only=mode == "ro")
+
+
+def _wrong(setting: str, message: str) -> ParaError:
+    return ParaError(
+        "settings.invalid",
+        message,
+        Remedy(title="Change the setting", setting=setting),
+        issues=[Issue(path=setting, message=message)],
+    )
