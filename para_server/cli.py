@@ -94,10 +94,7 @@ def _chosen(argv: Sequence[str]) -> tuple[Command, Sequence[str]]:
 
 
 def _overview(commands: Sequence[Command]) -> str:
-    rows = [
-        [f"  {' '.join(words(c.name)[1:])}", c.summary]
-        for c in sorted(commands, key=lambda c: c.name)
-    ]
+    rows = sorted([f"  {' '.join(words(c.name)[1:])}", c.summary] for c in commands)
     return (
         "usage: para COMMAND … [--json]\n\n"
         "A container, a clone, a branch and an agent of its own for each task.\n\n"

@@ -97,7 +97,9 @@ def _(result: models.CancelResult) -> str:
 
 @in_words.register
 def _(result: models.OpenResult) -> str:
-    return shlex.join([result.terminal.command, *result.terminal.args])
+    typed = shlex.join([result.terminal.command, *result.terminal.args])
+    on_host = result.session.type == "worktree"
+    return f"cd {shlex.quote(result.folder)} && {typed}" if on_host else typed
 
 
 @in_words.register
