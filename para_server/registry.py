@@ -82,7 +82,10 @@ def _parsed(found: Command, arguments: object) -> BaseModel:
         return found.params.model_validate(params, by_alias=True, by_name=False)
     except ValidationError as error:
         issues = [
-            Issue(path=".".join(str(part)[:100] for part in e["loc"]), message=e["msg"])
+            Issue(
+                path=".".join(str(part)[:100] for part in e["loc"]),
+                message=e["msg"].removeprefix("Value error, "),
+            )
             for e in error.errors(include_input=False, include_context=False, include_url=False)
         ]
         raise _invalid(found, issues[:_MAX_ISSUES]) from None

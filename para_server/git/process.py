@@ -81,6 +81,7 @@ async def _run(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_LIMIT,
+            start_new_session=True,  # Ctrl-C is for para, which ends or undoes what git does
         )
     except FileNotFoundError:
         missing = "the folder is gone" if not folder.is_dir() else "git is not installed"

@@ -1,0 +1,149 @@
+"""A client of a real server process: what an editor is to para."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest_lsp
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+
+DEADLINE = 90.0  # seconds: generous, since a test waits for a state and not for a time
+
+
+class Failed(Exception):  # noqa: N818 # reads as what happened
+    """A command that the server refused; `slug`, `message` and `remedies` are its problem's."""
+
+    def __init__(self, code: int, data: dict[str, Any] | None, message: str) -> None:
+        super().__init__(f"{code}: {message} {data}")
+        self.code, self.data = code, data or {}
+        self.slug: str = self.data.get("slug", "")
+        self.message: str = self.data.get("message", message)
+        self.remedies: list[dict[str, Any]] = self.data.get("remedies", [])
+
+
+class Para:
+    """A connected client; `call` runs a command, `changes` are the notifications so far."""
+
+    def __init__(self, client: Any) -> None:
+        self.lsp = client
+        self.changes: list[dict[str, Any]] = []
+        self._stirred = asyncio.Event()
+        self._tokens = 0
+
+        @client.feature("para/sessionsChanged")  # type: ignore[untyped-decorator] # pygls'
+        def changed(params: Any) -> None:
+            self.changes.append(plain(params))
+            self._stirred.set()
+
+    async def call(self, command: str, /, **params: object) -> Any:
+        """Run a command; raises Failed."""
+        arguments = [params] if params else []
+        return await self.answer(self.send(command, arguments))
+
+    def send(self, command: str, arguments: list[Any], token: str | None = None) -> Any:
+        """Send a command and give the future of its answer."""
+        request = types.ExecuteCommandParams(
+            command=command, arguments=arguments, work_done_token=token
+        )
+        return self.lsp.protocol.send_request_async("workspace/executeCommand", request)
+
+    async def answer(self, sent: Any) -> Any:
+        """Wait for an answer; raises Failed."""
+        try:
+            return plain(await asyncio.wait_for(sent, DEADLINE))
+        except JsonRpcException as error:
+            raise Failed(error.code, plain(error.data), error.message) from None
+
+    async def fails(self, slug: str, command: str, /, **params: object) -> Failed:
+        """Run a command that must be refused for a reason."""
+        try:
+            answer = await self.call(command, **params)
+        except Failed as failed:
+            if failed.slug != slug:
+                raise
+            return failed
+        raise AssertionError(f"{command} should have failed with {slug}, and answered {answer}")
+
+    async def until(self, met: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Wait for a notification that meets a condition, the latest one first."""
+        seen = 0
+        try:
+            async with asyncio.timeout(DEADLINE):
+                while True:
+                    for change in self.changes[seen:]:
+                        if met(change):
+                            return dict(change)
+                    seen = len(self.changes)
+                    self._stirred.clear()
+                    await self._stirred.wait()
+        except TimeoutError:
+            raise AssertionError(f"never came; the last were {self.changes[-3:]}") from None
+
+    async def agent(self, name: str, *states: str) -> dict[str, Any]:
+        """Wait until the agent of a session is in one of the states, and show the session."""
+        shown: dict[str, Any] = await eventually(
+            lambda: self.call("para.show", name=name),
+            lambda session: session["agent"] is not None and session["agent"]["state"] in states,
+        )
+        return shown
+
+
+async def eventually(look: Callable[[], Any], met: Callable[[Any], bool]) -> Any:
+    """Look again and again until what is seen meets a condition; tells what was seen last."""
+    seen: Any = None
+    try:
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                seen = await look()
+                if met(seen):
+                    return seen
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"never came about; last seen: {seen}") from None
+
+
+async def connect(
+    environ: dict[str, str],
+    folders: list[Path],
+    *arguments: str,
+    options: dict[str, Any] | None = None,
+) -> Para:
+    """Start a server process and initialise it."""
+    config = pytest_lsp.ClientServerConfig(
+        server_command=[sys.executable, "-m", "para_server", *arguments], server_env=environ
+    )
+    para = Para(await config.start())
+    await para.lsp.initialize_session(
+        types.InitializeParams(
+            capabilities=types.ClientCapabilities(experimental={"para": True}),
+            workspace_folders=[types.WorkspaceFolder(f.as_uri(), f.name) for f in folders],
+            initialization_options=options or {},
+            process_id=os.getpid(),
+        )
+    )
+    return para
+
+
+async def disconnect(para: Para) -> None:
+    """End a server as an editor does; one that was killed is gone already."""
+    async with asyncio.timeout(DEADLINE):
+        if not para.lsp.stopped:
+            await para.lsp.shutdown_session()
+        await para.lsp.stop()
+
+
+def plain(value: Any) -> Any:
+    """Make dicts and lists of what pygls makes of untyped JSON."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

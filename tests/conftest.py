@@ -1,0 +1,121 @@
+"""What tests are given: a scratch installation, a repository, a real server on the real engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests import client, engine, scratch
+from tests.client import Para
+from tests.scratch import Repository
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make soak` ask for all cases."""
+    parser.addoption("--soak", action="store_true", help="run all cases, however long it takes")
+    parser.addoption("--seed", type=int, default=1, help="which cases a short run draws")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long runs to `make soak`."""
+    if config.getoption("--soak"):
+        return
+    long = [item for item in items if item.get_closest_marker("soak")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
+@pytest.fixture(autouse=True)
+def _own_git_config(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Keep the machine's own git configuration out of the tests."""
+    home = tmp_path_factory.mktemp("user")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
+    for name in [name for name in os.environ if name.startswith("PARA_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repository:
+    """Make a repository with one commit."""
+    return scratch.make(tmp_path / "repo")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Name a PARA_HOME of the test's own."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def environ(home: Path, tmp_path: Path) -> dict[str, str]:
+    """Give the environment of a server: its own home, and the agent that needs no account."""
+    return dict(os.environ) | {
+        "PARA_HOME": str(home),
+        "PARA_CONFIG_HOME": str(tmp_path / "config"),
+        "PARA_AGENT_NAME": "command",
+    }
+
+
+@pytest.fixture
+def api(home: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Connect to the engine; afterwards nothing of the test is left on it."""
+    connection = engine.connect()
+    yield connection
+    if getattr(request.node, "failed", False):
+        print(engine.report(connection, home))
+    engine.clear(connection, home)
+    connection.close()
+
+
+@pytest_asyncio.fixture
+async def servers(
+    environ: dict[str, str], repo: Repository, request: pytest.FixtureRequest
+) -> AsyncIterator[Callable[..., Awaitable[Para]]]:
+    """Start servers; each is ended with the test."""
+    started: list[Para] = []
+
+    async def start(
+        *arguments: str,
+        folders: list[Path] | None = None,
+        extra: dict[str, str] | None = None,
+        **options: Any,
+    ) -> Para:
+        para = await client.connect(
+            environ | (extra or {}),
+            [repo.path] if folders is None else folders,
+            *arguments,
+            options=options,
+        )
+        started.append(para)
+        return para
+
+    yield start
+    for para in started:
+        if getattr(request.node, "failed", False):
+            print("\n".join(message.message for message in para.lsp.log_messages))
+        await client.disconnect(para)
+
+
+@pytest_asyncio.fixture
+async def para(api: Any, servers: Callable[..., Awaitable[Para]]) -> Para:
+    """Start a server on the real engine, with the repository open."""
+    assert api.ping()
+    return await servers()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Let fixtures know that their test failed, so that they tell what happened."""
+    report = yield
+    if report.when == "call" and report.failed:  # type: ignore[attr-defined] # what pytest gives back
+        item.failed = True  # type: ignore[attr-defined] # read above
+    return report

@@ -1,0 +1,54 @@
+"""What a test may ask of the real engine, beside para."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import docker
+from docker.errors import APIError
+
+from para_server.engine.endpoint import find
+from para_server.names import LABEL_HOME
+from para_server.settings import EngineSettings
+
+
+def connect() -> Any:
+    """Connect to the engine that para would use; a test without an engine fails."""
+    import os  # noqa: PLC0415
+
+    return docker.APIClient(base_url=find(EngineSettings(), os.environ), version="1.41")
+
+
+def containers(api: Any, home: object) -> list[dict[str, Any]]:
+    """List the containers that an installation made."""
+    found: list[dict[str, Any]] = api.containers(
+        all=True, filters={"label": f"{LABEL_HOME}={home}"}
+    )
+    return found
+
+
+def images(api: Any, home: object) -> list[str]:
+    """List the images that an installation saved sessions in."""
+    found = api.images(filters={"label": f"{LABEL_HOME}={home}"})
+    return [tag for image in found for tag in image.get("RepoTags") or [image["Id"]]]
+
+
+def clear(api: Any, home: object) -> None:
+    """Remove all that an installation has on the engine."""
+    for one in containers(api, home):
+        with contextlib.suppress(APIError):
+            api.remove_container(one["Id"], force=True, v=True)
+    for image in images(api, home):
+        with contextlib.suppress(APIError):
+            api.remove_image(image, force=True)
+
+
+def report(api: Any, home: object) -> str:
+    """Tell how the containers of an installation are, for a test that failed."""
+    lines = []
+    for one in containers(api, home):
+        inspected = api.inspect_container(one["Id"])
+        logs = api.logs(one["Id"], tail=20).decode(errors="replace")
+        lines.append(f"{one['Names']} {one['Status']}\n{inspected['State']}\n{logs}")
+    return "\n".join(lines)
