@@ -10,8 +10,9 @@ from para_server.commands.takeout import Taken, taken_out
 from para_server.context import Context
 from para_server.engine import containers
 from para_server.errors import ParaError, Remedy
-from para_server.git import repository, worktree
-from para_server.git.repository import Difference, Repo
+from para_server.git import differences, repository, worktree
+from para_server.git.differences import Difference
+from para_server.git.repository import Repo
 from para_server.models import FinishParams, FinishResult, Session, State
 from para_server.names import archive_ref, container_name
 from para_server.records import Record
@@ -86,7 +87,7 @@ async def _kept(
     context: Context, repo: Repo, record: Record, taken: Taken, existing: str | None
 ) -> FinishResult:
     branch = record.target_branch or record.branch
-    difference = await repository.difference(repo, record.base, taken.tip)
+    difference = await differences.difference(repo, record.base, taken.tip)
     async with context.store.holding_repo(record.repo):
         if taken.more:
             archive = archive_ref(record.id)
@@ -124,7 +125,7 @@ async def _finish_worktree(
     async with undone_on_failure() as undo:
         undo.push_async_callback(recovery.undo_end, context, begun)
         await worktree.rename_branch(folder, record.branch, branch)
-    difference = await repository.difference(repo, record.base, tip)
+    difference = await differences.difference(repo, record.base, tip)
     return await too_late_to_cancel(_ended(context, begun, branch, tip, difference))
 
 

@@ -11,7 +11,7 @@ from para_server.commands import recovery, view
 from para_server.commands.takeout import taken_out
 from para_server.context import Context
 from para_server.errors import ParaError
-from para_server.git import repository, worktree
+from para_server.git import differences, repository, worktree
 from para_server.models import (
     DiffResult,
     ListParams,
@@ -102,8 +102,8 @@ async def _between(repo: repository.Repo, record: Record, tip: str) -> DiffResul
         raise ParaError(
             "workspace.unknown-base", f"The work of {record.name} is not in {record.repo} any more"
         )
-    difference = await repository.difference(repo, record.base, tip)
-    return DiffResult(files=difference.files, patch=await repository.patch(repo, record.base, tip))
+    difference = await differences.difference(repo, record.base, tip)
+    return DiffResult(files=difference.files, patch=await differences.patch(repo, record.base, tip))
 
 
 def _terminal_on_host(context: Context, record: Record) -> Terminal:
