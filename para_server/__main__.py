@@ -6,14 +6,15 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from para_server import __version__, logs
-from para_server.context import Context
-from para_server.engine.client import engines
-from para_server.store import Store
+
+if TYPE_CHECKING:  # each face imports what it needs, when it needs it
+    from para_server.context import Context
 
 _LOOPBACK: Final = "127.0.0.1"
 _HIGHEST_PORT: Final = 65535
@@ -25,7 +26,12 @@ def server() -> None:
     logs.to_stderr()
     from para_server.lsp import transport
 
-    with _context(os.environ) as context:
+    with ExitStack() as stack:
+
+        @cache
+        def context() -> Context:
+            return stack.enter_context(_context(os.environ))
+
         if options.tcp:
             serving = transport.serve_tcp(context, *options.tcp)
         elif options.ws:
@@ -48,6 +54,10 @@ def para() -> None:
 
 @contextmanager
 def _context(environ: Mapping[str, str]) -> Iterator[Context]:
+    from para_server.context import Context
+    from para_server.engine.client import engines
+    from para_server.store import Store
+
     connections = engines(environ)
     try:
         yield Context(

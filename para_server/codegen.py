@@ -20,6 +20,7 @@ from para_server.registry import COMMANDS, Command
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _REFERENCE: Final = Path("docs/reference")
+_ADVERTISED: Final = Path("para_server/lsp/commands.json")  # to answer `initialize` at once
 _NOTE: Final = "<!-- Written by `make generate`; edit the Python side instead. -->"
 _ON_COMMANDS: Final = """\
 A client calls a command by `workspace/executeCommand`; `arguments` is `[]` or one JSON object.
@@ -54,6 +55,7 @@ _CODES: Final = {
 def files() -> dict[Path, str]:
     """Give each generated file, by its path from the top level, and its text."""
     return {
+        _ADVERTISED: json.dumps(list(COMMANDS), indent=2) + "\n",
         _REFERENCE / "commands.md": _commands(),
         _REFERENCE / "settings.md": _settings(),
         _REFERENCE / "errors.md": _errors(),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TypeVar
+from typing import Final, TypeVar
+
+from para_server.errors import ParaError
 
 T = TypeVar("T")
+_log: Final = logging.getLogger(__name__)
 
 
 async def to_end(step: Awaitable[T], interrupt: Callable[[], None] | None = None) -> T:
@@ -73,9 +77,13 @@ async def undone_on_failure() -> AsyncIterator[AsyncExitStack]:
     try:
         yield stack
     except BaseException:
-        await to_end(_all(stack))
+        await to_end(_undo(stack))
         raise
 
 
-async def _all(stack: AsyncExitStack) -> None:
-    await stack.aclose()
+async def _undo(stack: AsyncExitStack) -> None:
+    try:
+        await stack.aclose()
+    except ParaError as error:
+        # what failed first is what people need to know; the next process undoes the rest
+        _log.warning("not all could be undone: %s", error)

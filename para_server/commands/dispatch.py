@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -20,7 +21,7 @@ from para_server.names import made_up, new_id
 from para_server.records import Record
 from para_server.registry import command
 from para_server.settings import Settings
-from para_server.steps import off_loop, to_end, together, undone_on_failure
+from para_server.steps import off_loop, together, undone_on_failure
 
 _MAX_PROMPT: Final = 16 << 20  # bytes; a task, not a data set
 _TRIES: Final = 50
@@ -60,9 +61,29 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         image = settings.container.image or await launch.default_image(context)
         if settings.container.network == "allowlist":
             raise _no_allowlist()
-    record = await _reserved(context, repo, params, settings, kind, agent, base, image, prompt)
-    async with context.store.holding(record.id), undone_on_failure() as undo:
-        undo.push_async_callback(recovery.undo_start, context, record)
+    now = datetime.now(UTC)
+    draft = Record(
+        id="",
+        name="",
+        type=kind,
+        state=State.PREPARING,
+        doing="start",
+        repo=str(repo.top),
+        base=base,
+        branch="",
+        agent=agent if kind == "container" else None,
+        image=image,
+        network=settings.container.network,
+        prompt=prompt,
+        created_at=now,
+        updated_at=now,
+    )
+    async with AsyncExitStack() as holds, undone_on_failure() as undo:
+        async with context.store.holding_names():
+            record = await _named(context, repo, params, settings, draft)
+            await holds.enter_async_context(context.store.holding(record.id))
+            undo.push_async_callback(recovery.undo_start, context, record)
+            context.store.write(record)
         context.report(f"Preparing {record.name}", 10)
         fill = partial(launch.workspace, context, repo, record, settings)
         beginning = Start(branch=record.branch, tip=base, anchor=base)
@@ -79,48 +100,21 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
     return session
 
 
-async def _reserved(
-    context: Context,
-    repo: Repo,
-    params: StartParams,
-    settings: Settings,
-    kind: SessionType,
-    agent: str | None,
-    base: str,
-    image: str,
-    prompt: str,
+async def _named(
+    context: Context, repo: Repo, params: StartParams, settings: Settings, draft: Record
 ) -> Record:
-    """Write the record that holds the name; raises session.name-taken, workspace.branch-exists."""
-    async with context.store.holding_names():
-        mine = [r for r in context.store.all() if r.repo == str(repo.top)]
-        live = [r for r in mine if r.state not in OVER]
-        taken = {r.name for r in live}
-        name = params.name or await _free_name(repo, settings, {r.name for r in mine})
-        if name in taken:
-            raise _name_taken(name, str(repo.top))
-        branch = params.branch or f"{settings.git.branch_prefix}{name}"
-        await repository.demand_branch_name(repo, branch)
-        exists = await repository.branch_commit(repo, branch) is not None
-        if exists or branch in {r.branch for r in live}:
-            raise repository.branch_exists(branch)
-        now = datetime.now(UTC)
-        record = Record(
-            id=new_id(name),
-            name=name,
-            type=kind,
-            state=State.PREPARING,
-            doing="start",
-            repo=str(repo.top),
-            base=base,
-            branch=branch,
-            agent=agent if kind == "container" else None,
-            image=image,
-            network=settings.container.network,
-            prompt=prompt,
-            created_at=now,
-            updated_at=now,
-        )
-        return await to_end(off_loop(lambda: context.store.write(record)))
+    """Choose name, id and branch; raises session.name-taken and workspace.branch-exists."""
+    mine = [r for r in context.store.all() if r.repo == draft.repo]
+    live = [r for r in mine if r.state not in OVER]
+    name = params.name or await _free_name(repo, settings, {r.name for r in mine})
+    if name in {r.name for r in live}:
+        raise _name_taken(name, draft.repo)
+    branch = params.branch or f"{settings.git.branch_prefix}{name}"
+    await repository.demand_branch_name(repo, branch)
+    exists = await repository.branch_commit(repo, branch) is not None
+    if exists or branch in {r.branch for r in live}:
+        raise repository.branch_exists(branch)
+    return draft.but(id=new_id(name), name=name, branch=branch)
 
 
 async def _free_name(repo: Repo, settings: Settings, taken: set[str]) -> str:

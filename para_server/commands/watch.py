@@ -20,7 +20,9 @@ _log = logging.getLogger(__name__)
 _AGAIN: Final = 1.0  # seconds until an engine that went away is asked again
 _AGAIN_AT_MOST: Final = 15.0
 _SETTLED: Final = 0.02  # seconds in which changes that come together become one
-_STEP: Final = 20  # milliseconds in which the watcher of files gathers changes
+_STEP: Final = 10  # milliseconds between two looks of the watcher of files
+_GATHER: Final = 50  # milliseconds in which it gathers changes
+_LOOK: Final = 1000  # milliseconds after which it says that there were none
 
 
 async def changes(context: Context) -> AsyncGenerator[SessionsChanged]:
@@ -93,11 +95,20 @@ async def _watch_files(context: Context, stirred: asyncio.Event) -> None:
     while True:
         folders = [context.store.records_folder, *_agents(context)]
         stop = asyncio.Event()
+        looked = False
         with suppress(FileNotFoundError):
             async for found in awatch(
-                *folders, recursive=False, step=_STEP, debounce=50, stop_event=stop
+                *folders,
+                recursive=False,
+                step=_STEP,
+                debounce=_GATHER,
+                stop_event=stop,
+                rust_timeout=_LOOK,
+                yield_on_timeout=True,
             ):
-                stirred.set()
+                if found or not looked:
+                    stirred.set()  # the first time also for what happened before it watched
+                looked = True
                 if (
                     any(path.endswith(".json") for _, path in found)
                     and _agents(context) != folders[1:]

@@ -64,7 +64,7 @@ class _Reader(threading.Thread):
                 return
             self._tell("")
             for event in self._stream:
-                self._heard(event)
+                self._heard(api, event)
             self._tell(unreachable("The container engine has gone away"))
         except Exception as error:  # noqa: BLE001 # whatever it is, the listener is told
             if not self._stopped:
@@ -79,8 +79,13 @@ class _Reader(threading.Thread):
             with suppress(Exception):
                 self._stream.close()
 
-    def _heard(self, event: dict[str, Any]) -> None:
+    def _heard(self, api: APIClient, event: dict[str, Any]) -> None:
         name = (event.get("Actor") or {}).get("Attributes", {}).get("name", "")
         action = str(event.get("Action", ""))
-        if name.startswith(CONTAINER_PREFIX) and action in _TELLING:
-            self._tell(name)
+        if not name.startswith(CONTAINER_PREFIX) or action not in _TELLING:
+            return
+        if action == "die":
+            # Docker says so before its list shows it; an answer about the container comes after
+            with suppress(Exception):
+                api.inspect_container(name)  # type: ignore[no-untyped-call] # as the stubs have it
+        self._tell(name)

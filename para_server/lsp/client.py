@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
-
-from para_server.context import path_of
 
 
 @dataclass(frozen=True)
 class Client:
     """What is known of the client; what it said wrongly counts as not said."""
 
-    folders: tuple[Path, ...] = ()
+    folders: tuple[str, ...] = ()  # paths and file:// URIs
     editor: Mapping[str, Any] = field(default_factory=dict)
     trusted: bool = False
     notifications: bool = False  # wants para/sessionsChanged
@@ -58,10 +55,10 @@ def inside(value: object, *keys: str) -> object:
     return value
 
 
-def _folders(listed: object) -> tuple[Path, ...]:
+def _folders(listed: object) -> tuple[str, ...]:
     named = [inside(entry, "uri") for entry in listed] if isinstance(listed, list) else []
     return tuple(
-        path_of(uri)
+        uri
         for uri in named
         if isinstance(uri, str) and uri.startswith(("file://", "/")) and "%00" not in uri
     )

@@ -17,12 +17,13 @@ from pygls.exceptions import JsonRpcException
 from pygls.protocol import JsonRPCProtocol
 from pygls.server import JsonRPCServer
 
-from para_server.errors import BUG, CANCELLED, SHUTTING_DOWN, ParaError
 from para_server.lsp.client import inside
 from para_server.untrusted import one_line
 
 logger = logging.getLogger(__name__)
 MsgId = int | str
+CANCELLED: Final = types.LSPErrorCodes.RequestCancelled
+SHUTTING_DOWN: Final = types.LSPErrorCodes.ServerCancelled
 _ROLLBACK: Final = 30.0  # seconds; what takes longer is completed or undone at the next start
 
 
@@ -228,10 +229,15 @@ def _refusal(code: int, message: str) -> JsonRpcException:
 
 
 def _told(name: str, error: BaseException) -> dict[str, Any]:
+    from para_server.errors import ParaError  # slow to import: `initialize` goes without
+
     if isinstance(error, ParaError):
         problem = error.problem.model_dump(mode="json", by_alias=True)
         return {"code": error.code, "message": error.problem.message, "data": problem}
     if isinstance(error, JsonRpcException):
         return {"code": error.code, "message": error.message}
     logger.error("%s failed: a bug", name, exc_info=error)
-    return {"code": BUG, "message": f"{name} failed unexpectedly; the log has the details"}
+    return {
+        "code": int(types.ErrorCodes.InternalError),
+        "message": f"{name} failed unexpectedly; the log has the details",
+    }

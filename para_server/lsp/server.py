@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import aclosing, contextmanager, suppress
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cattrs import Converter
@@ -14,24 +16,22 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pygls.server import JsonRPCServer
 
-import para_server.commands.all  # noqa: F401 # fills the table
 from para_server import __version__
-from para_server.context import Context, Report, silent
-from para_server.errors import ParaError
 from para_server.logs import ToClient
 from para_server.lsp.client import Client, inside, introduced
 from para_server.lsp.protocol import Phase, Protocol, is_id
-from para_server.registry import COMMANDS, call
 from para_server.untrusted import one_line
 
-if TYPE_CHECKING:  # pygls has it only there
+if TYPE_CHECKING:  # an editor waits for `initialize`: what it does not need is loaded after it
     from pygls.io_ import Writer
+
+    from para_server.context import Context, Report
 
 logger = logging.getLogger(__name__)
 SECTION: Final = "para"
 SESSIONS_CHANGED: Final = "para/sessionsChanged"
+COMMANDS_FILE: Final = Path(__file__).with_name("commands.json")  # written by codegen
 _PATIENCE: Final = 2.0  # seconds that the first command waits for the client's settings
-_LONGEST_PAUSE: Final = 60.0  # seconds between two tries to watch the sessions
 
 
 class Server(JsonRPCServer):
@@ -39,7 +39,7 @@ class Server(JsonRPCServer):
 
     protocol: Protocol
 
-    def __init__(self, context: Context, writer: Writer, over: asyncio.Event) -> None:
+    def __init__(self, context: Callable[[], Context], writer: Writer, over: asyncio.Event) -> None:
         super().__init__(Protocol, Converter)
         self.exit_code = 0
         self._base = context
@@ -61,18 +61,6 @@ class Server(JsonRPCServer):
         for method, handler in handlers.items():
             self.protocol.fm.add_builtin_feature(method, handler)
 
-    @property
-    def context(self) -> Context:
-        """Give what a command of this client is given."""
-        client = self._client
-        return replace(
-            self._base,
-            folders=client.folders,
-            cwd=client.folders[0] if len(client.folders) == 1 else None,
-            editor=client.editor,
-            trusted=client.trusted,
-        )
-
     async def close(self) -> None:
         """Stop whatever runs for this client, and wait until it is rolled back."""
         self.protocol.phase = Phase.SHUT_DOWN
@@ -88,10 +76,11 @@ class Server(JsonRPCServer):
         self._log = ToClient(self._tell_log(asyncio.get_running_loop()))
         if not self._client.configuration:
             self._settled.set()
+        commands = json.loads(COMMANDS_FILE.read_text())
         folders = {"supported": True, "changeNotifications": True}
         return {
             "capabilities": {
-                "executeCommandProvider": {"commands": list(COMMANDS), "workDoneProgress": True},
+                "executeCommandProvider": {"commands": commands, "workDoneProgress": True},
                 "workspace": {"workspaceFolders": folders},
             },
             "serverInfo": {"name": "para-server", "version": __version__},
@@ -111,20 +100,16 @@ class Server(JsonRPCServer):
         self._over.set()
 
     async def _execute(self, params: object) -> dict[str, Any]:
-        name = inside(params, "command")
-        if not isinstance(name, str):
-            raise ParaError("command.invalid-params", "The request names no command")
-        command, arguments = COMMANDS.get(name), inside(params, "arguments")
-        if command is None:
-            return await call(self.context, name, arguments)
-        with self._progress(inside(params, "workDoneToken"), command.title) as report:
-            await self._settings_known()
-            return await call(replace(self.context, report=report), name, arguments)
+        from para_server.lsp import work
+
+        title = work.title_of(params)
+        with self._progress(inside(params, "workDoneToken"), title) as report:
+            return await work.execute(await self._context(), params, report)
 
     @contextmanager
     def _progress(self, token: object, title: str) -> Iterator[Report]:
         if not is_id(token):
-            yield silent
+            yield lambda _message, _percentage: None
             return
 
         def tell(kind: str, **value: Any) -> None:
@@ -169,11 +154,14 @@ class Server(JsonRPCServer):
         finally:
             self._settled.set()
 
-    async def _settings_known(self) -> None:
+    async def _context(self) -> Context:
+        from para_server.lsp import work
+
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 await self._settled.wait()
         self._settled.set()  # one command waits, not each
+        return work.context_of(self._base(), self._client)
 
     def _use(self, settings: object) -> None:
         before = self._client
@@ -182,34 +170,16 @@ class Server(JsonRPCServer):
             self._begin("watch", self._watch)  # it may be another engine now
 
     async def _sweep(self) -> None:
-        from para_server.commands.recovery import sweep
+        from para_server.lsp import work
 
-        await self._settings_known()
-        try:
-            await sweep(self.context)
-        except ParaError as error:
-            logger.warning("What was left over could not be cleared up: %s", error)
+        await work.clear_up(await self._context())
 
     async def _watch(self) -> None:
-        if not self._client.notifications:
-            return
-        from para_server.commands.watch import changes
+        from para_server.lsp import work
 
-        await self._settings_known()
-        pause = 1.0
-        while True:
-            try:
-                async with aclosing(changes(self.context)) as found:
-                    async for change in found:
-                        body = change.model_dump(mode="json", by_alias=True)
-                        self.protocol.notify(SESSIONS_CHANGED, body)
-                        pause = 1.0
-            except ParaError as error:
-                logger.warning("The sessions cannot be watched: %s", error)
-            except Exception:
-                logger.exception("The sessions cannot be watched: a bug")
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+        if self._client.notifications:
+            notify = partial(self.protocol.notify, SESSIONS_CHANGED)
+            await work.watch(await self._context(), notify)
 
     def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         before = self._background.get(name)

@@ -13,12 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from para_server.context import Context
 from para_server.lsp.framing import MAX_MESSAGE, Framing, Refusal, SpeaksHttpError
 from para_server.lsp.server import Server
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
+
+    from para_server.context import Context
 
 logger = logging.getLogger(__name__)
 _CHUNK: Final = 1 << 16
@@ -32,7 +33,7 @@ def run(serving: Coroutine[Any, Any, int]) -> int:
     return asyncio.run(_until_signalled(serving))
 
 
-async def serve_stdio(context: Context) -> int:
+async def serve_stdio(context: Callable[[], Context]) -> int:
     """Talk with the one client that started this process."""
     source, sink = _own_stdio()
     loop, over = asyncio.get_running_loop(), asyncio.Event()
@@ -56,7 +57,7 @@ async def serve_stdio(context: Context) -> int:
     return server.exit_code
 
 
-async def serve_tcp(context: Context, host: str, port: int) -> int:
+async def serve_tcp(context: Callable[[], Context], host: str, port: int) -> int:
     """Talk with whoever connects."""
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -92,7 +93,7 @@ async def serve_tcp(context: Context, host: str, port: int) -> int:
     return 0
 
 
-async def serve_ws(context: Context, host: str, port: int) -> int:
+async def serve_ws(context: Callable[[], Context], host: str, port: int) -> int:
     """Talk with whoever connects, except browsers: they alone send an Origin."""
     from websockets.asyncio.server import serve
 
@@ -178,7 +179,7 @@ class Outbox:
 
 @asynccontextmanager
 async def _conversation(
-    context: Context, send: Callable[[bytes], Awaitable[None]], over: asyncio.Event
+    context: Callable[[], Context], send: Callable[[bytes], Awaitable[None]], over: asyncio.Event
 ) -> AsyncIterator[Server]:
     outbox = Outbox(send, over)
     server = Server(context, outbox, over)
