@@ -109,7 +109,7 @@ class Server(JsonRPCServer):
     @contextmanager
     def _progress(self, token: object, title: str) -> Iterator[Report]:
         if not is_id(token):
-            yield lambda _message, _percentage: None
+            yield _nobody
             return
 
         def tell(kind: str, **value: Any) -> None:
@@ -210,3 +210,7 @@ _KINDS: Final = (
     (logging.WARNING, types.MessageType.Warning),
     (logging.INFO, types.MessageType.Info),
 )
+
+
+def _nobody(_message: str, _percentage: int | None = None) -> None:
+    """Report to nobody."""

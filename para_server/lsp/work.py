@@ -1,0 +1,79 @@
+"""The only place where editors meet the commands.
+
+It loads everything that commands need, so it is imported after `initialize` is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import para_server.commands.all  # noqa: F401 # fills the table
+from para_server.commands.recovery import sweep
+from para_server.commands.watch import changes
+from para_server.context import Context, Report, path_of
+from para_server.errors import ParaError
+from para_server.lsp.client import Client, inside
+from para_server.registry import COMMANDS, call
+
+logger = logging.getLogger(__name__)
+_LONGEST_PAUSE: Final = 60.0  # seconds between two tries to watch the sessions
+
+
+def context_of(base: Context, client: Client) -> Context:
+    """Give what a command of this client is given."""
+    folders: list[Path] = []
+    for location in client.folders:
+        with suppress(ValueError):  # it only looks like a URI
+            folders.append(path_of(location))
+    return replace(
+        base,
+        folders=tuple(folders),
+        cwd=folders[0] if len(folders) == 1 else None,
+        editor=client.editor,
+        trusted=client.trusted,
+    )
+
+
+def title_of(params: object) -> str:
+    """Name the command that a request asks for; raises ParaError where there is none."""
+    name = inside(params, "command")
+    if not isinstance(name, str):
+        raise ParaError("command.invalid-params", "The request names no command")
+    return COMMANDS[name].title if name in COMMANDS else name
+
+
+async def execute(context: Context, params: object, report: Report) -> dict[str, Any]:
+    """Run the command that a request asks for."""
+    name = str(inside(params, "command"))
+    return await call(replace(context, report=report), name, inside(params, "arguments"))
+
+
+async def clear_up(context: Context) -> None:
+    """Complete or undo what processes that were killed have left."""
+    try:
+        await sweep(context)
+    except ParaError as error:
+        logger.warning("What was left over could not be cleared up: %s", error)
+
+
+async def watch(context: Context, tell: Callable[[dict[str, Any]], None]) -> None:
+    """Tell of the sessions now and whenever they change, until cancelled."""
+    pause = 1.0
+    while True:
+        try:
+            async with aclosing(changes(context)) as found:
+                async for change in found:
+                    tell(change.model_dump(mode="json", by_alias=True))
+                    pause = 1.0
+        except ParaError as error:
+            logger.warning("The sessions cannot be watched: %s", error)
+        except Exception:
+            logger.exception("The sessions cannot be watched: a bug")
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
