@@ -184,6 +184,8 @@ def written(path: Path) -> Iterator[None]:
     """Turn what the disk refuses into store.unreadable."""
     try:
         yield
+    except Timeout:
+        raise  # an OSError too, but a lock that another holds is no trouble with the disk
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from None
 
