@@ -9,7 +9,7 @@ from typing import Final
 
 from para_server.commands import launch
 from para_server.context import Context
-from para_server.engine import containers, images
+from para_server.engine import containers, images, saving
 from para_server.errors import ParaError
 from para_server.git import repository
 from para_server.models import State
@@ -88,7 +88,7 @@ async def complete_pause(context: Context, record: Record) -> None:
     if await containers.find(context.engine, name) is not None:
         await containers.stop(context.engine, name)
         labels = images.saved_labels(record.id, context.store.home)
-        await containers.commit(context.engine, name, image, labels)
+        await saving.save(context.engine, name, image, labels)
         if await images.find(context.engine, image) is None:
             raise ParaError("engine.refused", f"{image} is not there after it was saved")
         await containers.remove(context.engine, name)

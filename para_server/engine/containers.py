@@ -81,13 +81,6 @@ async def remove(engine: Engine, container: str) -> None:
     )
 
 
-async def commit(engine: Engine, container: str, image: str, labels: dict[str, str]) -> None:
-    """Save what a container has become as an image that is its session's alone."""
-    repository, _, tag = image.partition(":")
-    config = {"Labels": labels}
-    await engine.call(lambda api: api.commit(container, repository, tag, pause=True, conf=config))
-
-
 async def sessions(engine: Engine) -> list[Seen]:
     """List the containers of all sessions on the engine, whoever made them."""
     return await _listed(engine, CONTAINER_PREFIX)

@@ -87,5 +87,5 @@ class _Reader(threading.Thread):
         if action == "die":
             # Docker says so before its list shows it; an answer about the container comes after
             with suppress(Exception):
-                api.inspect_container(name)  # type: ignore[no-untyped-call] # as the stubs have it
+                api.inspect_container(name)
         self._tell(name)

@@ -1,0 +1,27 @@
+"""Saving a session more often than an image may have layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.client import Para
+
+MORE_THAN_LAYERS = 130
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+async def test_a_session_may_be_saved_more_often_than_an_image_may_have_layers(
+    para: Para, api: Any
+) -> None:
+    session = await para.call("para.start", name="saved")
+    container = session["container"]["name"]
+    for turn in range(MORE_THAN_LAYERS):
+        made = api.exec_create(container, ["sh", "-c", f"echo {turn} > /home/para/turn"])
+        api.exec_start(made["Id"])
+        await para.call("para.pause", name="saved")
+        await para.call("para.resume", name="saved")
+    told = api.exec_start(api.exec_create(container, ["cat", "/home/para/turn"])["Id"])
+    assert told.decode().strip() == str(MORE_THAN_LAYERS - 1)
