@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -46,12 +47,26 @@ class Para:
         arguments = [params] if params else []
         return await self.answer(self.send(command, arguments))
 
-    def send(self, command: str, arguments: list[Any], token: str | None = None) -> Any:
+    def send(
+        self,
+        command: str,
+        arguments: list[Any],
+        token: str | None = None,
+        msg_id: str | None = None,
+    ) -> Any:
         """Send a command and give the future of its answer."""
         request = types.ExecuteCommandParams(
             command=command, arguments=arguments, work_done_token=token
         )
-        return self.lsp.protocol.send_request_async("workspace/executeCommand", request)
+        return self.lsp.protocol.send_request_async("workspace/executeCommand", request, msg_id)
+
+    def cancel(self, msg_id: str) -> None:
+        """Ask for a command to be stopped."""
+        self.lsp.protocol.notify("$/cancelRequest", types.CancelParams(id=msg_id))
+
+    def kill(self) -> None:
+        """End the server at once, wherever it is."""
+        os.kill(self.lsp._server.pid, signal.SIGKILL)
 
     async def answer(self, sent: Any) -> Any:
         """Wait for an answer; raises Failed."""
@@ -113,15 +128,16 @@ async def connect(
     folders: list[Path],
     *arguments: str,
     options: dict[str, Any] | None = None,
+    watching: bool = True,
 ) -> Para:
-    """Start a server process and initialise it."""
+    """Start a server process and initialise it; `watching` asks to be told of changes."""
     config = pytest_lsp.ClientServerConfig(
         server_command=[sys.executable, "-m", "para_server", *arguments], server_env=environ
     )
     para = Para(await config.start())
     await para.lsp.initialize_session(
         types.InitializeParams(
-            capabilities=types.ClientCapabilities(experimental={"para": True}),
+            capabilities=types.ClientCapabilities(experimental={"para": watching}),
             workspace_folders=[types.WorkspaceFolder(f.as_uri(), f.name) for f in folders],
             initialization_options=options or {},
             process_id=os.getpid(),

@@ -87,6 +87,7 @@ async def servers(
         *arguments: str,
         folders: list[Path] | None = None,
         extra: dict[str, str] | None = None,
+        watching: bool = True,
         **options: Any,
     ) -> Para:
         para = await client.connect(
@@ -94,6 +95,7 @@ async def servers(
             [repo.path] if folders is None else folders,
             *arguments,
             options=options,
+            watching=watching,
         )
         started.append(para)
         return para

@@ -34,6 +34,21 @@ def images(api: Any, home: object) -> list[str]:
     return [tag for image in found for tag in image.get("RepoTags") or [image["Id"]]]
 
 
+def volumes(api: Any, home: object) -> list[str]:
+    """List the volumes that an installation made."""
+    found = api.volumes(filters={"label": f"{LABEL_HOME}={home}"})
+    return [volume["Name"] for volume in found.get("Volumes") or []]
+
+
+def run(api: Any, container: str, script: str) -> str:
+    """Run a shell script in a container as its user, and give what it printed."""
+    made = api.exec_create(container, ["bash", "-c", script], user="para", workdir="/para-session")
+    output: bytes = api.exec_start(made["Id"])
+    code = api.exec_inspect(made["Id"])["ExitCode"]
+    assert code == 0, f"{script}: {code} {output!r}"
+    return output.decode()
+
+
 def clear(api: Any, home: object) -> None:
     """Remove all that an installation has on the engine."""
     for one in containers(api, home):

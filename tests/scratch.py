@@ -47,6 +47,18 @@ class Repository:
         """Give the content of a file in a commit, as REVISION:PATH."""
         return self.git("show", revision)
 
+    def holds(self, name: str, text: str) -> bool:
+        """Tell whether some commit under some ref has a file with this name and content."""
+        blob = subprocess.run(
+            ["git", "hash-object", "--stdin"],
+            cwd=self.path,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        return f"{blob} {name}" in self.git("rev-list", "--all", "--objects").splitlines()
+
     def fingerprint(self) -> dict[str, str]:
         """Digest work tree, HEAD, index and config, byte for byte."""
         found: dict[str, str] = {}
@@ -58,9 +70,10 @@ class Repository:
                 content = str(file.readlink()).encode() if file.is_symlink() else file.read_bytes()
                 key = str(file.relative_to(self.path))
                 found[key] = f"{file.lstat().st_mode:o} {hashlib.sha256(content).hexdigest()}"
-        for name in ("HEAD", "index", "config"):
-            file = self.path / ".git" / name
-            found[f".git/{name}"] = hashlib.sha256(file.read_bytes()).hexdigest()
+        own = Path(self.git("rev-parse", "--absolute-git-dir"))
+        common = Path(self.git("rev-parse", "--path-format=absolute", "--git-common-dir"))
+        for file in (own / "HEAD", own / "index", common / "config"):
+            found[f".git/{file.name}"] = hashlib.sha256(file.read_bytes()).hexdigest()
         return found
 
 

@@ -1,0 +1,139 @@
+"""A proxy between para and the engine that makes the k-th request fail."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+How = Literal["before", "after", "500"]
+WAYS: tuple[How, ...] = ("before", "after", "500")
+
+_LENGTH = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
+_CHUNKED = re.compile(rb"^transfer-encoding: *chunked", re.IGNORECASE | re.MULTILINE)
+_REFUSAL = b'{"message": "a fault that a test made"}'
+_SWITCHED = 101
+_BODILESS = (204, 304)
+
+
+class Proxy:
+    """Listens on `address`; `failing` arms it, `seen` are the requests since then."""
+
+    def __init__(self, path: Path, engine: str) -> None:
+        self.address = f"unix://{path}"
+        self.seen: list[str] = []
+        self.hit: str | None = None  # the request that was made to fail
+        self._engine = engine.removeprefix("unix://")
+        self._lock = threading.Lock()
+        self._fault: tuple[int, How] | None = None
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(path))
+        self._socket.listen(64)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @contextlib.contextmanager
+    def failing(self, k: int, how: How) -> Iterator[Proxy]:
+        """Make the k-th request fail: before or after the engine did it, or with a 500."""
+        with self._lock:
+            self.seen, self.hit, self._fault = [], None, (k, how)
+        try:
+            yield self
+        finally:
+            with self._lock:
+                self._fault = None
+
+    def close(self) -> None:
+        """Listen no more."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._socket.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        engine = socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError, EOFError), client, engine:
+            engine.connect(self._engine)
+            asked, told = client.makefile("rb"), engine.makefile("rb")
+            while self._one(client, engine, asked, told):
+                pass
+
+    def _one(
+        self, client: socket.socket, engine: socket.socket, asked: BinaryIO, told: BinaryIO
+    ) -> bool:
+        """Pass one request on, or not; tell whether there may be more on this connection."""
+        head = _head(asked)
+        how = self._verdict(head.split(b"\r\n", 1)[0].decode(errors="replace"))
+        request = head + b"".join(_body(head, asked))
+        if how == "before":
+            return False
+        if how == "500":
+            length = len(_REFUSAL)
+            client.sendall(
+                b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n%s" % (length, _REFUSAL)
+            )
+            return True
+        engine.sendall(request)
+        answer = _head(told)
+        status = int(answer.split(b" ", 2)[1])
+        if how is None:
+            client.sendall(answer)
+        switched = status == _SWITCHED
+        if switched and how is None:
+            threading.Thread(target=_pump, args=(asked, engine), daemon=True).start()
+        bodiless = status in _BODILESS or head.startswith(b"HEAD ")
+        for part in () if bodiless else _body(answer, told, endless=True):
+            if how is None:
+                client.sendall(part)
+        if switched:
+            client.shutdown(socket.SHUT_RDWR)
+        return how is None and not switched
+
+    def _verdict(self, line: str) -> How | None:
+        with self._lock:
+            self.seen.append(line)
+            if self._fault is None or len(self.seen) - 1 != self._fault[0]:
+                return None
+            self.hit = line
+            return self._fault[1]
+
+
+def _head(stream: BinaryIO) -> bytes:
+    lines = []
+    while (line := stream.readline()) not in {b"\r\n", b""}:
+        lines.append(line)
+    if not line:
+        raise EOFError
+    return b"".join(lines) + line
+
+
+def _body(head: bytes, stream: BinaryIO, *, endless: bool = False) -> Iterator[bytes]:
+    """Give the parts of a body; where no length is told, a response lasts until the end."""
+    length = _LENGTH.search(head)
+    if _CHUNKED.search(head):
+        while True:
+            size = stream.readline()
+            part = stream.read(int(size, 16) + 2)
+            yield size + part
+            if int(size, 16) == 0:
+                return
+    elif length:
+        yield stream.read(int(length[1]))
+    elif endless:
+        while part := stream.read1(65536):  # type: ignore[attr-defined] # what makefile gives
+            yield part
+
+
+def _pump(source: BinaryIO, target: socket.socket) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while part := source.read1(65536):  # type: ignore[attr-defined] # what makefile gives
+            target.sendall(part)
