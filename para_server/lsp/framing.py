@@ -33,7 +33,8 @@ class SpeaksHttpError(Exception):
 class Framing:
     """Cut a stream into messages; it never holds more than one of at most MAX_MESSAGE bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, guarded: bool = False) -> None:
+        self._guarded = guarded  # anybody may connect
         self._line = bytearray()
         self._body = bytearray()
         self._length: int | None = None  # of the message whose headers are being read
@@ -41,7 +42,7 @@ class Framing:
         self._skipped = 0  # bytes to come of a body that is too large
 
     def feed(self, chunk: bytes) -> Iterator[bytes | Refusal]:
-        """Take what came and give the messages that are whole; raises SpeaksHttpError."""
+        """Take what came and give the messages that are whole; guarded, raises SpeaksHttpError."""
         at = 0
         while at < len(chunk):
             if self._skipped:
@@ -72,7 +73,7 @@ class Framing:
     def _header(self) -> Iterator[Refusal]:
         line = bytes(self._line)
         self._line.clear()
-        if _HTTP.match(line):
+        if self._guarded and _HTTP.match(line):
             raise SpeaksHttpError
         if found := _LENGTH.search(line):
             self._length = int(found[1])

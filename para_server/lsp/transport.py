@@ -47,8 +47,7 @@ async def serve_stdio(context: Callable[[], Context]) -> int:
         framing = Framing()
 
         async def take(chunk: bytes) -> None:
-            with suppress(SpeaksHttpError):
-                _feed(server, framing, chunk, over)
+            _feed(server, framing, chunk, over)
 
         args = (source, take, loop, over)
         threading.Thread(target=_pump, args=args, name="stdin", daemon=True).start()
@@ -191,7 +190,7 @@ async def _conversation(
 
 
 async def _read(reader: asyncio.StreamReader, server: Server, over: asyncio.Event) -> None:
-    framing = Framing()
+    framing = Framing(guarded=True)
     try:
         while chunk := await reader.read(_CHUNK):
             _feed(server, framing, chunk, over)
