@@ -42,6 +42,11 @@ class Para:
             self.changes.append(plain(params))
             self._stirred.set()
 
+    @property
+    def pid(self) -> int:
+        """Name the server's process."""
+        return int(self.lsp._server.pid)
+
     async def call(self, command: str, /, **params: object) -> Any:
         """Run a command; raises Failed."""
         arguments = [params] if params else []
@@ -129,10 +134,15 @@ async def connect(
     *arguments: str,
     options: dict[str, Any] | None = None,
     watching: bool = True,
+    prefix: tuple[str, ...] = (),
 ) -> Para:
-    """Start a server process and initialise it; `watching` asks to be told of changes."""
+    """Start a server process and initialise it; `watching` asks to be told of changes.
+
+    `prefix` is a command that starts the server in circumstances of its own.
+    """
     config = pytest_lsp.ClientServerConfig(
-        server_command=[sys.executable, "-m", "para_server", *arguments], server_env=environ
+        server_command=[*prefix, sys.executable, "-m", "para_server", *arguments],
+        server_env=environ,
     )
     para = Para(await config.start())
     await para.lsp.initialize_session(

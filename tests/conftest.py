@@ -62,6 +62,7 @@ def environ(home: Path, tmp_path: Path) -> dict[str, str]:
         "PARA_HOME": str(home),
         "PARA_CONFIG_HOME": str(tmp_path / "config"),
         "PARA_AGENT_NAME": "command",
+        "PARA_CONTAINER_MAX_RUNNING": "50",  # other tests use the same engine
     }
 
 
@@ -88,6 +89,7 @@ async def servers(
         folders: list[Path] | None = None,
         extra: dict[str, str] | None = None,
         watching: bool = True,
+        prefix: tuple[str, ...] = (),
         **options: Any,
     ) -> Para:
         para = await client.connect(
@@ -96,6 +98,7 @@ async def servers(
             *arguments,
             options=options,
             watching=watching,
+            prefix=prefix,
         )
         started.append(para)
         return para

@@ -1,0 +1,62 @@
+"""Which command applies in which state."""
+
+from __future__ import annotations
+
+import pytest
+
+from para_server import lifecycle
+from para_server.errors import ParaError
+from para_server.models import State
+
+# the contract's picture of a session's life, by command
+APPLIES = {
+    "pause": "running",
+    "resume": "paused failed finished",
+    "finish": "running paused failed",
+    "cancel": "running paused failed",
+    "recover": "cancelled",
+    "open": "running",
+    "send": "running",
+}
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("verb", APPLIES)
+def test_a_command_applies_where_the_contract_says_so(verb: str, state: State) -> None:
+    fits = state in APPLIES[verb].split()
+    assert lifecycle.allowed(verb, state) is fits
+    if fits:
+        lifecycle.demand(verb, "fix", "/repo", state)
+        return
+    with pytest.raises(ParaError) as caught:
+        lifecycle.demand(verb, "fix", "/repo", state)
+    problem = caught.value.problem
+    assert problem.slug == "session.illegal-transition"
+    assert problem.message == f"Cannot {verb} session fix: it is {state.value}"
+    assert problem.remedies[-1].command == "para.list"
+
+
+@pytest.mark.parametrize(
+    ("verb", "state", "instead"),
+    [
+        ("pause", State.PAUSED, "para.resume"),
+        ("finish", State.FINISHED, "para.resume"),
+        ("cancel", State.CANCELLED, "para.recover"),
+        ("resume", State.CANCELLED, "para.recover"),
+        ("recover", State.FINISHED, "para.resume"),
+        ("resume", State.RUNNING, None),
+        ("recover", State.PREPARING, None),
+    ],
+)
+def test_what_applies_instead_is_offered_as_it_stands(
+    verb: str, state: State, instead: str | None
+) -> None:
+    with pytest.raises(ParaError) as caught:
+        lifecycle.demand(verb, "fix", "/repo", state)
+    offered = [r for r in caught.value.problem.remedies if r.command != "para.list"]
+    assert [r.command for r in offered] == ([instead] if instead else [])
+    assert all(r.params == {"name": "fix", "repo": "/repo"} for r in offered)
+
+
+def test_finished_and_cancelled_sessions_are_over() -> None:
+    assert {State.FINISHED, State.CANCELLED} == lifecycle.OVER

@@ -1,0 +1,88 @@
+"""The one line that an editor shows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from para_server import statusbar
+from para_server.models import Agent, AgentState, Session, State
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def session(state: State, agent: AgentState | None, detail: str = "", name: str = "fix") -> Session:
+    return Session(
+        id=f"{name}-3f9a1c",
+        name=name,
+        type="container",
+        state=state,
+        repo="/repo",
+        base="0" * 40,
+        branch=f"para/{name}",
+        workspace=None,
+        container=None,
+        agent=Agent(name="command", state=agent, detail=detail) if agent else None,
+        prompt="",
+        created_at=NOW,
+        updated_at=NOW,
+        problem=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "agent", "calls"),
+    [
+        (State.RUNNING, None, False),
+        (State.RUNNING, AgentState.WORKING, False),
+        (State.RUNNING, AgentState.DONE, False),
+        (State.RUNNING, AgentState.WAITING, True),
+        (State.RUNNING, AgentState.FAILED, True),
+        (State.PAUSED, AgentState.FAILED, False),
+        (State.PAUSED, AgentState.WAITING, False),
+        (State.PREPARING, AgentState.STARTING, False),
+        (State.FAILED, None, True),
+        (State.FAILED, AgentState.EXITED, True),
+    ],
+)
+def test_a_session_that_stands_still_calls_for_a_person(
+    state: State, agent: AgentState | None, calls: bool
+) -> None:
+    bar = statusbar.status_bar([session(state, agent)], 1, 5)
+    assert bar.severity == ("attention" if calls else "ok")
+    assert bar.text == ("Para 1/5 · 1 need you" if calls else "Para 1/5")
+
+
+def test_the_tooltip_has_a_line_for_each_session() -> None:
+    two = [
+        session(State.RUNNING, AgentState.WORKING, "reading"),
+        session(State.PAUSED, None, name="next"),
+    ]
+    assert statusbar.status_bar(two, 1, 5).tooltip == "fix: running, working reading\nnext: paused"
+    assert statusbar.status_bar([], 0, 5).tooltip == "No sessions"
+
+
+def test_an_engine_that_does_not_answer_is_an_error() -> None:
+    bar = statusbar.unreachable("No container engine answers")
+    assert (bar.severity, bar.tooltip) == ("error", "No container engine answers")
+
+
+@given(
+    st.lists(
+        st.builds(
+            session,
+            st.sampled_from(State),
+            st.one_of(st.none(), st.sampled_from(AgentState)),
+            st.text(max_size=300),
+        ),
+        max_size=6,
+    )
+)
+def test_what_agents_say_makes_no_line_of_its_own(sessions: list[Session]) -> None:
+    bar = statusbar.status_bar(sessions, len(sessions), 5)
+    assert len(bar.tooltip.split("\n")) == max(1, len(sessions))
+    assert "\x1b" not in bar.tooltip + bar.text
+    assert bar.severity in {"ok", "attention"}

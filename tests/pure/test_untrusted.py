@@ -1,0 +1,65 @@
+"""How text from a session is shown."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from para_server.untrusted import one_line, printable, read_bounded
+
+HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain text\n\tas it is", "plain text\n\tas it is"),
+        ("naïve 日本 ✓", "naïve 日本 ✓"),
+        ("\x1b[2Jgone", "\\x1b[2Jgone"),
+        ("a\rb", "a\\x0db"),
+        ("bell\x07", "bell\\x07"),
+        ("\x9b31m", "\\x9b31m"),
+        ("\u202eoverride", "\\u202eoverride"),
+        ("zero\u200bwidth", "zero\\u200bwidth"),
+        ("\u2028", "\\u2028"),
+    ],
+)
+def test_what_would_act_on_a_terminal_is_shown_as_a_code(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@given(st.text(st.characters(), max_size=80))
+def test_nothing_hidden_is_left(text: str) -> None:
+    shown = printable(text)
+    left = {c for c in shown if c not in "\n\t" and unicodedata.category(c) in HIDDEN}
+    assert left == set()
+    assert printable(shown) == shown
+
+
+@given(st.text(st.characters(), max_size=300), st.integers(min_value=1, max_value=60))
+def test_one_line_is_one_line_and_short(text: str, limit: int) -> None:
+    line = one_line(text, limit)
+    assert len(line) <= limit
+    assert "\n" not in line
+
+
+def test_only_the_beginning_or_the_end_of_a_file_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"0123456789")
+    assert read_bounded(file, 4) == b"0123"
+    assert read_bounded(file, 4, from_end=True) == b"6789"
+    assert read_bounded(file, 40, from_end=True) == b"0123456789"
+
+
+def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    (tmp_path / "link").symlink_to(secret)
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe", "missing", "."):
+        assert read_bounded(tmp_path / name, 10) is None
