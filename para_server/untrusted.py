@@ -35,10 +35,11 @@ def read_bounded(file: Path, limit: int, *, from_end: bool = False) -> bytes | N
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)  # a folder cannot even be made a stream
+        return None
     with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return None
         try:
             if from_end and status.st_size > limit:
                 stream.seek(-limit, os.SEEK_END)
