@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from para_server.engine.endpoint import find, unreachable
@@ -51,8 +52,15 @@ class Engine:
     def connect(self, timeout: float | None) -> APIClient:
         """Make a connection for one thread; no timeout is for streams."""
         from docker import APIClient
+        from docker.transport import UnixHTTPAdapter
 
-        return APIClient(base_url=self.address, version=_API, timeout=timeout, num_pools=1)  # type: ignore[arg-type] # the stubs know neither None nor fractions
+        client = APIClient(base_url=self.address, version=_API, timeout=timeout, num_pools=1)  # type: ignore[arg-type] # the stubs know neither None nor fractions
+        adapter = client.get_adapter(client.base_url)
+        if isinstance(adapter, UnixHTTPAdapter):
+            # docker-py has a pool for each URL and loses their sockets: one URL, one pool
+            pool = partial(adapter.get_connection, client.base_url)
+            adapter.get_connection = lambda _url, _proxies=None: pool()  # type: ignore[method-assign, assignment] # on purpose
+        return client
 
     def close(self) -> None:
         """End the connections."""
