@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.rule import Rule
@@ -92,6 +93,7 @@ class Task:
     message: str
     session: dict[str, Any] = field(default_factory=dict)
     news: str = ""  # better to know than what it is about
+    rest: str = ""  # the same while it is paused
     shown: str = ""  # the line that was printed last, where no table can stand
 
     def row(self) -> tuple[str, str, str, str, str]:
@@ -101,7 +103,13 @@ class Task:
             agent = ""
         name = session.get("name") or self.name or "…"
         state, branch = session.get("state", "preparing"), session.get("branch", "")
-        return name, state, agent, branch, self.news or self.about
+        news = self.rest if state == "paused" else self.news
+        return name, state, agent, branch, news or self.about
+
+    @property
+    def begun(self) -> bool:
+        agent = self.session.get("agent") or {}
+        return agent.get("state") != "starting"
 
     @property
     def at_work(self) -> bool:
@@ -116,12 +124,19 @@ class Stage:
         self.tasks, self.consoles = tasks, (console, recorder)
         self.progress: dict[str, list[Any]] = {}
         self.caption = ""
+        self.live: set[str] = set()
         self._began = time.monotonic()
         self._changed = asyncio.Event()
 
     def __rich__(self) -> RenderableType:
-        table = Table(expand=True, caption=self.caption, caption_justify="left", border_style="dim")
-        for title, ratio in {"session": 2, "state": 2, "agent": 2, "branch": 3, "it": 6}.items():
+        table = Table(
+            expand=True,
+            box=SIMPLE_HEAD,
+            border_style="dim",
+            caption=self.caption,
+            caption_justify="right",
+        )
+        for title, ratio in {"session": 2, "state": 2, "agent": 2, "branch": 3, "now": 6}.items():
             table.add_column(title, ratio=ratio, no_wrap=True, overflow="ellipsis")
         for number, task in enumerate(self.tasks):
             name, state, agent, branch, news = task.row()
@@ -158,6 +173,7 @@ class Stage:
             for session in change["sessions"]:
                 if session["prompt"] == task.prompt:
                     task.session = session
+        self.live = {session["id"] for session in change["sessions"]}
         self.caption = f"{change['running']} of {change['limit']} containers exist"
         self.stir()
 
@@ -197,11 +213,11 @@ class Demo:
             self.repo = scratch.make(folder / "shop")
         else:
             self.repo = Repository(repo)
+        # in a repository of yours the names are made up: these may be taken
+        slugs, docs = ("slugs", "docs") if repo is None else (None, None)
         self.tasks = [
-            Task(
-                None if repo else "slugs", "writes slug.mjs, tests it with node", CODE, "Add slug"
-            ),
-            Task(None if repo else "docs", "writes four pages, commits each", PAGES, "Add pages"),
+            Task(slugs, "writes slug.mjs and tests it", CODE, "Add slug"),
+            Task(docs, "writes and commits four pages", PAGES, "Begin the pages"),
         ]
         if prompt is not None:
             self.tasks = [Task(None, one_line(prompt, 60), prompt, one_line(prompt, 60))]
@@ -216,9 +232,7 @@ class Demo:
         await together(*(self.dispatch(para, stage, n) for n in range(len(self.tasks))))
         number = "Both sessions run, each" if len(self.tasks) > 1 else "The session runs,"
         stage.say(f"{number} with a container, a clone and a branch of its own", "bold")
-        await stage.until(
-            lambda: all(t.session["agent"]["state"] != "starting" for t in self.tasks)
-        )
+        await stage.until(lambda: all(task.begun for task in self.tasks))
         self.note_volumes()
         stage.record()
         await self.pause_and_resume(para, stage, self.tasks[-1])
@@ -230,9 +244,11 @@ class Demo:
         stage.say("The work is done" if self.well else "The work is over")
         self.note_volumes()
         await together(*(self.finish(para, stage, task) for task in self.tasks))
+        await stage.until(lambda: not stage.live.intersection(t.session["id"] for t in self.tasks))
         stage.record()
         if self.untouched() != before:
             raise SystemExit("HEAD or the work tree is not as it was")
+        stage.say("Work tree and HEAD are as they were", "green")
 
     async def dispatch(self, para: Para, stage: Stage, number: int) -> None:
         task, token = self.tasks[number], str(number)
@@ -250,15 +266,12 @@ class Demo:
         if mode == "save":
             await asyncio.sleep(1)
         name = task.session["name"]
+        task.rest = "frozen: no CPU" if mode == "freeze" else "saved: no CPU, no memory, no slot"
         await para.call("para.pause", name=name, mode=mode)
-        frozen = "frozen: it keeps its memory, and uses no CPU"
-        task.news = frozen if mode == "freeze" else "saved: uses no CPU, no memory, no slot"
-        stage.stir()
         await stage.until(lambda: task.session["state"] == "paused")
         stage.say(f"{name} is paused", "cyan")
         await asyncio.sleep(0.5)
         stage.record()
-        task.news = ""
         await para.call("para.resume", name=name)
         await stage.until(lambda: task.session["state"] == "running")
         stage.say(f"{name} is resumed, and goes on where it was", "green")
@@ -337,8 +350,8 @@ class Demo:
         found += [f"workspace {file}" for file in (self.home / "work").glob("*")]
         listed = self.repo.git("for-each-ref", "--format=%(refname)", "refs/para", check=False)
         for ref in listed.split():
-            mine = any(session in ref for session in ids)
-            if mine and not (self.own and ref.startswith("refs/para/archive/")):
+            archived = ref.startswith("refs/para/archive/")  # kept on purpose
+            if not archived and any(session in ref for session in ids):
                 found.append(f"ref {ref}")
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.folder.exists():
@@ -349,8 +362,8 @@ class Demo:
 def coloured(stat: str) -> Text:
     """Colour the output of git diff --stat."""
     shown = Text(stat)
-    shown.highlight_regex(r"\++(?=-*$)", "green")
-    shown.highlight_regex(r"-+$", "red")
+    shown.highlight_regex(r"(?m)\++(?=-*$)", "green")
+    shown.highlight_regex(r"(?m)-+$", "red")
     return shown
 
 
@@ -432,7 +445,6 @@ async def cleaned(demo: Demo, stage: Stage, para: Para | None) -> int:
         return 1
     kept = [t.session["branch"] for t in demo.tasks if t.session.get("state") == "finished"]
     branch = "" if demo.own else ", branch"
-    stage.say("Work tree and HEAD were left as they were", "green")
     stage.say(f"No container, image, volume, workspace{branch} or record is left", "green")
     if demo.own and kept:
         stage.say(f"The branches are yours: {', '.join(kept)}", "bold")
