@@ -12,6 +12,8 @@ from para_server.names import base_ref, incoming_ref
 from para_server.untrusted import printable
 
 COMMIT: Final = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
+# what git marks a partial clone with: a remote since 2.22, before that the repository
+_PROMISES: Final = r"^(extensions\.partialclone|remote\..*\.promisor)$"
 _MAX_DEPTH: Final = 5  # git follows alternates no deeper
 
 
@@ -51,7 +53,7 @@ async def locate(folder: Path) -> Repo:
             Remedy(title="Make it one: git init && git commit --allow-empty"),
         ) from None
     top, common, object_format, shallow = told.splitlines()
-    partial = await _config(folder, "extensions.partialClone")
+    partial = await _config(folder, _PROMISES, "--get-regexp")
     return Repo(
         top=Path(top),
         common=Path(common),
@@ -210,9 +212,9 @@ def lenders(repo: Repo) -> list[Path]:
     return found
 
 
-async def _config(folder: Path, key: str) -> str:
+async def _config(folder: Path, key: str, how: str = "--get") -> str:
     try:
-        return (await git(folder, "config", "--get", key)).strip()
+        return (await git(folder, "config", how, key)).strip()
     except GitFailedError:
         return ""
 

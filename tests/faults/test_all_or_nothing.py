@@ -58,11 +58,11 @@ def draw(request: pytest.FixtureRequest) -> Callable[[str, int, int], Iterable[i
 async def attempt(para: Para, command: str, **params: object) -> Failed | dict[str, Any]:
     """Run a command that may fail; a bug of para's is no failure that it may have."""
     try:
-        answer: dict[str, Any] = await para.call(command, **params)
+        outcome: Failed | dict[str, Any] = await para.call(command, **params)
     except Failed as failed:
-        assert failed.slug, f"{failed}"
-        return failed
-    return answer
+        outcome = failed
+    assert not isinstance(outcome, Failed) or outcome.slug, f"a bug: {outcome}"
+    return outcome
 
 
 @pytest.mark.timeout(1800)
