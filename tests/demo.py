@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import logging
 import os
 import re
 import shutil
@@ -241,7 +242,7 @@ class Demo:
             text = (await para.call("para.logs", name=task.session["name"], tail=1))["text"]
             task.news = one_line(text) or task.news
         stage.stir()
-        stage.say("The work is done" if self.well else "The work is over")
+        stage.say("The work is over")
         self.note_volumes()
         await together(*(self.finish(para, stage, task) for task in self.tasks))
         await stage.until(lambda: not stage.live.intersection(t.session["id"] for t in self.tasks))
@@ -292,8 +293,8 @@ class Demo:
             task.session = (await para.call("para.cancel", name=name))["session"]
             return
         task.session = done["session"]
-        lines = f"+{done['insertions']} -{done['deletions']}"
-        task.news = f"{done['files']} files {lines}"
+        files = "1 file" if done["files"] == 1 else f"{done['files']} files"
+        task.news = f"{files}, +{done['insertions']} -{done['deletions']}"
         stage.stir()
         if done["autoRunFiles"]:
             files = ", ".join(one_line(file) for file in done["autoRunFiles"])
@@ -462,6 +463,8 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m tests.demo", description=__doc__)
     parser.add_argument("--svg", type=Path, metavar="FILE", help="save a picture of it")
     arguments = parser.parse_args()
+    # an answer that comes after Ctrl-C is no news
+    logging.getLogger("pygls").setLevel(logging.CRITICAL)
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     recorder = Console(record=True, width=WIDTH, file=io.StringIO(), highlight=False)
     given, prompt = os.environ.get("REPO"), os.environ.get("PROMPT")
