@@ -26,6 +26,12 @@ from para_server.untrusted import printable, read_bounded
 _log = logging.getLogger(__name__)
 _MAX_RESULT: Final = 4096  # bytes
 _MAX_LOG: Final = 2000  # bytes of a failed helper's log that are shown
+# how snapshot.sh is asked, and what is done where that fails
+_MODES: Final = {
+    "full": "the files as they are, without git's rules",
+    "plain": "the files alone, without their history",
+    "flat": "",
+}
 
 
 class Taken(Frozen):
@@ -47,23 +53,30 @@ async def taken_out(
 ) -> AsyncIterator[Taken]:
     """Give what a session has, for as long as the block lasts; raises workspace.git-failed.
 
-    Where the session's .git is beyond reading, its files come out as one commit on the base.
+    Where git cannot follow the workspace's own rules, or its .git is beyond reading, less is asked:
+    the files byte for byte, and in the end as one commit on the base.
     """
     try:
-        try:
-            taken = await _attempt(context, repo, record, message, "full")
-        except ParaError as error:
-            if error.slug != "workspace.git-failed":
-                raise
-            _log.warning(
-                "the history cannot be read, taking the files alone: %s",
-                error,
-                extra={"session": record.name},
-            )
-            taken = await _attempt(context, repo, record, message, "flat")
-        yield taken
+        yield await _best(context, repo, record, message)
     finally:
         await to_end(_drop_incoming(context, repo, record))
+
+
+async def _best(context: Context, repo: Repo, record: Record, message: str) -> Taken:
+    for mode, less in _MODES.items():
+        try:
+            return await _attempt(context, repo, record, message, mode)
+        except _TooLongError:
+            raise
+        except ParaError as error:
+            if error.slug != "workspace.git-failed" or not less:
+                raise
+            _log.warning("taking %s: %s", less, error, extra={"session": record.name})
+    raise _not_arrived(record)
+
+
+class _TooLongError(ParaError):
+    """Less would take as long."""
 
 
 async def _attempt(context: Context, repo: Repo, record: Record, message: str, mode: str) -> Taken:
@@ -115,7 +128,7 @@ async def _snapshot(context: Context, repo: Repo, record: Record, scratch: Path,
     )
     code = await helper.run(context.engine, wanted, settings.max_seconds)
     if code is None:
-        raise ParaError(
+        raise _TooLongError(
             "workspace.git-failed",
             f"Taking the work of {record.name} out took longer than {settings.max_seconds} seconds",
             Remedy(title="Give it more time", setting="git.maxSeconds"),

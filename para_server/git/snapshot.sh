@@ -1,91 +1,225 @@
 #!/bin/bash
 # Runs in a helper container: makes a bundle of all that a session has, without writing to it.
 #
-# The workspace is read-only here. Whatever of it runs by being looked at (filters, monitors,
-# hooks) runs in this box alone, which has no network and ends with the script.
-# usage: snapshot.sh full|flat BASE OBJECT-FORMAT
-#   full  with the commits that were made in the workspace
-#   flat  where its .git cannot be read any more: one commit of its files on the base
+# The workspace is read-only here, and nothing of it is run: its config, hooks, filters and monitors
+# are not read, its objects and refs are. The box has no network and ends with the script.
+# usage: snapshot.sh full|plain|flat BASE OBJECT-FORMAT
+#   full   the commits that were made in the workspace, and its files as git adds them
+#   plain  the commits, and the files byte for byte: where git cannot follow their own rules
+#   flat   the files alone, as one commit on the base: where its .git cannot be used
 # in:  /para-out/message, /para-out/alternates, /para-out/name, /para-out/email
-# out: /para-out/bundle, /para-out/result (tip, keep, head), /para-out/log
+# out: /para-out/bundle, /para-out/result (tip, keep, head, more), /para-out/log
 set -euo pipefail
 exec >/para-out/log 2>&1
 mode=$1 base=$2 format=$3
 work=/para-session
-export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 HOME=/tmp LC_ALL=C
+export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 GIT_NO_REPLACE_OBJECTS=1
+export HOME=/tmp LC_ALL=C
 export GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL
 GIT_AUTHOR_NAME=$(cat /para-out/name) GIT_AUTHOR_EMAIL=$(cat /para-out/email)
 GIT_COMMITTER_NAME=$GIT_AUTHOR_NAME GIT_COMMITTER_EMAIL=$GIT_AUTHOR_EMAIL
 
-# a git dir of our own: the workspace's config, hooks and filters are not read
-git init -q --bare --template= --object-format="$format" /para-out/git
-cp /para-out/alternates /para-out/git/objects/info/alternates
-[ ! -f /para-out/shallow ] || cp /para-out/shallow /para-out/git/shallow
-export GIT_DIR=/para-out/git
+# a git dir of our own for the work, and one that holds copies of the workspace's refs
+for own in git theirs; do
+    git init -q --bare --template= --object-format="$format" "/para-out/$own"
+    git -C "/para-out/$own" config core.bigFileThreshold 64m
+    git -C "/para-out/$own" config core.multiPackIndex false
+    git -C "/para-out/$own" config pack.windowMemory 128m
+    cp /para-out/alternates "/para-out/$own/objects/info/alternates"
+    [ ! -f /para-out/shallow ] || cp /para-out/shallow "/para-out/$own/shallow"
+done
+export GIT_DIR=/para-out/git GIT_INDEX_FILE=/para-out/index
 ours() { git --work-tree="$work" "$@"; }
-theirs() { GIT_DIR=$work/.git git "$@"; }
+theirs() { GIT_DIR=/para-out/theirs git "$@"; }
+refuse() { echo "$1" && exit 3; }
+is_folder() { [ -d "$1" ] && [ ! -L "$1" ]; }
+is_file() { [ -f "$1" ] && [ ! -L "$1" ]; }
+
+cd "$work"
+# git waits for pipes and follows links, so there may be none where it looks
+borrow() {
+    local folder
+    for folder in .git .git/objects .git/refs; do
+        is_folder "$folder" || refuse "$folder is no folder"
+    done
+    [ -z "$(find .git/objects .git/refs ! -type f ! -type d -print -quit)" ] ||
+        refuse "a link or a pipe is among the objects and refs"
+    # not all of the store: it may name further stores, and tell lies about its packs
+    mkdir /para-out/borrowed
+    for folder in .git/objects/pack .git/objects/[0-9a-f][0-9a-f]; do
+        [ ! -d "$folder" ] || ln -s "$work/$folder" /para-out/borrowed/
+    done
+    echo /para-out/borrowed | tee -a /para-out/{git,theirs}/objects/info/alternates >/dev/null
+    (cd .git && find refs -type f -print0 | xargs -0 -r cp --parents -t /para-out/theirs)
+    ! is_file .git/packed-refs || cp .git/packed-refs /para-out/theirs/
+    mkdir -p /para-out/theirs/logs/refs
+    ! is_file .git/logs/refs/stash || cp .git/logs/refs/stash /para-out/theirs/logs/refs/
+}
+commit_of() { theirs rev-parse -q --verify --end-of-options "$1^{commit}"; }
+told() { if is_file "$1"; then head -c 1000 "$1" | head -n 1 | tr -d '\0'; fi; }
+# where nothing is checked out, as on a new orphan branch, the work goes on the base
+find_head() {
+    local said
+    said=$(told .git/HEAD)
+    case $said in
+    "ref: refs/"*) head=$(commit_of "${said#ref: }") || head=$base ;;
+    *) head=$(commit_of "$said") || head=$base ;;
+    esac
+}
+candidates() {
+    theirs for-each-ref --no-merged="$head" --format='%(objectname)'
+    [ ! -f /para-out/theirs/logs/refs/stash ] || theirs log -g --format=%H refs/stash --
+    for one in .git/worktrees/*/HEAD; do
+        told "$one"
+    done
+}
+find_tips() {
+    local one tip
+    while read -r one; do
+        tip=$(commit_of "$one") || continue
+        ! git merge-base --is-ancestor "$tip" "$head" || continue
+        ! git merge-base --is-ancestor "$tip" "$base" || continue
+        # one that is not whole would spoil the others
+        git rev-list --quiet --objects "$tip" --not "$head" "$base" || continue
+        tips+=("$tip")
+    done < <({ candidates || true; } | awk '!seen[$0]++' | head -n 5000)
+}
 
 head=$base tips=()
-cd "$work"
-if [ "$mode" = full ]; then
-    { [ -d .git ] && [ ! -L .git ] && [ -d .git/objects ] && [ ! -L .git/objects ]; } || exit 3
-    echo "$work/.git/objects" >>/para-out/git/objects/info/alternates
-    head=$(theirs rev-parse --verify -q 'HEAD^{commit}')
-    while read -r tip; do
-        git merge-base --is-ancestor "$tip" "$head" 2>/dev/null || tips+=("$tip")
-    done < <({
-        theirs for-each-ref --format='%(objecttype) %(objectname)' | sed -n 's/^commit //p'
-        theirs rev-parse --verify -q refs/stash >/dev/null && theirs log -g --format=%H refs/stash
-    } | awk '!seen[$0]++' | head -n 500)
+if [ "$mode" != flat ]; then
+    borrow
+    find_head
+    find_tips
 fi
 git symbolic-ref HEAD refs/heads/none
 
-# the workspace's own index knows which files are unchanged, unless it was told to lie
-export GIT_INDEX_FILE=/para-out/index
-honest() {
-    [ -f .git/index ] && [ ! -L .git/index ] && cp .git/index "$GIT_INDEX_FILE" &&
-        git ls-files -v >/para-out/listed && ! cut -c1 /para-out/listed | grep -c '[a-zS]'
+# names that git on the host refuses to take in, or would read as its own
+harmless() { # sets $called; of a path, its object, its mode
+    local part rest=$1/ changed=
+    called=
+    case ${1,,} in *.*g*i*t* | *git~* | *gi????~* | *gitmod~* | *gitatt~*) ;; *) called=$1 && return ;; esac
+    while [ -n "$rest" ]; do
+        part=${rest%%/*} rest=${rest#*/}
+        local -l bare=${part//[^ -~]/}
+        case \\$bare in
+        *'\.git' | *'\.git'[\ .:\\]* | *'\git~'* | *\\gi[0-9a-f][0-9a-f][0-9a-f][0-9a-f]~* | \
+            *'\.gitmodules'* | *'\gitmod~'* | *'\.gitattributes'* | *'\gitatt~'*)
+            part=${part//[^ -~]/_} part=${part//[:\\]/_}.refused changed=1
+            ;;
+        esac
+        called=$called${called:+/}$part
+    done
+    # one that the host has already
+    [ -z "$changed" ] || ! git ls-tree -z "$head" -- "$1" | grep -qzxF "$3 blob $2	$1" || called=$1
 }
-if [ "$mode" != full ] || ! honest; then
+
+# takes NUL-ended paths into the index byte for byte: attributes are not read, filters do not run
+take() {
+    local path oid mode called
+    : >/para-out/files >/para-out/entries
+    while IFS= read -r -d '' path; do
+        if [ ${#path} -ge 4096 ]; then
+            echo "left out, since no program can open it: ${path:0:80}..."
+        elif [ -L "$path" ]; then
+            oid=$(readlink -n -- "$path" | git hash-object -w --stdin)
+            harmless "$path" "$oid" 120000
+            printf '120000 %s\t%s\0' "$oid" "$called" >>/para-out/entries
+        else
+            printf '%s\0' "$path" >>/para-out/files
+        fi
+    done
+    xargs -0 -r git hash-object -w --no-filters -- </para-out/files >/para-out/oids
+    while IFS= read -r -d '' path <&3 && read -r oid <&4; do
+        [ -x "$path" ] && mode=100755 || mode=100644
+        harmless "$path" "$oid" "$mode"
+        printf '%s %s\t%s\0' "$mode" "$oid" "$called" >>/para-out/entries
+    done 3</para-out/files 4</para-out/oids
+    git update-index -z --index-info </para-out/entries
+}
+drop_below() { git ls-files -z -- ":(literal)$1" | ours update-index -z --force-remove --stdin; }
+
+# one look at all there is: repositories within the workspace, and what is neither file nor folder
+find . -mindepth 1 -path ./.git -prune -o -name .git -prune -fprintf /para-out/repositories '%P\0' \
+    -o ! -type f ! -type l ! -type d -fprintf /para-out/specials '%P\0'
+special() { grep -qzE "(^|/)\.git($1)\$" /para-out/specials; }
+
+# the workspace's own index knows which files are unchanged, unless it was told to overlook some
+read_index() {
+    if is_file .git/index && cp .git/index "$GIT_INDEX_FILE" && git ls-files -vz >/para-out/listed; then
+        grep -qz '^[a-zS]' /para-out/listed || return 0
+    else
+        : >/para-out/listed
+    fi
     rm -f "$GIT_INDEX_FILE"
     git read-tree "$head"
-fi
-
-# repositories within the workspace: git would note their commit and drop their files
-excluded=() nested=()
-while IFS= read -r -d '' entry; do
-    folder=${entry%/.git}
-    folder=${folder#./}
-    excluded+=(":(exclude,literal)$folder")
-    nested+=("$folder")
-done < <(find . -mindepth 2 -name .git -prune -print0)
-ours add -A -- . "${excluded[@]}"
-
-flatten() {
-    local folder=$1
-    # on its own, since the index may have the folder as a single entry
-    ours update-index --force-remove -- "$folder"
-    find "$folder" -name .git -prune -o \( -type f -o -type l \) -print0 |
-        ours update-index --add -z --stdin
+    # a sparse checkout leaves files out that are not deleted
+    sed -zn 's/^[Ss] //p' /para-out/listed | while IFS= read -r -d '' path; do
+        [ -e "$path" ] || [ -L "$path" ] || printf '%s\0' "$path"
+    done | sort -z >/para-out/absent
+    git ls-files -z | sort -z | comm -z -12 - /para-out/absent |
+        ours update-index -z --skip-worktree --stdin
 }
-submodules=()
-for folder in "${nested[@]}"; do
-    case $(git ls-files -s -- ":(literal)$folder") in
-    160000*) submodules+=("$folder") ;;
-    *) flatten "$folder" ;;
-    esac
-done
-tree=$(git write-tree)
+
+as_git_adds() {
+    local entry folder nested=() submodules=()
+    ! special 'ignore|attributes|modules' || refuse "git would wait for a file of its rules"
+    read_index
+    ours update-index -z --force-remove --stdin </para-out/specials
+    # repositories within: git would note their commit and drop their files
+    while IFS= read -r -d '' entry; do
+        nested+=("${entry%/.git}")
+    done </para-out/repositories
+    printf '%s\0' . "${nested[@]/#/:(exclude,literal)}" |
+        ours add -A --sparse --pathspec-from-file=- --pathspec-file-nul
+    flatten() {
+        drop_below "$1"
+        find "./$1" -name .git -prune -o \( -type f -o -type l \) -print0 | sed -z 's|^\./||' |
+            take
+    }
+    for folder in "${nested[@]}"; do
+        case $(git ls-files -s -- ":(literal)$folder") in
+        160000*) submodules+=("$folder") ;;
+        *) flatten "$folder" ;;
+        esac
+    done
+    tree=$(git write-tree)
+    for folder in "${submodules[@]}"; do
+        flatten "$folder"
+    done
+    kept=$(git write-tree)
+}
+
+byte_for_byte() {
+    local path
+    git read-tree "$head"
+    git ls-files -sz | sed -zn '/^160000 /p' >/para-out/links
+    while IFS= read -r -d '' path; do
+        drop_below "${path#*	}"
+    done </para-out/links
+    find . -mindepth 1 -name .git -prune -o \( -type f -o -type l \) -printf '%P\0' |
+        sort -z >/para-out/found
+    : >/para-out/ignored
+    if ! special ignore; then
+        ours check-ignore -z --stdin </para-out/found | sort -z >/para-out/ignored || true
+    fi
+    git read-tree --empty
+    take < <(comm -z -23 /para-out/found /para-out/ignored)
+    kept=$(git write-tree)
+    # submodules are left as they were: what is in them is only kept
+    while IFS= read -r -d '' path; do
+        drop_below "${path#*	}"
+    done </para-out/links
+    git update-index -z --index-info </para-out/links
+    tree=$(git write-tree)
+}
+
+if [ "$mode" = full ]; then as_git_adds; else byte_for_byte; fi
 tip=$head
 if [ "$tree" != "$(git rev-parse "$head^{tree}")" ]; then
     tip=$(git commit-tree "$tree" -p "$head" -F /para-out/message)
 fi
 
 # what the branch cannot hold: changed submodules, other branches, stashes
-for folder in "${submodules[@]}"; do
-    flatten "$folder"
-done
-kept=$(git write-tree)
 keep=$tip
 if [ "$kept" != "$tree" ] || [ ${#tips[@]} -gt 0 ] || [ "$tip" != "$head" ]; then
     parents=(-p "$head")
@@ -102,4 +236,3 @@ if [ "$(git rev-list --count "$tip" "$keep" "^$base")" != 0 ]; then
     git bundle create -q /para-out/bundle refs/para/tip refs/para/keep "^$base"
 fi
 printf '%s %s %s %s\n' "$tip" "$keep" "$head" "$more" >/para-out/result
-rm -rf /para-out/git /para-out/index /para-out/listed
