@@ -12,15 +12,24 @@ if TYPE_CHECKING:
 
 _KEPT: Final = "\n\t"
 _HIDDEN: Final = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+_CACHED: Final = 10_000  # characters, so that an output of all there are fills no memory
+
+
+class _Codes(dict[int, str]):
+    """What a character is shown as; looked up once, since an output has millions of them."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        hidden = character not in _KEPT and unicodedata.category(character) in _HIDDEN
+        shown = _escaped(code) if hidden else character
+        if len(self) < _CACHED:
+            self[code] = shown
+        return shown
 
 
 def printable(text: str) -> str:
     """Show control characters, terminal escapes and direction marks as codes."""
-    if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
-        return text
-    return "".join(
-        c if c in _KEPT or unicodedata.category(c) not in _HIDDEN else _escaped(c) for c in text
-    )
+    return text.translate(_CODES)
 
 
 def one_line(text: str, limit: int = 200) -> str:
@@ -35,19 +44,22 @@ def read_bounded(file: Path, limit: int, *, from_end: bool = False) -> bytes | N
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)  # a folder cannot even be made a stream
-        return None
-    with os.fdopen(descriptor, "rb") as stream:
-        try:
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
             if from_end and status.st_size > limit:
                 stream.seek(-limit, os.SEEK_END)
             return stream.read(limit)
-        except OSError:
-            return None
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
-def _escaped(character: str) -> str:
-    code = ord(character)
+def _escaped(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 # one byte's worth
+
+
+_CODES: Final = _Codes()
