@@ -38,7 +38,7 @@ def auto_run_files(paths: Iterable[str], submodules: Iterable[str] = ()) -> tupl
 
 def _runs(path: str) -> bool:
     # case-insensitive file systems run .VSCODE/tasks.json as well
-    folded = path.casefold()
-    parts = folded.split("/")
+    parts = path.casefold().split("/")
     tails = ["/".join(parts[start:]) for start in range(len(parts))]
+    tails += [f"{parts[-1]}/"]  # what should be a folder may be a link to one
     return any(fnmatchcase(tail, pattern.casefold()) for tail in tails for pattern in _PATTERNS)
