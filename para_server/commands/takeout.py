@@ -150,20 +150,23 @@ async def _checked(context: Context, repo: Repo, record: Record, scratch: Path) 
         raise _not_arrived(record)
     tip, keep, head, more = claim
     bundle = scratch / "bundle"
+    told = {"tip": tip, "keep": keep}
+    names = {end: f"{commit}^{{commit}}" for end, commit in told.items()}
     if bundle.is_file() and not bundle.is_symlink():
+        # git leaves out of a bundle what its base has
+        ends = [
+            end
+            for end, commit in told.items()
+            if not await repository.is_ancestor(repo, commit, record.base)
+        ]
+        names |= {end: f"{incoming_ref(record.id)}/{end}" for end in ends}
         seconds = context.settings(None).git.max_seconds
         async with context.store.holding_repo(record.repo):
-            await repository.fetch_bundle(repo, bundle, record.id, seconds)
-        incoming = incoming_ref(record.id)
-        arrived = [await repository.ref_commit(repo, f"{incoming}/{end}") for end in _ENDS]
-    else:
-        arrived = [await repository.ref_commit(repo, f"{one}^{{commit}}") for one in (tip, keep)]
-    if arrived != [tip, keep]:
+            await repository.fetch_bundle(repo, bundle, record.id, ends, seconds)
+    arrived = {end: await repository.ref_commit(repo, name) for end, name in names.items()}
+    if arrived != told:
         raise _not_arrived(record)
     return Taken(tip=tip, keep=keep, head=head, more=more == "1")
-
-
-_ENDS: Final = ("tip", "keep")
 
 
 def _not_arrived(record: Record) -> ParaError:

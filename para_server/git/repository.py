@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -165,7 +166,9 @@ async def keep_base(repo: Repo, session_id: str, commit: str) -> None:
     await git(repo.top, "update-ref", base_ref(session_id), commit)
 
 
-async def fetch_bundle(repo: Repo, bundle: Path, session_id: str, seconds: float) -> None:
+async def fetch_bundle(
+    repo: Repo, bundle: Path, session_id: str, ends: Sequence[str], seconds: float
+) -> None:
     """Take commits out of a bundle that nobody has judged yet, under refs of their own."""
     incoming = incoming_ref(session_id)
     await git(
@@ -174,8 +177,7 @@ async def fetch_bundle(repo: Repo, bundle: Path, session_id: str, seconds: float
         *("-c", "core.fsync=all", "-c", "fetch.writeCommitGraph=false"),
         *("fetch", "-q", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"),
         *("--no-auto-maintenance", "--no-prune", "--update-shallow", "--", str(bundle)),
-        f"+refs/para/tip:{incoming}/tip",
-        f"+refs/para/keep:{incoming}/keep",
+        *(f"+refs/para/{end}:{incoming}/{end}" for end in ends),
         seconds=seconds,
     )
 
