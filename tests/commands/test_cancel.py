@@ -1,0 +1,102 @@
+"""Work that is kept: `para.cancel` and `para.recover`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests import engine
+from tests.client import Para
+from tests.scratch import Repository
+
+
+async def cancelled(para: Para, api: Any, script: str) -> dict[str, Any]:
+    """Do something in a session and cancel it."""
+    session = await para.call("para.start", name="fix")
+    engine.run(api, session["container"]["name"], script)
+    ended: dict[str, Any] = await para.call("para.cancel", name="fix")
+    return ended
+
+
+async def test_the_archive_has_all_that_git_does_not_ignore(
+    para: Para, repo: Repository, api: Any
+) -> None:
+    repo.commit(**{".gitignore": "*.log\n"})
+    ended = await cancelled(
+        para,
+        api,
+        "echo c >committed; git add -A; git commit -qm c; echo s >staged; git add staged;"
+        "echo u >untracked; echo l >noise.log",
+    )
+    kept = repo.git("ls-tree", "--name-only", ended["archive"]).split()
+    assert {"committed", "staged", "untracked"} <= set(kept)
+    assert "noise.log" not in kept
+    assert repo.refs("refs/heads").keys() == {"refs/heads/main"}
+
+
+async def test_what_changed_nothing_has_no_archive_and_still_comes_back(
+    para: Para, repo: Repository, api: Any, home: object
+) -> None:
+    ended = await cancelled(para, api, "true")
+    assert ended["archive"] is None
+    assert set(repo.refs()) == {"refs/heads/main"}
+    assert engine.containers(api, home) == []
+    assert (await para.call("para.recover", name="fix"))["state"] == "running"
+
+
+async def test_work_that_only_a_stash_or_another_branch_has_is_kept_too(
+    para: Para, api: Any
+) -> None:
+    await cancelled(
+        para,
+        api,
+        "echo s >stashed; git add -A; git stash -q; git switch -qc aside; echo a >aside;"
+        "git add -A; git commit -qm aside; git switch -q para/fix",
+    )
+    back = await para.call("para.recover", name="fix")
+    container = back["container"]["name"]
+    found = engine.run(
+        api, container, "for c in $(git rev-list --all); do git ls-tree --name-only $c; done"
+    )
+    assert {"stashed", "aside"} <= set(found.split())
+
+
+async def test_cancel_works_on_a_paused_session(para: Para, api: Any) -> None:
+    session = await para.call("para.start", name="fix")
+    engine.run(api, session["container"]["name"], "echo x >x")
+    await para.call("para.pause", name="fix")
+    assert (await para.call("para.cancel", name="fix"))["archive"]
+    back = await para.call("para.recover", name="fix")
+    assert engine.run(api, back["container"]["name"], "cat x") == "x\n"
+
+
+async def test_only_cancelled_sessions_are_recovered_and_only_live_ones_cancelled(
+    para: Para, api: Any
+) -> None:
+    await cancelled(para, api, "echo x >x")
+    refused = await para.fails("session.illegal-transition", "para.cancel", name="fix")
+    remedy = refused.remedies[0]
+    assert (await para.call(remedy["command"], **remedy["params"]))["state"] == "running"
+    await para.fails("session.illegal-transition", "para.recover", name="fix")
+    await para.fails("session.not-found", "para.recover", name="nobody")
+    await para.fails("command.invalid-params", "para.recover")
+
+
+async def test_a_session_is_not_recovered_over_one_of_its_name(para: Para, api: Any) -> None:
+    await cancelled(para, api, "echo x >x")
+    other = await para.call("para.start", name="fix", type="worktree")
+    await para.fails("session.illegal-transition", "para.recover", name="fix")
+    assert (await para.call("para.show", name="fix"))["id"] == other["id"]
+    await para.call("para.cancel", name="fix")
+
+
+async def test_a_session_whose_archive_was_deleted_is_not_recovered(
+    para: Para, repo: Repository, api: Any, home: object
+) -> None:
+    ended = await cancelled(para, api, "echo x >x")
+    repo.git("update-ref", "-d", ended["archive"])
+    repo.git("reflog", "expire", "--expire=now", "--all")
+    repo.git("gc", "-q", "--prune=now")
+    refused = await para.fails("workspace.unknown-base", "para.recover", name="fix")
+    assert "archive" in refused.message
+    assert (await para.call("para.show", name="fix"))["state"] == "cancelled"
+    assert engine.containers(api, home) == []
