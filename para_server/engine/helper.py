@@ -26,7 +26,7 @@ async def run(engine: Engine, spec: ContainerSpec, seconds: float) -> int | None
         code = await engine.call(
             lambda api: _waited(api, spec.name, seconds), interrupt=lambda: _kill(engine, spec.name)
         )
-    await containers.remove(engine, spec.name)
+        await containers.remove(engine, spec.name)
     return code
 
 
