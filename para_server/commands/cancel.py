@@ -6,7 +6,7 @@ from pathlib import Path
 
 from para_server import lifecycle
 from para_server.commands import launch, recovery, view
-from para_server.commands.finish import still
+from para_server.commands.finish import archive, still
 from para_server.commands.takeout import taken_out
 from para_server.context import Context
 from para_server.errors import ParaError
@@ -73,34 +73,33 @@ async def recover(context: Context, params: RecoverParams) -> Session:
 async def _archived(
     context: Context, repo: Repo, record: Record, keep: str, head: str
 ) -> CancelResult:
-    archive = None
-    record = record.but(archive=keep, archive_tip=head)
-    if keep != record.base:
-        archive = archive_ref(record.id)
-        record = context.store.write(record.but(target=keep))
+    kept = record.but(archive=keep, archive_tip=head)
+    is_work = keep != record.base
+    if is_work:
+        kept = context.store.write(kept.but(target=keep))
         async with context.store.holding_repo(record.repo):
-            before = await repository.ref_commit(repo, archive)
-            await repository.move_ref(repo, archive, keep, before)
-    over = await recovery.ended(context, record, State.CANCELLED)
-    return CancelResult(session=view.of(context, over, None), archive=archive)
+            await archive(repo, record, keep)
+    over = await recovery.ended(context, kept, State.CANCELLED)
+    ref = archive_ref(record.id) if is_work else None
+    return CancelResult(session=view.of(context, over, None), archive=ref)
 
 
 async def _start_of(repo: Repo, record: Record) -> Start:
     """Read an archive: its files are the work, its first parent is where the branch was."""
-    archive = record.archive or record.base
-    if await repository.ref_commit(repo, f"{archive}^{{commit}}") is None:
+    at = record.archive or record.base
+    if await repository.ref_commit(repo, f"{at}^{{commit}}") is None:
         raise ParaError(
             "workspace.unknown-base", f"The archive of {record.name} is gone from {record.repo}"
         )
-    tip = record.archive_tip or archive
-    if tip == archive:
-        return Start(branch=record.branch, tip=archive, anchor=archive)
-    _first, *kept = await repository.parents(repo, archive)
+    tip = record.archive_tip or at
+    if tip == at:
+        return Start(branch=record.branch, tip=at, anchor=at)
+    _first, *kept = await repository.parents(repo, at)
     return Start(
         branch=record.branch,
         tip=tip,
-        anchor=archive,
-        tree=f"{archive}^{{tree}}",
+        anchor=at,
+        tree=f"{at}^{{tree}}",
         kept=tuple(kept),
     )
 

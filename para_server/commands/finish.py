@@ -90,11 +90,20 @@ async def _kept(
     difference = await differences.difference(repo, record.base, taken.tip)
     async with context.store.holding_repo(record.repo):
         if taken.more:
-            archive = archive_ref(record.id)
-            before = await repository.ref_commit(repo, archive)
-            await repository.move_ref(repo, archive, taken.keep, before)
+            await archive(repo, record, taken.keep)
         await repository.move_ref(repo, f"refs/heads/{branch}", taken.tip, existing)
     return await _ended(context, record, branch, taken.tip, difference)
+
+
+async def archive(repo: Repo, record: Record, keep: str) -> None:
+    """Set the session's archive; what it kept when it was finished before gets a ref of its own."""
+    ref = archive_ref(record.id)
+    before = await repository.ref_commit(repo, ref)
+    earlier = before is not None and record.finished is not None and before != record.archive
+    if before is not None and earlier and not await repository.is_ancestor(repo, before, keep):
+        aside = f"{ref}.{before}"
+        await repository.move_ref(repo, aside, before, await repository.ref_commit(repo, aside))
+    await repository.move_ref(repo, ref, keep, before)
 
 
 async def _ended(
