@@ -37,6 +37,7 @@ class Record(Frozen):
     updated_at: datetime
     problem: Problem | None = None
     doing: Doing | None = None
+    fresh: bool = False  # the container is what resume makes, and goes when that is undone
     target: str | None = None
     target_branch: str | None = None
     finished: str | None = None  # the commit that the branch was left at

@@ -12,7 +12,7 @@ from para_server.context import Context
 from para_server.engine import containers, images
 from para_server.errors import ParaError
 from para_server.models import CleanParams, CleanResult
-from para_server.names import LABEL_HOME, LABEL_SESSION, saved_image
+from para_server.names import LABEL_HOME, LABEL_SESSION
 from para_server.records import Record
 from para_server.registry import command
 from para_server.store import remove_tree
@@ -66,7 +66,7 @@ async def _leftovers(
         if image.labels.get(LABEL_HOME) != home or session in live:
             kept.append(f"image {name}")
         else:
-            found.append((f"image {name}", partial(images.remove, engine, saved_image(session))))
+            found.append((f"image {name}", partial(images.remove, engine, image.id)))
     return found
 
 

@@ -23,7 +23,6 @@ from para_server.names import (
     HELPER_PREFIX,
     base_ref,
     container_name,
-    saved_image,
 )
 from para_server.records import Record
 from para_server.settings import Settings, bytes_of
@@ -108,7 +107,7 @@ async def tear_down(context: Context, record: Record, *, keep_agent: bool = Fals
     """Remove container, saved image, workspace and base of a session; what is gone stays gone."""
     if record.type == "container":
         await containers.remove(context.engine, container_name(record.id))
-        await images.remove(context.engine, saved_image(record.id))
+        await images.remove_saved(context.engine, record.id, context.store.home)
     await drop_workspace(context, record)
     if not keep_agent:
         await clear_away(context, context.store.agent_folder(record.id), record)
@@ -145,8 +144,10 @@ async def helper_image(context: Context, record: Record) -> str:
 
 
 async def _removed_by_helper(context: Context, folder: Path, record: Record) -> None:
+    name = f"{HELPER_PREFIX}{record.id}.removal"
+    await containers.remove(context.engine, name)  # of a process that was killed
     wanted = spec.helper_container(
-        f"{HELPER_PREFIX}{record.id}.removal",
+        name,
         record.id,
         image=await helper_image(context, record),
         home=context.store.home,

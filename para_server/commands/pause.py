@@ -54,15 +54,18 @@ async def resume(context: Context, params: ResumeParams) -> Session:
     A finished session goes on with more work on the same branch.
     """
     async with view.held(context, "resume", params.name, params.repo) as (record, session):
-        begun = context.store.write(record.but(doing="resume", **_more(context, record, params)))
+        fresh = record.type == "container" and session.container is None
+        more = _more(context, record, params)
+        begun = context.store.write(record.but(doing="resume", fresh=fresh))
         async with undone_on_failure() as undo:
             undo.push_async_callback(recovery.undo_resume, context, begun)
             context.report(f"Resuming {record.name}", 10)
+            going = begun.but(**more)
             if session.state is State.FINISHED:
-                begun = await _reopened(context, begun)
+                going = await _reopened(context, going)
             if record.type == "container":
-                await _revived(context, begun, anew=params.prompt is not None)
-            ready = begun.but(state=State.RUNNING, doing=None)
+                await _revived(context, going, anew=params.prompt is not None)
+            ready = going.but(state=State.RUNNING, doing=None, fresh=False)
             shown = await view.show(context, ready)
             context.store.write(ready)
         return shown
@@ -91,7 +94,11 @@ async def _go_on(context: Context, record: Record) -> None:
     name = container_name(record.id)
     seen = await containers.find(context.engine, name)
     if seen is None:
-        return  # saved and removed: the next process completes the record
+        await recovery.complete_pause(context, record)  # it is saved, and removed
+        return
+    saved = await images.find(context.engine, saved_image(record.id))
+    if saved is not None and saved.id != seen.image_id:
+        await images.remove(context.engine, saved_image(record.id))
     if seen.state != "running":
         await containers.start(context.engine, name)
         await _agent_goes_on(context, record, anew=False)

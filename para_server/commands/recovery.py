@@ -77,9 +77,11 @@ async def undo_resume(context: Context, record: Record) -> None:
     """Leave a session as it was before somebody wanted it to go on."""
     if record.state is State.FINISHED:
         await launch.tear_down(context, record, keep_agent=True)
+    elif record.fresh:
+        await containers.remove(context.engine, container_name(record.id))
     elif record.state is State.PAUSED and record.type == "container":
-        await _saved_again(context, record)
-    context.store.write(record.but(doing=None))
+        await _frozen_again(context, record)
+    context.store.write(record.but(doing=None, fresh=False))
 
 
 async def complete_pause(context: Context, record: Record) -> None:
@@ -89,9 +91,11 @@ async def complete_pause(context: Context, record: Record) -> None:
         await containers.stop(context.engine, name)
         labels = images.saved_labels(record.id, context.store.home)
         await saving.save(context.engine, name, image, labels)
-        if await images.find(context.engine, image) is None:
+        saved = await images.find(context.engine, image)
+        if saved is None:
             raise ParaError("engine.refused", f"{image} is not there after it was saved")
         await containers.remove(context.engine, name)
+        await images.remove_saved(context.engine, record.id, context.store.home, but=saved.id)
     context.store.write(record.but(state=State.PAUSED, doing=None))
 
 
@@ -127,6 +131,8 @@ async def _settle_end(context: Context, record: Record) -> None:
         changes = kept if state is State.FINISHED else {}
         await complete_end(context, record.but(**changes), state)
         return
+    async with context.store.holding_repo(record.repo):
+        await repository.drop_incoming(repo, record.id)
     await undo_end(context, record)
 
 
@@ -139,15 +145,10 @@ async def undo_end(context: Context, record: Record) -> None:
     context.store.write(record.but(doing=None, target=None, target_branch=None))
 
 
-async def _saved_again(context: Context, record: Record) -> None:
-    name = container_name(record.id)
-    seen = await containers.find(context.engine, name)
-    if seen is None:
-        return
-    if await images.find(context.engine, saved_image(record.id)) is not None:
-        await containers.remove(context.engine, name)  # made from the image, and did no work yet
-    elif seen.state == "running":
-        await containers.freeze(context.engine, name)
+async def _frozen_again(context: Context, record: Record) -> None:
+    seen = await containers.find(context.engine, container_name(record.id))
+    if seen is not None and seen.state == "running":
+        await containers.freeze(context.engine, seen.name)
 
 
 async def _drop_empty_branch(context: Context, record: Record, branch: str) -> None:

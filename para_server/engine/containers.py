@@ -30,6 +30,7 @@ class Seen(Frozen):
     id: str
     name: str
     image: str
+    image_id: str
     state: str
     status: str
     session: str | None
@@ -131,6 +132,7 @@ def _seen(one: dict[str, Any]) -> Seen:
         id=one["Id"],
         name=names[0].lstrip("/"),
         image=one.get("Image", ""),
+        image_id=one.get("ImageID", ""),
         state=one.get("State", ""),
         status=one.get("Status", ""),
         session=labels.get(LABEL_SESSION),

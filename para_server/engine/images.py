@@ -62,10 +62,14 @@ async def find(engine: Engine, name: str) -> Image | None:
     return await engine.call(ask)
 
 
-async def saved(engine: Engine) -> list[Image]:
-    """List the images that paused sessions are saved in."""
-    raw = await engine.call(lambda api: api.images(filters={"reference": SAVED_IMAGE}))
-    return [
+async def saved(engine: Engine, session_id: str | None = None) -> list[Image]:
+    """List the images that sessions are saved in, also those that lost their name to a later one.
+
+    An image that a person made from one has its labels, and a name of its own: it is not listed.
+    """
+    label = LABEL_SESSION if session_id is None else f"{LABEL_SESSION}={session_id}"
+    raw = await engine.call(lambda api: api.images(filters={"label": label}))
+    found = [
         Image(
             id=one["Id"],
             tags=tuple(one.get("RepoTags") or ()),
@@ -74,6 +78,7 @@ async def saved(engine: Engine) -> list[Image]:
         )
         for one in raw
     ]
+    return [one for one in found if all(f"{SAVED_IMAGE}:" in tag for tag in one.tags)]
 
 
 async def remove(engine: Engine, name: str) -> None:
@@ -88,6 +93,13 @@ async def remove(engine: Engine, name: str) -> None:
             return
 
     await engine.call(ask)
+
+
+async def remove_saved(engine: Engine, session_id: str, home: Path, but: str = "") -> None:
+    """Remove the images that a session was saved in, but one."""
+    for image in await saved(engine, session_id):
+        if image.labels.get(LABEL_HOME) == str(home) and image.id != but:
+            await remove(engine, image.id)
 
 
 def saved_labels(session_id: str, home: Path) -> dict[str, str]:
