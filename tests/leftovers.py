@@ -107,14 +107,6 @@ async def at_work(para: Para, api: Any, name: str, **params: object) -> dict[str
     return session
 
 
-async def note_kept(para: Para, api: Any, name: str) -> bool:
-    """Tell whether a session's container still is what it had become; resumes it for that."""
-    session = await para.call("para.show", name=name)
-    if session["state"] != "running":
-        session = await para.call("para.resume", name=name)
-    return engine.run(api, session["container"]["name"], f"cat {NOTE}") == f"{name}\n"
-
-
 @dataclass(frozen=True)
 class Case:
     """A command on a session that is at work: what is done first, and what it may lead to."""
@@ -133,8 +125,18 @@ class Case:
         """Bring a session to where the command applies."""
         session = await at_work(para, api, name)
         for command, params in self.first:
-            await para.call(command, name=name, **params)
+            shown = await para.call(command, name=name, **params)
+            if command == "para.resume":  # what the last save does not have
+                engine.run(api, shown["container"]["name"], f"echo {name} >>{NOTE}")
         return session
+
+    async def note_kept(self, para: Para, api: Any, name: str) -> bool:
+        """Tell whether the container still is what it had become; resumes it for that."""
+        session = await para.call("para.show", name=name)
+        if session["state"] != "running":
+            session = await para.call("para.resume", name=name)
+        noted = engine.run(api, session["container"]["name"], f"cat {NOTE}").split()
+        return len(noted) == 1 + [command for command, _ in self.first].count("para.resume")
 
 
 _LEADS_TO = {

@@ -15,7 +15,7 @@ import pytest
 from para_server.engine.endpoint import find
 from para_server.settings import EngineSettings
 from tests.client import Failed, Para
-from tests.leftovers import CASES, Case, leftovers, lost, note_kept, records, settled
+from tests.leftovers import CASES, Case, leftovers, lost, records, settled
 from tests.proxy import WAYS, How, Proxy
 from tests.scratch import Repository
 
@@ -120,7 +120,7 @@ async def test_a_command_is_done_or_undone_when_a_call_fails(
         assert leftovers(api, home, repo) == [], told
         assert lost(home, repo, session) == [], told
         if case.keeps_container:
-            assert await note_kept(para, api, name), told
+            assert await case.note_kept(para, api, name), told
         if after not in {"finished", "cancelled"} or case.keeps_container:
             await para.call("para.cancel", name=name)
         assert leftovers(api, home, repo) == [], f"cancelled after {told}"
