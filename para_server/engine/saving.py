@@ -10,6 +10,7 @@ from para_server.engine.client import Engine
 if TYPE_CHECKING:
     from docker import APIClient
 
+_PATIENCE: Final = 15  # times as long as the engine has for other answers
 _TOO_DEEP: Final = "max depth exceeded"  # what the engine says of a layer too many (about 125)
 
 
@@ -20,15 +21,17 @@ async def save(engine: Engine, container: str, image: str, labels: dict[str, str
     """
     repository, _, tag = image.partition(":")
 
-    def ask(api: APIClient) -> None:
+    def ask(_: APIClient) -> None:
         from docker.errors import APIError
 
-        try:
-            api.commit(container, repository, tag, pause=True, conf={"Labels": labels})
-        except APIError as error:
-            if _TOO_DEEP not in str(error.explanation):
-                raise
-            _flatten(engine, container, image, labels)
+        # what a container has written may be much: the usual time for an answer is too short
+        with closing(engine.connect(engine.settings.timeout * _PATIENCE)) as api:
+            try:
+                api.commit(container, repository, tag, pause=True, conf={"Labels": labels})
+            except APIError as error:
+                if _TOO_DEEP not in str(error.explanation):
+                    raise
+                _flatten(engine, container, image, labels)
 
     await engine.call(ask)
 
