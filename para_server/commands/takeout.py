@@ -13,7 +13,7 @@ from para_server import git as git_package
 from para_server import spec
 from para_server.commands import launch
 from para_server.context import Context
-from para_server.engine import helper
+from para_server.engine import containers, helper
 from para_server.errors import Frozen, ParaError, Remedy
 from para_server.git import repository
 from para_server.git.repository import Repo
@@ -21,6 +21,7 @@ from para_server.names import HELPER_PREFIX, incoming_ref
 from para_server.records import Record
 from para_server.settings import bytes_of
 from para_server.steps import to_end
+from para_server.store import written
 from para_server.untrusted import printable, read_bounded
 
 _log = logging.getLogger(__name__)
@@ -86,23 +87,34 @@ async def _attempt(context: Context, repo: Repo, record: Record, message: str, m
         await _snapshot(context, repo, record, scratch, mode)
         return await _checked(context, repo, record, scratch)
     finally:
-        await to_end(launch.clear_away(context, scratch, record))
+        await to_end(_clear_up(context, scratch, record))
+
+
+async def _clear_up(context: Context, scratch: Path, record: Record) -> None:
+    """Remove the helper, and then the folder by which the next process would find it."""
+    try:
+        await containers.remove(context.engine, f"{HELPER_PREFIX}{scratch.name}")
+        await launch.clear_away(context, scratch, record)
+    except ParaError as error:
+        _log.warning("not all is cleared away yet: %s", error, extra={"session": record.name})
 
 
 async def _give(scratch: Path, repo: Repo, message: str) -> None:
     name, email = await repository.identity(repo)
     stores = "".join(f"{store}\n" for store in repository.lenders(repo))
-    for file, content in {
+    script = resources.files(git_package) / "snapshot.sh"
+    given = {
         "message": message,
         "alternates": stores,
         "name": name,
         "email": email,
-    }.items():
-        (scratch / file).write_text(content)
-    if repo.shallow:
-        (scratch / "shallow").write_bytes((repo.common / "shallow").read_bytes())
-    script = resources.files(git_package) / "snapshot.sh"
-    (scratch / "snapshot.sh").write_text(script.read_text())
+        "snapshot.sh": script.read_text(),
+    }
+    with written(scratch):
+        for file, content in given.items():
+            (scratch / file).write_text(content)
+        if repo.shallow:
+            (scratch / "shallow").write_bytes((repo.common / "shallow").read_bytes())
 
 
 async def _snapshot(context: Context, repo: Repo, record: Record, scratch: Path, mode: str) -> None:
