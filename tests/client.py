@@ -63,7 +63,9 @@ class Para:
         request = types.ExecuteCommandParams(
             command=command, arguments=arguments, work_done_token=token
         )
-        return self.lsp.protocol.send_request_async("workspace/executeCommand", request, msg_id)
+        protocol = self.lsp.protocol
+        sent = protocol.send_request_async("workspace/executeCommand", request, msg_id)
+        return asyncio.ensure_future(sent)  # at once, not when it is awaited
 
     def cancel(self, msg_id: str) -> None:
         """Ask for a command to be stopped."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _LAST_LINES: Final = 15
+_NAMELESS: Final = "<none>:<none>"  # what older engines say of an image that lost its name
 _CA_NAME: Final = "ca-bundle.crt"
 
 Told = Callable[[str, int | None], None]
@@ -72,7 +73,7 @@ async def saved(engine: Engine, session_id: str | None = None) -> list[Image]:
     found = [
         Image(
             id=one["Id"],
-            tags=tuple(one.get("RepoTags") or ()),
+            tags=tuple(tag for tag in one.get("RepoTags") or () if tag != _NAMELESS),
             size=one["Size"],
             labels=one.get("Labels") or {},
         )
