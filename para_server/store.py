@@ -195,7 +195,31 @@ def remove_tree(folder: Path) -> None:
     if folder.is_symlink() or folder.is_file():
         folder.unlink(missing_ok=True)
         return
-    shutil.rmtree(folder, onerror=_ignore_missing)
+    try:
+        shutil.rmtree(folder, onerror=_ignore_missing)
+    except RecursionError:
+        _raise_contents(folder)
+        remove_tree(folder)
+
+
+def _raise_contents(folder: Path) -> None:
+    """Move each folder of a deep tree right below its top: no name stays too long to be given."""
+    top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        waiting = [entry.name for entry in os.scandir(top) if entry.is_dir(follow_symlinks=False)]
+        while waiting:
+            inner = os.open(waiting.pop(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+            try:
+                for entry in list(os.scandir(inner)):
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(secrets.token_hex(8))
+                        os.rename(entry.name, waiting[-1], src_dir_fd=inner, dst_dir_fd=top)
+            finally:
+                os.close(inner)
+    except OSError as error:
+        raise _unreadable(folder, error.strerror or str(error)) from None
+    finally:
+        os.close(top)
 
 
 def _ignore_missing(

@@ -42,8 +42,8 @@ borrow() {
     for folder in .git .git/objects .git/refs; do
         is_folder "$folder" || refuse "$folder is no folder"
     done
-    [ -z "$(find .git/objects .git/refs ! -type f ! -type d -print -quit)" ] ||
-        refuse "a link or a pipe is among the objects and refs"
+    [ -z "$(find .git/refs .git/objects -path .git/objects/info -prune -o \
+        ! -type f ! -type d -print -quit)" ] || refuse "a link or a pipe is among objects and refs"
     # not all of the store: it may name further stores, and tell lies about its packs
     mkdir /para-out/borrowed
     for folder in .git/objects/pack .git/objects/[0-9a-f][0-9a-f]; do
@@ -51,7 +51,9 @@ borrow() {
     done
     echo /para-out/borrowed | tee -a /para-out/{git,theirs}/objects/info/alternates >/dev/null
     (cd .git && find refs -type f -print0 | xargs -0 -r cp --parents -t /para-out/theirs)
-    ! is_file .git/packed-refs || cp .git/packed-refs /para-out/theirs/
+    # one line that is none would spoil the others
+    ! is_file .git/packed-refs || ! grep -E '^[0-9a-f]{40,64} refs/[^ ]+$' .git/packed-refs \
+        >/para-out/theirs/packed-refs || true
     mkdir -p /para-out/theirs/logs/refs
     ! is_file .git/logs/refs/stash || cp .git/logs/refs/stash /para-out/theirs/logs/refs/
 }
