@@ -1,0 +1,158 @@
+"""Which layer of settings has its way, and what a repository may not say."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from para_server.settings import sections
+from tests.client import Para
+from tests.scratch import Repository
+
+WITHOUT_ENGINE = {"PARA_CONTAINER_ENABLED": "false", "DOCKER_HOST": "unix:///nowhere/docker.sock"}
+Servers = Callable[..., Awaitable[Para]]
+
+OF_REPO = {
+    "container.image",
+    "container.setupScript",
+    "container.env",
+    "agent.name",
+    "agent.args",
+}
+BEYOND = sorted(
+    f"{section}.{field.alias}"
+    for section, model in sections().items()
+    for field in model.model_fields.values()
+    if f"{section}.{field.alias}" not in OF_REPO
+)
+
+
+def config(environ: dict[str, str], text: str) -> None:
+    """Write the user's own settings."""
+    folder = Path(environ["PARA_CONFIG_HOME"])
+    folder.mkdir(exist_ok=True)
+    (folder / "config.toml").write_text(text)
+
+
+async def prefix_of(para: Para, name: str, **params: object) -> str:
+    """Tell which prefix of branches is in force."""
+    session = await para.call("para.start", name=name, **params)
+    return str(session["branch"]).removesuffix(name)
+
+
+async def test_each_layer_lies_on_the_one_before(servers: Servers, environ: dict[str, str]) -> None:
+    para = await servers(extra=WITHOUT_ENGINE)
+    assert await prefix_of(para, "one") == "para/"
+    config(environ, 'git.branchPrefix = "user/"')
+    assert await prefix_of(para, "two") == "user/"
+    env = {**WITHOUT_ENGINE, "PARA_GIT_BRANCH_PREFIX": "env/"}
+    para = await servers(extra=env)
+    assert await prefix_of(para, "three") == "env/"
+    para = await servers(extra=env, settings={"git": {"branchPrefix": "editor/"}})
+    assert await prefix_of(para, "four") == "editor/"
+    assert await prefix_of(para, "five", branch="own/five") == "own/"
+
+
+async def test_a_repository_may_choose_agent_and_image_and_others_have_the_last_word(
+    servers: Servers, repo: Repository, environ: dict[str, str]
+) -> None:
+    del environ["PARA_AGENT_NAME"]
+    config(environ, 'agent.name = "of-the-user"')
+    repo.write(".para.toml", 'agent.name = "of-the-repo"')
+    ask = {"prompt": "true", "type": "worktree"}
+    para = await servers(extra=WITHOUT_ENGINE)
+    assert "of-the-repo" in (await para.fails("agent.unknown", "para.dispatch", **ask)).message
+    para = await servers(extra={**WITHOUT_ENGINE, "PARA_AGENT_NAME": "of-the-environment"})
+    refused = await para.fails("agent.unknown", "para.dispatch", **ask)
+    assert "of-the-environment" in refused.message
+    refused = await para.fails("agent.unknown", "para.dispatch", **ask, agent="of-the-command")
+    assert "of-the-command" in refused.message
+    await para.call("para.dispatch", **ask, agent="command")
+
+
+async def test_what_reaches_beyond_the_container_is_refused_in_a_repository_by_name(
+    servers: Servers, repo: Repository
+) -> None:
+    para = await servers(extra=WITHOUT_ENGINE)
+    for key in BEYOND:
+        repo.write(".para.toml", f"{key} = 1\n")
+        refused = await para.fails("settings.invalid", "para.start")
+        assert key in refused.message
+        assert refused.data["issues"][0]["path"] == key
+    assert BEYOND
+
+
+async def test_a_trusted_repository_may_set_all(servers: Servers, repo: Repository) -> None:
+    repo.write(".para.toml", 'git.branchPrefix = "theirs/"')
+    trusting = await servers(extra=WITHOUT_ENGINE, trusted=True)
+    assert await prefix_of(trusting, "one") == "theirs/"
+    for said in ("yes", None):
+        wary = await servers(extra=WITHOUT_ENGINE, trusted=said)
+        await wary.fails("settings.invalid", "para.start")
+
+
+async def test_variables_of_the_repository_reach_its_container(
+    para: Para, repo: Repository
+) -> None:
+    repo.write(".para.toml", '[container.env]\nGREETING = "hello there"\n')
+    await para.call("para.dispatch", prompt='echo "<$GREETING>"', name="fix")
+    await para.agent("fix", "done")
+    assert "<hello there>" in (await para.call("para.logs", name="fix"))["text"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("container.colour = 1", "container.colour"),
+        ("kontainer.cpus = 1", "kontainer.cpus"),
+        ("container = 1", "container"),
+        ("container.cpus = 'many'", "container.cpus"),
+        ("git.objects = 'stolen'", "git.objects"),
+        ("[container", "config.toml"),
+        ("container.cpus = 1\ncontainer.cpus = 2", "config.toml"),
+    ],
+)
+async def test_wrong_settings_of_the_user_are_refused_by_name(
+    servers: Servers, environ: dict[str, str], text: str, says: str
+) -> None:
+    config(environ, text)
+    para = await servers(extra=WITHOUT_ENGINE)
+    assert says in (await para.fails("settings.invalid", "para.start")).message
+    checks = (await para.call("para.doctor"))["checks"]
+    (found,) = [check for check in checks if check["name"] == "settings"]
+    assert (found["ok"], found["problem"]["slug"]) == (False, "settings.invalid")
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"container": {"cpus": "many"}}, "container.cpus"),
+        ({"container": {"colour": 1}}, "container.colour"),
+        ({"git": {"objects": None, "branchPrefix": 7}}, "git.branchPrefix"),
+    ],
+)
+async def test_wrong_settings_of_the_editor_are_refused_by_name(
+    servers: Servers, settings: dict[str, Any], key: str
+) -> None:
+    para = await servers(extra=WITHOUT_ENGINE, settings=settings)
+    assert key in (await para.fails("settings.invalid", "para.start")).message
+
+
+async def test_what_an_editor_leaves_unset_or_calls_its_own_does_no_harm(servers: Servers) -> None:
+    settings = {"git": {"branchPrefix": None}, "trace": {"server": "off"}, "container": None}
+    para = await servers(extra=WITHOUT_ENGINE, settings=settings)
+    assert await prefix_of(para, "one") == "para/"
+
+
+async def test_a_settings_file_that_is_a_link_out_of_the_repository_is_not_read(
+    servers: Servers, repo: Repository, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("token = 'abc123'")
+    (repo.path / ".para.toml").symlink_to(secret)
+    para = await servers(extra=WITHOUT_ENGINE)
+    refused = await para.fails("settings.invalid", "para.start")
+    assert "abc123" not in str(refused)
