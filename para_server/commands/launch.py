@@ -117,7 +117,7 @@ async def tear_down(context: Context, record: Record, *, keep_agent: bool = Fals
 async def drop_workspace(context: Context, record: Record) -> None:
     """Remove the folder that a session worked in."""
     folder = context.store.workspace(record.id)
-    if record.type == "worktree" and folder.exists() and Path(record.repo).is_dir():
+    if record.type == "worktree" and Path(record.repo).is_dir():
         repo = await repository.locate(Path(record.repo))
         async with context.store.holding_repo(record.repo):
             await worktree.remove(repo, folder)

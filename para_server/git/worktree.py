@@ -45,8 +45,11 @@ async def commit_all(folder: Path, message: str) -> str:
 async def snapshot(repo: Repo, folder: Path, message: str) -> tuple[str, str]:
     """Make a commit of all there is, untracked files too, and give it and the tip.
 
-    The person's own index is not touched.
+    The person's own index is not touched. Of a folder that is gone, its last commit is there.
     """
+    if not folder.is_dir():
+        last = await _last_commit(repo, folder)
+        return last, last
     head = (await git(folder, "rev-parse", "HEAD")).strip()
     name, email = await identity(repo)
     with tempfile.TemporaryDirectory() as scratch:
@@ -72,3 +75,13 @@ async def rename_branch(folder: Path, old: str, new: str) -> None:
         if "already exists" in error.output:
             raise branch_exists(new) from None
         raise ParaError("workspace.git-failed", error.problem.message) from None
+
+
+async def _last_commit(repo: Repo, folder: Path) -> str:
+    """Tell where a worktree was, also where its folder is gone; raises workspace.git-failed."""
+    listed = await git(repo.top, "worktree", "list", "--porcelain", "-z")
+    for entry in listed.split("\0\0"):
+        known = dict(line.partition(" ")[::2] for line in entry.split("\0"))
+        if known.get("worktree") == str(folder) and "HEAD" in known:
+            return known["HEAD"]
+    raise ParaError("workspace.git-failed", f"{folder} is gone, and git knows no worktree there")
