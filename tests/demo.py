@@ -316,18 +316,19 @@ class Demo:
             )
             stage.print(coloured(f" {stat}"))
 
-    async def tidy(self, stage: Stage) -> None:
-        """End what still lives, by a server of its own: the first may be gone."""
-        para = await client.connect(self.environ, [self.repo.path])
-        try:
-            for session in (await para.call("para.list"))["sessions"]:
-                named = {"name": session["name"], "repo": session["repo"]}
+    async def tidy(self, para: Para, stage: Stage) -> None:
+        """End what still lives; its work is kept."""
+        for session in (await para.call("para.list"))["sessions"]:
+            named = {"name": session["name"], "repo": session["repo"]}
+            try:
                 archive = (await para.call("para.cancel", **named))["archive"]
-                if archive and self.own:
-                    stage.say(f"The work of {session['name']} is kept: git log {archive}", "yellow")
-            await para.call("para.clean")
-        finally:
-            await client.disconnect(para)
+            except Failed as failed:
+                if failed.slug != "session.not-found":
+                    raise
+                continue  # it was half made, and the server has just undone it
+            if archive and self.own:
+                stage.say(f"The work of {session['name']} is kept: git log {archive}", "yellow")
+        await para.call("para.clean")
 
     def untouched(self) -> object:
         """Tell how the repository is, to the extent that para may not change it."""
@@ -340,6 +341,13 @@ class Demo:
         for one in engine.containers(self.api, self.home):
             mounts = one.get("Mounts") or []
             self.volumes |= {mount["Name"] for mount in mounts if mount["Type"] == "volume"}
+
+    def sessions(self) -> list[str]:
+        """List the sessions that there are records of; without any, nothing was begun."""
+        found = [f"session {file.stem}" for file in (self.home / "sessions").glob("*.json")]
+        if not found:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return found
 
     def leftovers(self) -> list[str]:
         """Look for anything of this run that is left."""
@@ -354,9 +362,9 @@ class Demo:
             archived = ref.startswith("refs/para/archive/")  # kept on purpose
             if not archived and any(session in ref for session in ids):
                 found.append(f"ref {ref}")
-        shutil.rmtree(self.folder, ignore_errors=True)
-        if self.folder.exists():
-            found.append(f"records and folders in {self.folder}")
+        if not found:  # otherwise the records are needed to get at the rest
+            shutil.rmtree(self.folder, ignore_errors=True)
+            found += [str(self.folder)] if self.folder.exists() else []
         return found
 
 
@@ -386,21 +394,24 @@ def problem(failed: Failed) -> Text:
 
 
 async def watched(para: Para, story: Coroutine[Any, Any, None]) -> None:
-    """Tell a story to its end, or to that of the server, or to Ctrl-C."""
+    """Tell a story to its end, or to that of the server."""
     telling = asyncio.ensure_future(story)
     gone = asyncio.ensure_future(para.lsp._server.wait())
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, telling.cancel)
     try:
         await asyncio.wait({telling, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not telling.done():
-            telling.cancel()
-            await asyncio.wait({telling})
             raise SystemExit("The server has ended")
         await telling
     finally:
         gone.cancel()
+        telling.cancel()
+        await asyncio.wait({telling})
+
+
+def when_stopped(do: Callable[[], object]) -> None:
+    """Say what Ctrl-C does from now on."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, do)
 
 
 async def performed(demo: Demo, stage: Stage) -> int:
@@ -408,6 +419,9 @@ async def performed(demo: Demo, stage: Stage) -> int:
     code = 0
     live = Live(stage, console=stage.consoles[0], refresh_per_second=10)
     para: Para | None = None
+    current = asyncio.current_task()
+    assert current is not None
+    when_stopped(current.cancel)
     try:
         para = await client.connect(demo.environ, [demo.repo.path])
         following = asyncio.ensure_future(stage.follow(para))
@@ -422,27 +436,42 @@ async def performed(demo: Demo, stage: Stage) -> int:
     except Failed as failed:
         code = 1
         stage.print(problem(failed))
-    except (SystemExit, asyncio.CancelledError) as error:
-        code = 130 if isinstance(error, asyncio.CancelledError) else 1
-        stage.say(str(error) or "Stopped", "bold red")
+    except asyncio.CancelledError:
+        code = 130
+        stage.say("Stopped", "bold red")
+    except (SystemExit, TimeoutError, AssertionError) as error:
+        code = 1
+        stage.say(str(error) or f"No answer for {client.DEADLINE:g} s", "bold red")
     finally:
-        code = await cleaned(demo, stage, para) or code or int(not demo.well)
+        when_stopped(lambda: None)  # cleaning up is what was asked for
+        code = await cleaned(demo, stage, para, well=not code) or code or int(not demo.well)
     return code
 
 
-async def cleaned(demo: Demo, stage: Stage, para: Para | None) -> int:
+async def cleaned(demo: Demo, stage: Stage, para: Para | None, *, well: bool) -> int:
     """Clean up and look whether it is clean; gives the exit code."""
     try:
-        if para is not None:
-            with suppress(Exception):  # it may have ended in the midst of a message
-                await client.disconnect(para)
-        await demo.tidy(stage)
+        if para is None or not well:  # it may have ended in the midst of a message
+            if para is not None:
+                with suppress(Exception):
+                    await client.disconnect(para)
+            para = await client.connect(demo.environ, [demo.repo.path])
+        try:
+            await demo.tidy(para, stage)
+        finally:
+            await client.disconnect(para)
+        left = demo.leftovers()
     except Failed as failed:
         stage.print(problem(failed))
-    left = demo.leftovers()
+        left = demo.sessions()
+    except Exception as error:  # noqa: BLE001 # the engine or the server went away
+        stage.say(f"{type(error).__name__}: {one_line(str(error))}", "bold red")
+        left = demo.sessions()
     demo.api.close()
     if left:
         stage.say("Not all is cleaned up: " + ", ".join(left), "bold red")
+        para_of_it = f"PARA_HOME={demo.home} {Path(sys.executable).with_name('para')}"
+        stage.say(f"It can be ended by hand: {para_of_it} list", "yellow")
         return 1
     kept = [t.session["branch"] for t in demo.tasks if t.session.get("state") == "finished"]
     branch = "" if demo.own else ", branch"
@@ -475,10 +504,9 @@ def main() -> None:
     try:
         demo = Demo(folder, repo, prompt or None)
         code = asyncio.run(performed(demo, Stage(demo.tasks, console, recorder)))
-    except ParaError as error:
-        raise SystemExit(f"It failed: {error}") from None
-    finally:
+    except ParaError as error:  # there is no engine, so nothing was begun
         shutil.rmtree(folder, ignore_errors=True)
+        raise SystemExit(f"It failed: {error}") from None
     if arguments.svg and not code:
         save(recorder, arguments.svg)
     sys.exit(code)
