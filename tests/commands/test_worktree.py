@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import pytest_asyncio
 
 from tests.client import Para
@@ -176,7 +175,7 @@ async def test_a_worktree_whose_folder_is_gone_is_cancelled_with_what_was_commit
     assert (Path(back["workspace"]) / "committed").exists()
 
 
-@pytest.mark.parametrize("name", ["a b", "-a", "", "x" * 51, "a/b", "a.b", "a\n"])
-async def test_names_that_are_none_are_refused(para: Para, name: str) -> None:
-    refused = await para.fails("command.invalid-params", "para.start", name=name)
-    assert refused.data["issues"][0]["path"] == "name"
+async def test_names_that_are_none_are_refused(para: Para) -> None:
+    for name in ("a b", "-a", "", "x" * 51, "a/b", "a.b", "a\n"):
+        refused = await para.fails("command.invalid-params", "para.start", name=name)
+        assert refused.data["issues"][0]["path"] == "name"

@@ -1,0 +1,64 @@
+"""What is left over: `para.clean`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests import engine
+from tests.client import Para
+
+LEFT = "para-session-left-"
+
+
+def leave(api: Any, home: Path, name: str) -> str:
+    """Leave a container that belongs to a session which nobody knows, and an image of it."""
+    labels = {"dev.para.home": str(home), "dev.para.session": name}
+    made: str = api.create_container(
+        "para-base:latest", ["true"], name=f"para-session-{name}", labels=labels
+    )["Id"]
+    changes = [f'LABEL {key}="{value}"' for key, value in labels.items()]
+    api.commit(made, "para-saved", name, changes=changes)
+    return made
+
+
+async def test_what_belongs_to_no_session_is_removed_and_the_rest_is_kept(
+    para: Para, api: Any, home: Path, tmp_path: Path
+) -> None:
+    mark = tmp_path.name[-8:].strip("_").lower() or "x"
+    theirs = tmp_path / "theirs"
+    live = await para.call("para.start", name="live")
+    saved = await para.call("para.start", name="saved")
+    await para.call("para.pause", name="saved")
+    left, foreign = f"left-{mark}-aaaaaa", f"foreign-{mark}-bbbbbb"
+    try:
+        leave(api, home, left)
+        leave(api, theirs, foreign)
+        stray = home / "work" / f"stray-{mark}-cccccc"
+        (stray / "src").mkdir(parents=True)
+        would = await para.call("para.clean", dryRun=True)
+        assert {f"container para-session-{left}", f"image para-saved:{left}"} <= set(
+            would["removed"]
+        )
+        assert stray.exists()
+        assert len(engine.containers(api, home)) == 2
+        done = await para.call("para.clean")
+        assert f"container para-session-{left}" in done["removed"]
+        assert f"image para-saved:{left}" in done["removed"]
+        kept = set(done["kept"])
+        assert {f"container {live['container']['name']}", f"image para-saved:{saved['id']}"} <= kept
+        assert {f"container para-session-{foreign}", f"image para-saved:{foreign}"} <= kept
+        assert not stray.exists()
+        assert [one["Names"] for one in engine.containers(api, home)] == [
+            [f"/{live['container']['name']}"]
+        ]
+        assert engine.images(api, home) == [f"para-saved:{saved['id']}"]
+        assert (await para.call("para.resume", name="saved"))["state"] == "running"
+    finally:
+        engine.clear(api, theirs)
+
+
+async def test_where_nothing_is_left_nothing_is_removed(para: Para) -> None:
+    await para.call("para.start", name="fix")
+    assert (await para.call("para.clean"))["removed"] == []
+    assert (await para.call("para.show", name="fix"))["state"] == "running"

@@ -1,0 +1,199 @@
+"""How sessions begin: `para.dispatch` and `para.start`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tests import engine
+from tests.client import Failed, Para
+from tests.scratch import Repository
+
+Servers = Callable[..., Awaitable[Para]]
+
+
+async def test_a_dispatch_answers_with_the_session_as_it_is(
+    para: Para, repo: Repository, home: Path
+) -> None:
+    session = await para.call("para.dispatch", prompt="sleep 600", name="Fix_Login-2")
+    assert re.fullmatch(r"fix-login-2-[0-9a-f]{6}", session["id"])
+    assert session["container"] == {
+        "id": session["container"]["id"],
+        "name": f"para-session-{session['id']}",
+        "image": "para-base:latest",
+    }
+    expected = {
+        "name": "Fix_Login-2",
+        "type": "container",
+        "state": "running",
+        "repo": str(repo.path),
+        "base": repo.git("rev-parse", "HEAD"),
+        "branch": "para/Fix_Login-2",
+        "workspace": str(home / "work" / session["id"]),
+        "prompt": "sleep 600",
+        "problem": None,
+    }
+    assert {key: session[key] for key in expected} == expected
+    assert session["agent"]["name"] == "command"
+    assert session["agent"]["state"] in {"starting", "working"}
+    assert datetime.fromisoformat(session["createdAt"]).tzinfo
+    assert datetime.fromisoformat(session["updatedAt"]).tzinfo
+
+
+async def test_the_container_is_limited_labelled_and_without_powers_over_the_host(
+    para: Para, repo: Repository, api: Any, home: Path
+) -> None:
+    session = await para.call("para.start", name="fix")
+    inspected = api.inspect_container(session["container"]["id"])
+    host, config = inspected["HostConfig"], inspected["Config"]
+    labels = {key: value for key, value in config["Labels"].items() if key in LABELS}
+    assert labels == {
+        "dev.para.session": session["id"],
+        "dev.para.name": "fix",
+        "dev.para.repo": str(repo.path),
+        "dev.para.home": str(home),
+    }
+    assert (host["NanoCpus"], host["Memory"], host["PidsLimit"]) == (2 * 10**9, 4 << 30, 1024)
+    assert (host["Privileged"], host["Init"], host["NetworkMode"]) == (False, True, "bridge")
+    assert (config["User"], config["WorkingDir"]) == ("para", "/para-session")
+    assert not any("docker.sock" in mount["Source"] for mount in inspected["Mounts"])
+    told = engine.run(api, session["container"]["id"], "id -un; pwd; git status -sb; sudo id -u")
+    assert told.split() == ["para", "/para-session", "##", "para/fix", "0"]
+
+
+LABELS = {"dev.para.session", "dev.para.name", "dev.para.repo", "dev.para.home"}
+
+
+async def test_a_session_for_a_person_has_no_agent(para: Para) -> None:
+    session = await para.call("para.start")
+    assert (session["agent"], session["prompt"], session["state"]) == (None, "", "running")
+    assert re.fullmatch(r"[a-z]+-[a-z]+", session["name"])
+    assert session["branch"] == f"para/{session['name']}"
+
+
+async def test_the_end_of_an_agent_is_told_with_its_exit_code(para: Para) -> None:
+    await para.call("para.dispatch", prompt="true", name="well")
+    await para.call("para.dispatch", prompt="exit 7", name="badly")
+    well, badly = await para.agent("well", "done"), await para.agent("badly", "failed")
+    assert (well["agent"]["detail"], badly["agent"]["detail"]) == ("exit code 0", "exit code 7")
+    assert badly["agent"]["since"] is not None
+    assert (well["state"], badly["state"]) == ("running", "running")
+
+
+async def test_the_task_may_stand_in_a_file(para: Para, repo: Repository) -> None:
+    script = "echo 'quotes\"' \"$((1 + 1))\" ünï\n# a line of its own\necho '%s' \\\\\n"
+    repo.write("task.txt", script)
+    session = await para.call("para.dispatch", promptFile="task.txt", name="fix")
+    assert session["prompt"] == script
+    await para.agent("fix", "done")
+    assert 'quotes" 2 ünï\n' in (await para.call("para.logs", name="fix"))["text"]
+
+
+MISFITS: list[tuple[dict[str, Any], str]] = [
+    ({}, "either prompt or promptFile"),
+    ({"prompt": "x", "promptFile": "y"}, "either prompt or promptFile"),
+    ({"prompt": " \n"}, "empty"),
+    ({"prompt": "a\0b"}, "text"),
+    ({"promptFile": "missing.txt"}, "missing.txt"),
+    ({"promptFile": "src"}, "src"),
+    ({"prompt": "x", "colour": "red"}, "colour"),
+    ({"prompt": "x", "branch": "a..b"}, "a..b"),
+    ({"prompt": "x", "type": "submarine"}, "type"),
+    ({"prompt": 7}, "prompt"),
+]
+
+
+async def test_a_dispatch_that_does_not_fit_is_refused_and_leaves_nothing(
+    servers: Servers, home: Path, repo: Repository
+) -> None:
+    para = await servers(watching=False)
+    for params, says in MISFITS:
+        refused = await para.fails("command.invalid-params", "para.dispatch", **params)
+        assert says in refused.message
+    assert not list((home / "sessions").glob("*"))
+    assert set(repo.refs()) == {"refs/heads/main"}
+
+
+async def test_the_base_may_be_any_revision_and_head_may_be_detached(
+    para: Para, repo: Repository
+) -> None:
+    repo.git("tag", "-a", "-m", "v1", "v1")
+    second = repo.commit(second="2\n")
+    tagged = await para.call("para.start", type="worktree", base="v1", branch="from/v1")
+    assert (tagged["base"], tagged["branch"]) == (repo.git("rev-parse", "v1^{}"), "from/v1")
+    assert not (Path(tagged["workspace"]) / "second").exists()
+    repo.git("switch", "-q", "--detach", "HEAD")
+    detached = await para.call("para.start", name="detached")
+    assert detached["base"] == second
+    assert (Path(detached["workspace"]) / "second").exists()
+
+
+async def test_a_name_is_taken_only_by_a_live_session_and_a_branch_by_any(
+    servers: Servers, repo: Repository
+) -> None:
+    para = await servers(watching=False)
+    await para.call("para.start", name="fix", type="worktree")
+    taken = await para.fails("session.name-taken", "para.start", name="fix", type="worktree")
+    shown = await para.call(taken.remedies[0]["command"], **taken.remedies[0]["params"])
+    assert shown["name"] == "fix"
+    refused = await para.fails(
+        "workspace.branch-exists", "para.start", name="x", branch="para/fix", type="worktree"
+    )
+    assert "para/fix" in refused.message
+    await para.call("para.cancel", name="fix")
+    again = await para.call("para.start", name="fix", type="worktree")
+    assert again["id"] != shown["id"]
+    assert repo.refs("refs/heads").keys() == {"refs/heads/main", "refs/heads/para/fix"}
+
+
+async def test_image_and_network_may_be_chosen(para: Para, api: Any) -> None:
+    session = await para.call("para.start", image="para-base", network="none")
+    assert session["container"]["image"] == "para-base"
+    inspected = api.inspect_container(session["container"]["id"])
+    assert inspected["HostConfig"]["NetworkMode"] == "none"
+
+
+async def test_two_dispatches_of_one_name_at_once_make_one_session(
+    para: Para, api: Any, home: Path
+) -> None:
+    both = [para.call("para.dispatch", prompt="true", name="fix") for _ in range(2)]
+    answers = await asyncio.gather(*both, return_exceptions=True)
+    (failed,) = [answer for answer in answers if isinstance(answer, Failed)]
+    assert failed.slug == "session.name-taken"
+    assert len(engine.containers(api, home)) == 1
+
+
+async def test_the_limit_holds_and_its_remedy_makes_room(
+    servers: Servers, api: Any, home: Path
+) -> None:
+    roomy = await servers()
+    first = await roomy.call("para.start", name="first")
+    tight = await servers(extra={"PARA_CONTAINER_MAX_RUNNING": "1"})
+    refused = await tight.fails("session.limit-reached", "para.dispatch", prompt="true")
+    assert refused.message == (
+        "Maximum 1 containers reached. Use 'para pause' or 'para cancel' to free resources"
+    )
+    pause, show = refused.remedies
+    assert (pause["command"], pause["params"]["name"]) == ("para.pause", "first")
+    assert show["command"] == "para.list"
+    assert [one["Id"] for one in engine.containers(api, home)] == [first["container"]["id"]]
+    assert [one["name"] for one in (await tight.call("para.list"))["sessions"]] == ["first"]
+    paused = await tight.call(pause["command"], **pause["params"])
+    assert paused["state"] == "paused"
+    assert engine.containers(api, home) == []
+
+
+async def test_progress_begins_reports_and_ends(para: Para) -> None:
+    progress = "a-progress"
+    para.lsp.progress_reports[progress] = []
+    await para.answer(para.send("para.start", [{"name": "fix"}], token=progress))
+    begin, *reports, end = para.lsp.progress_reports[progress]
+    assert (begin.kind, begin.title, begin.cancellable) == ("begin", "Start Session", True)
+    assert "Preparing fix" in [report.message for report in reports]
+    shares = [report.percentage for report in reports if report.percentage is not None]
+    assert shares == sorted(shares)
+    assert end.kind == "end"

@@ -1,0 +1,270 @@
+"""Every slug that can be reached: message and remedies are such that a person can act on them."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+import para_server.commands.all
+from para_server.errors import SLUGS, WRONG_CALLER
+from para_server.registry import COMMANDS
+from para_server.settings import sections
+from tests import installed, scratch
+from tests.client import Failed, Para
+from tests.scratch import Repository
+
+assert para_server.commands.all.__all__  # the registry is filled
+
+# what cannot be reached yet, and why
+NOT_YET: Final = {
+    "auth.missing": "agents with an account come later",
+    "auth.incomplete": "agents with an account come later",
+}
+SETTINGS: Final = {
+    f"{section}.{field.alias}"
+    for section, model in sections().items()
+    for field in model.model_fields.values()
+}
+SANDBOX: Final = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+
+
+@dataclass(frozen=True)
+class World:
+    """What a case may use."""
+
+    servers: Callable[..., Awaitable[Para]]
+    repo: Repository
+    home: Path
+    folder: Path
+    socket: str
+
+    async def para(self, prefix: tuple[str, ...] = (), **extra: str) -> Para:
+        return await self.servers(extra=extra, watching=False, prefix=prefix)
+
+    async def worktree(self, name: str = "fix", **params: object) -> Para:
+        """Start a server, and a session that needs no engine."""
+        para = await self.para()
+        await para.call("para.start", name=name, type="worktree", **params)
+        return para
+
+
+Case = Callable[[World], Awaitable[tuple[Para, str, dict[str, object]]]]
+CASES: dict[str, Case] = {}
+
+
+def case(slug: str) -> Callable[[Case], Case]:
+    def enter(made: Case) -> Case:
+        CASES[slug] = made
+        return made
+
+    return enter
+
+
+@case("command.unknown")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    return await world.para(), "para.fly", {}
+
+
+@case("command.invalid-params")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    return await world.para(), "para.list", {"colour": "red"}
+
+
+@case("settings.invalid")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    world.repo.write(".para.toml", "container.cpus = 64\n")
+    return await world.para(), "para.start", {}
+
+
+@case("engine.unreachable")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    return await world.para(DOCKER_HOST="unix:///nowhere/docker.sock"), "para.start", {}
+
+
+@case("engine.permission-denied")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    Path(world.socket).chmod(0)
+    prefix = SANDBOX if os.geteuid() == 0 else ()  # root needs no permission, unless it is told to
+    return await world.para(prefix, DOCKER_HOST=f"unix://{world.socket}"), "para.start", {}
+
+
+@case("engine.timeout")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    silent = {"DOCKER_HOST": f"unix://{world.socket}", "PARA_ENGINE_TIMEOUT": "1"}
+    return await world.para(**silent), "para.start", {}
+
+
+@case("engine.image-missing")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    return await world.para(), "para.start", {"image": "para-there-is-none:latest"}
+
+
+@case("engine.build-failed")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    recipe = "FROM para-base:latest\nRUN false\n"
+    broken = installed.with_recipe(world.folder / "broken", recipe, anew=True)
+    return await world.para(**broken), "para.image.build", {}
+
+
+@case("engine.refused")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    mounts = f"{world.folder}/missing:/mnt/missing"
+    return await world.para(PARA_CONTAINER_MOUNTS=mounts), "para.start", {}
+
+
+@case("workspace.not-a-repository")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    return await world.para(), "para.start", {"repo": str(world.folder)}
+
+
+@case("workspace.no-commits")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    world.repo.git("init", "-q", str(world.folder / "empty"))
+    return await world.para(), "para.start", {"repo": str(world.folder / "empty")}
+
+
+@case("workspace.unknown-base")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    return await world.para(), "para.start", {"base": "v99"}
+
+
+@case("workspace.branch-exists")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    return await world.para(), "para.start", {"branch": "main"}
+
+
+@case("workspace.nothing-to-finish")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    return await world.worktree(), "para.finish", {"message": "x"}
+
+
+@case("workspace.ambiguous")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    other = scratch.make(world.folder / "other")
+    para = await world.servers(folders=[world.repo.path, other.path], watching=False)
+    return para, "para.start", {}
+
+
+@case("workspace.git-failed")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    world.repo.git("config", "uploadpack.allowFilter", "true")
+    partial = world.folder / "partial"
+    world.repo.git(
+        "clone", "-q", "--filter=blob:none", "--no-checkout", world.repo.path.as_uri(), str(partial)
+    )
+    return await world.para(), "para.start", {"repo": str(partial)}
+
+
+@case("session.not-found")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    return await world.para(), "para.show", {"name": "nobody"}
+
+
+@case("session.ambiguous")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    para = await world.worktree()
+    await para.call("para.start", name="other", type="worktree")
+    return para, "para.show", {}
+
+
+@case("session.name-taken")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    return await world.worktree(), "para.start", {"name": "fix"}
+
+
+@case("session.limit-reached")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    await (await world.para()).call("para.start", name="first")
+    return await world.para(PARA_CONTAINER_MAX_RUNNING="1"), "para.start", {}
+
+
+@case("session.wrong-type")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    return await world.worktree(), "para.pause", {}
+
+
+@case("session.illegal-transition")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    return await world.worktree(), "para.resume", {}
+
+
+@case("agent.unknown")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    return await world.para(), "para.dispatch", {"prompt": "x", "agent": "nobody"}
+
+
+@case("store.unreadable")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    para = await world.worktree()
+    (record,) = (world.home / "sessions").glob("*.json")
+    record.write_text(record.read_text()[:100])
+    return para, "para.list", {}
+
+
+@case("store.too-new")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    para = await world.worktree()
+    (record,) = (world.home / "sessions").glob("*.json")
+    record.write_text(record.read_text().replace('"version":1', '"version":99'))
+    return para, "para.show", {"name": "fix"}
+
+
+@pytest.fixture
+def silent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Listen on a socket, and never answer."""
+    path = tmp_path_factory.mktemp("s") / "s"  # a socket's path has little room
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen(64)
+        yield str(path)
+
+
+@pytest.mark.parametrize("slug", CASES)
+async def test_a_refusal_says_why_and_what_to_do(
+    servers: Callable[..., Awaitable[Para]],
+    repo: Repository,
+    api: Any,
+    home: Path,
+    tmp_path: Path,
+    silent: str,
+    slug: str,
+) -> None:
+    assert api.ping()
+    para, command, params = await CASES[slug](World(servers, repo, home, tmp_path, silent))
+    records = sorted((home / "sessions").glob("*"))
+    refused = await para.fails(slug, command, **params)
+    assert refused.code == SLUGS[slug][0]
+    assert_readable(refused)
+    for remedy in refused.remedies:
+        assert_can_be_carried_out(remedy)
+    assert sorted((home / "sessions").glob("*")) == records, "it left something behind"
+
+
+def assert_readable(refused: Failed) -> None:
+    assert refused.message
+    assert not refused.message.endswith((".", "\n"))
+    assert "Traceback" not in refused.message
+    assert refused.code == WRONG_CALLER or refused.remedies, "there is always something to do"
+    assert refused.data.keys() == {"slug", "message", "remedies", "issues"}
+
+
+def assert_can_be_carried_out(remedy: dict[str, Any]) -> None:
+    assert remedy["title"]
+    assert sum(remedy[kind] is not None for kind in ("command", "setting", "url")) <= 1
+    if remedy["command"] is not None:
+        COMMANDS[remedy["command"]].params.model_validate(remedy["params"], by_name=False)
+    if remedy["setting"] is not None:
+        assert remedy["setting"] in SETTINGS
+    if remedy["url"] is not None:
+        assert remedy["url"].startswith("https://")
+
+
+def test_every_slug_is_reached_or_it_is_said_why_not() -> None:
+    assert CASES.keys() | NOT_YET.keys() == SLUGS.keys()
+    assert CASES.keys().isdisjoint(NOT_YET)

@@ -1,0 +1,79 @@
+"""The image that sessions run in: `para.image.build`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lsprotocol import types
+
+from tests import installed
+from tests.client import Failed, Para, eventually
+
+BASE = "para-base:latest"
+CANCELLED = -32800
+BUILD = "build"
+Servers = Callable[..., Awaitable[Para]]
+
+
+async def test_a_second_build_takes_every_layer_from_the_cache(para: Para, api: Any) -> None:
+    before = api.inspect_image(BASE)
+    para.lsp.progress_reports[BUILD] = []
+    result = await para.answer(para.send("para.image.build", [{}], token=BUILD))
+    assert (result["image"], result["id"], result["size"]) == (BASE, before["Id"], before["Size"])
+    assert result["seconds"] >= 0
+    begin, *reports, end = para.lsp.progress_reports[BUILD]
+    assert (begin.title, end.kind) == ("Build Image", "end")
+    assert any("Using cache" in report.message for report in reports)
+    shares = [report.percentage for report in reports if report.percentage is not None]
+    assert shares == sorted(shares)
+    assert shares[-1] > 50
+
+
+async def test_a_build_is_for_an_agent_that_there_is(para: Para) -> None:
+    await para.fails("agent.unknown", "para.image.build", agent="nobody")
+
+
+async def test_a_build_that_fails_shows_its_last_lines_and_leaves_the_image(
+    servers: Servers, api: Any, tmp_path: Path
+) -> None:
+    before = api.inspect_image(BASE)["Id"]
+    recipe = f"FROM {BASE}\nRUN echo nearly there; exit 3\n"
+    broken = installed.with_recipe(tmp_path / "broken", recipe, anew=True)
+    para = await servers(extra=broken, watching=False)
+    refused = await para.fails("engine.build-failed", "para.image.build")
+    assert "nearly there" in refused.message
+    assert [remedy["command"] for remedy in refused.remedies] == ["para.image.build"] * 2
+    assert api.inspect_image(BASE)["Id"] == before
+
+
+@pytest.mark.parametrize("how", ["request", "progress"])
+async def test_a_build_that_is_cancelled_ends_in_the_engine_too(
+    servers: Servers, api: Any, tmp_path: Path, how: str
+) -> None:
+    before = api.inspect_image(BASE)["Id"]
+    mark = f"echo {tmp_path.name} {how}"
+    slow = installed.with_recipe(
+        tmp_path / "slow", f"FROM {BASE}\nRUN {mark}; sleep 300\n", anew=True
+    )
+    para = await servers(extra=slow, watching=False)
+    para.lsp.progress_reports[BUILD] = []
+
+    async def building() -> list[str]:
+        return [one["Id"] for one in api.containers(all=True) if mark in one["Command"]]
+
+    sent = para.send("para.image.build", [{"noCache": True}], token=BUILD, msg_id=BUILD)
+    waiting = asyncio.ensure_future(sent)
+    await eventually(building, bool)
+    if how == "request":
+        para.cancel(BUILD)
+    else:
+        para.lsp.window_work_done_progress_cancel(types.WorkDoneProgressCancelParams(token=BUILD))
+    with pytest.raises(Failed) as caught:
+        await para.answer(waiting)
+    assert caught.value.code == CANCELLED
+    await eventually(building, lambda found: not found)
+    assert api.inspect_image(BASE)["Id"] == before

@@ -1,0 +1,133 @@
+"""`para/sessionsChanged`: clients are told whoever changed something."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.client import Para
+
+Servers = Callable[..., Awaitable[Para]]
+Condition = Callable[[dict[str, Any]], bool]
+
+
+def states(change: dict[str, Any]) -> dict[str, str]:
+    return {one["name"]: one["state"] for one in change["sessions"]}
+
+
+def agents(change: dict[str, Any]) -> dict[str, str]:
+    return {one["name"]: one["agent"]["state"] for one in change["sessions"] if one["agent"]}
+
+
+def state_is(state: str, name: str = "fix") -> Condition:
+    return lambda change: states(change).get(name) == state
+
+
+async def next_change(para: Para, met: Condition) -> dict[str, Any]:
+    """Wait for a notification that comes after this call."""
+    del para.changes[:]
+    return await para.until(met)
+
+
+async def test_a_client_is_told_at_once_what_there_is(para: Para) -> None:
+    first = await para.until(lambda _: True)
+    assert (first["sessions"], first["limit"]) == ([], 50)
+    assert first["running"] >= 0
+    assert first["statusBar"] == {
+        "text": f"Para {first['running']}/50",
+        "tooltip": "No sessions",
+        "severity": "ok",
+    }
+
+
+async def test_clients_are_told_of_each_step_of_a_session(para: Para) -> None:
+    session = await para.call("para.start", name="fix")
+    change = await para.until(state_is("running"))
+    assert change["sessions"][0]["id"] == session["id"]
+    await para.call("para.pause", name="fix")
+    await para.until(state_is("paused"))
+    await para.call("para.cancel", name="fix")
+    await next_change(para, lambda change: change["sessions"] == [])
+
+
+async def test_the_end_of_an_agent_is_told_and_one_that_failed_calls_for_attention(
+    para: Para,
+) -> None:
+    await para.call("para.dispatch", prompt="true", name="well")
+    change = await para.until(lambda change: agents(change).get("well") == "done")
+    assert change["statusBar"]["severity"] == "ok"
+    await para.call("para.dispatch", prompt="exit 3", name="badly")
+    change = await para.until(lambda change: agents(change).get("badly") == "failed")
+    assert change["statusBar"]["severity"] == "attention"
+    assert "1 need you" in change["statusBar"]["text"]
+    assert "badly" in change["statusBar"]["tooltip"]
+
+
+@pytest.mark.parametrize("how", ["stop", "kill", "rm"])
+async def test_what_somebody_does_with_the_engine_is_told(para: Para, api: Any, how: str) -> None:
+    session = await para.call("para.start", name="fix")
+    await para.until(state_is("running"))
+    container = session["container"]["id"]
+    match how:
+        case "stop":
+            api.stop(container, timeout=0)
+        case "kill":
+            api.kill(container)
+        case "rm":
+            api.remove_container(container, force=True)
+    change = await para.until(state_is("failed"))
+    assert change["statusBar"]["severity"] == "attention"
+    assert change["sessions"][0]["problem"]["message"]
+    await para.call("para.resume", name="fix")
+    await next_change(para, state_is("running"))
+
+
+async def test_a_container_that_is_frozen_from_outside_is_told(para: Para, api: Any) -> None:
+    session = await para.call("para.start", name="fix")
+    await para.until(state_is("running"))
+    api.pause(session["container"]["id"])
+    await para.until(state_is("paused"))
+    api.unpause(session["container"]["id"])
+    await next_change(para, state_is("running"))
+
+
+async def test_what_another_process_does_is_told(para: Para, servers: Servers) -> None:
+    other = await servers()
+    await other.call("para.start", name="fix", type="worktree")
+    for one in (para, other):
+        await one.until(state_is("running"))
+    await para.call("para.cancel", name="fix")
+    await next_change(other, lambda change: change["sessions"] == [])
+
+
+async def test_an_engine_that_does_not_answer_is_told_as_an_error(
+    servers: Servers, tmp_path: Path
+) -> None:
+    para = await servers(extra={"DOCKER_HOST": f"unix://{tmp_path}/none.sock"})
+    change = await para.until(lambda change: change["statusBar"]["severity"] == "error")
+    assert change["statusBar"]["text"] == "Para: no engine"
+    assert (change["running"], change["limit"]) == (0, 50)
+
+
+async def test_an_engine_is_not_missed_where_containers_are_not_wanted(
+    servers: Servers, tmp_path: Path
+) -> None:
+    extra = {"DOCKER_HOST": f"unix://{tmp_path}/none.sock", "PARA_CONTAINER_ENABLED": "false"}
+    para = await servers(extra=extra)
+    assert (await para.until(lambda _: True))["statusBar"]["severity"] == "ok"
+    await para.call("para.start", name="fix", type="worktree")
+    assert (await para.until(state_is("running")))["running"] == 0
+
+
+async def test_only_clients_that_want_it_are_told(servers: Servers) -> None:
+    told = await servers()
+    asked = await servers(watching=False, notifications=True)
+    silent = await servers(watching=False)
+    await silent.call("para.start", name="fix", type="worktree")
+    await asyncio.gather(told.until(state_is("running")), asked.until(state_is("running")))
+    await silent.call("para.show", name="fix")
+    assert silent.changes == []

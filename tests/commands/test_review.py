@@ -1,0 +1,168 @@
+"""Looking at sessions: `para.list`, `show`, `open`, `diff` and `logs`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from tests import engine, scratch
+from tests.client import Para
+from tests.scratch import Repository
+
+Servers = Callable[..., Awaitable[Para]]
+
+
+async def test_list_shows_live_sessions_of_one_or_all_repositories(
+    para: Para, repo: Repository, tmp_path: Path
+) -> None:
+    other = scratch.make(tmp_path / "other")
+    await para.call("para.start", name="one", type="worktree")
+    await para.call("para.start", name="two", type="worktree", repo=str(other.path))
+    await para.call("para.start", name="three")
+    await para.call("para.cancel", name="one")
+
+    async def names(**params: object) -> list[str]:
+        return [one["name"] for one in (await para.call("para.list", **params))["sessions"]]
+
+    assert await names() == ["two", "three"]
+    assert await names(repo=str(repo.path)) == ["three"]
+    assert await names(repo=other.path.as_uri()) == ["two"]
+    assert await names(repo=str(other.path / "src")) == ["two"]
+    assert await names(all=True) == ["one", "two", "three"]
+    listed = await para.call("para.list")
+    assert listed["limit"] == 50
+    assert listed["running"] >= 1
+
+
+async def test_list_counts_the_containers_of_others_too(
+    para: Para, servers: Servers, api: Any, tmp_path: Path
+) -> None:
+    elsewhere = await servers(extra={"PARA_HOME": str(tmp_path / "elsewhere")})
+    try:
+        await elsewhere.call("para.start", name="theirs")
+        listed = await para.call("para.list")
+        assert listed["sessions"] == []
+        assert listed["running"] >= 1
+    finally:
+        engine.clear(api, tmp_path / "elsewhere")
+
+
+async def test_show_needs_no_name_where_there_is_one_live_session(servers: Servers) -> None:
+    para = await servers(watching=False)
+    await para.fails("session.not-found", "para.show")
+    only = await para.call("para.start", name="only", type="worktree")
+    assert (await para.call("para.show"))["id"] == only["id"]
+    await para.call("para.start", name="second", type="worktree")
+    refused = await para.fails("session.ambiguous", "para.show")
+    assert "only" in refused.message
+    assert "second" in refused.message
+
+
+async def test_open_gives_an_editor_its_uri_and_a_terminal_its_command(para: Para) -> None:
+    session = await para.call("para.start", name="fix")
+    opened = await para.call("para.open", name="fix")
+    uri = urlparse(opened["uri"])
+    assert (uri.scheme, uri.path, opened["folder"]) == (
+        "vscode-remote",
+        "/para-session",
+        "/para-session",
+    )
+    attached = json.loads(bytes.fromhex(uri.netloc.removeprefix("attached-container+")))
+    assert attached == {"containerName": f"/{session['container']['name']}"}
+    assert in_terminal(opened["terminal"], "pwd; exit\n").count("/para-session")
+
+
+async def test_open_attaches_to_the_agent(para: Para) -> None:
+    await para.call(
+        "para.dispatch", prompt="echo nearly; read answer; echo got:$answer", name="fix"
+    )
+    await para.agent("fix", "working")
+    opened = await para.call("para.open", name="fix")
+    in_terminal(opened["terminal"], "forty-two\nexit\n")
+    session = await para.agent("fix", "done")
+    assert session["agent"]["state"] == "done"
+    assert "got:forty-two" in (await para.call("para.logs", name="fix"))["text"]
+
+
+def in_terminal(terminal: dict[str, Any], typed: str) -> str:
+    """Run a command in a terminal of its own, type into it, and give what it showed."""
+    command = shlex.join([terminal["command"], *terminal["args"]])
+    done = subprocess.run(
+        ["script", "-qec", command, "/dev/null"],
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stdout
+
+
+async def test_a_paused_session_is_opened_after_it_is_resumed(para: Para) -> None:
+    await para.call("para.start", name="fix")
+    await para.call("para.pause", name="fix", mode="freeze")
+    refused = await para.fails("session.illegal-transition", "para.open", name="fix")
+    remedy = refused.remedies[0]
+    await para.call(remedy["command"], **remedy["params"])
+    assert (await para.call("para.open", name="fix"))["session"]["state"] == "running"
+
+
+CHANGES = (
+    "echo c >committed; git add -A; git commit -qm c; echo 2 >src/app.py; rm README.md;"
+    "printf 'a\\0b' >'bi nä.ry'"
+)
+CHANGED = {
+    "committed": ("A", 1, 0),
+    "src/app.py": ("M", 1, 1),
+    "README.md": ("D", 0, 1),
+    "bi nä.ry": ("A", 0, 0),
+}
+
+
+async def test_diff_shows_all_since_the_base_and_goes_on_doing_so(
+    para: Para, repo: Repository, api: Any
+) -> None:
+    session = await para.call("para.start", name="fix")
+    engine.run(api, session["container"]["name"], CHANGES)
+    before = repo.refs()
+
+    async def changed() -> dict[str, tuple[str, int, int]]:
+        shown = await para.call("para.diff", name="fix")
+        assert "+2\n" in shown["patch"]
+        return {f["path"]: (f["status"], f["insertions"], f["deletions"]) for f in shown["files"]}
+
+    assert await changed() == CHANGED
+    assert (await para.call("para.show", name="fix"))["state"] == "running"
+    assert repo.refs() == before
+    await para.call("para.pause", name="fix")
+    assert await changed() == CHANGED
+    await para.call("para.finish", message="x", name="fix")
+    assert await changed() == CHANGED
+
+
+async def test_diff_of_what_changed_nothing_is_empty(para: Para) -> None:
+    await para.call("para.start", name="fix")
+    assert await para.call("para.diff", name="fix") == {"files": [], "patch": ""}
+
+
+async def test_logs_keep_what_the_agent_printed_until_the_session_is_cancelled(
+    para: Para,
+) -> None:
+    prompt = "seq 5; echo oops >&2; printf '\\033[31mred\\033[0m\\n'; echo x >x"
+    await para.call("para.dispatch", prompt=prompt, name="fix")
+    await para.agent("fix", "done")
+
+    async def text(**params: object) -> str:
+        return str((await para.call("para.logs", name="fix", **params))["text"])
+
+    assert await text() == "1\n2\n3\n4\n5\noops\n\\x1b[31mred\\x1b[0m\n"
+    assert await text(tail=2) == "oops\n\\x1b[31mred\\x1b[0m\n"
+    assert await text(tail=100_000) == await text()
+    await para.fails("command.invalid-params", "para.logs", name="fix", tail=0)
+    await para.call("para.finish", message="x", name="fix")
+    assert (await text()).startswith("1\n2\n")
