@@ -44,7 +44,7 @@ class World:
     folder: Path
     socket: str
 
-    async def para(self, prefix: tuple[str, ...] = (), **extra: str) -> Para:
+    async def para(self, *prefix: str, **extra: str) -> Para:
         return await self.servers(extra=extra, watching=False, prefix=prefix)
 
     async def worktree(self, name: str = "fix", **params: object) -> Para:
@@ -91,7 +91,7 @@ async def _(world: World) -> tuple[Para, str, dict[str, object]]:
 async def _(world: World) -> tuple[Para, str, dict[str, object]]:
     Path(world.socket).chmod(0)
     prefix = SANDBOX if os.geteuid() == 0 else ()  # root needs no permission, unless it is told to
-    return await world.para(prefix, DOCKER_HOST=f"unix://{world.socket}"), "para.start", {}
+    return await world.para(*prefix, DOCKER_HOST=f"unix://{world.socket}"), "para.start", {}
 
 
 @case("engine.timeout")

@@ -1,0 +1,206 @@
+"""The command line: real `para` processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import para_server.commands.all  # noqa: F401 # fills the registry
+from para_server.registry import COMMANDS
+from tests import engine
+from tests.scratch import Repository
+
+PARA = str(Path(sys.executable).with_name("para"))
+DEADLINE = 90.0  # seconds
+DONE, CANNOT, WRONG, CANCELLED = 0, 1, 2, 130
+NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+
+
+class Terminal:
+    """A person at a terminal, in the repository."""
+
+    def __init__(self, environ: dict[str, str], folder: Path) -> None:
+        self.environ = environ | {"COLUMNS": "200"}
+        self.folder = folder
+
+    def run(self, *argv: str, code: int = DONE) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [PARA, *argv],
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+        assert done.returncode == code, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *argv: str) -> Any:
+        return json.loads(self.run(*argv, "--json").stdout)
+
+
+@pytest.fixture
+def terminal(environ: dict[str, str], repo: Repository) -> Terminal:
+    """Sit in the repository."""
+    return Terminal(environ, repo.path)
+
+
+@pytest.fixture
+def alone(environ: dict[str, str], repo: Repository) -> Terminal:
+    """Sit in the repository, where containers are not wanted and no engine is."""
+    return Terminal(environ | NO_ENGINE | {"PARA_CONTAINER_ENABLED": "false"}, repo.path)
+
+
+def test_a_whole_life_at_a_terminal(
+    terminal: Terminal, repo: Repository, api: Any, home: Path
+) -> None:
+    session = terminal.json("dispatch", "echo done >result.txt; sleep 600", "--name=fix")
+    assert (session["name"], session["state"]) == ("fix", "running")
+    shown = terminal.run("show").stdout
+    assert shown.startswith("fix  running\n")
+    assert "para/fix" in shown
+    listed = terminal.run("list").stdout
+    assert "NAME" in listed
+    assert " of 50 containers run" in listed
+    engine.run(api, session["container"]["name"], "until [ -s result.txt ]; do sleep 0.1; done")
+    assert "+done" in terminal.run("diff", "fix").stdout
+    paused = terminal.run("pause", "fix")
+    assert paused.stdout.startswith("fix  paused\n")
+    assert "Saving fix" in paused.stderr
+    assert terminal.run("resume", "fix").stdout.startswith("fix  running\n")
+    assert terminal.run("open").stdout.startswith("docker --host ")
+    finished = terminal.run("finish", "the result").stdout
+    assert "fix is finished: branch para/fix" in finished
+    assert "1 file +1" in finished
+    assert repo.show("para/fix:result.txt") == "done"
+    assert terminal.run("list").stdout.startswith("No sessions")
+    assert engine.containers(api, home) == []
+
+
+def test_cancel_and_recover_at_a_terminal(alone: Terminal, repo: Repository) -> None:
+    session = alone.json("start", "--name=fix")
+    Repository(Path(session["workspace"])).write("kept", "kept\n")
+    told = alone.run("cancel").stdout
+    assert told == (f"fix is cancelled; its work is kept in refs/para/archive/{session['id']}\n")
+    assert repo.show(f"refs/para/archive/{session['id']}:kept") == "kept"
+    assert alone.run("recover", "fix").stdout.startswith("fix  running\n")
+    assert [one["name"] for one in alone.json("list")["sessions"]] == ["fix"]
+
+
+def test_a_session_is_told_by_the_folder_that_one_is_in(alone: Terminal) -> None:
+    first = alone.json("start", "--name=first")
+    alone.json("start", "--name=second")
+    alone.run("show", code=WRONG)
+    inside = Terminal(alone.environ, Path(first["workspace"]) / "src")
+    assert inside.json("show")["name"] == "first"
+
+
+def test_json_is_the_raw_result_and_all_that_is_on_stdout(alone: Terminal) -> None:
+    result = alone.json("list")
+    assert result == {"sessions": [], "running": 0, "limit": 50}
+    checks = alone.json("doctor")["checks"]
+    assert {"name", "ok", "detail", "problem"} == checks[0].keys()
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "says"),
+    [
+        (["show", "nobody"], WRONG, "There is no session nobody"),
+        (["pause", "here"], CANNOT, "Pause only works with container sessions"),
+        (["start", "--name=here"], CANNOT, "There is a session here already"),
+        (["start", "--name=a b"], WRONG, "name"),
+        (["start", "--base=v99"], WRONG, "v99"),
+        (["dispatch"], WRONG, "prompt"),
+        (["finish", "x", "here"], CANNOT, "Session here has changed nothing"),
+        (["resume", "here"], CANNOT, "Cannot resume session here: it is running"),
+        (["start", "--type=container"], CANNOT, "engine"),
+        (["sttart"], WRONG, "did you mean\n  para start"),
+        (["image"], WRONG, "image build"),
+        (["list", "--nonsense"], WRONG, "--nonsense"),
+        (["logs", "here", "--tail=none"], WRONG, "none"),
+    ],
+)
+def test_refusals_exit_with_1_and_wrong_calls_with_2(
+    alone: Terminal, argv: list[str], code: int, says: str
+) -> None:
+    alone.run("start", "--name=here")
+    refused = alone.run(*argv, code=code)
+    assert says in refused.stderr
+    assert refused.stdout == ""
+
+
+def test_a_remedy_can_be_typed_as_it_stands(alone: Terminal) -> None:
+    alone.run("start", "--name=fix")
+    said = alone.run("finish", "x", "fix", code=CANNOT).stderr.splitlines()
+    assert said[-2:] == ["Cancel it:", "  para cancel fix"]
+    _, *argv = said[-1].split()
+    assert "it had changed nothing" in alone.run(*argv).stdout
+
+
+def test_a_remedy_that_is_a_setting_names_its_file(alone: Terminal) -> None:
+    said = alone.run("start", "--type=container", code=CANNOT).stderr
+    config = Path(alone.environ["PARA_CONFIG_HOME"]) / "config.toml"
+    assert f"container.enabled in {config}" in said
+    assert "para doctor" in said
+
+
+def test_help_lists_every_command_and_tells_of_each(alone: Terminal) -> None:
+    overview = alone.run("--help").stdout
+    for name in COMMANDS:
+        words = name.removeprefix("para.").split(".")
+        assert f"  {' '.join(words)} " in overview
+        assert alone.run(*words, "--help").stdout.startswith(f"usage: para {' '.join(words)}")
+
+
+def test_an_interrupt_undoes_what_was_begun(
+    terminal: Terminal, repo: Repository, api: Any, home: Path
+) -> None:
+    with subprocess.Popen(
+        [PARA, "dispatch", "true"],
+        cwd=terminal.folder,
+        env=terminal.environ,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert "Preparing" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=DEADLINE)
+    assert process.returncode == CANCELLED, said
+    assert (out, said.splitlines()[-1]) == ("", "para: cancelled")
+    assert engine.containers(api, home) == []
+    assert not list((home / "sessions").glob("*"))
+    assert not list((home / "work").glob("*"))
+    assert set(repo.refs()) == {"refs/heads/main"}
+
+
+def test_a_build_at_a_terminal_shows_its_steps(terminal: Terminal, api: Any) -> None:
+    assert api.ping()
+    built = terminal.run("image", "build")
+    assert built.stdout.startswith("para-base:latest is built: ")
+    assert "Step 2/" in built.stderr
+
+
+def test_clean_and_logs_at_a_terminal(terminal: Terminal, api: Any, home: Path) -> None:
+    session = terminal.json("dispatch", "echo hello", "--name=fix")
+    engine.run(
+        api,
+        session["container"]["name"],
+        "until grep -q done /para-agent/out/state; do sleep 0.1; done",
+    )
+    assert terminal.run("logs").stdout == "hello\n"
+    assert "container" in terminal.run("clean", "--dry-run").stdout
+    assert len(engine.containers(api, home)) == 1
+
+
+def test_the_version_is_told(alone: Terminal) -> None:
+    assert alone.run("--version").stdout.startswith("para ")
