@@ -6,6 +6,7 @@ have filled with anything: what is read from there is bounded and is a claim, no
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from datetime import UTC, datetime
@@ -71,7 +72,12 @@ def was_cut(folder: Path) -> bool:
 
 def forget_state(folder: Path) -> None:
     """Drop what an earlier run said; the output stays."""
-    (folder / "out" / "state").unlink(missing_ok=True)
+    said = folder / "out" / "state"
+    with contextlib.suppress(OSError):  # what cannot be removed is no claim that could be read
+        if said.is_dir() and not said.is_symlink():
+            shutil.rmtree(said)
+        else:
+            said.unlink(missing_ok=True)
 
 
 def output(folder: Path, lines: int | None) -> str:
