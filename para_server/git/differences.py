@@ -44,12 +44,13 @@ async def patch(repo: Repo, old: str, new: str) -> str:
     raw = await git_bytes(
         repo.top,
         ["diff-tree", "-r", "-p", "--no-renames", "--no-ext-diff", "--no-textconv", old, new],
+        MAX_PATCH,
     )
     if len(raw) <= MAX_PATCH:
         return raw.decode(errors="replace")
     cut = raw.rfind(b"\ndiff --git ", 0, MAX_PATCH)
     shown = raw[: max(cut + 1, 0)].decode(errors="replace")
-    return f"{shown}# the rest of the patch is left out: it has {len(raw)} bytes\n"
+    return f"{shown}# the rest is left out: the patch has more than {MAX_PATCH >> 20} MiB\n"
 
 
 def _parsed(raw: bytes) -> Difference:

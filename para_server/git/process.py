@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ _STRANGE: Final = (
     "GIT_COMMON_DIR GIT_NAMESPACE GIT_PREFIX GIT_CEILING_DIRECTORIES GIT_CONFIG GIT_CONFIG_COUNT "
     "GIT_CONFIG_PARAMETERS"
 ).split()
+_PART: Final = 1 << 20  # bytes that are read at once
 _LIMIT: Final = 256 << 20  # bytes of output; more is nothing that para asks for
 
 
@@ -48,10 +50,10 @@ async def git(
     return out.decode(errors="surrogateescape")
 
 
-async def git_bytes(folder: Path, arguments: Sequence[str]) -> bytes:
-    """Run git and give the bytes that it printed."""
+async def git_bytes(folder: Path, arguments: Sequence[str], most: int = _LIMIT) -> bytes:
+    """Run git and give the bytes that it printed: what is longer than `most` is cut there."""
     return await to_end(
-        _run(folder, arguments, arguments[0], None, _environment(plain=False), None)
+        _run(folder, arguments, arguments[0], None, _environment(plain=False), None, most)
     )
 
 
@@ -70,6 +72,7 @@ async def _run(
     given: str | None,
     environment: dict[str, str],
     seconds: float | None,
+    most: int | None = None,
 ) -> bytes:
     try:
         process = await asyncio.create_subprocess_exec(
@@ -80,7 +83,6 @@ async def _run(
             stdin=asyncio.subprocess.PIPE if given is not None else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            limit=_LIMIT,
             start_new_session=True,  # Ctrl-C is for para, which ends or undoes what git does
         )
     except FileNotFoundError:
@@ -90,13 +92,40 @@ async def _run(
         raise GitFailedError(verb, str(error.strerror)) from None
     try:
         async with asyncio.timeout(seconds):
-            out, said = await process.communicate(
-                given.encode(errors="surrogateescape") if given is not None else None
-            )
+            out, said = await _talk(process, given, _LIMIT if most is None else most)
     except TimeoutError:
         process.kill()
         await process.wait()
         raise GitFailedError(verb, f"it took longer than {seconds} seconds") from None
-    if process.returncode != 0:
+    if most is None and len(out) > _LIMIT:
+        raise GitFailedError(verb, f"it printed more than {_LIMIT >> 20} MiB")
+    if process.returncode != 0 and (most is None or len(out) <= most):
         raise GitFailedError(verb, said.decode(errors="replace"))
     return out
+
+
+async def _talk(
+    process: asyncio.subprocess.Process, given: str | None, most: int
+) -> tuple[bytes, bytes]:
+    """Hear a process out, or end it once it has said more than `most`: memory has an end."""
+
+    async def tell() -> None:
+        if process.stdin is None or given is None:
+            return
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            process.stdin.write(given.encode(errors="surrogateescape"))
+            await process.stdin.drain()
+        process.stdin.close()
+
+    async def hear(stream: asyncio.StreamReader | None) -> bytes:
+        heard = bytearray()
+        while stream is not None and (part := await stream.read(_PART)):
+            if len(heard) <= most:
+                heard += part
+                if len(heard) > most:
+                    process.kill()
+        return bytes(heard)
+
+    out, said, _ = await asyncio.gather(hear(process.stdout), hear(process.stderr), tell())
+    await process.wait()
+    return out, said

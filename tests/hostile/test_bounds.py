@@ -1,0 +1,121 @@
+"""What is read of a session or a repository is read to a limit, and as nothing but plain files."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from para_server.agents.supervision import MAX_OUTPUT
+from tests.client import Para
+from tests.hostile.conftest import Bait
+from tests.hostile.test_traps import on_host, within
+from tests.scratch import Repository
+
+TEN_MEGABYTES = 10 << 20
+ESCAPES = "\x1b\x07\x00\u202e"
+
+# how an agent leaves what it says of itself; each names the file $FILE
+CLAIMS = {
+    "garbage": "head -c 100000 /dev/urandom > $FILE",
+    "huge": "truncate -s 300G $FILE",
+    "link_to_a_secret": 'ln -s "$SECRET" $FILE',
+    "fifo": "mkfifo $FILE",
+    "folder": "mkdir $FILE; touch $FILE/x",
+    "nothing": "true",
+    "unreadable": "echo done > $FILE; chmod 0 $FILE",
+    "escapes": "printf 'done\\n99999999999999999999\\n\\e]0;title\\a\\e[2J\\u202e\\n' > $FILE",
+}
+SETTINGS = {
+    "fifo": "mkfifo .para.toml",
+    "link": 'ln -s "$SECRET" .para.toml',
+    "folder": "mkdir .para.toml",
+    "huge": "truncate -s 300G .para.toml",
+    "deep": "printf 'x = ' > .para.toml; head -c 400000 /dev/zero | tr '\\0' '[' >> .para.toml",
+    "no_text": "head -c 1000 /dev/urandom > .para.toml; printf '\\xff' >> .para.toml",
+}
+
+
+def calm(text: str) -> bool:
+    return not any(character in text for character in ESCAPES)
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+async def test_what_an_agent_says_of_itself_may_be(
+    para: Para, repo: Repository, api: Any, bait: Bait, claim: str
+) -> None:
+    await para.call("para.dispatch", prompt="echo honest work > work.txt", name="trap")
+    session = await para.agent("trap", "done")
+    container = session["container"]["name"]
+    put = "cd /para-agent/out; for FILE in state output code; do rm -rf $FILE; "
+    done = within(api, container, f"{put}{CLAIMS[claim]}; done", bait)
+    assert done.code == 0, done
+    shown = [await para.call(f"para.{what}", name="trap") for what in ("show", "logs")]
+    shown.append(await para.call("para.list"))
+    assert calm(shown[0]["agent"]["detail"])
+    assert calm(shown[1]["text"])
+    assert len(shown[1]["text"]) <= 4 * MAX_OUTPUT
+    await para.call("para.pause", name="trap")
+    await para.call("para.resume", name="trap")
+    result = await para.call("para.finish", name="trap", message="x")
+    assert repo.show("para/trap:work.txt") == "honest work"
+    bait.untouched(repo, *shown, result)
+
+
+async def test_an_endless_output_is_shown_from_its_end(para: Para, api: Any, bait: Bait) -> None:
+    session = await para.call("para.dispatch", prompt="true", name="trap")
+    await para.agent("trap", "done")
+    flood = "yes $'\\e[31m a line' | head -c 100M > /para-agent/out/output; echo end >> "
+    container = session["container"]["name"]
+    assert within(api, container, f"{flood}/para-agent/out/output", bait).code == 0
+    text = (await para.call("para.logs", name="trap"))["text"]
+    assert text.endswith("end\n")
+    assert len(text) <= 4 * MAX_OUTPUT
+    assert calm(text)
+    few = (await para.call("para.logs", name="trap", tail=3))["text"]
+    assert few.splitlines()[-1] == "end"
+    assert len(few.splitlines()) == 3
+
+
+async def test_an_agent_is_given_a_prompt_of_ten_megabytes(
+    para: Para, repo: Repository, api: Any, bait: Bait
+) -> None:
+    prompt = f"echo honest work > work.txt\n#{'x' * TEN_MEGABYTES}"
+    await para.call("para.dispatch", prompt=prompt, name="trap")
+    session = await para.agent("trap", "done")
+    assert session["prompt"] == prompt
+    given = within(api, session["container"]["name"], "wc -c < /para-agent/in/script", bait)
+    assert int(given.output) >= TEN_MEGABYTES
+    await para.call("para.finish", name="trap", message="x")
+    assert repo.show("para/trap:work.txt") == "honest work"
+
+
+async def test_a_prompt_beyond_the_limit_is_refused(para: Para) -> None:
+    failed = await para.fails("command.invalid-params", "para.dispatch", prompt="x" * (17 << 20))
+    assert "16 MiB" in failed.message
+    assert not (await para.call("para.list", all=True))["sessions"]
+
+
+@pytest.mark.parametrize("trap", SETTINGS)
+async def test_a_repository_may_have_settings_that_are(
+    servers: Callable[..., Awaitable[Para]], repo: Repository, bait: Bait, trap: str
+) -> None:
+    script = f"cd '{repo.path}'; {SETTINGS[trap]}"
+    assert on_host(script, repo.path, bait).code == 0
+    para = await servers()
+    failed = await para.fails("settings.invalid", "para.start", name="trap")
+    assert ".para.toml" in failed.message
+    bait.untouched(repo, failed.message, failed.data)
+    assert not (await para.call("para.list", all=True))["sessions"]
+
+
+async def test_a_patch_of_many_megabytes_is_cut_and_says_so(
+    para: Para, api: Any, bait: Bait
+) -> None:
+    session = await para.call("para.start", name="trap")
+    lines = "for n in {1..12}; do yes | head -c 4M > $n.txt; done"
+    assert within(api, session["container"]["name"], lines, bait).code == 0
+    shown = await para.call("para.diff", name="trap")
+    assert len(shown["files"]) == 12
+    assert "left out" in shown["patch"].splitlines()[-1]
