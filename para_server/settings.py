@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic.config import JsonDict
@@ -233,10 +234,18 @@ def _toml(file: Path) -> dict[str, Any]:
         raise _invalid(f"{file} cannot be read: {error.strerror}", []) from None
     try:
         with os.fdopen(descriptor, "rb") as stream:
-            text = stream.read(MAX_FILE).decode()
-        return tomllib.loads(text)
+            return tomllib.loads(_whole(stream).decode())
     except (OSError, ValueError, RecursionError) as error:
         raise _invalid(f"{file} is not a settings file: {error}", []) from None
+
+
+def _whole(stream: BinaryIO) -> bytes:
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        raise ValueError("it is no plain file")
+    text = stream.read(MAX_FILE + 1)
+    if len(text) > MAX_FILE:
+        raise ValueError(f"it has more than {MAX_FILE} bytes")
+    return text
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
