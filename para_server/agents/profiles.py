@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -24,7 +23,7 @@ class Profile:
 
 
 def _command(prompt: str) -> str:
-    return f"exec sh -c {shlex.quote(prompt)}\n"
+    return f"{prompt}\n"  # the script itself: as an argument it would have to be short
 
 
 PROFILES: Final = {

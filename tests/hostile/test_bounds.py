@@ -66,7 +66,7 @@ async def test_what_an_agent_says_of_itself_may_be(
 async def test_an_endless_output_is_shown_from_its_end(para: Para, api: Any, bait: Bait) -> None:
     session = await para.call("para.dispatch", prompt="true", name="trap")
     await para.agent("trap", "done")
-    flood = "yes $'\\e[31m a line' | head -c 100M > /para-agent/out/output; echo end >> "
+    flood = "yes $'\\e[31m a line' | head -c 100M > /para-agent/out/output; printf '\\nend\\n' >> "
     container = session["container"]["name"]
     assert within(api, container, f"{flood}/para-agent/out/output", bait).code == 0
     text = (await para.call("para.logs", name="trap"))["text"]
