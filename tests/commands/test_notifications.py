@@ -27,10 +27,9 @@ def state_is(state: str, name: str = "fix") -> Condition:
     return lambda change: states(change).get(name) == state
 
 
-async def next_change(para: Para, met: Condition) -> dict[str, Any]:
-    """Wait for a notification that comes after this call."""
-    del para.changes[:]
-    return await para.until(met)
+async def comes_to(para: Para, met: Condition) -> None:
+    """Wait until the latest notification meets a condition; it may have come already."""
+    await para.until(lambda _: met(para.changes[-1]))
 
 
 async def test_a_client_is_told_at_once_what_there_is(para: Para) -> None:
@@ -51,7 +50,7 @@ async def test_clients_are_told_of_each_step_of_a_session(para: Para) -> None:
     await para.call("para.pause", name="fix")
     await para.until(state_is("paused"))
     await para.call("para.cancel", name="fix")
-    await next_change(para, lambda change: change["sessions"] == [])
+    await comes_to(para, lambda change: change["sessions"] == [])
 
 
 async def test_the_end_of_an_agent_is_told_and_one_that_failed_calls_for_attention(
@@ -83,7 +82,7 @@ async def test_what_somebody_does_with_the_engine_is_told(para: Para, api: Any, 
     assert change["statusBar"]["severity"] == "attention"
     assert change["sessions"][0]["problem"]["message"]
     await para.call("para.resume", name="fix")
-    await next_change(para, state_is("running"))
+    await comes_to(para, state_is("running"))
 
 
 async def test_a_container_that_is_frozen_from_outside_is_told(para: Para, api: Any) -> None:
@@ -92,7 +91,7 @@ async def test_a_container_that_is_frozen_from_outside_is_told(para: Para, api: 
     api.pause(session["container"]["id"])
     await para.until(state_is("paused"))
     api.unpause(session["container"]["id"])
-    await next_change(para, state_is("running"))
+    await comes_to(para, state_is("running"))
 
 
 async def test_what_another_process_does_is_told(para: Para, servers: Servers) -> None:
@@ -101,7 +100,7 @@ async def test_what_another_process_does_is_told(para: Para, servers: Servers) -
     for one in (para, other):
         await one.until(state_is("running"))
     await para.call("para.cancel", name="fix")
-    await next_change(other, lambda change: change["sessions"] == [])
+    await comes_to(other, lambda change: change["sessions"] == [])
 
 
 async def test_an_engine_that_does_not_answer_is_told_as_an_error(
