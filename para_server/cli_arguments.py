@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from para_server.errors import Frozen
-from para_server.models import StartParams
+from para_server.params import StartParams
 from para_server.registry import Command
 
 _TYPES: Final[dict[str, type]] = {"integer": int, "number": float}

@@ -14,7 +14,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from para_server import models
+from para_server import models, results
 from para_server.cli_arguments import command_line
 from para_server.errors import Problem
 from para_server.registry import COMMANDS
@@ -56,7 +56,7 @@ def _(session: models.Session) -> str:
 
 
 @in_words.register
-def _(result: models.ListResult) -> str:
+def _(result: results.ListResult) -> str:
     counted = f"{result.running} of {result.limit} containers run"
     if not result.sessions:
         return f"No sessions; {counted}"
@@ -78,7 +78,7 @@ def _(result: models.ListResult) -> str:
 
 
 @in_words.register
-def _(result: models.FinishResult) -> str:
+def _(result: results.FinishResult) -> str:
     text = (
         f"{result.session.name} is finished: branch {result.branch} at {result.commit[:12]}, "
         f"{_counted(result.files, 'file')} +{result.insertions} \N{MINUS SIGN}{result.deletions}"
@@ -90,42 +90,42 @@ def _(result: models.FinishResult) -> str:
 
 
 @in_words.register
-def _(result: models.CancelResult) -> str:
+def _(result: results.CancelResult) -> str:
     kept = f"its work is kept in {result.archive}" if result.archive else "it had changed nothing"
     return f"{result.session.name} is cancelled; {kept}"
 
 
 @in_words.register
-def _(result: models.OpenResult) -> str:
+def _(result: results.OpenResult) -> str:
     typed = shlex.join([result.terminal.command, *result.terminal.args])
     on_host = result.session.type == "worktree"
     return f"cd {shlex.quote(result.folder)} && {typed}" if on_host else typed
 
 
 @in_words.register
-def _(result: models.DiffResult) -> str:
+def _(result: results.DiffResult) -> str:
     return result.patch
 
 
 @in_words.register
-def _(result: models.LogsResult) -> str:
+def _(result: results.LogsResult) -> str:
     return result.text
 
 
 @in_words.register
-def _(result: models.BuildResult) -> str:
+def _(result: results.BuildResult) -> str:
     return f"{result.image} is built: {result.size / 1e6:.0f} MB in {result.seconds:.1f} s"
 
 
 @in_words.register
-def _(result: models.CleanResult) -> str:
+def _(result: results.CleanResult) -> str:
     rows = [f"removed  {one_line(what)}" for what in result.removed]
     rows += [f"kept     {one_line(what)}" for what in result.kept]
     return "\n".join(rows) or "Nothing to clean"
 
 
 @in_words.register
-def _(result: models.DoctorResult) -> str:
+def _(result: results.DoctorResult) -> str:
     lines = []
     for check in result.checks:
         lines.append(f"{'✓' if check.ok else '✗'} {check.name}: {check.detail}")

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 import para_server.commands.all  # noqa: F401 # fills the registry
-from para_server import errors, models, settings
+from para_server import errors, layers, results, settings
 from para_server.cli_arguments import usage
 from para_server.registry import COMMANDS, Command
 
@@ -33,9 +33,9 @@ It goes to clients that set `capabilities.experimental.para` or
 `initializationOptions.notifications` to `true`."""
 _ON_SETTINGS: Final = f"""\
 Each layer lies on top of the one before it: the defaults, `$PARA_CONFIG_HOME/config.toml`,
-`{settings.REPO_FILE}` in the repository, the environment, what the editor says (section `para`),
+`{layers.REPO_FILE}` in the repository, the environment, what the editor says (section `para`),
 a command's own params.
-A repository is not trusted: its `{settings.REPO_FILE}` may set only what is marked *repo*,
+A repository is not trusted: its `{layers.REPO_FILE}` may set only what is marked *repo*,
 unless the client says that the folder is trusted.
 In a file, a key stands in the table of its section.
 In the environment, lists and tables are JSON; a list of texts may be written with commas."""
@@ -95,7 +95,7 @@ def _commands() -> str:
         *(_command(command) for command in table),
         "## Notifications",
         _ON_NOTIFICATIONS,
-        _fields(_schema(models.SessionsChanged, "serialization"), results=True),
+        _fields(_schema(results.SessionsChanged, "serialization"), answers=True),
         "## Shapes",
         *(_shape(name, schema) for name, schema in sorted(_shapes().items())),
     ]
@@ -105,7 +105,7 @@ def _commands() -> str:
 def _command(command: Command) -> str:
     params = _schema(command.params, "validation")
     result = command.result.__name__
-    fields = _fields(params, results=False) if params.get("properties") else "No params."
+    fields = _fields(params, answers=False) if params.get("properties") else "No params."
     parts = [
         f"## {command.name}",
         command.description,
@@ -122,7 +122,7 @@ def _shapes() -> dict[str, Mapping[str, Any]]:
     for command in COMMANDS.values():
         schema = _schema(command.result, "serialization")
         found |= {**schema.get("$defs", {}), command.result.__name__: schema}
-    found |= _schema(models.SessionsChanged, "serialization")["$defs"]
+    found |= _schema(results.SessionsChanged, "serialization")["$defs"]
     return found
 
 
@@ -131,19 +131,19 @@ def _shape(name: str, schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         parts.append(" ".join(f"`{value}`" for value in schema["enum"]))
     else:
-        parts.append(_fields(schema, results=True))
+        parts.append(_fields(schema, answers=True))
     return "\n\n".join(parts)
 
 
-def _fields(schema: Mapping[str, Any], *, results: bool) -> str:
+def _fields(schema: Mapping[str, Any], *, answers: bool) -> str:
     required = schema.get("required", ())
     rows = []
     for name, field in schema.get("properties", {}).items():
-        optional = "" if results or name in required else "?"
+        optional = "" if answers or name in required else "?"
         told = field.get("description", "")
-        row = [f"`{name}{optional}`", _type(field, null=results)]
-        rows.append(row if results else [*row, _default(field.get("default")), told])
-    return _table(["field", "type"] if results else ["param", "type", "default", ""], rows)
+        row = [f"`{name}{optional}`", _type(field, null=answers)]
+        rows.append(row if answers else [*row, _default(field.get("default")), told])
+    return _table(["field", "type"] if answers else ["param", "type", "default", ""], rows)
 
 
 def _settings() -> str:
@@ -190,11 +190,11 @@ def _errors() -> str:
         "## Exit codes of `para`",
         _table(["code", "meaning"], exits),
         "## Problem",
-        _fields(_schema(errors.Problem, "serialization"), results=True),
+        _fields(_schema(errors.Problem, "serialization"), answers=True),
         "### Remedy",
-        _fields(_schema(errors.Remedy, "serialization"), results=True),
+        _fields(_schema(errors.Remedy, "serialization"), answers=True),
         "### Issue",
-        _fields(_schema(errors.Issue, "serialization"), results=True),
+        _fields(_schema(errors.Issue, "serialization"), answers=True),
     ]
     return _page(parts)
 

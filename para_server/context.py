@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from para_server.settings import Settings, layers_of, resolve
+from para_server.layers import layers_of, resolve
+from para_server.settings import Settings
 
 if TYPE_CHECKING:
     from para_server.engine.client import Engine

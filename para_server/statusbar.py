@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from para_server.models import AgentState, Session, State, StatusBar
+from para_server.models import AgentState, Session, State
+from para_server.results import StatusBar
 from para_server.untrusted import one_line
 
 _CALLS = (AgentState.WAITING, AgentState.FAILED)

@@ -13,10 +13,12 @@ from para_server.errors import ParaError
 from para_server.git import repository, worktree
 from para_server.git.clone import Start
 from para_server.git.repository import Repo
-from para_server.models import CancelResult, RecoverParams, Session, SessionParams, State
+from para_server.models import Session, State
 from para_server.names import archive_ref
+from para_server.params import RecoverParams, SessionParams
 from para_server.records import Record
 from para_server.registry import command
+from para_server.results import CancelResult
 from para_server.steps import together, too_late_to_cancel, undone_on_failure
 
 

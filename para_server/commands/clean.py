@@ -11,10 +11,11 @@ from para_server.commands import recovery
 from para_server.context import Context
 from para_server.engine import containers, images
 from para_server.errors import ParaError
-from para_server.models import CleanParams, CleanResult
 from para_server.names import LABEL_HOME, LABEL_SESSION
+from para_server.params import CleanParams
 from para_server.records import Record
 from para_server.registry import command
+from para_server.results import CleanResult
 from para_server.store import remove_tree
 
 Removal = Callable[[], Awaitable[None]]

@@ -16,8 +16,9 @@ from para_server.git import repository
 from para_server.git.clone import Start
 from para_server.git.repository import Repo
 from para_server.lifecycle import OVER
-from para_server.models import DispatchParams, Session, SessionType, StartParams, State
+from para_server.models import Session, SessionType, State
 from para_server.names import made_up, new_id
+from para_server.params import DispatchParams, StartParams
 from para_server.records import Record
 from para_server.registry import command
 from para_server.settings import Settings

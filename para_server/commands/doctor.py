@@ -10,9 +10,10 @@ from para_server.engine import containers, images
 from para_server.engine.client import image_missing
 from para_server.errors import ParaError, Remedy
 from para_server.git.process import git
-from para_server.models import Check, DoctorResult, NoParams
 from para_server.names import BASE_IMAGE, LABEL_INPUTS
+from para_server.params import NoParams
 from para_server.registry import command
+from para_server.results import Check, DoctorResult
 
 
 @command("para.doctor", "Check Setup")

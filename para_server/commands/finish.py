@@ -13,10 +13,12 @@ from para_server.errors import ParaError, Remedy
 from para_server.git import differences, repository, worktree
 from para_server.git.differences import Difference
 from para_server.git.repository import Repo
-from para_server.models import FinishParams, FinishResult, Session, State
+from para_server.models import Session, State
 from para_server.names import archive_ref, container_name
+from para_server.params import FinishParams
 from para_server.records import Record
 from para_server.registry import command
+from para_server.results import FinishResult
 from para_server.steps import too_late_to_cancel, undone_on_failure
 
 

@@ -11,9 +11,10 @@ from para_server.context import Context
 from para_server.engine import images
 from para_server.errors import ParaError
 from para_server.git.clone import AGENT_UID
-from para_server.models import BuildParams, BuildResult
 from para_server.names import BASE_IMAGE
+from para_server.params import BuildParams
 from para_server.registry import command
+from para_server.results import BuildResult
 
 
 @command("para.image.build", "Build Image")

@@ -12,8 +12,9 @@ from para_server.engine import containers, images
 from para_server.errors import ParaError, Remedy
 from para_server.git import repository
 from para_server.git.clone import Start
-from para_server.models import PauseParams, ResumeParams, Session, State
+from para_server.models import Session, State
 from para_server.names import container_name, saved_image
+from para_server.params import PauseParams, ResumeParams
 from para_server.records import Record
 from para_server.registry import command
 from para_server.steps import too_late_to_cancel, undone_on_failure

@@ -12,20 +12,12 @@ from para_server.commands.takeout import taken_out
 from para_server.context import Context
 from para_server.errors import ParaError
 from para_server.git import differences, repository, worktree
-from para_server.models import (
-    DiffResult,
-    ListParams,
-    ListResult,
-    LogsParams,
-    LogsResult,
-    OpenResult,
-    Session,
-    SessionParams,
-    Terminal,
-)
+from para_server.models import Session
 from para_server.names import container_name
+from para_server.params import ListParams, LogsParams, SessionParams
 from para_server.records import Record
 from para_server.registry import command
+from para_server.results import DiffResult, ListResult, LogsResult, OpenResult, Terminal
 
 
 @command("para.list", "List Sessions")

@@ -14,9 +14,10 @@ from para_server.engine.containers import Seen
 from para_server.errors import SHOW_SESSIONS, ParaError, Problem, Remedy
 from para_server.git import repository
 from para_server.git.repository import Repo
-from para_server.models import Agent, Container, ListResult, Session, State
+from para_server.models import Agent, Container, Session, State
 from para_server.names import container_name
 from para_server.records import Record
+from para_server.results import ListResult
 
 
 async def repo_of(context: Context, given: str | None) -> Repo:

@@ -14,7 +14,7 @@ from para_server.commands import recovery, view
 from para_server.context import Context
 from para_server.engine import events
 from para_server.errors import ParaError
-from para_server.models import ListResult, SessionsChanged
+from para_server.results import ListResult, SessionsChanged
 
 _log = logging.getLogger(__name__)
 _AGAIN: Final = 1.0  # seconds until an engine that went away is asked again

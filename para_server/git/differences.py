@@ -7,7 +7,7 @@ from typing import Final
 from para_server.errors import Frozen
 from para_server.git.process import git_bytes
 from para_server.git.repository import Repo
-from para_server.models import FileChange
+from para_server.results import FileChange
 
 MAX_PATCH: Final = 16 << 20  # bytes of a patch that an editor can still show
 _SUBMODULE: Final = "160000"

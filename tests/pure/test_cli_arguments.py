@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from para_server import models
+from para_server import params as shapes
 from para_server.cli_arguments import command_line, parse, usage
 from para_server.registry import Command
 
@@ -24,11 +25,11 @@ def a_command(name: str, params: type[BaseModel]) -> Command:
     return Command(name, "", params, models.Session, nothing)
 
 
-DISPATCH = a_command("para.dispatch", models.DispatchParams)
-FINISH = a_command("para.finish", models.FinishParams)
-PAUSE = a_command("para.pause", models.PauseParams)
-LOGS = a_command("para.logs", models.LogsParams)
-LIST = a_command("para.list", models.ListParams)
+DISPATCH = a_command("para.dispatch", shapes.DispatchParams)
+FINISH = a_command("para.finish", shapes.FinishParams)
+PAUSE = a_command("para.pause", shapes.PauseParams)
+LOGS = a_command("para.logs", shapes.LogsParams)
+LIST = a_command("para.list", shapes.ListParams)
 
 # no process can be given a text with a NUL in it
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from para_server import names
-from para_server.models import Name
+from para_server.params import Name
 
 NAMES = TypeAdapter[str](Name)
 BEGINS = string.ascii_letters + string.digits

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from para_server.errors import ParaError
-from para_server.settings import Settings, bytes_of, layers_of, resolve, sections
+from para_server.layers import layers_of, resolve
+from para_server.settings import Settings, bytes_of, sections
 
 FINE: list[tuple[str, str, Any]] = [
     ("container", "enabled", False),

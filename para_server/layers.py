@@ -1,0 +1,148 @@
+"""The only place that knows where settings come from, and which of them lies on top."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from pydantic import ValidationError
+
+from para_server.errors import Issue, ParaError, Remedy
+from para_server.settings import Settings, keys, sections
+
+REPO_FILE: Final = ".para.toml"
+MAX_FILE: Final = 1 << 20  # bytes; a settings file beyond it is not one
+Layer = tuple[str, Mapping[str, Any]]  # where it comes from, and section -> key -> value
+
+
+def resolve(layers: list[Layer]) -> Settings:
+    """Lay the layers over each other, later ones on top; raises settings.invalid."""
+    merged: dict[str, dict[str, Any]] = {}
+    for origin, layer in layers:
+        _refuse_strangers(origin, layer)
+        for section, values in layer.items():
+            merged.setdefault(section, {}).update(
+                {key: value for key, value in values.items() if value is not None}
+            )
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        issues = [
+            Issue(path=".".join(str(part) for part in e["loc"]), message=e["msg"])
+            for e in error.errors()
+        ]
+        raise _invalid(
+            f"The setting {issues[0].path} is wrong: {issues[0].message}", issues
+        ) from None
+
+
+def layers_of(
+    config_home: Path,
+    repo: Path | None,
+    environ: Mapping[str, str],
+    editor: Mapping[str, Any],
+    *,
+    trusted: bool,
+) -> list[Layer]:
+    """Collect the layers beneath a command's own params, lowest first; raises settings.invalid."""
+    user_file = config_home / "config.toml"
+    layers: list[Layer] = [(str(user_file), _toml(user_file))]
+    if repo is not None:
+        of_repo = _toml(repo / REPO_FILE)
+        if not trusted:
+            _refuse_reach(of_repo)
+        layers.append((REPO_FILE, of_repo))
+    layers.append(("the environment", _from_environment(environ)))
+    layers.append(("the editor", _without_unset(editor)))
+    return layers
+
+
+def _refuse_strangers(origin: str, layer: Mapping[str, Any]) -> None:
+    known = keys()
+    for section, values in layer.items():
+        if not isinstance(values, Mapping):
+            raise _invalid(f"{origin}: {section} is no section of settings", [])
+        for key in values:
+            if f"{section}.{key}" not in known:
+                issue = Issue(path=f"{section}.{key}", message="there is no such setting")
+                raise _invalid(f"{origin}: there is no setting {section}.{key}", [issue])
+
+
+def _refuse_reach(layer: Mapping[str, Any]) -> None:
+    allowed = keys()
+    for section, values in layer.items():
+        for key in values if isinstance(values, Mapping) else ():
+            path = f"{section}.{key}"
+            if not allowed.get(path, True):
+                issue = Issue(path=path, message="a repository may not set this")
+                raise ParaError(
+                    "settings.invalid",
+                    f"{REPO_FILE} may not set {path}: it reaches beyond the session's container",
+                    Remedy(title="Set it in your own settings", setting=path),
+                    Remedy(title=f"Remove {path} from {REPO_FILE}"),
+                    issues=[issue],
+                )
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    try:
+        # a repository's file may be anything: a link out of it, a pipe that never ends
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise _invalid(f"{file} cannot be read: {error.strerror}", []) from None
+    try:
+        with os.fdopen(descriptor, "rb") as stream:
+            return tomllib.loads(_whole(stream).decode())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _invalid(f"{file} is not a settings file: {error}", []) from None
+
+
+def _whole(stream: BinaryIO) -> bytes:
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        raise ValueError("it is no plain file")
+    text = stream.read(MAX_FILE + 1)
+    if len(text) > MAX_FILE:
+        raise ValueError(f"it has more than {MAX_FILE} bytes")
+    return text
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Read PARA_SECTION_KEY; what is not text is JSON, and a list of texts may have commas."""
+    found: dict[str, dict[str, Any]] = {}
+    for section, model in sections().items():
+        for name, field in model.model_fields.items():
+            raw = environ.get(f"PARA_{section}_{name}".upper())
+            if raw is None:
+                continue
+            value: Any = raw
+            if field.annotation is not str and raw[:1] in "[{":
+                try:
+                    value = json.loads(raw)
+                except ValueError:
+                    value = raw
+            elif field.annotation == tuple[str, ...]:
+                value = [part.strip() for part in raw.split(",") if part.strip()]
+            found.setdefault(section, {})[str(field.alias)] = value
+    return found
+
+
+def _without_unset(editor: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop what an editor sends for a setting that nobody made."""
+    known = set(sections())
+    return {
+        section: values
+        for section, values in editor.items()
+        if section in known and values is not None
+    }
+
+
+def _invalid(message: str, issues: list[Issue]) -> ParaError:
+    remedies = [Remedy(title="Open the setting", setting=i.path) for i in issues[:1]]
+    return ParaError("settings.invalid", message, *remedies, issues=issues)
