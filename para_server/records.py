@@ -33,6 +33,7 @@ class Record(Frozen):
     image: str = ""
     network: str = ""
     prompt: str = ""
+    conversation: str | None = None  # the id that the agent's conversation was given
     created_at: datetime
     updated_at: datetime
     problem: Problem | None = None

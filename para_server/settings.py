@@ -71,6 +71,15 @@ class ContainerSettings(Frozen):
         return value
 
 
+class OwnAgent(Frozen):
+    """An agent of a user's own: command lines, in which {prompt} is an argument of its own."""
+
+    start: tuple[str, ...] = Field(min_length=1, description="takes up a task")
+    resume: tuple[str, ...] = Field((), description="goes on with the conversation")
+    terminal: bool = Field(default=False, description="it draws on a terminal and takes more text")
+    keeps: tuple[str, ...] = Field((), description="folders in its home that hold conversations")
+
+
 class AgentSettings(Frozen):
     """Which agent works, and how."""
 
@@ -85,6 +94,9 @@ class AgentSettings(Frozen):
         (), description="host variables handed to the agent's process, with credentials env"
     )
     permissions: Literal["skip", "ask"] = Field("skip", description="ask: the agent asks a person")
+    profiles: dict[str, OwnAgent] = Field(
+        default_factory=dict, description="further agents, each with its command lines"
+    )
 
 
 class EngineSettings(Frozen):

@@ -1,41 +1,38 @@
-"""The only place that knows which agents there are, and how each is started and continued."""
+"""The only place that knows which agents there are: para's own, and those of the settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from para_server.agents.claude import CLAUDE
+from para_server.agents.codex import CODEX
+from para_server.agents.command import COMMAND
+from para_server.agents.gemini import GEMINI
+from para_server.agents.opencode import OPENCODE
+from para_server.agents.profile import Profile
 from para_server.errors import ParaError, Remedy
+from para_server.settings import AgentSettings
+
+PROFILES: Final = {one.name: one for one in (CLAUDE, CODEX, GEMINI, OPENCODE, COMMAND)}
 
 
-@dataclass(frozen=True)
-class Profile:
-    """An agent: `script` makes the shell script that takes up a prompt.
-
-    `goes_on` tells whether an agent that was cut in its work takes it up again by itself.
-    """
-
-    name: str
-    title: str
-    script: Callable[[str], str]
-    goes_on: bool
-
-
-def _command(prompt: str) -> str:
-    return f"{prompt}\n"  # the script itself: as an argument it would have to be short
-
-
-PROFILES: Final = {
-    "command": Profile("command", "the prompt as a shell command", _command, goes_on=True),
-}
-
-
-def profile(name: str) -> Profile:
+def profile(name: str, settings: AgentSettings) -> Profile:
     """Give an agent's profile; raises agent.unknown."""
+    own = settings.profiles.get(name)
+    if own is not None:
+        return Profile(
+            name=name,
+            title=name,
+            start=own.start,
+            on_host=own.start,
+            resume=own.resume,
+            needs_login=False,
+            manner="terminal" if own.terminal else "prints",
+            keeps=own.keeps,
+        )
     found = PROFILES.get(name)
     if found is None:
-        known = ", ".join(sorted(PROFILES))
+        known = ", ".join(sorted({*PROFILES, *settings.profiles}))
         raise ParaError(
             "agent.unknown",
             f"There is no agent {name[:100]} (there is: {known})",

@@ -9,12 +9,13 @@ from para_server.commands import launch, recovery, view
 from para_server.commands.finish import archive, still
 from para_server.commands.takeout import taken_out
 from para_server.context import Context
+from para_server.engine import containers
 from para_server.errors import ParaError
 from para_server.git import repository, worktree
 from para_server.git.clone import Start
 from para_server.git.repository import Repo
 from para_server.models import Session, State
-from para_server.names import archive_ref
+from para_server.names import archive_ref, container_name
 from para_server.params import RecoverParams, SessionParams
 from para_server.records import Record
 from para_server.registry import command
@@ -65,7 +66,7 @@ async def recover(context: Context, params: RecoverParams) -> Session:
             else:
                 box = launch.box(context, repo, begun, settings, record.image)
                 await together(fill, box)
-                await launch.run(context, begun, with_agent=False)
+                await containers.start(context.engine, container_name(begun.id))
             ready = begun.but(state=State.RUNNING, doing=None)
             session = await view.show(context, ready)
             context.store.write(ready)

@@ -7,17 +7,19 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
+from uuid import uuid4
 
 from para_server.agents.profiles import profile
 from para_server.commands import launch, recovery, view
 from para_server.context import Context, path_of
+from para_server.engine import containers
 from para_server.errors import SHOW_SESSIONS, Issue, ParaError, Remedy
 from para_server.git import repository
 from para_server.git.clone import Start
 from para_server.git.repository import Repo
 from para_server.lifecycle import OVER
 from para_server.models import Session, SessionType, State
-from para_server.names import made_up, new_id
+from para_server.names import container_name, made_up, new_id
 from para_server.params import DispatchParams, StartParams
 from para_server.records import Record
 from para_server.registry import command
@@ -54,7 +56,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
     repo = await view.repo_of(context, params.repo)
     settings = context.settings(repo.top, _own(params))
     kind = _type_of(params, settings)
-    agent = profile(settings.agent.name).name if prompt else None
+    agent = profile(settings.agent.name, settings.agent).name if prompt else None
     base = await repository.commit_of(repo, params.base or "HEAD")
     await repository.demand_whole(repo, base)
     image = ""
@@ -76,6 +78,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         image=image,
         network=settings.container.network,
         prompt=prompt,
+        conversation=str(uuid4()) if agent else None,
         created_at=now,
         updated_at=now,
     )
@@ -93,7 +96,8 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         else:
             await together(fill(beginning), launch.box(context, repo, record, settings, image))
             context.report(f"Starting {record.name}", 60)
-            await launch.run(context, record, with_agent=bool(prompt))
+            await containers.start(context.engine, container_name(record.id))
+            await launch.run_agent(context, record, anew=True)
         # shown before it is written: afterwards nothing may fail
         ready = record.but(state=State.RUNNING, doing=None)
         session = await view.show(context, ready)

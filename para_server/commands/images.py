@@ -23,9 +23,10 @@ async def build(context: Context, params: BuildParams) -> BuildResult:
 
     What did not change is taken from the engine's cache, unless `noCache` says otherwise.
     """
+    every = context.settings(None)
     if params.agent is not None:
-        profile(params.agent)  # the agents there are need nothing beyond the base image
-    settings = context.settings(None).container
+        profile(params.agent, every.agent)
+    settings = every.container
     begun = time.monotonic()
     await images.build(
         context.engine,

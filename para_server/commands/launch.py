@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from para_server import spec
 from para_server.agents import supervision
+from para_server.agents.profile import command_line
 from para_server.agents.profiles import profile
 from para_server.context import Context
 from para_server.engine import containers, helper, images
@@ -57,10 +59,10 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
     folder = context.store.workspace(record.id)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     agent_folder = context.store.agent_folder(record.id)
-    owner = AGENT_UID if os.geteuid() == 0 else None
-    supervision.prepare(agent_folder, _script(record), owner)
+    supervision.prepare(agent_folder, _owner())
+    facts = profile(record.agent, settings.agent) if record.agent else None
     mounts = [spec.Mount(source=str(folder), target=spec.WORKSPACE)]
-    mounts += supervision.mounts(agent_folder)
+    mounts += supervision.mounts(agent_folder, facts)
     if settings.git.objects == "shared":
         mounts += _lent(repo)
     wanted = spec.session_container(
@@ -78,29 +80,62 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
         return await containers.create(context.engine, wanted)
 
 
-async def run(context: Context, record: Record, *, with_agent: bool) -> None:
-    """Start a session's container, and its agent in it."""
-    name = container_name(record.id)
-    await containers.start(context.engine, name)
-    if with_agent:
-        await run_agent(context, record)
+async def run_agent(
+    context: Context,
+    record: Record,
+    *,
+    anew: bool,
+    more: str = "",
+    secrets: Mapping[str, str] = {},
+) -> None:
+    """Start the agent under supervision: on its task `anew`, or on with its conversation.
 
-
-async def run_agent(context: Context, record: Record) -> None:
-    """Start the agent under supervision; one that is at work already is ended."""
+    `more` is what it is told where it goes on. One that is at work already is ended. `secrets` are
+    variables for the agent's process alone.
+    """
+    if record.agent is None:
+        return
     folder = context.store.agent_folder(record.id)
-    owner = AGENT_UID if os.geteuid() == 0 else None
-    supervision.prepare(folder, _script(record), owner)
-    supervision.forget_state(folder)
+    settings = context.settings(Path(record.repo)).agent
+    facts = profile(record.agent, settings)
+    goes_on = not anew and supervision.has_conversation(folder, facts, record.conversation or "")
+    template = (facts.resume if more else facts.reopen) if goes_on else facts.start
+    prompt = more if goes_on else record.prompt
+    argv = command_line(
+        template or facts.start,
+        prompt=prompt,
+        prompt_file=supervision.PROMPT_FILE,
+        conversation=record.conversation or "",
+        args=(*(facts.skip if settings.permissions == "skip" else facts.ask), *settings.args),
+    )
+    await end_agent(context, record)
+    supervision.prepare(folder, _owner())
+    supervision.instruct(folder, facts, argv, prompt)
+    if prompt:
+        supervision.forget_state(folder)
     name = container_name(record.id)
-    await containers.execute(context.engine, name, ["tmux", "kill-session", "-t", "agent"])
-    code, said = await containers.execute(context.engine, name, supervision.start_command())
+    command, environment = supervision.start_command(secrets)
+    code, said = await containers.execute(context.engine, name, command, environment=environment)
     if code != 0:
         raise ParaError(
             "engine.refused",
-            f"The agent could not be started in {record.image}, which needs tmux: {said.strip()}",
+            f"The agent could not be started in {record.image}, which needs bash and tmux: "
+            f"{said.strip()}",
             Remedy(title="Choose another image", setting="container.image"),
         )
+
+
+async def end_agent(context: Context, record: Record) -> None:
+    """End a session's agent by its own signal, and wait for it within bounds."""
+    if record.agent is None:
+        return
+    facts = profile(record.agent, context.settings(Path(record.repo)).agent)
+    command = supervision.end_command(facts)
+    await containers.execute(context.engine, container_name(record.id), command)
+
+
+def _owner() -> int | None:
+    return AGENT_UID if os.geteuid() == 0 else None
 
 
 async def tear_down(context: Context, record: Record, *, keep_agent: bool = False) -> None:
@@ -173,12 +208,6 @@ def _lent(repo: Repo) -> list[spec.Mount]:
         spec.Mount(source=str(store), target=str(store), read_only=True)
         for store in repository.lenders(repo)
     ]
-
-
-def _script(record: Record) -> str | None:
-    if record.agent is None or not record.prompt:
-        return None
-    return profile(record.agent).script(record.prompt)
 
 
 def _limit_reached(context: Context, limit: int) -> ParaError:

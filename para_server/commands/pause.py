@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from para_server.agents import supervision
+from para_server.agents.profile import CUT
 from para_server.agents.profiles import profile
 from para_server.commands import launch, recovery, view
 from para_server.context import Context
@@ -75,8 +76,8 @@ async def resume(context: Context, params: ResumeParams) -> Session:
 def _more(context: Context, record: Record, params: ResumeParams) -> dict[str, object]:
     if params.prompt is None:
         return {}
-    name = record.agent or context.settings(Path(record.repo)).agent.name
-    return {"prompt": params.prompt, "agent": profile(name).name}
+    settings = context.settings(Path(record.repo)).agent
+    return {"prompt": params.prompt, "agent": profile(record.agent or settings.name, settings).name}
 
 
 async def _frozen(context: Context, record: Record) -> Session:
@@ -126,7 +127,7 @@ async def _revived(context: Context, record: Record, *, anew: bool) -> None:
     if seen is not None and seen.state == "paused":
         await containers.thaw(context.engine, name)
         if anew:
-            await launch.run_agent(context, record)
+            await launch.run_agent(context, record, anew=False, more=record.prompt)
         return
     if seen is None:
         repo = await repository.locate(Path(record.repo))
@@ -141,8 +142,9 @@ async def _agent_goes_on(context: Context, record: Record, *, anew: bool) -> Non
     if record.agent is None or not record.prompt:
         return
     cut = supervision.was_cut(context.store.agent_folder(record.id))
-    if anew or (cut and profile(record.agent).goes_on):
-        await launch.run_agent(context, record)
+    if anew or cut:
+        more = record.prompt if anew else CUT
+        await launch.run_agent(context, record, anew=False, more=more)
 
 
 async def _shown(context: Context, session_id: str) -> Session:

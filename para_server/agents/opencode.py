@@ -1,0 +1,15 @@
+"""The facts of OpenCode."""
+
+from typing import Final
+
+from para_server.agents.profile import ARGS, PROMPT, Profile
+
+OPENCODE: Final = Profile(
+    name="opencode",
+    title="OpenCode",
+    start=("opencode", "run", ARGS, "--", PROMPT),
+    resume=("opencode", "run", "-c", ARGS, "--", PROMPT),
+    on_host=("opencode", "--prompt", PROMPT),
+    skip=("--auto",),
+    keeps=(".local/share/opencode/storage",),
+)

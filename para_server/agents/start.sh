@@ -1,0 +1,16 @@
+#!/bin/bash
+# Runs in the session's container, as an exec of the host: puts the agent under supervision.
+# The host gives it the agent's secrets as variables, and their names in PARA_SECRETS. They go on
+# through a pipe in the file system, so that neither tmux nor any file ever has them.
+in=/para-agent/in
+folder=$(mktemp -d) && mkfifo -m 600 "$folder/secrets" || exit 1
+trap 'rm -rf "$folder"' EXIT
+
+hidden=(-u PARA_SECRETS)
+for name in $PARA_SECRETS; do hidden+=(-u "$name"); done
+tmux kill-session -t agent 2>/dev/null
+env "${hidden[@]}" tmux -f "$in/tmux.conf" new-session -d -s agent -x 200 -y 50 \
+    bash "$in/supervise.sh" "$folder/secrets" || exit 1
+# shellcheck disable=SC2016 # the inner shell expands it
+timeout 20 bash -c 'for name in $PARA_SECRETS; do printf "%s=%s\0" "$name" "${!name}"; done >"$1"' \
+    bash "$folder/secrets"
