@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv engine image demo test soak bench check fix generate clean
+.PHONY: help venv engine image editor workbench demo test soak bench check fix generate clean
 
 PYTHON ?= python3
 venv := .venv/bin
@@ -46,14 +46,25 @@ image: venv ## Make sure that the base image is there and up to date
 	@images/bookworm.sh
 	@$(venv)/para image build
 
+editor: venv editor/node_modules/.stamp ## Make the extension for VS Code, dist/para-VERSION.vsix
+	@editor/package.sh
+
+editor/node_modules/.stamp: editor/package-lock.json
+	@command -v npm >/dev/null || { echo 'The extension is made with Node.js 20 and npm' >&2; exit 1; }
+	@cd editor && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
+
+workbench: ## Make sure that there are the editors to test in
+	@tests/editor/workbench.sh .cache/workbench
+
 demo: image ## Show the main job; REPO=/path and PROMPT='…' do it on your own repo
 	@$(venv)/python -m tests.demo
 
-test: image ## Run all tests
+test: image editor workbench ## Run all tests
 	@# A deadline that was missed on a busy machine is tried once more; the report names every rerun.
 	@$(venv)/python -m pytest --reruns 1 -rR
 
-soak: image ## Run all tests, each with all its cases; SEED=… repeats a run
+soak: image editor workbench ## Run all tests, each with all its cases; SEED=… repeats a run
 	@$(venv)/python -m pytest --soak $(if $(SEED),--seed='$(SEED)')
 
 bench: image ## Measure

@@ -108,6 +108,27 @@ def _(result: results.DiffResult) -> str:
 
 
 @in_words.register
+def _(result: results.FileResult) -> str:
+    if not result.exists:
+        return f"There is no file {one_line(result.path)}"
+    return "The file is binary" if result.binary else result.text
+
+
+@in_words.register
+def _(result: results.StatsResult) -> str:
+    rows = []
+    if result.changes is not None:
+        counted = _counted(result.changes.files, "file")
+        lines = f"+{result.changes.insertions} -{result.changes.deletions}"
+        rows.append(["changed", f"{counted} {lines}"])
+    if result.cpu is not None:
+        rows.append(["CPU", f"{result.cpu:g} %"])
+    if result.memory is not None:
+        rows.append(["memory", f"{result.memory >> 20} MiB"])
+    return table(rows) if rows else "Nothing is known"
+
+
+@in_words.register
 def _(result: results.LogsResult) -> str:
     return result.text
 

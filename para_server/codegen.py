@@ -14,13 +14,15 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 import para_server.commands.all  # noqa: F401 # fills the registry
-from para_server import errors, layers, results, settings
+from para_server import codegen_package, codegen_typescript, errors, layers, results, settings
 from para_server.cli_arguments import usage
 from para_server.registry import COMMANDS, Command
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _REFERENCE: Final = Path("docs/reference")
 _ADVERTISED: Final = Path("para_server/lsp/commands.json")  # to answer `initialize` at once
+_PROTOCOL: Final = Path("editor/generated/protocol.ts")
+_PACKAGE: Final = Path("editor/package.json")  # in parts; the others are written by hand
 _NOTE: Final = "<!-- Written by `make generate`; edit the Python side instead. -->"
 _ON_COMMANDS: Final = """\
 A client calls a command by `workspace/executeCommand`; `arguments` is `[]` or one JSON object.
@@ -59,6 +61,8 @@ def files() -> dict[Path, str]:
         _REFERENCE / "commands.md": _commands(),
         _REFERENCE / "settings.md": _settings(),
         _REFERENCE / "errors.md": _errors(),
+        _PROTOCOL: codegen_typescript.protocol(),
+        _PACKAGE: codegen_package.package((ROOT / _PACKAGE).read_text()),
     }
 
 

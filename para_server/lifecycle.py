@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
-from para_server.models import State
+from para_server.models import SessionType, State
 
 _FROM: Final[dict[str, frozenset[State]]] = {
     "pause": frozenset({State.RUNNING}),
@@ -16,6 +16,8 @@ _FROM: Final[dict[str, frozenset[State]]] = {
     "open": frozenset({State.RUNNING}),
     "send": frozenset({State.RUNNING}),
 }
+VERBS: Final = tuple(_FROM)
+_OF_CONTAINERS: Final = frozenset({"pause", "send"})  # nothing runs unattended in a worktree
 _INSTEAD: Final[dict[State, tuple[str, str]]] = {
     State.PAUSED: ("Resume it", "para.resume"),
     State.FINISHED: ("Resume it", "para.resume"),
@@ -28,6 +30,11 @@ OVER: Final = frozenset({State.FINISHED, State.CANCELLED})
 def allowed(verb: str, state: State) -> bool:
     """Tell whether a command applies in a state."""
     return state in _FROM[verb]
+
+
+def applies_to(verb: str, kind: SessionType) -> bool:
+    """Tell whether a command applies to a type of session."""
+    return kind == "container" or verb not in _OF_CONTAINERS
 
 
 def demand(verb: str, name: str, repo: str, state: State) -> None:

@@ -63,6 +63,11 @@ def archive_ref(session_id: str) -> str:
     return f"refs/para/archive/{session_id}"
 
 
+def review_ref(session_id: str) -> str:
+    """Name the ref that keeps what was shown of a live session when it was last reviewed."""
+    return f"refs/para/review/{session_id}"
+
+
 def incoming_ref(session_id: str) -> str:
     """Name the ref that a session's commits arrive under before they are judged."""
     return f"refs/para/incoming/{session_id}"

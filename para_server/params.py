@@ -85,6 +85,13 @@ class FinishParams(SessionParams):
     branch: Text | None = Field(None, description="the branch to make; default the session's own")
 
 
+class FileParams(SessionParams):
+    """Name a file of a session, as it was at its base or at its latest review."""
+
+    path: Text = Field(description="its path from the top of the repository")
+    side: Literal["base", "session"] = Field("session", description="base or session")
+
+
 class LogsParams(SessionParams):
     """Say how much of the output is wanted."""
 

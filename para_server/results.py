@@ -67,6 +67,37 @@ class DiffResult(Frozen):
     patch: str
 
 
+class FileResult(Frozen):
+    """A file for people to read: `text` is cut where it is long, and empty where it is binary."""
+
+    path: str
+    exists: bool
+    binary: bool = False
+    cut: bool = False
+    text: str = ""
+
+
+class Changes(Frozen):
+    """How much a session has changed since its base."""
+
+    files: int
+    insertions: int
+    deletions: int
+
+
+class StatsResult(Frozen):
+    """What a session uses and has changed; what cannot be told is null.
+
+    `cpu` is in percent of one CPU, memory in bytes. The changes of a live session are what its
+    container says: a claim.
+    """
+
+    cpu: float | None = None
+    memory: int | None = None
+    memory_limit: int | None = None
+    changes: Changes | None = None
+
+
 class LogsResult(Frozen):
     """What an agent printed."""
 
@@ -112,7 +143,18 @@ class StatusBar(Frozen):
     severity: Literal["ok", "attention", "error"]
 
 
+class Attention(Frozen):
+    """What has just happened to a session that a person may want to hear of."""
+
+    id: str
+    name: str
+    repo: str
+    reason: Literal["waiting", "done", "failed"]
+    message: str
+
+
 class SessionsChanged(ListResult):
-    """The body of `para/sessionsChanged`."""
+    """The body of `para/sessionsChanged`; each event stands once in `attention`."""
 
     status_bar: StatusBar
+    attention: tuple[Attention, ...] = ()

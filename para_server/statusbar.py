@@ -1,13 +1,25 @@
-"""The only place that puts all sessions into one line. Pure."""
+"""The only place that decides what people are told of all sessions, unasked. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final, Literal
 
 from para_server.models import AgentState, Session, State
-from para_server.results import StatusBar
+from para_server.results import Attention, StatusBar
 from para_server.untrusted import one_line
 
+Reason = Literal["waiting", "done", "failed"]
+_REASONS: Final[dict[AgentState, Reason]] = {
+    AgentState.WAITING: "waiting",
+    AgentState.DONE: "done",
+    AgentState.FAILED: "failed",
+}
+_SAID: Final[dict[Reason, str]] = {
+    "waiting": "waits for you",
+    "done": "is done",
+    "failed": "has failed",
+}
 _CALLS = (AgentState.WAITING, AgentState.FAILED)
 
 
@@ -30,6 +42,38 @@ def needs_a_person(session: Session) -> bool:
         return True
     agent = session.agent
     return session.state is State.RUNNING and agent is not None and agent.state in _CALLS
+
+
+def attention(before: Sequence[Session], now: Sequence[Session]) -> tuple[Attention, ...]:
+    """Tell what has happened that a person may want to hear of: each event once."""
+    known = {session.id: _reason(session) for session in before}
+    return tuple(
+        Attention(
+            id=session.id,
+            name=session.name,
+            repo=session.repo,
+            reason=reason,
+            message=_event(session, reason),
+        )
+        for session in now
+        if (reason := _reason(session)) is not None and known.get(session.id) != reason
+    )
+
+
+def _reason(session: Session) -> Reason | None:
+    if session.state is State.FAILED:
+        return "failed"
+    agent = session.agent
+    if session.state is not State.RUNNING or agent is None:
+        return None
+    return _REASONS.get(agent.state)
+
+
+def _event(session: Session, reason: Reason) -> str:
+    if session.problem is not None:
+        return session.problem.message
+    detail = one_line(session.agent.detail, 100) if session.agent else ""
+    return f"{session.name} {_SAID[reason]}" + (f": {detail}" if detail else "")
 
 
 def _line(session: Session) -> str:

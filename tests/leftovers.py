@@ -60,6 +60,7 @@ def leftovers(api: Any, home: Path, repo: Repository) -> list[str]:
 
 def _refs(repo: Repository, known: dict[str, dict[str, Any]], needed: set[str]) -> list[str]:
     may = {"refs/heads/main"} | {f"refs/para/base/{key}" for key in needed}
+    may |= {f"refs/para/review/{key}" for key in needed}
     for key, one in known.items():
         if one["finished"]:
             may.add(f"refs/heads/{one['branch']}")

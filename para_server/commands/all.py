@@ -1,5 +1,25 @@
 """The only place that knows which modules hold commands; importing it fills the registry."""
 
-from para_server.commands import cancel, clean, dispatch, doctor, finish, images, pause, review
+from para_server.commands import (
+    cancel,
+    clean,
+    dispatch,
+    doctor,
+    finish,
+    images,
+    pause,
+    review,
+    stats,
+)
 
-__all__ = ["cancel", "clean", "dispatch", "doctor", "finish", "images", "pause", "review"]
+__all__ = [
+    "cancel",
+    "clean",
+    "dispatch",
+    "doctor",
+    "finish",
+    "images",
+    "pause",
+    "review",
+    "stats",
+]

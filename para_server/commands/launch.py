@@ -25,6 +25,7 @@ from para_server.names import (
     HELPER_PREFIX,
     base_ref,
     container_name,
+    review_ref,
 )
 from para_server.records import Record
 from para_server.settings import Settings, bytes_of
@@ -200,6 +201,7 @@ async def _drop_refs(context: Context, record: Record) -> None:
     repo = await repository.locate(Path(record.repo))
     async with context.store.holding_repo(record.repo):
         await repository.delete_ref(repo, base_ref(record.id))
+        await repository.delete_ref(repo, review_ref(record.id))
         await repository.drop_incoming(repo, record.id)
 
 

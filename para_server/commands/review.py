@@ -1,4 +1,4 @@
-"""The only place that lets people look: `para.list`, `show`, `open`, `diff` and `logs`."""
+"""The only place that lets people look: `para.list`, `show`, `open`, `diff`, `file` and `logs`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from para_server.agents import supervision
 from para_server.commands import recovery, view
 from para_server.commands.takeout import taken_out
 from para_server.context import Context
-from para_server.errors import ParaError
-from para_server.git import differences, repository, worktree
+from para_server.errors import ParaError, Remedy
+from para_server.git import contents, differences, repository, worktree
+from para_server.git.repository import Repo
 from para_server.models import Session
-from para_server.names import container_name
-from para_server.params import ListParams, LogsParams, SessionParams
+from para_server.names import container_name, review_ref
+from para_server.params import FileParams, ListParams, LogsParams, SessionParams
 from para_server.records import Record
 from para_server.registry import command
-from para_server.results import DiffResult, ListResult, LogsResult, OpenResult, Terminal
+from para_server.results import DiffResult, FileResult, ListResult, LogsResult, OpenResult, Terminal
 
 
 @command("para.list", "List Sessions")
@@ -48,7 +49,7 @@ async def open_session(context: Context, params: SessionParams) -> OpenResult:
             terminal=_terminal_on_host(context, record),
         )
     name = container_name(record.id)
-    attached = json.dumps({"containerName": f"/{name}"}, separators=(",", ":")).encode().hex()
+    attached = _attached(name, context.engine.for_editors)
     inside = supervision.ATTACH if session.agent is not None else ("sh", "-c", _SHELL)
     return OpenResult(
         session=session,
@@ -67,15 +68,23 @@ async def diff(context: Context, params: SessionParams) -> DiffResult:
     record = await view.pick(context, params.name, params.repo, live_only=False)
     repo = await repository.locate(Path(record.repo))
     if record.state in lifecycle.OVER:
-        tip = record.finished if record.state.value == "finished" else record.archive
-        return await _between(repo, record, tip or record.base)
+        return await _between(repo, record, _tip_of(record))
     async with context.store.holding(record.id):
         await recovery.settle(context, record.id)
         if record.type == "worktree":
             keep, _ = await worktree.snapshot(repo, context.store.workspace(record.id), "para")
-            return await _between(repo, record, keep)
+            return await _shown(context, repo, record, keep)
         async with taken_out(context, repo, record, "para: as it is now") as taken:
-            return await _between(repo, record, taken.tip)
+            return await _shown(context, repo, record, taken.tip)
+
+
+@command("para.file", "Show File")
+async def file(context: Context, params: FileParams) -> FileResult:
+    """Show one file of a session, at its base or as `para.diff` last showed it."""
+    record = await view.pick(context, params.name, params.repo, live_only=False)
+    repo = await repository.locate(Path(record.repo))
+    commit = record.base if params.side == "base" else await _reviewed(repo, record)
+    return await contents.file(repo, commit, params.path)
 
 
 @command("para.logs", "Show Logs")
@@ -86,10 +95,46 @@ async def logs(context: Context, params: LogsParams) -> LogsResult:
     return LogsResult(text=supervision.output(folder, params.tail))
 
 
+def _attached(container: str, engine: dict[str, str]) -> str:
+    """Name a container in the way of editors that attach to it."""
+    named = {"containerName": f"/{container}"} | ({"settings": engine} if engine else {})
+    return json.dumps(named, separators=(",", ":")).encode().hex()
+
+
 _SHELL = "command -v zsh >/dev/null && exec zsh; exec sh"
 
 
-async def _between(repo: repository.Repo, record: Record, tip: str) -> DiffResult:
+async def _shown(context: Context, repo: Repo, record: Record, tip: str) -> DiffResult:
+    """Show a live session's changes, and keep them: their files are asked for one by one."""
+    found = await _between(repo, record, tip)
+    async with context.store.holding_repo(record.repo):
+        await repository.keep_review(repo, record.id, tip)
+    return found
+
+
+async def _reviewed(repo: Repo, record: Record) -> str:
+    if record.state in lifecycle.OVER:
+        return _tip_of(record)
+    found = await repository.ref_commit(repo, review_ref(record.id))
+    if found is None:
+        raise ParaError(
+            "workspace.unknown-base",
+            f"The changes of {record.name} were not reviewed yet",
+            Remedy(
+                title="Review them",
+                command="para.diff",
+                params={"name": record.name, "repo": record.repo},
+            ),
+        )
+    return found
+
+
+def _tip_of(record: Record) -> str:
+    tip = record.finished if record.state.value == "finished" else record.archive
+    return tip or record.base
+
+
+async def _between(repo: Repo, record: Record, tip: str) -> DiffResult:
     if await repository.ref_commit(repo, f"{tip}^{{commit}}") is None:
         raise ParaError(
             "workspace.unknown-base", f"The work of {record.name} is not in {record.repo} any more"

@@ -14,7 +14,8 @@ from para_server.commands import recovery, view
 from para_server.context import Context
 from para_server.engine import events
 from para_server.errors import ParaError
-from para_server.results import ListResult, SessionsChanged
+from para_server.models import Session
+from para_server.results import Attention, ListResult, SessionsChanged
 
 _log = logging.getLogger(__name__)
 _AGAIN: Final = 1.0  # seconds until an engine that went away is asked again
@@ -35,13 +36,20 @@ async def changes(context: Context) -> AsyncGenerator[SessionsChanged]:
         asyncio.create_task(_watch_engine(context, stirred)),
     ]
     before: SessionsChanged | None = None
+    known: tuple[Session, ...] | None = None
     try:
         while True:
             await stirred.wait()
             stirred.clear()
             now = await _now(context)
             if now != before:
-                yield now
+                events: tuple[Attention, ...] = ()
+                if now.status_bar.severity != "error":  # it tells of no session then
+                    events = statusbar.attention(
+                        now.sessions if known is None else known, now.sessions
+                    )
+                    known = now.sessions
+                yield now.model_copy(update={"attention": events})
             before = now
             await asyncio.sleep(_SETTLED)
     finally:

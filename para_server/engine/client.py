@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from para_server.engine.endpoint import find, unreachable
+from para_server.engine.endpoint import find, for_editors, unreachable
 from para_server.errors import SETUP_CHECK, ParaError, Remedy
 from para_server.names import BASE_IMAGE
 from para_server.settings import EngineSettings
@@ -48,6 +48,11 @@ class Engine:
     def address(self) -> str:
         """Name where the engine listens; raises engine.unreachable."""
         return find(self.settings, self._environ)
+
+    @property
+    def for_editors(self) -> dict[str, str]:
+        """Say how an editor is told of this engine; nothing where it is the usual one."""
+        return for_editors(self.settings, self._environ)
 
     def connect(self, timeout: float | None) -> APIClient:
         """Make a connection for one thread; no timeout is for streams."""

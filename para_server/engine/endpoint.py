@@ -7,9 +7,12 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from para_server.errors import ParaError, Remedy
 from para_server.settings import EngineSettings
+
+_LOCAL: Final = ("unix://", "npipe://")
 
 
 def find(settings: EngineSettings, environ: Mapping[str, str]) -> str:
@@ -32,6 +35,18 @@ def find(settings: EngineSettings, environ: Mapping[str, str]) -> str:
             return f"unix://{socket}"
     looked = ", ".join(str(socket) for socket in sockets)
     raise unreachable(f"No container engine answers (looked for {looked})")
+
+
+def for_editors(settings: EngineSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Say how an editor, which asks the docker command line, is told of the engine.
+
+    Nothing is to be said of one on this machine, unless it is a named context's.
+    """
+    host = settings.host or ("" if settings.context else environ.get("DOCKER_HOST", ""))
+    if host:
+        return {} if host.startswith(_LOCAL) else {"host": host}
+    context = settings.context or environ.get("DOCKER_CONTEXT") or _current_context(environ)
+    return {} if context in {"", "default"} else {"context": context}
 
 
 def unreachable(message: str) -> ParaError:

@@ -9,7 +9,7 @@ from typing import Final
 
 from para_server.errors import Frozen, Issue, ParaError, Remedy
 from para_server.git.process import GitFailedError, git
-from para_server.names import base_ref, incoming_ref
+from para_server.names import base_ref, incoming_ref, review_ref
 from para_server.untrusted import printable
 
 COMMIT: Final = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
@@ -164,6 +164,11 @@ async def delete_ref(repo: Repo, ref: str) -> None:
 async def keep_base(repo: Repo, session_id: str, commit: str) -> None:
     """Keep a base alive against git's garbage collection."""
     await git(repo.top, "update-ref", base_ref(session_id), commit)
+
+
+async def keep_review(repo: Repo, session_id: str, commit: str) -> None:
+    """Keep what was shown of a session until it is shown again."""
+    await git(repo.top, "update-ref", review_ref(session_id), commit)
 
 
 async def fetch_bundle(

@@ -130,6 +130,7 @@ async def test_diff_shows_all_since_the_base_and_goes_on_doing_so(
     session = await para.call("para.start", name="fix")
     engine.run(api, session["container"]["name"], CHANGES)
     before = repo.refs()
+    review = f"refs/para/review/{session['id']}"
 
     async def changed() -> dict[str, tuple[str, int, int]]:
         shown = await para.call("para.diff", name="fix")
@@ -138,11 +139,41 @@ async def test_diff_shows_all_since_the_base_and_goes_on_doing_so(
 
     assert await changed() == CHANGED
     assert (await para.call("para.show", name="fix"))["state"] == "running"
-    assert repo.refs() == before
+    assert repo.refs() == before | {review: repo.refs()[review]}
     await para.call("para.pause", name="fix")
     assert await changed() == CHANGED
     await para.call("para.finish", message="x", name="fix")
     assert await changed() == CHANGED
+    assert review not in repo.refs()
+
+
+async def test_both_sides_of_a_file_are_shown_as_they_were_reviewed(
+    para: Para, repo: Repository, api: Any
+) -> None:
+    session = await para.call("para.start", name="fix")
+
+    async def text(path: str, side: str = "session") -> str | None:
+        shown = await para.call("para.file", name="fix", path=path, side=side)
+        return shown["text"] if shown["exists"] else None
+
+    await para.fails("workspace.unknown-base", "para.file", name="fix", path="src/app.py")
+    script = f"{CHANGES}; ln -s /etc/passwd link; seq 1000000 >long"
+    engine.run(api, session["container"]["name"], script)
+    await para.call("para.diff", name="fix")
+    engine.run(api, session["container"]["name"], "echo 3 >src/app.py")
+    sides = [await text("src/app.py", "base"), await text("src/app.py")]
+    assert sides == ["print(1)\n", "2\n"]
+    assert [await text("README.md", "base"), await text("README.md")] == ["# A repository\n", None]
+    assert await text("link") == "/etc/passwd"
+    for nothing in ("src", "nothing", "../shop", "./src/app.py", ":(glob)**", "src/app.py\0"):
+        assert await text(nothing) is None
+    binary = await para.call("para.file", name="fix", path="bi nä.ry")
+    assert (binary["binary"], binary["text"]) == (True, "")
+    long = await para.call("para.file", name="fix", path="long")
+    assert (long["cut"], len(long["text"])) == (True, 4 << 20)
+    await para.call("para.finish", message="x", name="fix")
+    assert await text("src/app.py") == "3\n"
+    assert f"refs/para/review/{session['id']}" not in repo.refs()
 
 
 async def test_diff_of_what_changed_nothing_is_empty(para: Para) -> None:

@@ -72,6 +72,8 @@ def test_a_whole_life_at_a_terminal(
     assert " of 50 containers run" in listed
     engine.run(api, session["container"]["name"], "until [ -s result.txt ]; do sleep 0.1; done")
     assert "+done" in terminal.run("diff", "fix").stdout
+    assert terminal.run("file", "result.txt").stdout == "done\n"
+    assert "changed  1 file +1 -0" in terminal.run("stats").stdout
     paused = terminal.run("pause", "fix")
     assert paused.stdout.startswith("fix  paused\n")
     assert "Saving fix" in paused.stderr

@@ -31,7 +31,11 @@ PROCESS_CALLS = re.compile(
 # what would tie the project to one machine, or to hosts that only an allow-list may name
 MACHINE = re.compile(r"/work/(?:main|shared)\b|bash_jobs")
 REGISTRIES = re.compile(r"pypi\.org|pythonhosted\.org|registry\.npmjs\.org")
-NAMES_REGISTRIES = {"para_server/settings.py", "docs/reference/settings.md"}
+NAMES_REGISTRIES = {
+    "para_server/settings.py",
+    "docs/reference/settings.md",
+    "editor/package.json",
+}
 
 Item = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 

@@ -1,0 +1,340 @@
+// Written by `make generate`; edit the Python side instead.
+/** The agent of a session and what it last said of itself. */
+export interface Agent {
+  name: string;
+  state: AgentState;
+  detail: string;
+  since: string | null;
+}
+/** What an agent is doing; `waiting` means that a person is needed. */
+export type AgentState = 'starting' | 'working' | 'waiting' | 'done' | 'failed' | 'exited' | 'unknown';
+/** What has just happened to a session that a person may want to hear of. */
+export interface Attention {
+  id: string;
+  name: string;
+  repo: string;
+  reason: 'waiting' | 'done' | 'failed';
+  message: string;
+}
+/** Say which image to build. */
+export interface BuildParams {
+  agent?: string | null;
+  noCache?: boolean;
+}
+/** The image that was built; size in bytes. */
+export interface BuildResult {
+  image: string;
+  id: string;
+  size: number;
+  seconds: number;
+}
+/** Where the work of a cancelled session is kept; no archive where there was none. */
+export interface CancelResult {
+  session: Session;
+  archive: string | null;
+}
+/** How much a session has changed since its base. */
+export interface Changes {
+  files: number;
+  insertions: number;
+  deletions: number;
+}
+/** One thing that para needs. */
+export interface Check {
+  name: string;
+  ok: boolean;
+  detail: string;
+  problem: Problem | null;
+}
+/** Say whether to remove or only to tell. */
+export interface CleanParams {
+  dryRun?: boolean;
+}
+/** What was, or would be, removed, and what is kept. */
+export interface CleanResult {
+  removed: readonly string[];
+  kept: readonly string[];
+}
+/** The container of a session, while there is one. */
+export interface Container {
+  id: string;
+  name: string;
+  image: string;
+}
+/** What a session has changed since its base. */
+export interface DiffResult {
+  files: readonly FileChange[];
+  patch: string;
+}
+/** Start a session with a task for an agent. */
+export interface DispatchParams {
+  name?: string | null;
+  repo?: string | null;
+  base?: string | null;
+  branch?: string | null;
+  type?: 'container' | 'worktree' | null;
+  agent?: string | null;
+  image?: string | null;
+  network?: string | null;
+  prompt?: string | null;
+  promptFile?: string | null;
+}
+/** Everything that para needs, each checked. */
+export interface DoctorResult {
+  checks: readonly Check[];
+}
+/** One changed file; a binary file has no lines. */
+export interface FileChange {
+  path: string;
+  status: string;
+  insertions: number;
+  deletions: number;
+}
+/** Name a file of a session, as it was at its base or at its latest review. */
+export interface FileParams {
+  name?: string | null;
+  repo?: string | null;
+  path: string;
+  side?: 'base' | 'session';
+}
+/** A file for people to read: `text` is cut where it is long, and empty where it is binary. */
+export interface FileResult {
+  path: string;
+  exists: boolean;
+  binary: boolean;
+  cut: boolean;
+  text: string;
+}
+/** Say what the work is. */
+export interface FinishParams {
+  name?: string | null;
+  repo?: string | null;
+  message: string;
+  branch?: string | null;
+}
+/** What a finished session brought. */
+export interface FinishResult {
+  session: Session;
+  branch: string;
+  commit: string;
+  files: number;
+  insertions: number;
+  deletions: number;
+  autoRunFiles: readonly string[];
+}
+/** One field of the params or of the settings that does not fit. */
+export interface Issue {
+  path: string;
+  message: string;
+}
+/** Choose which sessions to list. */
+export interface ListParams {
+  repo?: string | null;
+  all?: boolean;
+}
+/** Sessions, and how many containers run of how many that may. */
+export interface ListResult {
+  sessions: readonly Session[];
+  running: number;
+  limit: number;
+}
+/** Say how much of the output is wanted. */
+export interface LogsParams {
+  name?: string | null;
+  repo?: string | null;
+  tail?: number | null;
+}
+/** What an agent printed. */
+export interface LogsResult {
+  text: string;
+}
+/** Nothing to say. */
+export type NoParams = Record<string, never>;
+/** How to get into a session. */
+export interface OpenResult {
+  session: Session;
+  uri: string;
+  folder: string;
+  terminal: Terminal;
+}
+/** Choose how to pause. */
+export interface PauseParams {
+  name?: string | null;
+  repo?: string | null;
+  mode?: 'save' | 'freeze';
+}
+/** What clients are told of a failure. */
+export interface Problem {
+  slug: string;
+  message: string;
+  remedies: readonly Remedy[];
+  issues: readonly Issue[] | null;
+}
+/** Name a cancelled session. */
+export interface RecoverParams {
+  name: string;
+  repo?: string | null;
+}
+/** One thing that a person can do about a problem, as it stands. */
+export interface Remedy {
+  title: string;
+  command: string | null;
+  params: Readonly<Record<string, unknown>> | null;
+  setting: string | null;
+  url: string | null;
+}
+/** Say what to add to the task. */
+export interface ResumeParams {
+  name?: string | null;
+  repo?: string | null;
+  prompt?: string | null;
+}
+/** A task of its own: container, clone, branch, agent. */
+export interface Session {
+  id: string;
+  name: string;
+  type: 'container' | 'worktree';
+  state: State;
+  repo: string;
+  base: string;
+  branch: string;
+  workspace: string | null;
+  container: Container | null;
+  agent: Agent | null;
+  prompt: string;
+  createdAt: string;
+  updatedAt: string;
+  problem: Problem | null;
+}
+/** Name a session; what is left out is told by the folder and by what is live. */
+export interface SessionParams {
+  name?: string | null;
+  repo?: string | null;
+}
+/** The body of `para/sessionsChanged`; each event stands once in `attention`. */
+export interface SessionsChanged {
+  sessions: readonly Session[];
+  running: number;
+  limit: number;
+  statusBar: StatusBar;
+  attention: readonly Attention[];
+}
+/** Start a session for a person. */
+export interface StartParams {
+  name?: string | null;
+  repo?: string | null;
+  base?: string | null;
+  branch?: string | null;
+  type?: 'container' | 'worktree' | null;
+  agent?: string | null;
+  image?: string | null;
+  network?: string | null;
+}
+/** Where a session is in its life. */
+export type State = 'preparing' | 'running' | 'paused' | 'finished' | 'cancelled' | 'failed';
+/** What a session uses and has changed; what cannot be told is null. */
+export interface StatsResult {
+  cpu: number | null;
+  memory: number | null;
+  memoryLimit: number | null;
+  changes: Changes | null;
+}
+/** What an editor shows in one line. */
+export interface StatusBar {
+  text: string;
+  tooltip: string;
+  severity: 'ok' | 'attention' | 'error';
+}
+/** A command for a person's terminal. */
+export interface Terminal {
+  command: string;
+  args: readonly string[];
+}
+/** Each command's params and result. */
+export interface Commands {
+  'para.cancel': [SessionParams, CancelResult];
+  'para.clean': [CleanParams, CleanResult];
+  'para.diff': [SessionParams, DiffResult];
+  'para.dispatch': [DispatchParams, Session];
+  'para.doctor': [NoParams, DoctorResult];
+  'para.file': [FileParams, FileResult];
+  'para.finish': [FinishParams, FinishResult];
+  'para.image.build': [BuildParams, BuildResult];
+  'para.list': [ListParams, ListResult];
+  'para.logs': [LogsParams, LogsResult];
+  'para.open': [SessionParams, OpenResult];
+  'para.pause': [PauseParams, Session];
+  'para.recover': [RecoverParams, Session];
+  'para.resume': [ResumeParams, Session];
+  'para.show': [SessionParams, Session];
+  'para.start': [StartParams, Session];
+  'para.stats': [SessionParams, StatsResult];
+}
+export type Command = keyof Commands;
+export const TITLES: Record<Command, string> = {
+  'para.cancel': 'Cancel Session',
+  'para.clean': 'Remove Leftovers',
+  'para.diff': 'Review Changes',
+  'para.dispatch': 'Dispatch Agent',
+  'para.doctor': 'Check Setup',
+  'para.file': 'Show File',
+  'para.finish': 'Finish Session',
+  'para.image.build': 'Build Image',
+  'para.list': 'List Sessions',
+  'para.logs': 'Show Logs',
+  'para.open': 'Open Session',
+  'para.pause': 'Pause Session',
+  'para.recover': 'Recover Session',
+  'para.resume': 'Resume Session',
+  'para.show': 'Show Session',
+  'para.start': 'Start Session',
+  'para.stats': 'Show Figures',
+};
+export const SETTINGS = [
+  'container.enabled',
+  'container.image',
+  'container.maxRunning',
+  'container.network',
+  'container.allowedDomains',
+  'container.cpus',
+  'container.memory',
+  'container.pids',
+  'container.sudo',
+  'container.setupScript',
+  'container.env',
+  'container.mounts',
+  'container.caBundle',
+  'agent.name',
+  'agent.args',
+  'agent.credentials',
+  'agent.env',
+  'agent.permissions',
+  'agent.profiles',
+  'engine.host',
+  'engine.context',
+  'engine.timeout',
+  'git.branchPrefix',
+  'git.objects',
+  'git.maxBundle',
+  'git.maxSeconds',
+] as const;
+/** What can be done with a session, by its type and state. */
+export type Verb = 'pause' | 'resume' | 'finish' | 'cancel' | 'recover' | 'open' | 'send';
+export const APPLIES: Record<Session['type'], Record<State, readonly Verb[]>> = {
+  container: {
+    preparing: [],
+    running: ['pause', 'finish', 'cancel', 'open', 'send'],
+    paused: ['resume', 'finish', 'cancel'],
+    finished: ['resume'],
+    cancelled: ['recover'],
+    failed: ['resume', 'finish', 'cancel'],
+  },
+  worktree: {
+    preparing: [],
+    running: ['finish', 'cancel', 'open'],
+    paused: ['resume', 'finish', 'cancel'],
+    finished: ['resume'],
+    cancelled: ['recover'],
+    failed: ['resume', 'finish', 'cancel'],
+  },
+};

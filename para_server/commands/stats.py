@@ -1,0 +1,69 @@
+"""The only place that tells what a session uses and how much it has changed: `para.stats`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from para_server import lifecycle
+from para_server.commands import view
+from para_server.context import Context
+from para_server.engine import load
+from para_server.git import differences, repository
+from para_server.models import State
+from para_server.names import container_name
+from para_server.params import SessionParams
+from para_server.records import Record
+from para_server.registry import command
+from para_server.results import Changes, StatsResult
+
+_SECONDS: Final = 10.0  # that a container has to say what has changed
+_MAX_SAID: Final = 1000  # bytes of it
+# untracked files count too, so they are entered into an index that is then thrown away
+_COUNT: Final = """\
+index=$(mktemp) && cp .git/index "$index" && export GIT_INDEX_FILE="$index" LC_ALL=C
+git add -N . && git diff --shortstat --no-renames --no-ext-diff --no-textconv "$1"
+rm -f "$index"
+"""
+_FIGURE: Final = re.compile(r"(\d{1,9}) (file|insertion|deletion)")
+
+
+@command("para.stats", "Show Figures")
+async def stats(context: Context, params: SessionParams) -> StatsResult:
+    """Tell what a session uses, and how much it has changed since its base."""
+    record = await view.pick(context, params.name, params.repo, live_only=False)
+    if record.state in lifecycle.OVER:
+        return StatsResult(changes=await _of_branch(record))
+    session = await view.show(context, record)
+    if session.state is not State.RUNNING or session.container is None:
+        return StatsResult()
+    name = container_name(record.id)
+    asked = ("sh", "-c", _COUNT, "sh", record.base)
+    said = await load.overheard(context.engine, name, asked, seconds=_SECONDS, most=_MAX_SAID)
+    used = await load.load(context.engine, name)
+    return StatsResult(
+        cpu=used.cpu, memory=used.memory, memory_limit=used.memory_limit, changes=_claimed(said)
+    )
+
+
+def _claimed(said: str) -> Changes | None:
+    """Read what git in the container printed, if that is what it was."""
+    figures = {word: int(number) for number, word in _FIGURE.findall(said)}
+    if said.strip() and "file" not in figures:
+        return None
+    return Changes(
+        files=figures.get("file", 0),
+        insertions=figures.get("insertion", 0),
+        deletions=figures.get("deletion", 0),
+    )
+
+
+async def _of_branch(record: Record) -> Changes | None:
+    if record.finished is None or not Path(record.repo).is_dir():
+        return None
+    repo = await repository.locate(Path(record.repo))
+    if await repository.ref_commit(repo, f"{record.finished}^{{commit}}") is None:
+        return None
+    found = await differences.difference(repo, record.base, record.finished)
+    return Changes(files=len(found.files), insertions=found.insertions, deletions=found.deletions)

@@ -1,0 +1,78 @@
+"""The only place that asks what a container uses, and hears it out within bounds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from para_server.engine.client import Engine
+from para_server.errors import Frozen
+from para_server.spec import WORKSPACE
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+
+class Load(Frozen):
+    """What a container uses: CPU in percent of one, memory in bytes; None where unknown."""
+
+    cpu: float | None
+    memory: int | None
+    memory_limit: int | None
+
+
+async def load(engine: Engine, container: str) -> Load:
+    """Measure a container's load; the engine takes a second or two for it."""
+    told = await engine.call(lambda api: api.stats(container, stream=False))
+    return read(told if isinstance(told, dict) else {})
+
+
+def read(told: Mapping[str, Any]) -> Load:
+    """Read the engine's figures; Podman and older kernels leave some of them out."""
+    used = _number(told, "cpu_stats", "cpu_usage", "total_usage")
+    of_all = _number(told, "cpu_stats", "system_cpu_usage")
+    used_before = _number(told, "precpu_stats", "cpu_usage", "total_usage")
+    of_all_before = _number(told, "precpu_stats", "system_cpu_usage")
+    cpus = _number(told, "cpu_stats", "online_cpus") or 1
+    passed = (of_all or 0) - (of_all_before or 0)
+    cpu = None
+    if used is not None and used_before is not None and of_all_before and passed > 0:
+        cpu = round(max(0.0, 100 * cpus * (used - used_before) / passed), 1)
+    memory = _number(told, "memory_stats", "usage")
+    stats = ("memory_stats", "stats")  # what can be dropped at once is not in use
+    cache = _number(told, *stats, "total_inactive_file") or _number(told, *stats, "inactive_file")
+    return Load(
+        cpu=cpu,
+        memory=None if memory is None else max(0, memory - (cache or 0)),
+        memory_limit=_number(told, "memory_stats", "limit"),
+    )
+
+
+async def overheard(
+    engine: Engine, container: str, command: Sequence[str], *, seconds: float, most: int
+) -> str:
+    """Run a command in a container and give the beginning of what it says, until time is up.
+
+    What runs there may be anything, so neither how much it says nor how long is left to it.
+    """
+
+    def ask(api: APIClient) -> str:
+        until = time.monotonic() + seconds
+        made = api.exec_create(
+            container, list(command), stderr=False, user="para", workdir=WORKSPACE
+        )
+        said = b""
+        for part in api.exec_start(made["Id"], stream=True):
+            said += part
+            if len(said) >= most or time.monotonic() > until:
+                break
+        return said[:most].decode(errors="replace")
+
+    return await engine.call(ask)
+
+
+def _number(told: object, *keys: str) -> int | None:
+    for key in keys:
+        told = told.get(key) if isinstance(told, Mapping) else None
+    return told if isinstance(told, int) and not isinstance(told, bool) else None

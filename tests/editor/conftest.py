@@ -1,0 +1,109 @@
+"""What the tests of editors are given: a workbench with the extension, and a window of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from para_server import __version__
+from para_server.engine.endpoint import find
+from para_server.settings import EngineSettings
+from tests import engine, scratch
+from tests.editor.workbench import ROOT, Switch, Window, Workbench, browser, without_para
+from tests.scratch import Repository
+
+VSIX = ROOT / "dist" / f"para-{__version__}.vsix"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Name a folder for all that a workbench has."""
+    return tmp_path_factory.mktemp("editor")
+
+
+@pytest.fixture(scope="module")
+def switch(place: Path) -> Switch:
+    """Stand between para and the engine."""
+    return Switch(place / "engine.sock", find(EngineSettings(), os.environ))
+
+
+@pytest.fixture(scope="module")
+def machine(place: Path, switch: Switch) -> Iterator[dict[str, str]]:
+    """Give the environment of a person who has no para yet; nothing is left on the engine."""
+    home = place / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PARA_", "GIT_"))}
+    yield without_para(kept) | {
+        "HOME": str(home),
+        "SHELL": "/bin/bash",
+        "DOCKER_HOST": switch.address,
+        "PARA_HOME": str(place / "para"),
+        "PARA_CONFIG_HOME": str(place / "config"),
+        "PARA_AGENT_NAME": "command",
+    }
+    api = engine.connect()
+    engine.clear(api, place / "para")
+    api.close()
+
+
+@pytest.fixture(scope="module")
+def project(place: Path) -> Repository:
+    """Make the repository that is worked on."""
+    return scratch.make(place / "shop")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Start a browser for all windows."""
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def workbench(place: Path, machine: dict[str, str]) -> Workbench:
+    """Set a workbench up, with the extension in it."""
+    made = Workbench(place / "workbench", machine)
+    assert VSIX.exists(), "there is no extension to test: make editor"
+    made.install(VSIX)
+    return made
+
+
+@pytest.fixture(scope="module")
+def address(workbench: Workbench) -> Iterator[str]:
+    """Serve the workbench."""
+    with workbench.serving() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shared(address: str, chromium: Browser, project: Repository) -> Window:
+    """Open the repository in a window."""
+    return Window.open(chromium, address, project.path)
+
+
+@pytest.fixture
+def window(shared: Window, request: pytest.FixtureRequest) -> Iterator[Window]:
+    """Give the window; a test that fails leaves a picture of it."""
+    yield shared
+    if getattr(request.node, "failed", False):
+        shared.failed(request.node.name)
+    shared.page.keyboard.press("Escape")
+
+
+@pytest.fixture(scope="module")
+def containers(place: Path, machine: dict[str, str]) -> Any:
+    """Look at the containers that the person's para has made."""
+    assert machine
+    api = engine.connect()
+
+    def look() -> list[str]:
+        return [one["Names"][0] for one in engine.containers(api, place / "para")]
+
+    yield look
+    api.close()

@@ -1,0 +1,272 @@
+"""A VS Code workbench as a person has it before them: code-server, in Debian's chromium."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+INSTALLED = ROOT / ".cache" / "workbench"
+FAILURES = ROOT / ".cache" / "editor-failures"
+PICTURES = ROOT / "docs" / "editor"
+CODE_SERVER = INSTALLED / "node_modules/code-server/out/node/entry.js"
+PATIENCE = 60_000  # milliseconds
+SETTINGS = """{
+  "workbench.startupEditor": "none",
+  "workbench.tips.enabled": false,
+  "workbench.enableExperiments": false,
+  "workbench.colorTheme": "%s",
+  "telemetry.telemetryLevel": "off",
+  "extensions.ignoreRecommendations": true,
+  "window.commandCenter": false,
+  "chat.commandCenter.enabled": false,
+  "git.autofetch": false,
+  "git.openRepositoryInParentFolders": "never"
+}"""
+DARK, LIGHT = "Default Dark Modern", "Default Light Modern"
+CHROMIUM = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+class Workbench:
+    """An installation of its own; `environ` is what its extensions, and so para, find."""
+
+    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+        if not (INSTALLED / ".ready").exists():
+            raise AssertionError("there is no workbench to test in: make workbench")
+        self._folder = folder
+        self._environ = environ | {"EXTENSIONS_GALLERY": '{"serviceUrl":""}'}
+        (folder / "data/User").mkdir(parents=True)
+        (folder / "config.yaml").write_text("{}")
+        self.theme(DARK)
+
+    def theme(self, name: str) -> None:
+        """Choose a colour theme; a window that is open follows."""
+        (self._folder / "data/User/settings.json").write_text(SETTINGS % name)
+
+    def install(self, extension: Path) -> None:
+        """Install a .vsix."""
+        done = subprocess.run(
+            [*self._command(), "--install-extension", str(extension)],
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "successfully installed" in done.stdout, done.stdout + done.stderr
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[str]:
+        """Serve the workbench, and give its address."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        quiet = "--disable-telemetry --disable-update-check --disable-workspace-trust".split()
+        with (self._folder / "log").open("w") as log:
+            process = subprocess.Popen(
+                [
+                    *self._command(),
+                    *("--auth", "none", "--bind-addr", address),
+                    *quiet,
+                    *("--disable-getting-started-override", "--ignore-last-opened"),
+                ],
+                env=self._environ,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                yield f"http://{address}"
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(30)
+
+    def _command(self) -> list[str]:
+        node = shutil.which("node")
+        assert node is not None
+        return [
+            *(node, str(CODE_SERVER), "--config", str(self._folder / "config.yaml")),
+            *("--user-data-dir", str(self._folder / "data")),
+            *("--extensions-dir", str(self._folder / "extensions")),
+        ]
+
+
+@contextlib.contextmanager
+def browser() -> Iterator[Browser]:
+    """Start a browser."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=CHROMIUM, timeout=PATIENCE
+        )
+        yield started
+        started.close()
+
+
+class Window:
+    """One window; its methods are what a person does and sees."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
+
+    @classmethod
+    def open(cls, chromium: Browser, address: str, folder: Path | None) -> Window:
+        """Open a folder in a new window."""
+        context = chromium.new_context(viewport={"width": 1280, "height": 800})
+        page = context.new_page()
+        window = cls(page)
+        page.goto(f"{address}/?folder={folder}" if folder else f"{address}/?ew=true")
+        page.wait_for_selector(".monaco-workbench")
+        return window
+
+    @property
+    def bar(self) -> Locator:
+        """The indicator."""
+        return self.page.locator('.statusbar-item[id="para.para.para"]')
+
+    def bar_says(self, text: str) -> None:
+        """Wait until the indicator says something."""
+        expect(self.bar).to_contain_text(text)
+
+    def bar_calls(self, severity: str | None) -> None:
+        """Wait until the indicator has the colour of a warning, an error, or none."""
+        no_colour = r"^(?!.*(warning|error)-kind)"
+        expect(self.bar).to_have_class(re.compile(f"{severity}-kind" if severity else no_colour))
+
+    def command(self, title: str) -> None:
+        """Run a command of the palette."""
+        self.page.keyboard.press("F1")
+        self.field.fill(f">{title}")
+        self.row(title).click()
+
+    def offers(self, title: str) -> bool:
+        """Tell whether the palette has a command."""
+        self.page.keyboard.press("F1")
+        self.field.fill(f">{title}")
+        self.page.locator(".quick-input-list").wait_for()
+        self.page.wait_for_timeout(500)
+        found = self.row(title).count() > 0
+        self.page.keyboard.press("Escape")
+        return found
+
+    @property
+    def field(self) -> Locator:
+        """The field of the palette, of pickers and of questions."""
+        return self.page.locator(".quick-input-widget:visible input.input")
+
+    def row(self, text: str) -> Locator:
+        """A row of the palette or a picker."""
+        return self.page.locator(".quick-input-list .monaco-list-row", has_text=text).first
+
+    def answer(self, question: str, text: str | None = None) -> None:
+        """Answer a question; no text takes what is proposed."""
+        widget = self.page.locator(".quick-input-widget:visible")
+        expect(widget).to_contain_text(question)
+        if text is not None:
+            self.field.fill(text)
+        self.field.press("Enter")
+
+    def choose(self, text: str) -> None:
+        """Choose a row of a picker."""
+        self.row(text).click()
+
+    def notice(self, text: str) -> Locator:
+        """A notification."""
+        return self.page.locator(".notifications-toasts .notification-list-item", has_text=text)
+
+    def press(self, text: str, button: str) -> None:
+        """Press a button of a notification."""
+        self.notice(text).first.get_by_role("button", name=button, exact=True).click()
+
+    def dismiss(self) -> None:
+        """Put all notifications away."""
+        self.command("Notifications: Clear All Notifications")
+
+    def view(self) -> None:
+        """Open the view of sessions."""
+        self.page.get_by_role("tab", name="Para").first.click()
+        self.page.get_by_text("Sessions", exact=False).first.wait_for()
+
+    def session(self, name: str) -> Locator:
+        """A session in the view."""
+        return self.page.get_by_role("treeitem", name=re.compile(rf"^{name},"))
+
+    def picture(self, name: str) -> None:
+        """Keep a picture of the window for the docs."""
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        self.page.mouse.move(640, 500)
+        self.page.screenshot(path=PICTURES / f"{name}.png", animations="disabled")
+
+    def failed(self, name: str) -> None:
+        """Keep a picture of the window where a test failed."""
+        FAILURES.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=FAILURES / f"{name}.png")
+
+
+class Switch:
+    """A socket between para and the engine that can be switched off, as an engine is stopped."""
+
+    def __init__(self, path: Path, engine: str) -> None:
+        self.address = f"unix://{path}"
+        self._path, self._engine = path, engine.removeprefix("unix://")
+        self._listener: socket.socket | None = None
+        self._open: set[socket.socket] = set()
+        self.on()
+
+    def on(self) -> None:
+        """Listen."""
+        self._path.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self._path))
+        self._listener.listen(64)
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def off(self) -> None:
+        """Listen no more, and break what is open."""
+        assert self._listener is not None
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+        for one in list(self._open):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                engine = socket.socket(socket.AF_UNIX)
+                engine.connect(self._engine)
+                self._open |= {client, engine}
+                for source, target in ((client, engine), (engine, client)):
+                    threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while part := source.recv(65536):
+                target.sendall(part)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+        if not {source, target} <= self._open:
+            return
+        self._open.discard(source)
+
+
+def without_para(environ: dict[str, str]) -> dict[str, str]:
+    """Give the environment of a machine that has no para-server on its PATH."""
+    folders = environ["PATH"].split(os.pathsep)
+    kept = [f for f in folders if not (Path(f) / "para-server").exists()]
+    return {**environ, "PATH": os.pathsep.join(kept)}
