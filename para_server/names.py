@@ -13,12 +13,17 @@ LABEL_REPO: Final = "dev.para.repo"
 LABEL_HOME: Final = "dev.para.home"
 LABEL_HELPER: Final = "dev.para.helper"  # the session that a helper container works for
 LABEL_INPUTS: Final = "dev.para.inputs"
+LABEL_LOGIN: Final = "dev.para.login"  # the agent that a container, image or volume has a login of
+LABEL_LOGIN_DATE: Final = "dev.para.login.date"
+LABEL_PRIVATE: Final = "dev.para.private"  # never to be pushed: there are credentials in it
 
 CONTAINER_PREFIX: Final = "para-session-"
 HELPER_PREFIX: Final = "para-helper-"
+LOGIN_PREFIX: Final = "para-login-"
 SAVED_IMAGE: Final = "para-saved"
 BASE_IMAGE: Final = "para-base:latest"
-AUTHENTICATED_IMAGE: Final = "para-authenticated:latest"
+AGENT_IMAGE_PREFIX: Final = "para-agent-"
+AUTHENTICATED_IMAGE: Final = "para-authenticated:latest"  # with Claude's login
 
 ADJECTIVES: Final = (
     "amber bold brave brisk calm clever crisp eager early fair fresh gentle golden keen kind "
@@ -51,6 +56,29 @@ def container_name(session_id: str) -> str:
 def saved_image(session_id: str) -> str:
     """Name the image that a paused session is saved in."""
     return f"{SAVED_IMAGE}:{session_id}"
+
+
+def agent_image(agent: str) -> str:
+    """Name the image that has an agent."""
+    return f"{AGENT_IMAGE_PREFIX}{agent}:latest"
+
+
+def login_image(agent: str) -> str:
+    """Name the image that has an agent and its login."""
+    repository = AUTHENTICATED_IMAGE.partition(":")[0]
+    return AUTHENTICATED_IMAGE if agent == "claude" else f"{repository}:{agent}"
+
+
+def login_of(agent: str) -> str:
+    """Name the container that a person logs in in, and the volume of a shared login."""
+    return f"{LOGIN_PREFIX}{agent}"
+
+
+def build_params(image: str) -> dict[str, str]:
+    """Give the params of `para.image.build` that make an image of para's own."""
+    if not image.startswith(AGENT_IMAGE_PREFIX):
+        return {}
+    return {"agent": image.removeprefix(AGENT_IMAGE_PREFIX).partition(":")[0]}
 
 
 def base_ref(session_id: str) -> str:

@@ -13,7 +13,7 @@ def with_recipe(folder: Path, text: str, *, anew: bool = False) -> dict[str, str
     shutil.copytree(
         ROOT / "para_server", folder / "para_server", ignore=shutil.ignore_patterns("__pycache__")
     )
-    shutil.copytree(ROOT / "images" / "base", folder / "images" / "base")
+    shutil.copytree(ROOT / "images", folder / "images")
     file = folder / "images" / "base" / "Dockerfile"
     file.write_text(text if anew else file.read_text() + text)
     # without PYTHONSAFEPATH python -m looks into the working directory first

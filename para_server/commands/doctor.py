@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from para_server.commands.images import build_args
+from para_server.agents.profiles import PROFILES
+from para_server.commands.images import demand_fresh
 from para_server.context import Context
 from para_server.engine import containers, images
-from para_server.engine.client import image_missing
-from para_server.errors import ParaError, Remedy
+from para_server.errors import ParaError
 from para_server.git.process import git
-from para_server.names import BASE_IMAGE, LABEL_INPUTS
+from para_server.names import BASE_IMAGE, agent_image
 from para_server.params import NoParams
 from para_server.registry import command
 from para_server.results import Check, DoctorResult
@@ -58,16 +58,12 @@ async def _engine(context: Context) -> str:
 
 
 async def _image(context: Context) -> str:
-    image = await images.find(context.engine, BASE_IMAGE)
-    if image is None:
-        raise image_missing(BASE_IMAGE)
-    if image.labels.get(LABEL_INPUTS) != images.inputs(build_args()):
-        raise ParaError(
-            "engine.image-missing",
-            f"{BASE_IMAGE} is stale: its recipe has changed since it was built",
-            Remedy(title="Build image", command="para.image.build", params={}),
-        )
-    return f"{BASE_IMAGE}, {image.size >> 20} MiB"
+    shown = []
+    for name in (BASE_IMAGE, *map(agent_image, PROFILES)):
+        if name == BASE_IMAGE or await images.find(context.engine, name) is not None:
+            image = await demand_fresh(context, name)
+            shown.append(f"{name} {image.size >> 20} MiB")
+    return ", ".join(shown)
 
 
 async def _sessions(context: Context) -> str:

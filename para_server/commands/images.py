@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 from para_server import spec
 from para_server.agents.profiles import profile
 from para_server.context import Context
 from para_server.engine import images
-from para_server.errors import ParaError
+from para_server.engine.client import image_missing
+from para_server.engine.images import Image, Recipe
+from para_server.errors import ParaError, Remedy
 from para_server.git.clone import AGENT_UID
-from para_server.names import BASE_IMAGE
+from para_server.names import BASE_IMAGE, LABEL_INPUTS, agent_image, build_params
 from para_server.params import BuildParams
 from para_server.registry import command
 from para_server.results import BuildResult
@@ -19,32 +22,61 @@ from para_server.results import BuildResult
 
 @command("para.image.build", "Build Image")
 async def build(context: Context, params: BuildParams) -> BuildResult:
-    """Build the image that sessions run in, para-base:latest.
+    """Build the image that sessions run in, para-base:latest; with `agent`, that agent's.
 
+    An agent's image, para-agent-NAME:latest, is a layer on para-base:latest, which must be there.
+    An agent that has none of its own runs in para-base:latest.
     What did not change is taken from the engine's cache, unless `noCache` says otherwise.
     """
-    every = context.settings(None)
+    settings = context.settings(None)
+    image = BASE_IMAGE
     if params.agent is not None:
-        profile(params.agent, every.agent)
-    settings = every.container
+        image = image_of(profile(params.agent, settings.agent).name)
     begun = time.monotonic()
-    await images.build(
+    made = await images.build(
         context.engine,
-        BASE_IMAGE,
-        build_args(),
-        spec.ca_bundle_of(settings, context.environ),
+        await _recipe(context, image),
+        spec.ca_bundle_of(settings.container, context.environ),
         context.report,
         no_cache=params.no_cache,
     )
-    made = await images.find(context.engine, BASE_IMAGE)
-    if made is None:
-        raise ParaError("engine.build-failed", f"{BASE_IMAGE} is not there after its build")
-    return BuildResult(
-        image=BASE_IMAGE, id=made.id, size=made.size, seconds=round(time.monotonic() - begun, 1)
-    )
+    seconds = round(time.monotonic() - begun, 1)
+    return BuildResult(image=image, id=made.id, size=made.size, seconds=seconds)
 
 
-def build_args() -> dict[str, str]:
+def image_of(agent: str) -> str:
+    """Name the image that has an agent, as para builds it."""
+    return agent_image(agent) if _folder(agent).is_dir() else BASE_IMAGE
+
+
+async def demand_fresh(context: Context, name: str) -> Image:
+    """Find an image of para's own; raises engine.image-missing where it is missing or stale."""
+    image = await images.find(context.engine, name)
+    if image is None:
+        raise image_missing(name)
+    if image.labels.get(LABEL_INPUTS) != images.inputs(await _recipe(context, name)):
+        remedy = Remedy(title="Build image", command="para.image.build", params=build_params(name))
+        said = f"{name} is stale: its recipe has changed since it was built"
+        raise ParaError("engine.image-missing", said, remedy)
+    return image
+
+
+async def _recipe(context: Context, image: str) -> Recipe:
+    agent = build_params(image).get("agent")
+    if agent is None:
+        folder = images.recipe_folder("base")
+        return Recipe(image=image, folder=folder, arguments=_owner())
+    base = await images.find(context.engine, BASE_IMAGE)
+    if base is None:
+        raise image_missing(BASE_IMAGE)
+    return Recipe(image=image, folder=_folder(agent), arguments={"BASE_IMAGE": base.id})
+
+
+def _folder(agent: str) -> Path:
+    return images.recipe_folder("agents", agent)
+
+
+def _owner() -> dict[str, str]:
     """Give the user `para` the host user's ids, so that files belong to the same person."""
     if os.geteuid() == 0:
         return {"UID": str(AGENT_UID), "GID": str(AGENT_UID)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from para_server.engine.endpoint import find, for_editors, unreachable
 from para_server.errors import SETUP_CHECK, ParaError, Remedy
-from para_server.names import BASE_IMAGE
+from para_server.names import BASE_IMAGE, build_params
 from para_server.settings import EngineSettings
 from para_server.steps import to_end
 from para_server.untrusted import one_line
@@ -171,16 +171,13 @@ _GROUP_URL: Final = "https://docs.docker.com/engine/install/linux-postinstall/"
 
 def image_missing(image: str) -> ParaError:
     """Say which image is missing, and how to get it."""
-    name = image.removeprefix("No such image: ").removeprefix("no such image: ")
-    if name in {BASE_IMAGE, ""}:
-        build = Remedy(title="Build image", command="para.image.build", params={})
-        return ParaError("engine.image-missing", f"There is no image {BASE_IMAGE}", build)
-    return ParaError(
-        "engine.image-missing",
-        f"There is no image {name}",
-        Remedy(title="Choose another image", setting="container.image"),
-        Remedy(title="Build image", command="para.image.build", params={}),
-    )
+    name = image.removeprefix("No such image: ").removeprefix("no such image: ") or BASE_IMAGE
+    params = build_params(name)
+    build = Remedy(title="Build image", command="para.image.build", params=params)
+    choose = Remedy(title="Choose another image", setting="container.image")
+    ours = name == BASE_IMAGE or params
+    remedies = [build] if ours else [choose, build]
+    return ParaError("engine.image-missing", f"There is no image {name}", *remedies)
 
 
 def _words(error: Exception) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from para_server.engine.client import Engine
 from para_server.errors import Frozen, ParaError, Remedy
-from para_server.names import LABEL_HOME, LABEL_INPUTS, LABEL_SESSION, SAVED_IMAGE
+from para_server.names import LABEL_HOME, LABEL_INPUTS, LABEL_SESSION, SAVED_IMAGE, build_params
 from para_server.untrusted import one_line
 
 if TYPE_CHECKING:
@@ -33,19 +33,27 @@ class Image(Frozen):
     labels: dict[str, str]
 
 
-def recipe() -> Path:
-    """Find the folder of the base image's Dockerfile: in the package, or beside it."""
+class Recipe(Frozen):
+    """What an image is made from: the folder of its Dockerfile, and the build's arguments."""
+
+    image: str
+    folder: Path
+    arguments: dict[str, str]
+
+
+def recipe_folder(*path: str) -> Path:
+    """Find the folder of a Dockerfile: in the package, or beside it."""
     package = Path(__file__).resolve().parent.parent
-    packed = package / "_images" / "base"
-    return packed if packed.is_dir() else package.parent / "images" / "base"
+    packed = package / "_images"
+    return (packed if packed.is_dir() else package.parent / "images").joinpath(*path)
 
 
-def inputs(build_args: Mapping[str, str]) -> str:
+def inputs(recipe: Recipe) -> str:
     """Digest what an image is made from, so that a stale one is known."""
     digest = hashlib.sha256()
-    for file in sorted(recipe().iterdir()):
+    for file in sorted(recipe.folder.iterdir()):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    digest.update(repr(sorted(build_args.items())).encode())
+    digest.update(repr(sorted(recipe.arguments.items())).encode())
     return digest.hexdigest()
 
 
@@ -110,19 +118,18 @@ def saved_labels(session_id: str, home: Path) -> dict[str, str]:
 
 async def build(
     engine: Engine,
-    tag: str,
-    build_args: Mapping[str, str],
+    recipe: Recipe,
     ca_bundle: Path | None,
     tell: Told,
     *,
     no_cache: bool,
-) -> str:
-    """Build the base image and give its id; a cancellation ends the build in the engine too.
+) -> Image:
+    """Build an image; a cancellation ends the build in the engine too.
 
     Raises engine.build-failed with the last lines of what the build printed.
     """
-    context = _context(ca_bundle)
-    labels = {LABEL_INPUTS: inputs(build_args)}
+    context = _context(recipe.folder, ca_bundle)
+    labels = {LABEL_INPUTS: inputs(recipe)}
     stream: list[Any] = []
 
     def ask(api: APIClient) -> None:
@@ -137,16 +144,16 @@ async def build(
             answers = api.build(
                 fileobj=context,
                 custom_context=True,
-                tag=tag,
+                tag=recipe.image,
                 decode=True,
                 rm=True,
                 forcerm=True,
                 nocache=no_cache,
-                buildargs=dict(build_args),
+                buildargs=dict(recipe.arguments),
                 labels=labels,
                 timeout=None,
             )
-            _follow(answers, tell)
+            _follow(answers, recipe.image, tell)
         finally:
             hooks.remove(remember)
 
@@ -155,18 +162,18 @@ async def build(
             one.close()
 
     await engine.call(ask, interrupt)
-    made = await find(engine, tag)
+    made = await find(engine, recipe.image)
     if made is None:
-        raise _failed(f"{tag} is not there after its build", [])
-    return made.id
+        raise _failed(recipe.image, "it is not there after its build", [])
+    return made
 
 
-def _follow(answers: Any, tell: Told) -> None:
+def _follow(answers: Any, image: str, tell: Told) -> None:
     last: list[str] = []
     percentage: int | None = None
     for answer in answers:
         if "error" in answer:
-            raise _failed(one_line(str(answer["error"])), last)
+            raise _failed(image, one_line(str(answer["error"])), last)
         for line in str(answer.get("stream", "")).splitlines():
             if not line.strip():
                 continue
@@ -182,22 +189,25 @@ def _percentage(line: str) -> int | None:
     return None
 
 
-def _failed(message: str, last: list[str]) -> ParaError:
+def _failed(image: str, message: str, last: list[str]) -> ParaError:
     shown = "\n".join([message, *last])
+    params = build_params(image)
     return ParaError(
         "engine.build-failed",
-        f"The image could not be built: {shown}",
-        Remedy(title="Build again", command="para.image.build", params={}),
+        f"The image {image} could not be built: {shown}",
+        Remedy(title="Build again", command="para.image.build", params=params),
         Remedy(
-            title="Build every layer anew", command="para.image.build", params={"noCache": True}
+            title="Build every layer anew",
+            command="para.image.build",
+            params={**params, "noCache": True},
         ),
     )
 
 
-def _context(ca_bundle: Path | None) -> io.BytesIO:
+def _context(folder: Path, ca_bundle: Path | None) -> io.BytesIO:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        for file in sorted(recipe().iterdir()):
+        for file in sorted(folder.iterdir()):
             _add(archive, file.name, file.read_bytes())
         if ca_bundle is not None:
             _add(archive, _CA_NAME, ca_bundle.read_bytes())
