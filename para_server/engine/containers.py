@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _GRACE: Final = 3  # seconds that a container has to stop by itself
+_FREEZES: Final = 5  # tries: where the machine is busy, processes may not stand still in time
 _GONE: Final = 404
 _ALREADY: Final = (304, 409)
 
@@ -67,7 +68,20 @@ async def stop(engine: Engine, container: str) -> None:
 
 async def freeze(engine: Engine, container: str) -> None:
     """Freeze all processes of a container."""
-    await engine.call(lambda api: api.pause(container))
+
+    def ask(api: APIClient) -> None:
+        from docker.errors import APIError
+
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return api.pause(container)
+            except APIError as error:
+                if tries == _FREEZES or "unable to freeze" not in str(error.explanation):
+                    raise
+
+    await engine.call(ask)
 
 
 async def thaw(engine: Engine, container: str) -> None:
