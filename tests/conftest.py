@@ -22,17 +22,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long runs, and what wants an engine of its own, to `make soak`."""
+    """Leave the long runs to `make soak`."""
     if config.getoption("--soak"):
         return
-    long = [item for item in items if item.get_closest_marker("soak") or _of_soak(item)]
+    long = [item for item in items if item.get_closest_marker("soak")]
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
-
-
-def _of_soak(item: pytest.Item) -> bool:
-    return item.path.parent.name in {"faults", "git", "hostile", "swarm"}
 
 
 @pytest.fixture(autouse=True)
