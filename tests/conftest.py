@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,41 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long runs to `make soak`."""
+    """Leave to `make soak` the long runs, and of a slice all cases but some that the seed draws."""
     if config.getoption("--soak"):
         return
-    long = [item for item in items if item.get_closest_marker("soak")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
+    left = {item for item in items if item.get_closest_marker("soak")}
+    slices: dict[tuple[str, int], list[pytest.Item]] = {}
+    for item in items:
+        mark = item.get_closest_marker("slice")
+        if mark is not None:
+            slices.setdefault((item.nodeid.partition("[")[0], mark.args[0]), []).append(item)
+    for (name, drawn), cases in slices.items():
+        chance = random.Random(f"{config.getoption('--seed')} {name}")  # noqa: S311 # no secret
+        left.update(chance.sample(cases, max(len(cases) - drawn, 0)))
+    if left:
+        config.hook.pytest_deselected(items=list(left))
+        items[:] = [item for item in items if item not in left]
+
+
+_FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="session")
+def figures(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Note a line of figures, to be shown at the end of the run."""
+    return pytestconfig.stash.setdefault(_FIGURES, []).append
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Show the figures."""
+    found = config.stash.get(_FIGURES, [])
+    if found:
+        terminalreporter.section("figures")
+        for line in found:
+            terminalreporter.line(line)
 
 
 @pytest.fixture(autouse=True)

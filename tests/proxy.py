@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-How = Literal["before", "after", "500"]
-WAYS: tuple[How, ...] = ("before", "after", "500")
+# before or after the engine did it, with a 500, by an answer that never comes; late is an engine
+# that does not answer either, and does it only when the client has hung up
+How = Literal["before", "after", "500", "hangs", "late"]
+WAYS: tuple[How, ...] = ("before", "after", "500", "hangs", "late")
 
 _LENGTH = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
 _CHUNKED = re.compile(rb"^transfer-encoding: *chunked", re.IGNORECASE | re.MULTILINE)
 _REFUSAL = b'{"message": "a fault that a test made"}'
 _SWITCHED = 101
 _BODILESS = (204, 304)
+_LATE = 30  # seconds: a client that never hangs up shall not stop the tests
 
 
 class Proxy:
@@ -30,6 +33,8 @@ class Proxy:
         self._engine = engine.removeprefix("unix://")
         self._lock = threading.Lock()
         self._fault: tuple[int, How] | None = None
+        self._over = threading.Event()  # nothing is done late any more
+        self._over.set()
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(path))
         self._socket.listen(64)
@@ -37,7 +42,7 @@ class Proxy:
 
     @contextlib.contextmanager
     def failing(self, k: int, how: How) -> Iterator[Proxy]:
-        """Make the k-th request fail: before or after the engine did it, or with a 500."""
+        """Make the k-th request fail, and wait until the engine has done what it does late."""
         with self._lock:
             self.seen, self.hit, self._fault = [], None, (k, how)
         try:
@@ -45,6 +50,7 @@ class Proxy:
         finally:
             with self._lock:
                 self._fault = None
+            self._over.wait(_LATE)
 
     def close(self) -> None:
         """Listen no more."""
@@ -75,6 +81,9 @@ class Proxy:
         request = head + b"".join(_body(head, asked))
         if how == "before":
             return False
+        if how == "late":
+            self._late(asked, engine, told, request)
+            return False
         if how == "500":
             length = len(_REFUSAL)
             client.sendall(
@@ -94,9 +103,20 @@ class Proxy:
         for part in () if bodiless else _body(answer, told, endless=True):
             if how is None:
                 client.sendall(part)
+        if how == "hangs":
+            asked.read(1)
         if switched:
             client.shutdown(socket.SHUT_RDWR)
         return how is None and not switched
+
+    def _late(self, asked: BinaryIO, engine: socket.socket, told: BinaryIO, request: bytes) -> None:
+        self._over.clear()
+        try:
+            asked.read(1)
+            engine.sendall(request)
+            _head(told)
+        finally:
+            self._over.set()
 
     def _verdict(self, line: str) -> How | None:
         with self._lock:

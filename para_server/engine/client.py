@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # docker is slow to import: only the thread that calls the en
 
 T = TypeVar("T")
 _THREADS: Final = 8
+SLOW: Final = 15  # times as long as for other answers: builds, and what saves a large container
 _API: Final = "1.41"  # of Engine 20.10 and Podman 4: the oldest that para is tried with
 
 
@@ -151,7 +152,7 @@ def _forbidden() -> ParaError:
 def _too_slow(settings: EngineSettings) -> ParaError:
     return ParaError(
         "engine.timeout",
-        f"The engine did not answer within {settings.timeout:g} seconds",
+        f"The engine did not answer in time (engine.timeout is {settings.timeout:g} seconds)",
         Remedy(title="Give it more time", setting="engine.timeout"),
         SETUP_CHECK,
     )

@@ -37,11 +37,13 @@ def _waited(api: APIClient, name: str, seconds: float) -> int | None:
     try:
         return int(api.wait(name, timeout=math.ceil(seconds))["StatusCode"])
     except ReadTimeout:
-        return None
+        pass
     except Broken as error:
-        if "Read timed out" in str(error):  # how urllib3 tells it in the midst of an answer
-            return None
-        raise
+        if "Read timed out" not in str(error):  # how urllib3 tells it in the midst of an answer
+            raise
+    # the engine may have failed to say that it ended, or does not answer at all
+    state = api.inspect_container(name)["State"]
+    return None if state["Running"] else int(state["ExitCode"])
 
 
 def _kill(engine: Engine, name: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from para_server.engine.client import Engine
+from para_server.engine.client import SLOW, Engine
 from para_server.errors import Frozen, ParaError, Remedy
 from para_server.names import LABEL_HOME, LABEL_INPUTS, LABEL_SESSION, SAVED_IMAGE, build_params
 from para_server.untrusted import one_line
@@ -151,7 +152,7 @@ async def build(
                 nocache=no_cache,
                 buildargs=dict(recipe.arguments),
                 labels=labels,
-                timeout=None,
+                timeout=math.ceil(engine.settings.timeout * SLOW),
             )
             _follow(answers, recipe.image, tell)
         finally:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
-from para_server.engine.client import Engine
+from para_server.engine.client import SLOW, Engine
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-_PATIENCE: Final = 15  # times as long as the engine has for other answers
 _TOO_DEEP: Final = "max depth exceeded"  # what the engine says of a layer too many (about 125)
 
 
@@ -25,25 +24,22 @@ async def save(engine: Engine, container: str, image: str, labels: dict[str, str
         from docker.errors import APIError
 
         # what a container has written may be much: the usual time for an answer is too short
-        with closing(engine.connect(engine.settings.timeout * _PATIENCE)) as api:
+        with closing(engine.connect(engine.settings.timeout * SLOW)) as api:
             try:
                 api.commit(container, repository, tag, pause=True, conf={"Labels": labels})
             except APIError as error:
                 if _TOO_DEEP not in str(error.explanation):
                     raise
-                _flatten(engine, container, image, labels)
+                _flatten(api, container, image, labels)
 
     await engine.call(ask)
 
 
-def _flatten(engine: Engine, container: str, image: str, labels: dict[str, str]) -> None:
+def _flatten(api: APIClient, container: str, image: str, labels: dict[str, str]) -> None:
     repository, _, tag = image.partition(":")
-    with closing(engine.connect(None)) as api:  # as long as it takes
-        config = api.inspect_container(container)["Config"]
-        content: Any = api.export(container)
-        api.import_image(
-            content, repository, tag, changes=_changes(config, labels), stream_src=True
-        )
+    config = api.inspect_container(container)["Config"]
+    content: Any = api.export(container)
+    api.import_image(content, repository, tag, changes=_changes(config, labels), stream_src=True)
 
 
 def _changes(config: dict[str, Any], labels: dict[str, str]) -> list[str]:

@@ -53,7 +53,7 @@ async def make(repo: Repo, folder: Path, session_id: str, start: Start, *, own: 
     refs = [f"create refs/heads/{start.branch} {start.tip}"]
     refs += [f"create refs/para/kept/{n} {commit}" for n, commit in enumerate(start.kept)]
     await git(folder, "update-ref", "--stdin", given="\n".join(refs) + "\n", plain=True)
-    await git(folder, "read-tree", "-u", "--reset", start.tree or "HEAD", plain=True)
+    await git(folder, "read-tree", "-u", "--reset", start.tree or "HEAD", plain=True, long=True)
     if start.tree is not None:
         await git(folder, "read-tree", "--reset", "HEAD", plain=True)
     await hand_over(folder)
@@ -71,6 +71,7 @@ async def _copy_objects(repo: Repo, folder: Path, session_id: str) -> None:
         *("fetch", "-q", "--no-tags", "--no-write-fetch-head", "--update-shallow"),
         *("--", str(repo.common), f"+{base_ref(session_id)}:refs/para/base"),
         plain=True,
+        long=True,
     )
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
+import signal
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +26,30 @@ _PART: Final = 1 << 20  # bytes that are read at once
 _LIMIT: Final = 256 << 20  # bytes of output; more is nothing that para asks for
 
 
+class _Leash:
+    """Lets a git that may take long be told to stop, also before it has begun.
+
+    It then takes back what it locked, and ends what it started.
+    """
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopped = False
+
+    def hold(self, process: asyncio.subprocess.Process) -> None:
+        """Take hold of a process, which may have to stop at once."""
+        self._process = process
+        if self._stopped:
+            self.stop()
+
+    def stop(self) -> None:
+        """Tell the process, and what it started, to stop."""
+        self._stopped = True
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGTERM)
+
+
 class GitFailedError(ParaError):
     """A git command failed; `output` is what it said."""
 
@@ -37,16 +64,20 @@ async def git(
     *arguments: str,
     given: str | None = None,
     plain: bool = False,
+    long: bool = False,
     seconds: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str:
     """Run git in a folder and give what it printed; raises GitFailedError.
 
-    `plain` leaves out the user's and the machine's own configuration.
+    `plain` leaves out the user's and the machine's own configuration. `long` is for what may take
+    its time: a cancellation stops it, and so does the end of this process, however it comes.
     """
     verb = next((a for a in arguments if not a.startswith("-") and "=" not in a), "")
     surroundings = _environment(plain=plain) | dict(environment or {})
-    out = await to_end(_run(folder, arguments, verb, given, surroundings, seconds))
+    leash = _Leash() if long else None
+    running = _run(folder, arguments, verb, given, surroundings, seconds, leash=leash)
+    out = await to_end(running, leash.stop if leash is not None else None)
     return out.decode(errors="surrogateescape")
 
 
@@ -73,9 +104,13 @@ async def _run(
     environment: dict[str, str],
     seconds: float | None,
     most: int | None = None,
+    leash: _Leash | None = None,
 ) -> bytes:
+    if shutil.which("git") is None:
+        raise GitFailedError(verb, "git is not installed")
     try:
         process = await asyncio.create_subprocess_exec(
+            *(_tied() if leash is not None else ()),
             "git",
             *arguments,
             cwd=folder,
@@ -86,10 +121,11 @@ async def _run(
             start_new_session=True,  # Ctrl-C is for para, which ends or undoes what git does
         )
     except FileNotFoundError:
-        missing = "the folder is gone" if not folder.is_dir() else "git is not installed"
-        raise GitFailedError(verb, missing) from None
+        raise GitFailedError(verb, "the folder is gone") from None
     except OSError as error:
         raise GitFailedError(verb, str(error.strerror)) from None
+    if leash is not None:
+        leash.hold(process)
     try:
         async with asyncio.timeout(seconds):
             out, said = await _talk(process, given, _LIMIT if most is None else most)
@@ -102,6 +138,15 @@ async def _run(
     if process.returncode != 0 and (most is None or len(out) <= most):
         raise GitFailedError(verb, said.decode(errors="replace"))
     return out
+
+
+@cache
+def _tied() -> tuple[str, ...]:
+    """Have the kernel tell a process to stop when this one ends, where that can be had.
+
+    A git that works on would race whoever clears up after a process that was killed.
+    """
+    return ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
 
 
 async def _talk(

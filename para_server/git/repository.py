@@ -183,6 +183,7 @@ async def fetch_bundle(
         *("fetch", "-q", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"),
         *("--no-auto-maintenance", "--no-prune", "--update-shallow", "--", str(bundle)),
         *(f"+refs/para/{end}:{incoming}/{end}" for end in ends),
+        long=True,
         seconds=seconds,
     )
 

@@ -16,13 +16,11 @@ async def make(repo: Repo, folder: Path, start: Start) -> None:
     existing = await branch_commit(repo, start.branch)
     if existing is not None and existing != start.tip:
         raise branch_exists(start.branch)
-    where = [start.branch] if existing else ["-b", start.branch, start.tip]
-    if existing:
-        await git(repo.top, "worktree", "add", "-q", "--", str(folder), *where)
-    else:
-        await git(repo.top, "worktree", "add", "-q", *where[:2], "--", str(folder), start.tip)
+    new = () if existing else ("-b", start.branch)
+    at = start.branch if existing else start.tip
+    await git(repo.top, "worktree", "add", "-q", *new, "--", str(folder), at, long=True)
     if start.tree is not None:
-        await git(folder, "read-tree", "-u", "--reset", start.tree)
+        await git(folder, "read-tree", "-u", "--reset", start.tree, long=True)
         await git(folder, "read-tree", "--reset", "HEAD")
 
 
@@ -36,7 +34,7 @@ async def remove(repo: Repo, folder: Path) -> None:
 
 async def commit_all(folder: Path, message: str) -> str:
     """Commit what is uncommitted, as the person would, and give the tip."""
-    await git(folder, "add", "-A")
+    await git(folder, "add", "-A", long=True)
     if await git(folder, "status", "--porcelain", "-z"):
         await git(folder, "commit", "-q", "-F", "-", given=message)
     return (await git(folder, "rev-parse", "HEAD")).strip()
@@ -56,7 +54,7 @@ async def snapshot(repo: Repo, folder: Path, message: str) -> tuple[str, str]:
         index = Path(scratch) / "index"
         await git(folder, "read-tree", f"--index-output={index}", "HEAD")
         environment = {"GIT_INDEX_FILE": str(index)}
-        await git(folder, "add", "-A", environment=environment)
+        await git(folder, "add", "-A", environment=environment, long=True)
         tree = (await git(folder, "write-tree", environment=environment)).strip()
     if tree == (await git(folder, "rev-parse", "HEAD^{tree}")).strip():
         return head, head

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from para_server.engine.endpoint import find
-from para_server.settings import EngineSettings
 from tests.client import Failed, Para
-from tests.leftovers import CASES, Case, leftovers, lost, records, settled
+from tests.faults.conftest import HASTY
+from tests.leftovers import CASES, Case, records, settled
 from tests.proxy import WAYS, How, Proxy
 from tests.scratch import Repository
 
@@ -25,34 +23,14 @@ STEP = 0.01  # seconds between two moments of cancellation
 CANCELLED = -32800
 
 Servers = Callable[..., Awaitable[Para]]
-
-
-@pytest.fixture
-def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """Stand between para and the engine."""
-    # a socket's path has little room
-    proxy = Proxy(tmp_path_factory.mktemp("p") / "s", find(EngineSettings(), os.environ))
-    yield proxy
-    proxy.close()
+Draw = Callable[[str, int, int], Iterable[int]]
+Whole = Callable[..., None]
 
 
 @pytest.fixture
 def environ(environ: dict[str, str], faults: Proxy) -> dict[str, str]:
     """Lead the servers through the proxy."""
-    return environ | {"DOCKER_HOST": faults.address, "PARA_CONTAINER_MAX_RUNNING": "50"}
-
-
-@pytest.fixture
-def draw(request: pytest.FixtureRequest) -> Callable[[str, int, int], Iterable[int]]:
-    """Choose which of the cases are run: with --soak all, until one no longer hits."""
-
-    def chosen(what: str, drawn: int, of: int) -> Iterable[int]:
-        if request.config.getoption("--soak"):
-            return itertools.count()
-        seed = f"{request.config.getoption('--seed')} {what}"
-        return sorted(random.Random(seed).sample(range(of), drawn))  # noqa: S311 # no secret
-
-    return chosen
+    return environ | {"DOCKER_HOST": faults.address}
 
 
 async def attempt(para: Para, command: str, **params: object) -> Failed | dict[str, Any]:
@@ -65,66 +43,76 @@ async def attempt(para: Para, command: str, **params: object) -> Failed | dict[s
     return outcome
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.slice(5)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("how", WAYS)
-async def test_a_dispatch_leaves_nothing_when_a_call_fails(
+@pytest.mark.parametrize("command", ["para.dispatch", "para.start"])
+async def test_a_session_comes_to_be_whole_or_not_at_all_when_a_call_fails(
     servers: Servers,
-    repo: Repository,
-    api: Any,
     home: Path,
     faults: Proxy,
-    draw: Callable[[str, int, int], Iterable[int]],
+    draw: Draw,
+    whole: Whole,
+    tally: Counter[str],
+    command: str,
     how: How,
 ) -> None:
     para = await servers(watching=False)
-    for k in draw(f"dispatch {how}", 3, LIKELY):
+    hasty = await servers(watching=False, extra=HASTY) if how in {"hangs", "late"} else para
+    prompt = {"prompt": "echo done"} if command == "para.dispatch" else {}
+    for k in draw(f"{command} {how}", 2, LIKELY):
         name = f"s{k}"
         with faults.failing(k, how):
-            outcome = await attempt(para, "para.dispatch", prompt="echo done", name=name)
+            outcome = await attempt(hasty, command, name=name, **prompt)
         told = f"call {k} ({faults.hit}) failed {how}: {outcome}"
+        tally[how] += faults.hit is not None
+        if how in {"hangs", "late"}:
+            await para.call("para.clean")
         if isinstance(outcome, Failed):
             assert name not in {one["name"] for one in records(home).values()}, told
+            assert outcome.slug == "engine.timeout" or how not in {"hangs", "late"}, told
         else:
-            await para.agent(name, "done")
+            if prompt:
+                await para.agent(name, "done")
             await para.call("para.cancel", name=name)
-        assert leftovers(api, home, repo) == [], told
+        whole(told)
         if faults.hit is None:
             break
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.slice(20)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 async def test_a_command_is_done_or_undone_when_a_call_fails(
     servers: Servers,
-    repo: Repository,
     api: Any,
-    home: Path,
     faults: Proxy,
-    draw: Callable[[str, int, int], Iterable[int]],
+    draw: Draw,
+    whole: Whole,
+    tally: Counter[str],
     case: Case,
     how: How,
 ) -> None:
     para = await servers(watching=False)
+    hasty = await servers(watching=False, extra=HASTY) if how in {"hangs", "late"} else para
     for k in draw(f"{case} {how}", 1, LIKELY):
         name = f"s{k}"
         session = await case.prepare(para, api, name)
         before = (await para.call("para.show", name=name))["state"]
         with faults.failing(k, how):
-            outcome = await attempt(para, case.command, name=name, **case.params)
+            outcome = await attempt(hasty, case.command, name=name, **case.params)
         told = f"call {k} ({faults.hit}) failed {how}: {outcome}"
-        assert lost(home, repo, session) == [], told
+        tally[how] += faults.hit is not None
         await para.call("para.clean")
         after = (await para.call("para.show", name=name))["state"]
         assert after in {before, case.leads_to}, told
-        assert leftovers(api, home, repo) == [], told
-        assert lost(home, repo, session) == [], told
+        whole(told, session)
         if case.keeps_container:
             assert await case.note_kept(para, api, name), told
         if after not in {"finished", "cancelled"} or case.keeps_container:
             await para.call("para.cancel", name=name)
-        assert leftovers(api, home, repo) == [], f"cancelled after {told}"
-        assert lost(home, repo, session) == [], f"cancelled after {told}"
+        whole(f"cancelled after {told}", session)
         if faults.hit is None:
             break
 
@@ -147,21 +135,25 @@ async def cancelled_at(para: Para, name: str, seconds: float) -> Failed | dict[s
 async def test_a_dispatch_that_is_cancelled_leaves_nothing(
     servers: Servers,
     repo: Repository,
-    api: Any,
     home: Path,
-    draw: Callable[[str, int, int], Iterable[int]],
+    draw: Draw,
+    whole: Whole,
+    tally: Counter[str],
 ) -> None:
     para = await servers(watching=False)
+    before = repo.fingerprint()
     for point in itertools.takewhile(
-        lambda n: n < CANCELLATIONS, draw("cancellation", 8, CANCELLATIONS)
+        lambda n: n < CANCELLATIONS, draw("cancellation", 6, CANCELLATIONS)
     ):
         name = f"s{point}"
         outcome = await cancelled_at(para, name, point * STEP)
+        tally["cancellations"] += 1
         if isinstance(outcome, Failed):
             assert outcome.code == CANCELLED, f"after {point} steps: {outcome}"
             assert name not in {one["name"] for one in records(home).values()}
         else:
             await para.agent(name, "done")
             await para.call("para.cancel", name=name)
-        assert leftovers(api, home, repo) == [], f"after {point} steps: {outcome}"
+        whole(f"after {point} steps: {outcome}")
     await settled(home)
+    assert repo.fingerprint() == before

@@ -163,12 +163,6 @@ SITUATIONS = {
 }
 
 
-@pytest.fixture
-def environ(environ: dict[str, str]) -> dict[str, str]:
-    """Leave room for the containers of those who test beside us."""
-    return environ | {"PARA_CONTAINER_MAX_RUNNING": "50"}
-
-
 async def whole_life(servers: Servers, situation: Situation, tmp_path: Path) -> None:
     """Dispatch and finish one session, cancel, recover and finish another."""
     repo = situation.make(tmp_path / situation.folder)

@@ -108,12 +108,6 @@ WORKSPACES: dict[str, tuple[str, dict[str, bool]]] = {
 }
 
 
-@pytest.fixture
-def environ(environ: dict[str, str]) -> dict[str, str]:
-    """Leave room for the containers of those who test beside us."""
-    return environ | {"PARA_CONTAINER_MAX_RUNNING": "50"}
-
-
 async def ready(para: Para, api: Any, work: str) -> dict[str, Any]:
     """Start a session and do the agent's work; gives the content of every file there is."""
     session = await para.call("para.start", name="w")

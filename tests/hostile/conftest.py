@@ -1,8 +1,7 @@
-"""What the hostile tests are given: a secret to steal, a canary to kill, a slice of the cases."""
+"""What the hostile tests are given: a secret to steal, a canary to kill."""
 
 from __future__ import annotations
 
-import random
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +45,6 @@ class Bait:
 
 
 @pytest.fixture
-def environ(environ: dict[str, str]) -> dict[str, str]:
-    """Leave room for the containers of those who test beside us."""
-    return environ | {"PARA_CONTAINER_MAX_RUNNING": "50"}
-
-
-@pytest.fixture
 def bait(tmp_path: Path, home: Path) -> Bait:
     """Lay out what a trap is after."""
     text = f"secret-{tmp_path.name}-of-the-host"
@@ -61,22 +54,3 @@ def bait(tmp_path: Path, home: Path) -> Bait:
     for file in (tmp_path / "secret", home / "secret"):
         file.write_text(f"{text}\n")
     return Bait(tmp_path / "canary", tmp_path / "secret", text, other)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Draw some of the cases by the seed, unless all are wanted."""
-    if config.getoption("--soak"):
-        return
-    groups: dict[tuple[str, int], list[pytest.Item]] = {}
-    for item in items:
-        mark = item.get_closest_marker("slice")
-        if mark is not None and Path(__file__).parent in item.path.parents:
-            key = (item.nodeid.partition("[")[0], mark.args[0])
-            groups.setdefault(key, []).append(item)
-    left: set[pytest.Item] = set()
-    for (name, drawn), group in groups.items():
-        draw = random.Random(f"{config.getoption('--seed')} {name}")  # noqa: S311 # no secret
-        left.update(draw.sample(group, max(len(group) - drawn, 0)))
-    if left:
-        config.hook.pytest_deselected(items=list(left))
-        items[:] = [item for item in items if item not in left]

@@ -1,0 +1,69 @@
+"""What the tests of faults are given: a proxy that makes calls fail, and the invariants."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from para_server.engine.endpoint import find
+from para_server.settings import EngineSettings
+from tests.leftovers import leftovers, lost
+from tests.proxy import Proxy
+from tests.scratch import Repository
+
+# what a server is told that is to notice soon that the engine hangs
+HASTY = {"PARA_ENGINE_TIMEOUT": "2", "PARA_GIT_MAX_SECONDS": "15"}
+
+
+@pytest.fixture
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """Stand between para and the engine."""
+    # a socket's path has little room
+    proxy = Proxy(tmp_path_factory.mktemp("p") / "s", find(EngineSettings(), os.environ))
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def draw(request: pytest.FixtureRequest) -> Callable[[str, int, int], Iterable[int]]:
+    """Choose which of the cases are run: with --soak all, until one no longer hits."""
+
+    def chosen(what: str, drawn: int, of: int) -> Iterable[int]:
+        if request.config.getoption("--soak"):
+            return itertools.count()
+        seed = f"{request.config.getoption('--seed')} {what}"
+        return sorted(random.Random(seed).sample(range(of), drawn))  # noqa: S311 # no secret
+
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def tally(figures: Callable[[str], None]) -> Iterator[Counter[str]]:
+    """Count what was made to fail, and what came of it, over all tests of faults."""
+    counted: Counter[str] = Counter()
+    yield counted
+    came = f"leftovers {counted.pop('leftovers', 0)}, losses {counted.pop('losses', 0)}"
+    made = ", ".join(f"{count} {what}" for what, count in sorted(counted.items()))
+    figures(f"faults: {made}; {came}")
+
+
+@pytest.fixture
+def whole(api: Any, home: Path, repo: Repository, tally: Counter[str]) -> Callable[..., None]:
+    """Check that nothing is left over, and that no session of those given has lost its work."""
+
+    def check(told: str, *sessions: dict[str, Any]) -> None:
+        gone = [name for session in sessions for name in lost(home, repo, session)]
+        tally["losses"] += len(gone)
+        assert gone == [], told
+        left = leftovers(api, home, repo)
+        tally["leftovers"] += len(left)
+        assert left == [], told
+
+    return check

@@ -1,0 +1,167 @@
+"""A call to the engine fails while a command only looks, cleans or builds: all stays as it was."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from para_server.names import BASE_IMAGE, LABEL_HOME, LABEL_SESSION
+from tests import engine
+from tests.client import Failed, Para
+from tests.faults.conftest import HASTY
+from tests.faults.test_all_or_nothing import attempt
+from tests.leftovers import at_work
+from tests.proxy import WAYS, How, Proxy
+from tests.scratch import Repository
+
+Servers = Callable[..., Awaitable[Para]]
+Draw = Callable[[str, int, int], Iterable[int]]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A command that changes nothing; `calls` are those that it makes at least."""
+
+    command: str
+    params: dict[str, object] = field(default_factory=dict)
+    calls: int = 1
+    leaves_helper: bool = False  # until the next clean, where the engine would not remove it
+
+
+LOOKS = {
+    "list": Look("para.list", {"all": True}),
+    "show": Look("para.show", {"name": "busy"}),
+    "show-saved": Look("para.show", {"name": "saved"}),
+    "open": Look("para.open", {"name": "busy"}),
+    "diff": Look("para.diff", {"name": "busy"}, calls=6, leaves_helper=True),
+    "diff-saved": Look("para.diff", {"name": "saved"}, calls=6, leaves_helper=True),
+    "doctor": Look("para.doctor", calls=3),
+    "what-clean-would-do": Look("para.clean", {"dryRun": True}, calls=3),
+}
+
+
+@pytest.fixture
+def environ(environ: dict[str, str], faults: Proxy) -> dict[str, str]:
+    """Lead the servers through the proxy."""
+    return environ | {"DOCKER_HOST": faults.address}
+
+
+def all_there_is(api: Any, home: Path, repo: Repository) -> dict[str, object]:
+    """Digest whatever a command could have changed."""
+    found: dict[str, object] = {**repo.refs(), **repo.fingerprint()}
+    for file in (home / "sessions").iterdir():
+        found[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    for part in ("work", "agents", "scratch"):
+        found[part] = sorted(folder.name for folder in (home / part).iterdir())
+    for one in engine.containers(api, home):
+        found[one["Id"]] = (one["Names"], one["State"])
+    for image in api.images(filters={"label": f"{LABEL_HOME}={home}"}):
+        found[image["Id"]] = image["RepoTags"]
+    return found
+
+
+@pytest.mark.slice(2)
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("how", WAYS)
+async def test_commands_that_look_leave_all_as_it_was_when_a_call_fails(
+    servers: Servers,
+    repo: Repository,
+    api: Any,
+    home: Path,
+    faults: Proxy,
+    draw: Draw,
+    tally: Counter[str],
+    how: How,
+) -> None:
+    para = await servers(watching=False)
+    hasty = await servers(watching=False, extra=HASTY)
+    await at_work(para, api, "busy")
+    await at_work(para, api, "saved")
+    await para.call("para.pause", name="saved")
+    before = all_there_is(api, home, repo)
+    for label, look in LOOKS.items():
+        for k in draw(f"{label} {how}", 1, look.calls):
+            with faults.failing(k, how):
+                outcome = await attempt(hasty, look.command, **look.params)
+            tally[how] += faults.hit is not None
+            if look.leaves_helper:
+                await para.call("para.clean")
+            told = f"{label}, call {k} ({faults.hit}) failed {how}: {outcome}"
+            assert all_there_is(api, home, repo) == before, told
+            if faults.hit is None:
+                break
+    for name in ("busy", "saved"):
+        await para.call("para.cancel", name=name)
+
+
+@pytest.mark.slice(2)
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("how", WAYS)
+async def test_clean_removes_what_is_left_and_nothing_else_when_a_call_fails(
+    servers: Servers,
+    repo: Repository,
+    api: Any,
+    home: Path,
+    faults: Proxy,
+    draw: Draw,
+    whole: Callable[..., None],
+    tally: Counter[str],
+    how: How,
+) -> None:
+    para = await servers(watching=False)
+    hasty = await servers(watching=False, extra=HASTY)
+    session = await at_work(para, api, "busy")
+    before = all_there_is(api, home, repo)
+    for k in draw(f"clean {how}", 2, 5):
+        leave_behind(api, home)
+        with faults.failing(k, how):
+            outcome = await attempt(hasty, "para.clean")
+        tally[how] += faults.hit is not None
+        await para.call("para.clean")
+        told = f"call {k} ({faults.hit}) failed {how}: {outcome}"
+        whole(told, session)
+        assert all_there_is(api, home, repo) == before, told
+        if faults.hit is None:
+            break
+    await para.call("para.cancel", name="busy")
+
+
+def leave_behind(api: Any, home: Path) -> None:
+    """Make what a session of long ago has left: a container, its image, folders."""
+    labels = {LABEL_HOME: str(home), LABEL_SESSION: "old-000000"}
+    made = api.create_container(BASE_IMAGE, ["true"], name="para-session-old-000000", labels=labels)
+    api.commit(made["Id"], "para-saved", "old-000000", conf={"Labels": labels})
+    for part in ("work", "agents", "scratch"):
+        (home / part / "old-000000").mkdir()
+
+
+@pytest.mark.slice(1)
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("how", WAYS)
+async def test_the_image_is_there_and_whole_when_a_call_of_its_build_fails(
+    servers: Servers,
+    api: Any,
+    home: Path,
+    faults: Proxy,
+    draw: Draw,
+    tally: Counter[str],
+    how: How,
+) -> None:
+    hasty = await servers(watching=False, extra=HASTY)
+    before = api.inspect_image(BASE_IMAGE)["Id"]
+    for k in draw(f"build {how}", 1, 3):
+        with faults.failing(k, how):
+            outcome = await attempt(hasty, "para.image.build")
+        tally[how] += faults.hit is not None
+        told = f"call {k} ({faults.hit}) failed {how}: {outcome}"
+        assert isinstance(outcome, Failed) == (faults.hit is not None), told
+        assert api.inspect_image(BASE_IMAGE)["Id"] == before, told  # every layer was there
+        assert not engine.containers(api, home)
+        if faults.hit is None:
+            break
