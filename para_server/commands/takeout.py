@@ -175,8 +175,10 @@ async def _checked(context: Context, repo: Repo, record: Record, scratch: Path) 
         seconds = context.settings(None).git.max_seconds
         async with context.store.holding_repo(record.repo):
             await repository.fetch_bundle(repo, bundle, record.id, ends, seconds)
+    # where the branch was is a claim, too
+    head_is_known = await repository.is_ancestor(repo, head, keep)
     arrived = {end: await repository.ref_commit(repo, name) for end, name in names.items()}
-    if arrived != told:
+    if arrived != told or not head_is_known:
         raise _not_arrived(record)
     return Taken(tip=tip, keep=keep, head=head, more=more == "1")
 

@@ -10,6 +10,8 @@ from para_server.git.repository import Repo
 from para_server.results import FileChange
 
 MAX_PATCH: Final = 16 << 20  # bytes of a patch that an editor can still show
+# a text of nothing but line ends takes git forty times its size: what is larger counts as binary
+_COMPARE: Final = ("-c", "core.bigFileThreshold=8m", "diff-tree", "-r", "--no-renames")
 _SUBMODULE: Final = "160000"
 
 
@@ -32,20 +34,15 @@ class Difference(Frozen):
 
 async def difference(repo: Repo, old: str, new: str) -> Difference:
     """List the files that differ between two commits."""
-    raw = await git_bytes(
-        repo.top,
-        ["diff-tree", "-r", "-z", "--raw", "--numstat", "--no-renames", "--no-abbrev", old, new],
-    )
+    asked = [*_COMPARE, "-z", "--raw", "--numstat", "--no-abbrev", old, new]
+    raw = await git_bytes(repo.top, asked)
     return _parsed(raw)
 
 
 async def patch(repo: Repo, old: str, new: str) -> str:
     """Give the patch between two commits, cut after a whole file where it is enormous."""
-    raw = await git_bytes(
-        repo.top,
-        ["diff-tree", "-r", "-p", "--no-renames", "--no-ext-diff", "--no-textconv", old, new],
-        MAX_PATCH,
-    )
+    asked = [*_COMPARE, "-p", "--no-ext-diff", "--no-textconv", old, new]
+    raw = await git_bytes(repo.top, asked, MAX_PATCH)
     if len(raw) <= MAX_PATCH:
         return raw.decode(errors="replace")
     cut = raw.rfind(b"\ndiff --git ", 0, MAX_PATCH)

@@ -73,7 +73,7 @@ async def git(
     `plain` leaves out the user's and the machine's own configuration. `long` is for what may take
     its time: a cancellation stops it, and so does the end of this process, however it comes.
     """
-    verb = next((a for a in arguments if not a.startswith("-") and "=" not in a), "")
+    verb = _verb(arguments)
     surroundings = _environment(plain=plain) | dict(environment or {})
     leash = _Leash() if long else None
     running = _run(folder, arguments, verb, given, surroundings, seconds, leash=leash)
@@ -84,8 +84,12 @@ async def git(
 async def git_bytes(folder: Path, arguments: Sequence[str], most: int = _LIMIT) -> bytes:
     """Run git and give the bytes that it printed: what is longer than `most` is cut there."""
     return await to_end(
-        _run(folder, arguments, arguments[0], None, _environment(plain=False), None, most)
+        _run(folder, arguments, _verb(arguments), None, _environment(plain=False), None, most)
     )
+
+
+def _verb(arguments: Sequence[str]) -> str:
+    return next((a for a in arguments if not a.startswith("-") and "=" not in a), "")
 
 
 def _environment(*, plain: bool) -> dict[str, str]:

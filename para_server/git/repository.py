@@ -180,6 +180,7 @@ async def fetch_bundle(
         repo.top,
         *("-c", "transfer.fsckObjects=true", "-c", "fetch.fsckObjects=true"),
         *("-c", "core.fsync=all", "-c", "fetch.writeCommitGraph=false"),
+        *("-c", "core.bigFileThreshold=64m"),  # what is larger is never in memory as a whole
         *("fetch", "-q", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"),
         *("--no-auto-maintenance", "--no-prune", "--update-shallow", "--", str(bundle)),
         *(f"+refs/para/{end}:{incoming}/{end}" for end in ends),

@@ -12,6 +12,7 @@
 set -euo pipefail
 exec >/para-out/log 2>&1
 mode=$1 base=$2 format=$3
+most_files=5000000
 work=/para-session
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 GIT_NO_REPLACE_OBJECTS=1
 export HOME=/tmp LC_ALL=C
@@ -67,6 +68,14 @@ find_head() {
     "ref: refs/"*) head=$(commit_of "${said#ref: }") || head=$base ;;
     *) head=$(commit_of "$said") || head=$base ;;
     esac
+    # one that the host could not check out is kept beside the branch
+    [ "$head" = "$base" ] || countable "$head" || head=$base
+}
+# a few objects can stand for more files than there is memory: the same folder in itself, ten deep
+countable() {
+    local count
+    count=$(set +o pipefail && git ls-tree -r --name-only "$1" | head -n "$most_files" | wc -l)
+    [ "$count" -lt "$most_files" ]
 }
 candidates() {
     theirs for-each-ref --no-merged="$head" --format='%(objectname)'
@@ -216,6 +225,9 @@ byte_for_byte() {
 }
 
 if [ "$mode" = full ]; then as_git_adds; else byte_for_byte; fi
+# an index may lie about the trees that it stands for
+countable "$tree" || refuse "there are too many files"
+[ "$kept" = "$tree" ] || countable "$kept" || refuse "there are too many files"
 tip=$head
 if [ "$tree" != "$(git rev-parse "$head^{tree}")" ]; then
     tip=$(git commit-tree "$tree" -p "$head" -F /para-out/message)
@@ -236,5 +248,7 @@ git update-ref refs/para/tip "$tip"
 git update-ref refs/para/keep "$keep"
 if [ "$(git rev-list --count "$tip" "$keep" "^$base")" != 0 ]; then
     git bundle create -q /para-out/bundle refs/para/tip refs/para/keep "^$base"
+    # the host will do the same: what takes more memory than there is in here, it is never given
+    theirs bundle unbundle /para-out/bundle >/dev/null
 fi
 printf '%s %s %s %s\n' "$tip" "$keep" "$head" "$more" >/para-out/result

@@ -22,8 +22,9 @@ from tests.scratch import Repository
 from tests.wire import Process, Wire, framed
 
 SLOW = """#!/bin/sh
-touch "{folder}/begun"
-until [ -e "{folder}/gate" ]; do sleep 0.02; done
+echo $PPID > "{folder}/drafted"
+mv "{folder}/drafted" "{folder}/begun"
+while [ -e "{folder}/begun" ]; do sleep 0.02; done
 """
 
 
@@ -61,7 +62,7 @@ def client(process: Process) -> Wire:
 
 
 class Slow:
-    """A command under way: the repository's own hook holds up the checkout."""
+    """A command under way: the repository's own hook holds up the checkout, until it is let go."""
 
     def __init__(self, repo: Repository, folder: Path) -> None:
         self._repo = repo
@@ -79,8 +80,14 @@ class Slow:
         wire.eventually((self._folder / "begun").exists)
         return number
 
+    def git_ended(self) -> None:
+        """Wait until the git that runs the hook has ended, and only then let the hook go."""
+        told = (self._folder / "begun").read_text().strip()
+        wire.eventually(lambda: not Path(f"/proc/{told}").exists())
+        self.let_go()
+
     def let_go(self) -> None:
-        (self._folder / "gate").touch()
+        (self._folder / "begun").unlink()
 
     def left_nothing(self, home: Path) -> None:
         assert (self._repo.refs(), self._repo.git("worktree", "list")) == self._before
@@ -275,7 +282,6 @@ def test_cancelled_commands_are_rolled_back_before_the_answer(
     client.notify("$/cancelRequest", {"id": number})
     client.notify("$/cancelRequest", {"id": number})
     assert alive(client)  # the cancellation was read
-    slow.let_go()
     assert code(client.answer(number)) == -32800
     slow.left_nothing(home)
 
@@ -286,7 +292,6 @@ def test_progress_can_be_cancelled_and_ends_before_the_answer(
     number = slow.begin(client, progress="t")
     client.notify("window/workDoneProgress/cancel", {"token": "t"})
     assert alive(client)
-    slow.let_go()
     assert code(client.answer(number)) == -32800
     slow.left_nothing(home)
     told = [m["params"]["value"] for m in client.heard if m.get("method") == "$/progress"]
@@ -312,16 +317,26 @@ def test_shutdown_stops_what_runs(client: Wire, slow: Slow, home: Path) -> None:
     number = slow.begin(client)
     down = client.request("shutdown")
     assert code(client.ask("no/such")) == -32600
-    slow.let_go()
     assert code(client.answer(number)) == -32802
     assert client.answer(down)["result"] is None
+    slow.left_nothing(home)
+
+
+def test_git_does_not_outlive_a_server_that_was_killed(
+    client: Wire, process: Process, serve: Callable[..., Process], slow: Slow, home: Path
+) -> None:
+    slow.begin(client)
+    process.popen.kill()
+    slow.git_ended()
+    after = serve().stdio()
+    after.initialize()
+    wire.eventually(lambda: not list(home.glob("sessions/*.json")))
     slow.left_nothing(home)
 
 
 def test_the_editor_dies(client: Wire, process: Process, slow: Slow, home: Path) -> None:
     slow.begin(client)
     process.end_of_input()
-    slow.let_go()
     assert process.exit_code() == 0
     slow.left_nothing(home)
 
@@ -337,7 +352,6 @@ def test_signals_roll_back(
 ) -> None:
     request = slow.begin(client)
     process.popen.send_signal(number)
-    slow.let_go()
     assert code(client.answer(request)) == -32802
     assert process.exit_code() == 128 + number
     slow.left_nothing(home)
@@ -386,7 +400,6 @@ def test_tcp_serves_several_clients(serve: Callable[..., Process], slow: Slow, h
     two.notify("exit")
     assert two.ended()
     process.popen.terminate()
-    slow.let_go()
     assert code(one.answer(number)) == -32802
     assert process.exit_code() == 128 + signal.SIGTERM
     slow.left_nothing(home)

@@ -110,6 +110,20 @@ async def test_a_repository_may_have_settings_that_are(
     assert not (await para.call("para.list", all=True))["sessions"]
 
 
+async def test_a_text_of_nothing_but_line_ends_takes_no_more_memory_than_others(
+    servers: Callable[..., Awaitable[Para]], repo: Repository, api: Any, bait: Bait
+) -> None:
+    para = await servers(prefix=("prlimit", f"--as={2 << 30}"))
+    session = await para.call("para.start", name="trap")
+    lines = "yes '' | head -c 64M > lines.txt; echo honest work > work.txt"
+    assert within(api, session["container"]["name"], lines, bait).code == 0
+    shown = await para.call("para.diff", name="trap")
+    assert {file["path"] for file in shown["files"]} == {"lines.txt", "work.txt"}
+    assert "+honest work" in shown["patch"]
+    await para.call("para.finish", name="trap", message="x")
+    assert repo.show("para/trap:work.txt") == "honest work"
+
+
 async def test_a_patch_of_many_megabytes_is_cut_and_says_so(
     para: Para, api: Any, bait: Bait
 ) -> None:

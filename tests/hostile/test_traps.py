@@ -112,10 +112,11 @@ async def trapped(para: Para, repo: Repository, api: Any, bait: Bait, trap: Trap
 
 
 async def looked_at(para: Para) -> list[Any]:
-    shown = [await para.call(f"para.{what}", name="trap") for what in ("show", "logs", "diff")]
+    looks = ("show", "logs", "open", "diff")
+    shown = [await para.call(f"para.{what}", name="trap") for what in looks]
     changed = [file["path"] for file in shown[-1]["files"]]
     assert "work.txt" in changed, changed
-    return [*shown, await para.call("para.list")]
+    return [*shown, await para.call("para.list"), await para.call("para.doctor")]
 
 
 @pytest.mark.slice(6)
@@ -154,6 +155,28 @@ async def test_cancel_and_recover_bring_the_work_past(
     bait.untouched(repo, result, session, await looked_at(para))
     assert repo.fingerprint() == before
     await para.call("para.cancel", name="trap")
+
+
+@pytest.mark.slice(3)
+@pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS.keys())
+async def test_pause_and_resume_bring_the_work_past(
+    para: Para, repo: Repository, api: Any, home: Path, bait: Bait, trap: Trap
+) -> None:
+    before = repo.fingerprint()
+    await trapped(para, repo, api, bait, trap)
+    shown: list[Any] = []
+    for mode in ("save", "freeze"):
+        shown.append(await para.call("para.pause", name="trap", mode=mode))
+        shown.append(await para.call("para.diff", name="trap"))
+        shown.append(await para.call("para.resume", name="trap"))
+    await para.call("para.pause", name="trap")
+    shown.append(await para.call("para.finish", name="trap", message="the rest"))
+    assert repo.show("para/trap:work.txt") == WORK.strip()
+    bait.untouched(repo, *shown)
+    assert repo.fingerprint() == before
+    assert not engine.containers(api, home)
+    assert not engine.images(api, home)
+    assert not list((home / "work").iterdir())
 
 
 async def test_a_session_can_make_no_device(para: Para, api: Any, bait: Bait) -> None:

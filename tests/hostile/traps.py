@@ -253,6 +253,14 @@ GIT_DIR = (
         "mkdir ../own; git init -q --bare ../own; cp .git/index ../own; git -C ../own ls-files",
     ),
     Trap(
+        "folders_in_themselves",
+        "hangs",
+        "tree=$(printf '100644 blob %s\\tf\\n' $(git hash-object -w README.md) | git mktree);"
+        "for n in {1..10}; do tree=$(for m in {0..9}; do printf '040000 tree %s\\td%s\\n' $tree $m;"
+        " done | git mktree); done; git update-ref HEAD $(git commit-tree $tree -p HEAD -m bomb)",
+        "git ls-tree -r HEAD > /dev/null",
+    ),
+    Trap(
         "lock", "fails", "touch .git/index.lock .git/HEAD.lock .git/packed-refs.lock", "git add -A"
     ),
 )
