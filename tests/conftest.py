@@ -24,8 +24,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave to `make soak` the long runs, and of a slice all cases but some that the seed draws."""
-    if config.getoption("--soak"):
-        return
+    left = set() if config.getoption("--soak") else _of_soak(config, items)
+    if os.geteuid() != 0 and "CI" not in os.environ:
+        left |= {item for item in items if item.get_closest_marker("root")}
+    if left:
+        config.hook.pytest_deselected(items=list(left))
+        items[:] = [item for item in items if item not in left]
+
+
+def _of_soak(config: pytest.Config, items: list[pytest.Item]) -> set[pytest.Item]:
     left = {item for item in items if item.get_closest_marker("soak")}
     slices: dict[tuple[str, int], list[pytest.Item]] = {}
     for item in items:
@@ -35,9 +42,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for (name, drawn), cases in slices.items():
         chance = random.Random(f"{config.getoption('--seed')} {name}")  # noqa: S311 # no secret
         left.update(chance.sample(cases, max(len(cases) - drawn, 0)))
-    if left:
-        config.hook.pytest_deselected(items=list(left))
-        items[:] = [item for item in items if item not in left]
+    return left
 
 
 _FIGURES = pytest.StashKey[list[str]]()

@@ -27,12 +27,13 @@ def live(home: Path) -> list[str]:
 
 
 async def settled(home: Path) -> None:
-    """Wait until no command is under way, nor left in its midst."""
+    """Wait until no command is under way, nor left in its midst, nor cleared up after."""
 
-    async def doing() -> list[str]:
-        return [key for key, one in records(home).items() if one["doing"] is not None]
+    async def busy() -> list[str]:
+        doing = [key for key, one in records(home).items() if one["doing"] is not None]
+        return doing + [folder.name for folder in (home / "scratch").glob("*")]
 
-    await eventually(doing, lambda found: found == [])
+    await eventually(busy, lambda found: found == [])
 
 
 def leftovers(api: Any, home: Path, repo: Repository) -> list[str]:

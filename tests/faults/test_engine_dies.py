@@ -96,6 +96,9 @@ def environ(environ: dict[str, str], mortal: Mortal) -> dict[str, str]:
     return environ | {"DOCKER_HOST": mortal.address, "PARA_CONTAINER_NETWORK": "none"}
 
 
+pytestmark = pytest.mark.root
+
+
 @pytest_asyncio.fixture
 async def api(mortal: Mortal) -> Any:
     """Connect to the engine that dies: a connection outlives it."""

@@ -1,0 +1,112 @@
+"""The disk is full: what cannot be done is undone, and nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import scratch
+from tests.client import Failed, Para
+from tests.leftovers import at_work, leftovers, lost, records
+from tests.scratch import Repository
+
+SIZE = "24m"
+Servers = Callable[..., Awaitable[Para]]
+pytestmark = pytest.mark.root
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """Mount a small disk."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "small", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """Put PARA_HOME on a small disk."""
+    with small_disk(tmp_path / "small") as folder:
+        yield folder / "home"
+
+
+@contextlib.contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """Fill the disk of a folder, to its last byte."""
+    file = folder / "fill"
+    with contextlib.suppress(OSError), file.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(b"x" * 65536)
+    with contextlib.suppress(OSError), file.open("ab", buffering=0) as stream:
+        while stream.write(b"x"):
+            pass
+    yield
+    file.unlink()
+
+
+async def test_a_session_that_does_not_fit_leaves_nothing(
+    para: Para, repo: Repository, api: Any, home: Path
+) -> None:
+    repo.commit("large", **{f"large{n}": str(n) * (4 << 20) for n in range(8)})
+    for command, params in (("dispatch", {"prompt": "true"}), ("start", {})):
+        failed = await refused(para, f"para.{command}", name="fix", **params)
+        assert "No space left" in failed.message
+        assert leftovers(api, home, repo) == []
+
+
+async def refused(para: Para, command: str, **params: object) -> Failed:
+    """Run a command that needs more room than there is."""
+    with pytest.raises(Failed) as caught:
+        await para.call(command, **params)
+    assert caught.value.slug in {"store.unreadable", "workspace.git-failed"}
+    return caught.value
+
+
+async def test_a_full_home_keeps_sessions_as_they_were_until_there_is_room(
+    para: Para, repo: Repository, api: Any, home: Path
+) -> None:
+    session = await at_work(para, api, "fix")
+    before = records(home)
+    with full(home):
+        assert (await para.call("para.show", name="fix"))["state"] == "running"
+        for command, params in (
+            ("start", {"name": "other"}),
+            ("pause", {"name": "fix"}),
+            ("finish", {"name": "fix", "message": "it"}),
+            ("cancel", {"name": "fix"}),
+            ("diff", {"name": "fix"}),
+        ):
+            await refused(para, f"para.{command}", **params)
+            assert records(home) == before, command
+            assert lost(home, repo, session) == []
+    await para.call("para.clean")
+    assert leftovers(api, home, repo) == []
+    await para.call("para.finish", name="fix", message="it")
+    assert lost(home, repo, session) == []
+    assert leftovers(api, home, repo) == []
+
+
+@pytest.mark.parametrize("command", ["finish", "cancel"])
+async def test_a_repository_on_a_full_disk_gets_the_work_when_there_is_room(
+    servers: Servers, api: Any, home: Path, tmp_path: Path, command: str
+) -> None:
+    params = {"message": "it"} if command == "finish" else {}
+    with small_disk(tmp_path / "theirs") as disk:
+        repo = scratch.make(disk / "repo")
+        para = await servers(folders=[repo.path])
+        session = await at_work(para, api, "fix")
+        with full(disk):
+            await refused(para, f"para.{command}", name="fix", **params)
+            assert lost(home, repo, session) == []
+            assert (await para.call("para.show", name="fix"))["state"] == "running"
+        await para.call(f"para.{command}", name="fix", **params)
+        assert lost(home, repo, session) == []
+        assert leftovers(api, home, repo) == []
