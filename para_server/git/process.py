@@ -23,6 +23,7 @@ _STRANGE: Final = (
     "GIT_CONFIG_PARAMETERS"
 ).split()
 _PART: Final = 1 << 20  # bytes that are read at once
+_ROOM: Final = 1 << 20  # bytes: a disk that has no more is full
 _LIMIT: Final = 256 << 20  # bytes of output; more is nothing that para asks for
 
 
@@ -140,8 +141,17 @@ async def _run(
     if most is None and len(out) > _LIMIT:
         raise GitFailedError(verb, f"it printed more than {_LIMIT >> 20} MiB")
     if process.returncode != 0 and (most is None or len(out) <= most):
-        raise GitFailedError(verb, said.decode(errors="replace"))
+        raise GitFailedError(verb, said.decode(errors="replace") + _full(folder))
     return out
+
+
+def _full(folder: Path) -> str:
+    """Say so where a disk is full: git itself may only tell which file it could not write."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return ""
+    return "" if disk.f_bavail * disk.f_frsize > _ROOM else "\nthe disk is full"
 
 
 @cache

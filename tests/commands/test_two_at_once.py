@@ -14,7 +14,7 @@ from tests.client import Failed, Para, eventually
 from tests.leftovers import leftovers, records
 from tests.scratch import Repository
 
-HEAVY = "head -c 200M /dev/urandom >heavy"  # takes a second or more to take out
+HEAVY = "head -c 60M /dev/urandom >heavy"  # takes a second or more to take out
 PATIENCE = 60  # seconds that a command waits for the one before it
 
 Servers = Callable[..., Awaitable[Para]]

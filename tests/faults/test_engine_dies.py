@@ -81,6 +81,10 @@ class Mortal:
                 self._process.wait(30)
             except subprocess.TimeoutExpired:
                 self.die()
+        # each engine that was killed has left its folder mounted on itself
+        unmount = ["umount", "--lazy", str(self._folder / "data")]
+        while subprocess.run(unmount, check=False, capture_output=True).returncode == 0:
+            pass
 
 
 @pytest.fixture

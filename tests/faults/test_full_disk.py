@@ -58,7 +58,7 @@ async def test_a_session_that_does_not_fit_leaves_nothing(
     repo.commit("large", **{f"large{n}": str(n) * (4 << 20) for n in range(8)})
     for command, params in (("dispatch", {"prompt": "true"}), ("start", {})):
         failed = await refused(para, f"para.{command}", name="fix", **params)
-        assert "No space left" in failed.message
+        assert "the disk is full" in failed.message
         assert leftovers(api, home, repo) == []
 
 

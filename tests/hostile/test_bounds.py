@@ -85,7 +85,7 @@ async def test_an_agent_is_given_a_prompt_of_ten_megabytes(
     await para.call("para.dispatch", prompt=prompt, name="trap")
     session = await para.agent("trap", "done")
     assert session["prompt"] == prompt
-    given = within(api, session["container"]["name"], "wc -c < /para-agent/in/script", bait)
+    given = within(api, session["container"]["name"], "wc -c < /para-agent/in/prompt", bait)
     assert int(given.output) >= TEN_MEGABYTES
     await para.call("para.finish", name="trap", message="x")
     assert repo.show("para/trap:work.txt") == "honest work"
