@@ -92,6 +92,12 @@ class FileParams(SessionParams):
     side: Literal["base", "session"] = Field("session", description="base or session")
 
 
+class SendParams(SessionParams):
+    """Say what the agent is to be told."""
+
+    text: Text = Field(description="what is typed for the agent; Enter follows by itself")
+
+
 class LogsParams(SessionParams):
     """Say how much of the output is wanted."""
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,13 @@ class Para:
     def __init__(self, client: Any) -> None:
         self.lsp = client
         self.changes: list[dict[str, Any]] = []
+        self.heard: list[float] = []  # when each came
         self._stirred = asyncio.Event()
         self._tokens = 0
 
         @client.feature("para/sessionsChanged")  # type: ignore[untyped-decorator] # pygls'
         def changed(params: Any) -> None:
+            self.heard.append(time.time())
             self.changes.append(plain(params))
             self._stirred.set()
 

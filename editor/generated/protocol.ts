@@ -189,6 +189,12 @@ export interface ResumeParams {
   repo?: string | null;
   prompt?: string | null;
 }
+/** Say what the agent is to be told. */
+export interface SendParams {
+  name?: string | null;
+  repo?: string | null;
+  text: string;
+}
 /** A task of its own: container, clone, branch, agent. */
 export interface Session {
   id: string;
@@ -266,6 +272,7 @@ export interface Commands {
   'para.pause': [PauseParams, Session];
   'para.recover': [RecoverParams, Session];
   'para.resume': [ResumeParams, Session];
+  'para.send': [SendParams, Session];
   'para.show': [SessionParams, Session];
   'para.start': [StartParams, Session];
   'para.stats': [SessionParams, StatsResult];
@@ -286,6 +293,7 @@ export const TITLES: Record<Command, string> = {
   'para.pause': 'Pause Session',
   'para.recover': 'Recover Session',
   'para.resume': 'Resume Session',
+  'para.send': 'Send to Agent',
   'para.show': 'Show Session',
   'para.start': 'Start Session',
   'para.stats': 'Show Figures',

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
+
+from para_server.spec import AGENT_FOLDER
 
 PROMPT: Final = "{prompt}"  # the task, as an argument of its own
 PROMPT_FILE: Final = "{promptFile}"  # the file in the container that holds the task
 CONVERSATION: Final = "{conversation}"  # the id that para gave the conversation
 ARGS: Final = "{args}"  # what permissions and settings add
+HOOK: Final = f"bash {AGENT_FOLDER}/in/hook.sh"  # with a state: what tells it, from its own hooks
 CUT: Final = "You were interrupted. Go on with your task from where you were."
-MAX_ARGUMENT: Final = 120 << 10  # bytes; Linux takes less than 128 KiB as one argument
-READ_FILE: Final = "Your task is in the file {promptFile}. Read all of it, and do what it says."
+_PLACE: Final = f"{AGENT_FOLDER}/in/prompt"
+_READ_IT: Final = f"Your task is in the file {_PLACE}. Read all of it, and do what it says."
+_MAX_ARGUMENT: Final = 120 << 10  # bytes; Linux takes less than 128 KiB as one argument
 
 Argv = tuple[str, ...]
+Event = Mapping[str, object]
+
+
+def _no_files(_given: Mapping[str, str]) -> Mapping[str, str]:
+    return {}
+
+
+def _nothing(_event: Event) -> str:
+    return ""
 
 
 @dataclass(frozen=True)
@@ -24,7 +37,8 @@ class Profile:
     Command lines are argument lists and pass through no shell. `start` takes up a task, `resume`
     goes on with a conversation and has a prompt, `reopen` has none. Without `resume` the agent
     can only begin anew. `skip` and `ask` are the arguments for the two kinds of permissions.
-    `on_host` is the command line that a person runs in a worktree.
+    `on_host` is the command line that a person runs in a worktree. `manner` is `terminal` for what
+    draws on one and takes more text there, `prints` for what does one turn and ends.
     """
 
     name: str
@@ -36,24 +50,31 @@ class Profile:
     skip: Argv = ()
     ask: Argv = ()
     needs_login: bool = True
-    # terminal: it draws on one and takes more text there; prints: it does one turn, and ends
     manner: Literal["terminal", "prints"] = "prints"
     signal: str = "TERM"  # ends it gently
     environment: Mapping[str, str] = field(default_factory=dict)
-    # what its conversations live in, beneath the home of `para`, and a file that each one has
+    renames: Mapping[str, str] = field(default_factory=dict)  # of secrets, on their way to it
+    # all beneath the home of `para`: files made where they are missing, folders that hold
+    # conversations, a file that each has, and the file in which it tells its status
+    seeds: Mapping[str, str] = field(default_factory=dict)
     keeps: tuple[str, ...] = ()
     conversation: str = ""
-    # files that it reads, each with its path in the container
-    files: Mapping[str, str] = field(default_factory=dict)
+    status: str = ""
+    # read-only files by their path in the container, from the variables that the user gives it
+    files: Callable[[Mapping[str, str]], Mapping[str, str]] = _no_files
+    # what a person is told of an event of its hooks: as the detail of its state, and in the log
+    detail: Callable[[Event], str] = _nothing
+    line: Callable[[Event], str] = _nothing
 
 
-def command_line(
-    template: Argv, *, prompt: str = "", prompt_file: str, conversation: str, args: Sequence[str]
-) -> list[str]:
+def command_line(template: Argv, prompt: str, conversation: str, args: Sequence[str]) -> list[str]:
     """Fill a command line in; what is too long for an argument is read from the file."""
-    if len(prompt.encode(errors="replace")) > MAX_ARGUMENT:
-        prompt = READ_FILE.replace(PROMPT_FILE, prompt_file)
-    given = {PROMPT: prompt, PROMPT_FILE: prompt_file, CONVERSATION: conversation}
+    too_long = len(prompt.encode()) > _MAX_ARGUMENT
+    given = {
+        PROMPT: _READ_IT if too_long else prompt,
+        PROMPT_FILE: _PLACE,
+        CONVERSATION: conversation,
+    }
     filled: list[str] = []
     for word in template:
         filled += list(args) if word == ARGS else [given.get(word, word)]

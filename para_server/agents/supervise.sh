@@ -1,13 +1,14 @@
 #!/bin/bash
 # Runs in the session's container, in a tmux pane: the agent, its output and its state.
-# in, which the host writes: argv, environment and keeps (NUL after each), manner
-# out: state (word, seconds, detail), output, pid while the agent runs, resting while it is ended
+# in, which the host writes: argv, environment, keeps, seeds (NUL after each part), manner, status
+# out: state (word, time, detail), output, pid while the agent runs, resting while it is ended
 in=/para-agent/in
 out=/para-agent/out
 kept=/para-agent/kept
 
 say() {
-    printf '%s\n%(%s)T\n%s\n' "$1" -1 "$2" >"$out/state.new" && mv -f "$out/state.new" "$out/state"
+    printf '%s\n%s\n%s\n' "$1" "$EPOCHREALTIME" "$2" >"$out/state.new" &&
+        mv -f "$out/state.new" "$out/state"
 }
 
 # Conversations outlast the container: they are kept in the session's folder on the host.
@@ -23,6 +24,16 @@ keep() {
     done <"$in/keeps"
 }
 
+# What the agent would ask a person about when it is new.
+seed() {
+    local path text
+    while IFS= read -r -d '' path && IFS= read -r -d '' text; do
+        [ -e "$HOME/$path" ] && continue
+        mkdir -p "$(dirname "$HOME/$path")"
+        printf '%s' "$text" >"$HOME/$path"
+    done <"$in/seeds"
+}
+
 # Becomes the agent, in a subshell: it alone has its variables and its secrets.
 agent() {
     local pair
@@ -31,24 +42,70 @@ agent() {
     exec "${argv[@]}"
 }
 
+# Some of what happens to an agent no hook tells: a person interrupts it, a dialog opens or is
+# answered. Its own status file does; where it disagrees for a second, it is right.
+watch() {
+    local template status_file pid line status word since detail before="" ticks=0 verdict
+    template=$(cat "$in/status")
+    [ -n "$template" ] || return
+    exec 9<> <(:)
+    while read -r -t 0.5 -u 9; [ -d /proc/$$ ]; do
+        read -r pid <"$out/pid" || continue
+        status_file="$HOME/${template/"{pid}"/$pid}"
+        line="" status=""
+        IFS= read -r line <"$status_file"
+        [[ $line =~ \"status\":\"([a-z]+)\" ]] && status=${BASH_REMATCH[1]}
+        word="" since="" detail=""
+        { read -r word && read -r since && IFS= read -r detail; } <"$out/state"
+        ticks=$((ticks + 1))
+        [ "$before" = "$status $word $since $detail" ] || ticks=0
+        before="$status $word $since $detail"
+        verdict=$(judged "$status" "$word" "$ticks") || continue
+        [ "$word ${detail:0:200}" = "$verdict" ] || say "${verdict%% *}" "${verdict#* }"
+    done 2>/dev/null
+}
+
+judged() {
+    case "$1:$2" in
+        busy:waiting | busy:done | busy:failed | busy:starting)
+            [ "$3" -ge 2 ] && echo "working " ;;
+        waiting:working | waiting:starting)
+            [ "$3" -ge 2 ] && echo "waiting it shows a dialog" ;;
+        idle:working | idle:waiting)
+            [ "$3" -ge 2 ] && echo "waiting it was interrupted" ;;
+        *:starting)
+            [ "$3" -ge 60 ] && echo "waiting it has not begun its task" ;;
+        *) return 1 ;;
+    esac
+}
+
 ended() {
     rm -f "$out/pid"
     [ -e "$out/resting" ] && return # the host ends it, and what it was at is of interest later
     local why="exit code $1"
     [ "$1" -gt 128 ] && why="killed by signal $(($1 - 128))"
-    if [ "$1" != 0 ]; then say failed "$why"; else say "$2" "$why"; fi
+    if [ "$1" = 0 ]; then
+        say "$2" "$why"
+        return
+    fi
+    say failed "$why"
+    # what an agent that draws on the terminal has said last
+    [ "$2" = exited ] && tmux capture-pane -p -S -200 -t "$TMUX_PANE" | cat -s >>"$out/output"
 }
 
 main() {
-    local code
+    local code watcher
     rm -f "$out/resting" "$out/pid"
     keep
+    seed
     mapfile -d '' -t argv <"$in/argv"
     trap : INT QUIT # what a person types is for the agent
     if [ "$(cat "$in/manner")" = terminal ]; then
+        watch &
+        watcher=$!
         (agent "$1")
         code=$?
-        [ "$code" = 0 ] || tmux capture-pane -p -S -200 -t "$TMUX_PANE" | cat -s >>"$out/output"
+        kill "$watcher"
         ended "$code" exited
     else
         say working ""

@@ -9,6 +9,7 @@ from para_server.commands import (
     images,
     pause,
     review,
+    send,
     stats,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "images",
     "pause",
     "review",
+    "send",
     "stats",
 ]

@@ -10,7 +10,8 @@ from typing import Final
 from uuid import uuid4
 
 from para_server.agents.profiles import profile
-from para_server.commands import launch, recovery, view
+from para_server.commands import agent as agents
+from para_server.commands import launch, recovery, setup, view
 from para_server.context import Context, path_of
 from para_server.engine import containers
 from para_server.errors import SHOW_SESSIONS, Issue, ParaError, Remedy
@@ -91,15 +92,20 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         context.report(f"Preparing {record.name}", 10)
         fill = partial(launch.workspace, context, repo, record, settings)
         beginning = Start(branch=record.branch, tip=base, anchor=base)
+        problem = None
         if kind == "worktree":
             await fill(beginning)
         else:
             await together(fill(beginning), launch.box(context, repo, record, settings, image))
             context.report(f"Starting {record.name}", 60)
             await containers.start(context.engine, container_name(record.id))
-            await launch.run_agent(context, record, anew=True)
+            problem = await setup.run(context, record)
+            if problem is None:
+                await agents.begin(context, record)
         # shown before it is written: afterwards nothing may fail
-        ready = record.but(state=State.RUNNING, doing=None)
+        ready = record.but(
+            state=State.FAILED if problem else State.RUNNING, doing=None, problem=problem
+        )
         session = await view.show(context, ready)
         context.store.write(ready)
     return session

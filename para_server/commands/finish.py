@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from para_server.autorun import auto_run_files
-from para_server.commands import recovery, view
+from para_server.commands import agent, recovery, view
 from para_server.commands.takeout import Taken, taken_out
 from para_server.context import Context
 from para_server.engine import containers
@@ -51,8 +51,14 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
 
 
 async def still(context: Context, record: Record, session: Session) -> None:
-    """Hold a running session's processes, so that its files do not change while they are read."""
+    """Hold a running session's processes, so that its files do not change while they are read.
+
+    An agent that can continue its conversation is ended first; any other would begin anew, should
+    the session go on.
+    """
     if session.state is State.RUNNING:
+        if agent.continues(context, record):
+            await agent.rest(context, record)
         await containers.freeze(context.engine, container_name(record.id))
 
 

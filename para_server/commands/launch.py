@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from para_server import spec
 from para_server.agents import supervision
-from para_server.agents.profile import command_line
 from para_server.agents.profiles import profile
 from para_server.context import Context
 from para_server.engine import containers, helper, images
@@ -60,8 +58,9 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
     folder = context.store.workspace(record.id)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     agent_folder = context.store.agent_folder(record.id)
-    supervision.prepare(agent_folder, _owner())
-    facts = profile(record.agent, settings.agent) if record.agent else None
+    supervision.prepare(agent_folder, owner())
+    # a session for a person may be given a task later
+    facts = profile(record.agent or settings.agent.name, settings.agent)
     mounts = [spec.Mount(source=str(folder), target=spec.WORKSPACE)]
     mounts += supervision.mounts(agent_folder, facts)
     if settings.git.objects == "shared":
@@ -81,61 +80,8 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
         return await containers.create(context.engine, wanted)
 
 
-async def run_agent(
-    context: Context,
-    record: Record,
-    *,
-    anew: bool,
-    more: str = "",
-    secrets: Mapping[str, str] = {},
-) -> None:
-    """Start the agent under supervision: on its task `anew`, or on with its conversation.
-
-    `more` is what it is told where it goes on. One that is at work already is ended. `secrets` are
-    variables for the agent's process alone.
-    """
-    if record.agent is None:
-        return
-    folder = context.store.agent_folder(record.id)
-    settings = context.settings(Path(record.repo)).agent
-    facts = profile(record.agent, settings)
-    goes_on = not anew and supervision.has_conversation(folder, facts, record.conversation or "")
-    template = (facts.resume if more else facts.reopen) if goes_on else facts.start
-    prompt = more if goes_on else record.prompt
-    argv = command_line(
-        template or facts.start,
-        prompt=prompt,
-        prompt_file=supervision.PROMPT_FILE,
-        conversation=record.conversation or "",
-        args=(*(facts.skip if settings.permissions == "skip" else facts.ask), *settings.args),
-    )
-    await end_agent(context, record)
-    supervision.prepare(folder, _owner())
-    supervision.instruct(folder, facts, argv, prompt)
-    if prompt:
-        supervision.forget_state(folder)
-    name = container_name(record.id)
-    command, environment = supervision.start_command(secrets)
-    code, said = await containers.execute(context.engine, name, command, environment=environment)
-    if code != 0:
-        raise ParaError(
-            "engine.refused",
-            f"The agent could not be started in {record.image}, which needs bash and tmux: "
-            f"{said.strip()}",
-            Remedy(title="Choose another image", setting="container.image"),
-        )
-
-
-async def end_agent(context: Context, record: Record) -> None:
-    """End a session's agent by its own signal, and wait for it within bounds."""
-    if record.agent is None:
-        return
-    facts = profile(record.agent, context.settings(Path(record.repo)).agent)
-    command = supervision.end_command(facts)
-    await containers.execute(context.engine, container_name(record.id), command)
-
-
-def _owner() -> int | None:
+def owner() -> int | None:
+    """Tell which uid agents run as, where it is not ours."""
     return AGENT_UID if os.geteuid() == 0 else None
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import uuid4
 
-from para_server.agents import supervision
-from para_server.agents.profile import CUT
+from para_server.agents import claims
 from para_server.agents.profiles import profile
-from para_server.commands import launch, recovery, view
+from para_server.commands import agent, launch, recovery, setup, view
 from para_server.context import Context
 from para_server.engine import containers, images
-from para_server.errors import ParaError, Remedy
+from para_server.errors import ParaError, Problem, Remedy
 from para_server.git import repository
 from para_server.git.clone import Start
 from para_server.models import Session, State
@@ -45,6 +45,7 @@ async def pause(context: Context, params: PauseParams) -> Session:
         begun = context.store.write(record.but(doing="pause"))
         async with undone_on_failure() as undo:
             undo.push_async_callback(_go_on, context, begun)
+            await agent.rest(context, begun)
             await recovery.complete_pause(context, begun)
         return await _shown(context, record.id)
 
@@ -65,9 +66,11 @@ async def resume(context: Context, params: ResumeParams) -> Session:
             going = begun.but(**more)
             if session.state is State.FINISHED:
                 going = await _reopened(context, going)
+            problem = None
             if record.type == "container":
-                await _revived(context, going, anew=params.prompt is not None)
-            ready = going.but(state=State.RUNNING, doing=None, fresh=False)
+                problem = await _revived(context, going, params.prompt)
+            state = State.FAILED if problem else State.RUNNING
+            ready = going.but(state=state, doing=None, fresh=False, problem=problem)
             shown = await view.show(context, ready)
             context.store.write(ready)
         return shown
@@ -77,7 +80,11 @@ def _more(context: Context, record: Record, params: ResumeParams) -> dict[str, o
     if params.prompt is None:
         return {}
     settings = context.settings(Path(record.repo)).agent
-    return {"prompt": params.prompt, "agent": profile(record.agent or settings.name, settings).name}
+    return {
+        "prompt": params.prompt,
+        "agent": profile(record.agent or settings.name, settings).name,
+        "conversation": record.conversation or str(uuid4()),
+    }
 
 
 async def _frozen(context: Context, record: Record) -> Session:
@@ -101,9 +108,9 @@ async def _go_on(context: Context, record: Record) -> None:
     saved = await images.find(context.engine, saved_image(record.id))
     if saved is not None and saved.id != seen.image_id:
         await images.remove(context.engine, saved_image(record.id))
-    if seen.state != "running":
-        await containers.start(context.engine, name)
-        await _agent_goes_on(context, record, anew=False)
+    await containers.start(context.engine, name)
+    if seen.state != "running" or claims.rests(context.store.agent_folder(record.id)):
+        await agent.go_on(context, record, None)
     context.store.write(record.but(doing=None))
 
 
@@ -121,30 +128,27 @@ async def _reopened(context: Context, record: Record) -> Record:
     return record.but(finished=tip)
 
 
-async def _revived(context: Context, record: Record, *, anew: bool) -> None:
+async def _revived(context: Context, record: Record, more: str | None) -> Problem | None:
+    """Start the container again, set it up where it is new, and let the agent go on."""
     name = container_name(record.id)
     seen = await containers.find(context.engine, name)
     if seen is not None and seen.state == "paused":
         await containers.thaw(context.engine, name)
-        if anew:
-            await launch.run_agent(context, record, anew=False, more=record.prompt)
-        return
+        if more is not None:
+            await agent.go_on(context, record, more)
+        return None
+    new = record.problem is not None  # its set-up failed
     if seen is None:
         repo = await repository.locate(Path(record.repo))
-        saved = saved_image(record.id)
-        image = saved if await images.find(context.engine, saved) else record.image
+        saved = await images.find(context.engine, saved_image(record.id))
+        image = saved_image(record.id) if saved else record.image
         await launch.box(context, repo, record, context.settings(repo.top), image)
+        new = new or saved is None
     await containers.start(context.engine, name)
-    await _agent_goes_on(context, record, anew=anew)
-
-
-async def _agent_goes_on(context: Context, record: Record, *, anew: bool) -> None:
-    if record.agent is None or not record.prompt:
-        return
-    cut = supervision.was_cut(context.store.agent_folder(record.id))
-    if anew or cut:
-        more = record.prompt if anew else CUT
-        await launch.run_agent(context, record, anew=False, more=more)
+    problem = await setup.run(context, record) if new else None
+    if problem is None:
+        await agent.go_on(context, record, more)
+    return problem
 
 
 async def _shown(context: Context, session_id: str) -> Session:

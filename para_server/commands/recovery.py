@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from para_server.commands import launch
+from para_server.agents import claims
+from para_server.commands import agent, launch
 from para_server.context import Context
 from para_server.engine import containers, images, saving
 from para_server.errors import ParaError
@@ -142,6 +143,8 @@ async def undo_end(context: Context, record: Record) -> None:
         seen = await containers.find(context.engine, container_name(record.id))
         if seen is not None and seen.state == "paused":
             await containers.thaw(context.engine, seen.name)
+        if seen is not None and claims.rests(context.store.agent_folder(record.id)):
+            await agent.go_on(context, record, None)
     context.store.write(record.but(doing=None, target=None, target_branch=None))
 
 

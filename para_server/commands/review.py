@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from para_server import lifecycle, spec
-from para_server.agents import supervision
+from para_server.agents import claims, supervision
 from para_server.commands import recovery, view
 from para_server.commands.takeout import taken_out
 from para_server.context import Context
@@ -92,7 +92,7 @@ async def logs(context: Context, params: LogsParams) -> LogsResult:
     """Show what a session's agent printed."""
     record = await view.pick(context, params.name, params.repo, live_only=False)
     folder = context.store.agent_folder(record.id)
-    return LogsResult(text=supervision.output(folder, params.tail))
+    return LogsResult(text=claims.output(folder, record.agent or "", params.tail))
 
 
 def _attached(container: str, engine: dict[str, str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from para_server import lifecycle
-from para_server.agents import supervision
+from para_server.agents import claims
 from para_server.commands import recovery
 from para_server.context import Context, path_of
 from para_server.engine import containers
@@ -162,7 +162,7 @@ def _agent(context: Context, record: Record, state: State) -> Agent | None:
     if record.type == "worktree" or record.agent is None or not record.prompt:
         return None
     alive = state in {State.RUNNING, State.PREPARING, State.PAUSED}
-    return supervision.state(context.store.agent_folder(record.id), record.agent, alive=alive)
+    return claims.state(context.store.agent_folder(record.id), record.agent, alive=alive)
 
 
 async def _seen(context: Context, records: Sequence[Record], *, enabled: bool) -> list[Seen]:

@@ -1,0 +1,117 @@
+"""The only place that starts, ends and continues the agent of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from para_server.agents import claims, supervision
+from para_server.agents.profile import CUT, Profile, command_line
+from para_server.agents.profiles import profile
+from para_server.commands import launch
+from para_server.context import Context
+from para_server.engine import containers
+from para_server.errors import ParaError, Remedy
+from para_server.models import AgentState
+from para_server.names import container_name
+from para_server.records import Record
+from para_server.settings import AgentSettings
+
+_CUT: frozenset[AgentState] = frozenset({AgentState.WORKING, AgentState.WAITING})
+
+
+async def begin(context: Context, record: Record) -> None:
+    """Start the agent on its task; a session for a person has none."""
+    if record.agent is None or not record.prompt:
+        return
+    settings, facts = _facts(context, record, record.agent)
+    await _run(context, record, settings, facts, facts.start, record.prompt)
+
+
+async def go_on(context: Context, record: Record, more: str | None) -> None:
+    """Let the agent go on with its conversation; `more` is what it is told.
+
+    Without more to do, one that was cut in its work is told so, and one that had ended its turn
+    stays as it is.
+    """
+    if record.agent is None or not record.prompt:
+        return
+    settings, facts = _facts(context, record, record.agent)
+    folder = context.store.agent_folder(record.id)
+    said = claims.state(folder, record.agent, alive=True).state
+    cut = said in _CUT or (said is AgentState.FAILED and bool(facts.resume))
+    if more is None and said is AgentState.STARTING:
+        more = record.prompt
+    if not supervision.has_conversation(folder, facts, record.conversation or ""):
+        # it never began, or can only begin anew
+        if more is not None or cut:
+            prompt = _all_of(record, more) if facts.resume else more or record.prompt
+            await _run(context, record, settings, facts, facts.start, prompt)
+    elif more is not None or cut:
+        await _run(context, record, settings, facts, facts.resume, more or CUT)
+    elif facts.reopen:
+        await _run(context, record, settings, facts, facts.reopen, "")
+
+
+async def rest(context: Context, record: Record) -> None:
+    """End the agent by its own signal, and wait for it within bounds."""
+    if record.agent is None or not record.prompt:
+        return
+    _, facts = _facts(context, record, record.agent)
+    command = supervision.end_command(facts)
+    await containers.execute(context.engine, container_name(record.id), command)
+
+
+def continues(context: Context, record: Record) -> bool:
+    """Tell whether the agent, once it was ended, goes on from where it was."""
+    if record.agent is None or not record.prompt:
+        return False
+    return bool(_facts(context, record, record.agent)[1].resume)
+
+
+async def _run(
+    context: Context,
+    record: Record,
+    settings: AgentSettings,
+    facts: Profile,
+    template: tuple[str, ...],
+    prompt: str,
+) -> None:
+    """Start the agent under supervision; one that is at work is ended first."""
+    folder = context.store.agent_folder(record.id)
+    allowed = facts.skip if settings.permissions == "skip" else facts.ask
+    argv = command_line(template, prompt, record.conversation or "", (*allowed, *settings.args))
+    secrets = {facts.renames.get(k, k): v for k, v in _secrets(context, settings).items()}
+    await rest(context, record)
+    supervision.prepare(folder, launch.owner())
+    given = context.settings(None).container.env | secrets
+    supervision.instruct(folder, facts, argv, prompt, given)
+    if prompt:
+        claims.forget_state(folder)
+    command, environment = supervision.start_command(secrets)
+    name = container_name(record.id)
+    code, said = await containers.execute(context.engine, name, command, environment=environment)
+    if code != 0:
+        raise ParaError(
+            "engine.refused",
+            f"The agent could not be started in {record.image}, which needs bash and tmux: "
+            f"{said.strip()}",
+            Remedy(title="Choose another image", setting="container.image"),
+        )
+
+
+def _all_of(record: Record, more: str | None) -> str:
+    """Put a task and what is added to it together, for an agent that knows of neither."""
+    return record.prompt if more in {None, record.prompt} else f"{record.prompt}\n\n{more}"
+
+
+def _facts(context: Context, record: Record, name: str) -> tuple[AgentSettings, Profile]:
+    settings = context.settings(Path(record.repo)).agent
+    return settings, profile(name, settings)
+
+
+def _secrets(context: Context, settings: AgentSettings) -> Mapping[str, str]:
+    """Collect the host's variables that the agent's process alone is given."""
+    if settings.credentials != "env":
+        return {}
+    return {name: context.environ[name] for name in settings.env if name in context.environ}

@@ -1,0 +1,73 @@
+"""The only place that gives an agent at work more text: `para.send`."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+from para_server.agents import supervision
+from para_server.commands import agent, view
+from para_server.context import Context
+from para_server.engine import containers
+from para_server.errors import Issue, ParaError, Remedy
+from para_server.models import Agent, Session
+from para_server.names import container_name
+from para_server.params import SendParams
+from para_server.records import Record
+from para_server.registry import command
+from para_server.steps import too_late_to_cancel
+
+_MAX_TEXT: Final = 1 << 20  # characters; what is typed, not a data set
+
+
+@command("para.send", "Send to Agent")
+async def send(context: Context, params: SendParams) -> Session:
+    """Give a session's agent more text, as if a person had typed it at its terminal.
+
+    A question or a request for permission is answered by a digit; any other text closes it, and is
+    what the agent is told instead. An agent that has ended is started again on the text.
+    """
+    text = params.text.replace("\r\n", "\n")
+    if len(text) > _MAX_TEXT or any(_is_control(character) for character in text):
+        message = "A text to send is at most 1 MiB long and has no control characters"
+        issue = Issue(path="text", message=message)
+        raise ParaError("command.invalid-params", message, issues=[issue])
+    async with view.held(context, "send", params.name, params.repo) as (record, session):
+        at_work = _demand_agent(record, session)
+        await too_late_to_cancel(_sent(context, record, at_work, text))
+        return await view.show(context, record)
+
+
+async def _sent(context: Context, record: Record, at_work: Agent, text: str) -> None:
+    command = supervision.send_command(context.store.agent_folder(record.id), text)
+    code, said = await containers.execute(context.engine, container_name(record.id), command)
+    if code == supervision.ENDED:
+        await agent.go_on(context, record, text)
+    elif code == supervision.UNSURE:
+        raise ParaError(
+            "engine.refused",
+            f"The agent of {record.name} asked something while it was sent to: look at it first",
+            Remedy(title="Open it", command="para.open", params=_params(record)),
+        )
+    elif code != 0:
+        raise ParaError(
+            "engine.refused", f"{at_work.name} could not be sent to: {said.strip() or code}"
+        )
+
+
+def _demand_agent(record: Record, session: Session) -> Agent:
+    open_it = Remedy(title="Open it", command="para.open", params=_params(record))
+    if record.type == "worktree" or session.agent is None:
+        what = "a worktree session" if record.type == "worktree" else "a session for a person"
+        raise ParaError(
+            "session.wrong-type", f"No agent of para's runs in {record.name}: it is {what}", open_it
+        )
+    return session.agent
+
+
+def _params(record: Record) -> dict[str, object]:
+    return {"name": record.name, "repo": record.repo}
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) == "Cc" and character not in "\n\t"

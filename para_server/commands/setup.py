@@ -1,0 +1,52 @@
+"""The only place that runs a session's set-up script, in its container, before the agent."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+from para_server.agents import supervision
+from para_server.context import Context
+from para_server.engine.following import follow
+from para_server.errors import Problem, Remedy
+from para_server.names import container_name
+from para_server.records import Record
+from para_server.settings import ContainerSettings
+from para_server.untrusted import one_line
+
+_DEFAULT: Final = ContainerSettings().setup_script
+_BETWEEN: Final = 0.1  # seconds between two reports: nobody reads faster
+
+
+async def run(context: Context, record: Record) -> Problem | None:
+    """Set a session up, and give its problem where that fails; the container stays for a look."""
+    script = context.settings(Path(record.repo)).container.setup_script
+    if not script:
+        return None
+    latest = 0.0
+
+    def told(line: str) -> None:
+        nonlocal latest
+        if time.monotonic() - latest >= _BETWEEN:
+            latest = time.monotonic()
+            context.report(f"Set-up: {one_line(line)}", None)
+
+    command = supervision.setup_command(script, optional=script == _DEFAULT)
+    code = await follow(context.engine, container_name(record.id), command, told)
+    return None if code == 0 else _problem(record, script, code)
+
+
+def _problem(record: Record, script: str, code: int) -> Problem:
+    params: dict[str, object] = {"name": record.name, "repo": record.repo}
+    how = "is not there" if code == supervision.MISSING else f"failed with exit code {code}"
+    return Problem(
+        slug="engine.refused",
+        message=f"The set-up script {one_line(script)} of {record.name} {how}",
+        remedies=(
+            Remedy(title="Show what it printed", command="para.logs", params=params),
+            Remedy(title="Try again", command="para.resume", params=params),
+            Remedy(title="Choose another script", setting="container.setupScript"),
+            Remedy(title="Keep its work and end it", command="para.cancel", params=params),
+        ),
+    )
