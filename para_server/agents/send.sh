@@ -30,14 +30,14 @@ if dialog; then
     text=$(cat "$in/text")
     if [[ $text == [0-9] ]]; then
         shown=$line
-        for _ in 1 2 3; do # a dialog that has only just come up may not hear it
-            tmux send-keys -t agent -l "$text" || exit 1
-            for _ in {1..10}; do
-                sleep 0.05
-                dialog && [ "$line" = "$shown" ] || exit 0
-            done
+        sleep 0.3 # a dialog that has only just come up may not hear it
+        tmux send-keys -t agent -l "$text" || exit 1
+        for _ in {1..50}; do
+            sleep 0.1
+            dialog && [ "$line" = "$shown" ] || exit 0
         done
-        exit 0
+        echo "it did not take the answer"
+        exit 1 # not typed again: it may answer what comes next
     fi
     tmux send-keys -t agent Escape
     for _ in {1..30}; do

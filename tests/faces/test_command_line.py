@@ -74,6 +74,7 @@ def test_a_whole_life_at_a_terminal(
     assert "+done" in terminal.run("diff", "fix").stdout
     assert terminal.run("file", "result.txt").stdout == "done\n"
     assert "changed  1 file +1 -0" in terminal.run("stats").stdout
+    assert terminal.run("send", "hello").stdout.startswith("fix  running\n")
     paused = terminal.run("pause", "fix")
     assert paused.stdout.startswith("fix  paused\n")
     assert "Saving fix" in paused.stderr
