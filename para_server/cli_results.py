@@ -139,6 +139,29 @@ def _(result: results.BuildResult) -> str:
 
 
 @in_words.register
+def _(result: results.SetupResult) -> str:
+    typed = shlex.join([result.terminal.command, *result.terminal.args])
+    return f"Log in with this, and then complete it with `para auth complete`:\n  {typed}"
+
+
+@in_words.register
+def _(result: results.LoginResult) -> str:
+    where = f"in {result.image}; never push it" if result.image else "in a volume"
+    return f"The login is kept {where} ({result.state})"
+
+
+@in_words.register
+def _(result: results.LoginStatus) -> str:
+    end = f", until {result.expires_at:%Y-%m-%d %H:%M} UTC" if result.expires_at else ""
+    return f"The login is {result.state}{end}"
+
+
+@in_words.register
+def _(result: results.RemovedResult) -> str:
+    return "\n".join(f"removed  {what}" for what in result.removed) or "There is no login"
+
+
+@in_words.register
 def _(result: results.CleanResult) -> str:
     rows = [f"removed  {one_line(what)}" for what in result.removed]
     rows += [f"kept     {one_line(what)}" for what in result.kept]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+from pathlib import Path
 from typing import Final
 
 NAME_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,49}$"
@@ -69,9 +71,9 @@ def login_image(agent: str) -> str:
     return AUTHENTICATED_IMAGE if agent == "claude" else f"{repository}:{agent}"
 
 
-def login_of(agent: str) -> str:
-    """Name the container that a person logs in in, and the volume of a shared login."""
-    return f"{LOGIN_PREFIX}{agent}"
+def login_of(agent: str, home: Path) -> str:
+    """Name the container that a person logs in in, and the volume of a login that is shared."""
+    return f"{LOGIN_PREFIX}{agent}-{hashlib.sha256(str(home).encode()).hexdigest()[:6]}"
 
 
 def build_params(image: str) -> dict[str, str]:

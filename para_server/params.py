@@ -113,6 +113,26 @@ class BuildParams(Frozen):
     no_cache: bool = Field(default=False, description="build every layer anew")
 
 
+class LoginParams(Frozen):
+    """Say whose login is meant."""
+
+    agent: Text | None = Field(None, description="the agent; left out, the one of the settings")
+
+
+class SetupParams(LoginParams):
+    """Say how to begin."""
+
+    copy_host_login: bool = Field(
+        default=False, description="begin with the login that this user has on the host"
+    )
+
+
+class CleanupParams(Frozen):
+    """Say whose logins to remove."""
+
+    agent: Text | None = Field(None, description="the agent; left out, every one")
+
+
 class CleanParams(Frozen):
     """Say whether to remove or only to tell."""
 

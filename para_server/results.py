@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from para_server.errors import Frozen, Problem
@@ -111,6 +112,37 @@ class BuildResult(Frozen):
     id: str
     size: int
     seconds: float
+
+
+LoginState = Literal["valid", "expired", "missing", "unknown"]
+
+
+class SetupResult(Frozen):
+    """Where to log in: a command for a terminal, and the container that it leads into."""
+
+    terminal: Terminal
+    container: str
+
+
+class LoginResult(Frozen):
+    """The login that sessions have from now on; no image where it is shared in a volume."""
+
+    image: str | None
+    state: LoginState
+
+
+class LoginStatus(Frozen):
+    """How good a login is; no time where it does not say when it ends."""
+
+    state: LoginState
+    expires_at: datetime | None
+    image: str | None
+
+
+class RemovedResult(Frozen):
+    """What was removed."""
+
+    removed: tuple[str, ...]
 
 
 class CleanResult(Frozen):

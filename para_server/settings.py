@@ -76,6 +76,7 @@ class OwnAgent(Frozen):
 
     start: tuple[str, ...] = Field(min_length=1, description="takes up a task")
     resume: tuple[str, ...] = Field((), description="goes on with the conversation")
+    image: str = Field("", description="the image that has it; empty: para-base:latest")
     terminal: bool = Field(default=False, description="it draws on a terminal and takes more text")
     keeps: tuple[str, ...] = Field((), description="folders in its home that hold conversations")
 

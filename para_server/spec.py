@@ -10,6 +10,7 @@ from para_server.errors import Frozen, Issue, ParaError, Remedy
 from para_server.names import (
     LABEL_HELPER,
     LABEL_HOME,
+    LABEL_LOGIN,
     LABEL_NAME,
     LABEL_REPO,
     LABEL_SESSION,
@@ -43,11 +44,12 @@ FOREVER: Final = ("sleep", "infinity")
 
 
 class Mount(Frozen):
-    """A folder or file of the host in a container."""
+    """A folder or file of the host in a container, or a volume of the engine."""
 
     source: str
     target: str
     read_only: bool = False
+    volume: bool = False
 
 
 class ContainerSpec(Frozen):
@@ -73,6 +75,7 @@ class ContainerSpec(Frozen):
 def session_container(
     record: Record,
     settings: ContainerSettings,
+    environment: Mapping[str, str],
     *,
     image: str,
     home: Path,
@@ -81,10 +84,8 @@ def session_container(
 ) -> ContainerSpec:
     """Describe the container of a session."""
     extra = [_mount_of(text) for text in settings.mounts]
-    environment = dict(settings.env)
     if ca_bundle is not None:
         extra.append(Mount(source=str(ca_bundle), target=CA_TARGET, read_only=True))
-        environment = dict.fromkeys(_CA_VARIABLES, CA_TARGET) | environment
     return ContainerSpec(
         name=container_name(record.id),
         image=image,
@@ -96,7 +97,7 @@ def session_container(
         },
         command=FOREVER,
         user="para",
-        environment=environment,
+        environment={**environment_of(settings, ca_bundle), **environment},
         mounts=(*mounts, *extra),
         network=record.network,
         cpus=settings.cpus,
@@ -139,6 +140,44 @@ def helper_container(
         read_only=True,
         file_size=file_size,
     )
+
+
+def login_container(
+    name: str,
+    agent: str,
+    *,
+    image: str,
+    home: Path,
+    mounts: Sequence[Mount],
+    ca_bundle: Path | None,
+) -> ContainerSpec:
+    """Describe a container that a person logs in in, or that tells of a login.
+
+    It has the host's network, where a browser's callback finds it. It has no environment of its
+    own, which would end in the image that is made from it.
+    """
+    certificates = [Mount(source=str(ca_bundle), target=CA_TARGET, read_only=True)]
+    return ContainerSpec(
+        name=name,
+        image=image,
+        labels={LABEL_HOME: str(home), LABEL_LOGIN: agent},
+        command=FOREVER,
+        user="para",
+        environment={},
+        mounts=(*mounts, *(certificates if ca_bundle else ())),
+        network="host",
+        cpus=_HELPER_CPUS,
+        memory=_HELPER_MEMORY,
+        pids=_HELPER_PIDS,
+        cap_add=("CHOWN",),
+        new_privileges=False,
+    )
+
+
+def environment_of(settings: ContainerSettings, ca_bundle: Path | None) -> dict[str, str]:
+    """Give the variables that the settings want, and those by which programs find certificates."""
+    trusted = dict.fromkeys(_CA_VARIABLES, CA_TARGET) if ca_bundle else {}
+    return trusted | settings.env
 
 
 def ca_bundle_of(settings: ContainerSettings, environ: Mapping[str, str]) -> Path | None:

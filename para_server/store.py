@@ -1,7 +1,8 @@
 """The only place that knows where para keeps its files on the host, and who may touch them when.
 
 Under PARA_HOME: `sessions/ID.json` the records, `work/ID` the workspaces, `agents/ID` what an
-agent's supervisor writes, `scratch/ID.HEX` what is on its way, `locks/`.
+agent's supervisor writes, `scratch/ID.HEX` what is on its way, `logins/AGENT.env` what a login's
+terminal is handed, `locks/`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from para_server.errors import SETUP_CHECK, SHOW_SESSIONS, ParaError
 from para_server.records import SCHEMA, Record
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
 _RETRY: Final = 0.01  # seconds between two tries of a lock
 PATIENCE: Final = 60.0  # seconds that a command waits for the one before it
@@ -104,6 +105,23 @@ class Store:
             folder.mkdir(mode=0o700)
         return folder
 
+    def write_variables(self, agent: str, variables: Mapping[str, str]) -> Path:
+        """Write what a login's terminal is handed, out of everybody's sight; a line each."""
+        self.prepare()
+        file = self._variables(agent)
+        lines = [f"{name}={value}\n" for name, value in variables.items() if "\n" not in value]
+        with written(file):
+            file.unlink(missing_ok=True)
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as stream:
+                stream.writelines(lines)
+        return file
+
+    def forget_variables(self, agent: str) -> None:
+        """Remove what a login's terminal was handed."""
+        with written(self.home):
+            self._variables(agent).unlink(missing_ok=True)
+
     def strays(self) -> Iterator[Path]:
         """Find drafts, workspaces and folders of sessions that have no record."""
         known = {file.stem for file in self.records_folder.glob("*.json")}
@@ -133,6 +151,12 @@ class Store:
             yield
 
     @asynccontextmanager
+    async def holding_login(self, agent: str) -> AsyncIterator[None]:
+        """Hold the login of an agent."""
+        async with self._lock(f"login-{agent}", PATIENCE, f"the login of {agent}"):
+            yield
+
+    @asynccontextmanager
     async def holding_limit(self) -> AsyncIterator[None]:
         """Hold the number of containers, also against other homes of this user."""
         folder = Path(tempfile.gettempdir()) / f"para-{os.getuid()}"
@@ -147,11 +171,14 @@ class Store:
         async with _held(self.home / "locks" / f"{name}.lock", patience, what):
             yield
 
+    def _variables(self, agent: str) -> Path:
+        return self.home / "logins" / f"{agent}.env"
+
     def _file(self, session_id: str) -> Path:
         return self.records_folder / f"{session_id}.json"
 
 
-_FOLDERS: Final = ("sessions", "work", "agents", "scratch", "locks")
+_FOLDERS: Final = ("sessions", "work", "agents", "scratch", "logins", "locks")
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import docker
@@ -31,7 +32,12 @@ def containers(api: Any, home: object) -> list[dict[str, Any]]:
 def images(api: Any, home: object) -> list[str]:
     """List the images that an installation saved sessions in."""
     found = api.images(filters={"label": f"{LABEL_HOME}={home}"})
-    return [tag for image in found for tag in image.get("RepoTags") or [image["Id"]]]
+    nameless: list[str] = ["<none>:<none>"]
+    return [
+        image["Id"] if tag in nameless else tag
+        for image in found
+        for tag in image.get("RepoTags") or nameless
+    ]
 
 
 def volumes(api: Any, home: object) -> list[str]:
@@ -57,6 +63,28 @@ def clear(api: Any, home: object) -> None:
     for image in images(api, home):
         with contextlib.suppress(APIError):
             api.remove_image(image, force=True)
+    for volume in volumes(api, home):
+        with contextlib.suppress(APIError):
+            api.remove_volume(volume)
+
+
+@contextlib.contextmanager
+def without_logins(api: Any) -> Iterator[None]:
+    """Set the logins aside that the engine has for whoever works on this machine."""
+    aside = [
+        (image["Id"], tag)
+        for image in api.images(name="para-authenticated")
+        for tag in image["RepoTags"] or ()
+    ]
+    for image, tag in aside:
+        api.tag(image, "para-aside", tag.replace(":", "-"))
+        api.remove_image(tag, force=True)
+    try:
+        yield
+    finally:
+        for image, tag in aside:
+            api.tag(image, *tag.split(":"), force=True)
+            api.remove_image(f"para-aside:{tag.replace(':', '-')}", force=True)
 
 
 def report(api: Any, home: object) -> str:

@@ -55,6 +55,10 @@ export interface CleanResult {
   removed: readonly string[];
   kept: readonly string[];
 }
+/** Say whose logins to remove. */
+export interface CleanupParams {
+  agent?: string | null;
+}
 /** The container of a session, while there is one. */
 export interface Container {
   id: string;
@@ -138,6 +142,21 @@ export interface ListResult {
   running: number;
   limit: number;
 }
+/** Say whose login is meant. */
+export interface LoginParams {
+  agent?: string | null;
+}
+/** The login that sessions have from now on; no image where it is shared in a volume. */
+export interface LoginResult {
+  image: string | null;
+  state: 'valid' | 'expired' | 'missing' | 'unknown';
+}
+/** How good a login is; no time where it does not say when it ends. */
+export interface LoginStatus {
+  state: 'valid' | 'expired' | 'missing' | 'unknown';
+  expiresAt: string | null;
+  image: string | null;
+}
 /** Say how much of the output is wanted. */
 export interface LogsParams {
   name?: string | null;
@@ -183,6 +202,10 @@ export interface Remedy {
   setting: string | null;
   url: string | null;
 }
+/** What was removed. */
+export interface RemovedResult {
+  removed: readonly string[];
+}
 /** Say what to add to the task. */
 export interface ResumeParams {
   name?: string | null;
@@ -225,6 +248,16 @@ export interface SessionsChanged {
   statusBar: StatusBar;
   attention: readonly Attention[];
 }
+/** Say how to begin. */
+export interface SetupParams {
+  agent?: string | null;
+  copyHostLogin?: boolean;
+}
+/** Where to log in: a command for a terminal, and the container that it leads into. */
+export interface SetupResult {
+  terminal: Terminal;
+  container: string;
+}
 /** Start a session for a person. */
 export interface StartParams {
   name?: string | null;
@@ -258,6 +291,10 @@ export interface Terminal {
 }
 /** Each command's params and result. */
 export interface Commands {
+  'para.auth.cleanup': [CleanupParams, RemovedResult];
+  'para.auth.complete': [LoginParams, LoginResult];
+  'para.auth.setup': [SetupParams, SetupResult];
+  'para.auth.status': [LoginParams, LoginStatus];
   'para.cancel': [SessionParams, CancelResult];
   'para.clean': [CleanParams, CleanResult];
   'para.diff': [SessionParams, DiffResult];
@@ -279,6 +316,10 @@ export interface Commands {
 }
 export type Command = keyof Commands;
 export const TITLES: Record<Command, string> = {
+  'para.auth.cleanup': 'Remove Login',
+  'para.auth.complete': 'Complete Login',
+  'para.auth.setup': 'Log In',
+  'para.auth.status': 'Show Login',
   'para.cancel': 'Cancel Session',
   'para.clean': 'Remove Leftovers',
   'para.diff': 'Review Changes',

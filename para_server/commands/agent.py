@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from para_server.agents import claims, supervision
 from para_server.agents.profile import CUT, Profile, command_line
 from para_server.agents.profiles import profile
-from para_server.commands import launch
+from para_server.commands import credentials, launch
 from para_server.context import Context
 from para_server.engine import containers
 from para_server.errors import ParaError, Remedy
@@ -81,7 +80,8 @@ async def _run(
     folder = context.store.agent_folder(record.id)
     allowed = facts.skip if settings.permissions == "skip" else facts.ask
     argv = command_line(template, prompt, record.conversation or "", (*allowed, *settings.args))
-    secrets = {facts.renames.get(k, k): v for k, v in _secrets(context, settings).items()}
+    secrets = credentials.secrets(context, settings)
+    secrets = {facts.renames.get(name, name): value for name, value in secrets.items()}
     await rest(context, record)
     supervision.prepare(folder, launch.owner())
     given = context.settings(None).container.env | secrets
@@ -108,10 +108,3 @@ def _all_of(record: Record, more: str | None) -> str:
 def _facts(context: Context, record: Record, name: str) -> tuple[AgentSettings, Profile]:
     settings = context.settings(Path(record.repo)).agent
     return settings, profile(name, settings)
-
-
-def _secrets(context: Context, settings: AgentSettings) -> Mapping[str, str]:
-    """Collect the host's variables that the agent's process alone is given."""
-    if settings.credentials != "env":
-        return {}
-    return {name: context.environ[name] for name in settings.env if name in context.environ}

@@ -1,6 +1,7 @@
 """The only place that knows which modules hold commands; importing it fills the registry."""
 
 from para_server.commands import (
+    auth,
     cancel,
     clean,
     dispatch,
@@ -14,6 +15,7 @@ from para_server.commands import (
 )
 
 __all__ = [
+    "auth",
     "cancel",
     "clean",
     "dispatch",

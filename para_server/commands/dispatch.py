@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from para_server.agents.profiles import profile
 from para_server.commands import agent as agents
-from para_server.commands import launch, recovery, setup, view
+from para_server.commands import credentials, launch, recovery, setup, view
 from para_server.context import Context, path_of
 from para_server.engine import containers
 from para_server.errors import SHOW_SESSIONS, Issue, ParaError, Remedy
@@ -62,7 +62,8 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
     await repository.demand_whole(repo, base)
     image = ""
     if kind == "container":
-        image = settings.container.image or await launch.default_image(context)
+        image = await credentials.choose_image(context, settings, agent)
+        await credentials.demand_login(context, settings, agent, image)
         if settings.container.network == "allowlist":
             raise _no_allowlist()
     now = datetime.now(UTC)

@@ -49,6 +49,11 @@ def image_of(agent: str) -> str:
     return agent_image(agent) if _folder(agent).is_dir() else BASE_IMAGE
 
 
+def ids_of_para() -> tuple[int, int]:
+    """Give the user `para` the host user's ids, so that files belong to the same person."""
+    return (AGENT_UID, AGENT_UID) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+
+
 async def demand_fresh(context: Context, name: str) -> Image:
     """Find an image of para's own; raises engine.image-missing where it is missing or stale."""
     image = await images.find(context.engine, name)
@@ -65,7 +70,8 @@ async def _recipe(context: Context, image: str) -> Recipe:
     agent = build_params(image).get("agent")
     if agent is None:
         folder = images.recipe_folder("base")
-        return Recipe(image=image, folder=folder, arguments=_owner())
+        uid, gid = ids_of_para()
+        return Recipe(image=image, folder=folder, arguments={"UID": str(uid), "GID": str(gid)})
     base = await images.find(context.engine, BASE_IMAGE)
     if base is None:
         raise image_missing(BASE_IMAGE)
@@ -74,10 +80,3 @@ async def _recipe(context: Context, image: str) -> Recipe:
 
 def _folder(agent: str) -> Path:
     return images.recipe_folder("agents", agent)
-
-
-def _owner() -> dict[str, str]:
-    """Give the user `para` the host user's ids, so that files belong to the same person."""
-    if os.geteuid() == 0:
-        return {"UID": str(AGENT_UID), "GID": str(AGENT_UID)}
-    return {"UID": str(os.geteuid()), "GID": str(os.getegid())}

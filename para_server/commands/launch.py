@@ -9,6 +9,7 @@ from typing import Final
 from para_server import spec
 from para_server.agents import supervision
 from para_server.agents.profiles import profile
+from para_server.commands import credentials
 from para_server.context import Context
 from para_server.engine import containers, helper, images
 from para_server.engine.client import image_missing
@@ -18,7 +19,6 @@ from para_server.git.clone import AGENT_UID, Start
 from para_server.git.repository import Repo
 from para_server.models import State
 from para_server.names import (
-    AUTHENTICATED_IMAGE,
     BASE_IMAGE,
     HELPER_PREFIX,
     base_ref,
@@ -31,12 +31,6 @@ from para_server.steps import off_loop
 from para_server.store import remove_tree
 
 _REMOVAL_SECONDS: Final = 600
-
-
-async def default_image(context: Context) -> str:
-    """Choose the image with a login where there is one."""
-    found = await images.find(context.engine, AUTHENTICATED_IMAGE)
-    return AUTHENTICATED_IMAGE if found else BASE_IMAGE
 
 
 async def workspace(
@@ -65,12 +59,14 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
     mounts += supervision.mounts(agent_folder, facts)
     if settings.git.objects == "shared":
         mounts += _lent(repo)
+    login, environment = credentials.shared(context, settings, record.agent)
     wanted = spec.session_container(
         record,
         settings.container,
+        environment,
         image=image,
         home=context.store.home,
-        mounts=mounts,
+        mounts=[*mounts, *login],
         ca_bundle=spec.ca_bundle_of(settings.container, context.environ),
     )
     async with context.store.holding_limit():

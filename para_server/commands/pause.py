@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from para_server.agents import claims
 from para_server.agents.profiles import profile
-from para_server.commands import agent, launch, recovery, setup, view
+from para_server.commands import agent, credentials, launch, recovery, setup, view
 from para_server.context import Context
 from para_server.engine import containers, images
 from para_server.errors import ParaError, Problem, Remedy
@@ -58,7 +58,7 @@ async def resume(context: Context, params: ResumeParams) -> Session:
     """
     async with view.held(context, "resume", params.name, params.repo) as (record, session):
         fresh = record.type == "container" and session.container is None
-        more = _more(context, record, params)
+        more = await _more(context, record, params)
         begun = context.store.write(record.but(doing="resume", fresh=fresh))
         async with undone_on_failure() as undo:
             undo.push_async_callback(recovery.undo_resume, context, begun)
@@ -76,13 +76,16 @@ async def resume(context: Context, params: ResumeParams) -> Session:
         return shown
 
 
-def _more(context: Context, record: Record, params: ResumeParams) -> dict[str, object]:
+async def _more(context: Context, record: Record, params: ResumeParams) -> dict[str, object]:
     if params.prompt is None:
         return {}
-    settings = context.settings(Path(record.repo)).agent
+    settings = context.settings(Path(record.repo))
+    name = profile(record.agent or settings.agent.name, settings.agent).name
+    if record.type == "container":
+        await credentials.demand_login(context, settings, name, record.image)
     return {
         "prompt": params.prompt,
-        "agent": profile(record.agent or settings.name, settings).name,
+        "agent": name,
         "conversation": record.conversation or str(uuid4()),
     }
 

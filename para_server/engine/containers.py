@@ -118,12 +118,13 @@ async def execute(
     *,
     user: str = "para",
     environment: dict[str, str] | None = None,
+    workdir: str = WORKSPACE,
 ) -> tuple[int, str]:
     """Run a short command in a container; gives its exit code and the end of its output."""
 
     def ask(api: APIClient) -> tuple[int, str]:
         made = api.exec_create(
-            container, list(command), user=user, workdir=WORKSPACE, environment=environment
+            container, list(command), user=user, workdir=workdir, environment=environment
         )
         output = api.exec_start(made["Id"])
         code = api.exec_inspect(made["Id"])["ExitCode"]
@@ -174,7 +175,10 @@ def _config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
     host = api.create_host_config(
         init=True,
         network_mode=spec.network,
-        mounts=[Mount(m.target, m.source, type="bind", read_only=m.read_only) for m in spec.mounts],
+        mounts=[
+            Mount(m.target, m.source, "volume" if m.volume else "bind", read_only=m.read_only)
+            for m in spec.mounts
+        ],
         nano_cpus=int(spec.cpus * 1e9),
         mem_limit=spec.memory,
         memswap_limit=spec.memory,

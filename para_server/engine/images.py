@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from para_server.engine.client import SLOW, Engine
 from para_server.errors import Frozen, ParaError, Remedy
-from para_server.names import LABEL_HOME, LABEL_INPUTS, LABEL_SESSION, SAVED_IMAGE, build_params
+from para_server.names import (
+    AUTHENTICATED_IMAGE,
+    LABEL_HOME,
+    LABEL_INPUTS,
+    LABEL_LOGIN,
+    LABEL_SESSION,
+    SAVED_IMAGE,
+    build_params,
+)
 from para_server.untrusted import one_line
 
 if TYPE_CHECKING:
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
 _LAST_LINES: Final = 15
 _NAMELESS: Final = "<none>:<none>"  # what older engines say of an image that lost its name
 _CA_NAME: Final = "ca-bundle.crt"
+_IN_USE: Final = 409
 
 Told = Callable[[str, int | None], None]
 
@@ -78,17 +87,41 @@ async def saved(engine: Engine, session_id: str | None = None) -> list[Image]:
     An image that a person made from one has its labels, and a name of its own: it is not listed.
     """
     label = LABEL_SESSION if session_id is None else f"{LABEL_SESSION}={session_id}"
-    raw = await engine.call(lambda api: api.images(filters={"label": label}))
-    found = [
-        Image(
-            id=one["Id"],
-            tags=tuple(tag for tag in one.get("RepoTags") or () if tag != _NAMELESS),
-            size=one["Size"],
-            labels=one.get("Labels") or {},
-        )
-        for one in raw
-    ]
+    found = await _labelled(engine, label)
     return [one for one in found if all(f"{SAVED_IMAGE}:" in tag for tag in one.tags)]
+
+
+async def logins(engine: Engine, agent: str | None) -> list[Image]:
+    """List the images with a login, also those that lost their name to a later one.
+
+    What was made from one has its labels too: sessions that were saved, and a person's own images.
+    """
+    label = LABEL_LOGIN if agent is None else f"{LABEL_LOGIN}={agent}"
+    repository = AUTHENTICATED_IMAGE.partition(":")[0]
+    return [
+        one
+        for one in await _labelled(engine, label)
+        if LABEL_SESSION not in one.labels and all(f"{repository}:" in tag for tag in one.tags)
+    ]
+
+
+async def remove_unused(engine: Engine, name: str) -> bool:
+    """Remove an image unless something is made from it; tells whether it is gone."""
+
+    def ask(api: APIClient) -> bool:
+        from docker.errors import APIError, ImageNotFound
+
+        try:
+            api.remove_image(name)
+        except ImageNotFound:
+            return True
+        except APIError as error:
+            if error.status_code != _IN_USE:
+                raise
+            return False
+        return True
+
+    return await engine.call(ask)
 
 
 async def remove(engine: Engine, name: str) -> None:
@@ -167,6 +200,19 @@ async def build(
     if made is None:
         raise _failed(recipe.image, "it is not there after its build", [])
     return made
+
+
+async def _labelled(engine: Engine, label: str) -> list[Image]:
+    raw = await engine.call(lambda api: api.images(filters={"label": label}))
+    return [
+        Image(
+            id=one["Id"],
+            tags=tuple(tag for tag in one.get("RepoTags") or () if tag != _NAMELESS),
+            size=one["Size"],
+            labels=one.get("Labels") or {},
+        )
+        for one in raw
+    ]
 
 
 def _follow(answers: Any, image: str, tell: Told) -> None:

@@ -193,6 +193,18 @@ def test_a_build_at_a_terminal_shows_its_steps(terminal: Terminal, api: Any) -> 
     assert "Step 2/" in built.stderr
 
 
+def test_a_login_at_a_terminal(terminal: Terminal, api: Any) -> None:
+    with engine.without_logins(api):
+        assert terminal.run("auth", "status", "--agent=claude").stdout == "The login is missing\n"
+        begun = terminal.run("auth", "setup", "--agent=claude").stdout
+        assert begun.splitlines()[-1].startswith("  docker --host ")
+        assert begun.rstrip().endswith(" claude auth login")
+        refused = terminal.run("auth", "complete", "--agent=claude", code=CANNOT).stderr
+        assert "Nobody has logged in" in refused
+        assert "para auth setup --agent=claude" in refused
+        assert terminal.run("auth", "cleanup").stdout.startswith("removed  container para-login-")
+
+
 def test_clean_and_logs_at_a_terminal(terminal: Terminal, api: Any, home: Path) -> None:
     session = terminal.json("dispatch", "echo hello", "--name=fix")
     engine.run(

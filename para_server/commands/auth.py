@@ -1,0 +1,281 @@
+"""The only place that makes, judges and removes logins: the commands of `para.auth`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from para_server import spec
+from para_server.agents import logins
+from para_server.agents.logins import LOGINS, SHARED_FOLDER, Login, Told
+from para_server.agents.profiles import profile
+from para_server.commands import credentials
+from para_server.commands.images import ids_of_para
+from para_server.context import Context
+from para_server.engine import containers, files, images, saving, volumes
+from para_server.engine.client import image_missing
+from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
+from para_server.names import (
+    LABEL_HOME,
+    LABEL_LOGIN,
+    LABEL_LOGIN_DATE,
+    LABEL_PRIVATE,
+    login_image,
+    login_of,
+)
+from para_server.params import CleanupParams, LoginParams, SetupParams
+from para_server.registry import command
+from para_server.results import LoginResult, LoginStatus, RemovedResult, SetupResult, Terminal
+from para_server.settings import Settings
+from para_server.spec import Mount
+from para_server.steps import too_late_to_cancel, undone_on_failure
+
+_HOME: Final = PurePosixPath("/home/para")
+
+
+@command("para.auth.setup", "Log In")
+async def setup(context: Context, params: SetupParams) -> SetupResult:
+    """Start a container to log an agent in in; run `terminal`, log in, then complete.
+
+    A login that was begun before is given up. Sessions that are at work are not touched.
+    Nothing of the host is in it, unless `copyHostLogin` says so.
+    """
+    settings = context.settings(None)
+    agent, login = _meant(settings, params.agent)
+    if settings.agent.credentials == "volume":
+        credentials.demand_shareable(agent)
+    given = logins.on_host(agent, Path.home()) if params.copy_host_login else {}
+    image = credentials.bare_image(agent)
+    if await images.find(context.engine, image) is None:
+        raise image_missing(image)
+    name = login_of(agent, context.store.home)
+    async with context.store.holding_login(agent), undone_on_failure() as undo:
+        await containers.remove(context.engine, name)
+        undo.push_async_callback(containers.remove, context.engine, name)
+        await containers.create(context.engine, _container(context, settings, agent, name, image))
+        if given:
+            inside = {_HOME / path: content for path, content in given.items()}
+            await files.put(context.engine, name, inside, ids_of_para())
+        await containers.start(context.engine, name)
+        file = context.store.write_variables(agent, _environment(context, settings))
+    shown = ("--env-file", str(file), "--workdir", str(_HOME), name, *login.command)
+    args = ("--host", context.engine.address, "exec", "-it", *shown)
+    return SetupResult(terminal=Terminal(command="docker", args=args), container=name)
+
+
+@command("para.auth.complete", "Complete Login")
+async def complete(context: Context, params: LoginParams) -> LoginResult:
+    """Keep the login that was made after `para.auth.setup`, for all sessions to come.
+
+    It is committed as an image, para-authenticated:latest for Claude Code and
+    para-authenticated:AGENT for others; never push it. With `agent.credentials` set to `volume`
+    it goes into a volume that sessions share instead, and into no image.
+    """
+    settings = context.settings(None)
+    agent, _ = _meant(settings, params.agent)
+    name = login_of(agent, context.store.home)
+    async with context.store.holding_login(agent):
+        seen = await containers.find(context.engine, name)
+        if seen is None:
+            raise _incomplete(agent, f"No login of {agent} was begun")
+        if seen.state != "running":
+            await containers.start(context.engine, name)
+        context.report(f"Looking for the login of {agent}", 10)
+        told = await _ask(context, name, agent, _environment(context, settings))
+        if not told.present:
+            raise _incomplete(agent, f"Nobody has logged in to {agent} yet in {name}")
+        if told.verdict == "refused" and not told.renews:
+            raise _incomplete(agent, f"The API of {agent} refuses the login")
+        context.report(f"Keeping the login of {agent}", 50)
+        await _clean_out(context, name, agent)
+        keep = _shared if settings.agent.credentials == "volume" else _committed
+        image = await too_late_to_cancel(keep(context, name, agent))
+    return LoginResult(image=image, state=told.state)
+
+
+@command("para.auth.status", "Show Login")
+async def status(context: Context, params: LoginParams) -> LoginStatus:
+    """Tell how good an agent's login is, by asking the agent's API.
+
+    A short-lived container asks, and the login never leaves it. It is `unknown` where the API does
+    not answer, or has no question that changes nothing; that a login is there proves nothing.
+    A login that is `expired` may yet renew itself when an agent uses it, if nobody did before.
+    """
+    settings = context.settings(None)
+    agent, _ = _meant(settings, params.agent)
+    image = login_image(agent)
+    kept: str | None = image
+    mounts, environment = credentials.shared(context, settings, agent)
+    if settings.agent.credentials == "image":
+        there = await images.find(context.engine, image) is not None
+    else:
+        there = bool(mounts) and await volumes.exists(
+            context.engine, login_of(agent, context.store.home)
+        )
+        there = there or bool(credentials.secrets(context, settings.agent))
+        image, kept = credentials.bare_image(agent), None
+    if not there:
+        return LoginStatus(state="missing", expires_at=None, image=None)
+    environment |= _environment(context, settings) | credentials.secrets(context, settings.agent)
+    async with _short_lived(context, settings, agent, image, mounts) as name:
+        told = await _ask(context, name, agent, environment)
+    return LoginStatus(state=told.state, expires_at=told.expiry, image=kept)
+
+
+@command("para.auth.cleanup", "Remove Login")
+async def cleanup(context: Context, params: CleanupParams) -> RemovedResult:
+    """Remove logins: images, volumes, and containers that somebody was logging in in.
+
+    Sessions that are at work keep theirs: what they were made from goes with the last of them.
+    """
+    settings = context.settings(None)
+    agents = list(LOGINS) if params.agent is None else [_meant(settings, params.agent)[0]]
+    removed: list[str] = []
+    for agent in agents:
+        async with context.store.holding_login(agent):
+            removed += await _removed(context, agent)
+    return RemovedResult(removed=tuple(removed))
+
+
+def _meant(settings: Settings, given: str | None) -> tuple[str, Login]:
+    agent = profile(given or settings.agent.name, settings.agent).name
+    login = LOGINS.get(agent)
+    if login is None:
+        known = ", ".join(LOGINS)
+        raise ParaError(
+            "agent.unknown",
+            f"The agent {agent} has no login of para's making (there are: {known})",
+            Remedy(title="Choose an agent", setting="agent.name"),
+        )
+    return agent, login
+
+
+def _container(
+    context: Context,
+    settings: Settings,
+    agent: str,
+    name: str,
+    image: str,
+    mounts: list[Mount] | None = None,
+) -> spec.ContainerSpec:
+    return spec.login_container(
+        name,
+        agent,
+        image=image,
+        home=context.store.home,
+        mounts=mounts or [],
+        ca_bundle=spec.ca_bundle_of(settings.container, context.environ),
+    )
+
+
+def _environment(context: Context, settings: Settings) -> dict[str, str]:
+    return spec.environment_of(
+        settings.container, spec.ca_bundle_of(settings.container, context.environ)
+    )
+
+
+@asynccontextmanager
+async def _short_lived(
+    context: Context, settings: Settings, agent: str, image: str, mounts: list[Mount]
+) -> AsyncIterator[str]:
+    """Run a container from an image, or with a volume, that holds a login."""
+    name = f"{login_of(agent, context.store.home)}.{secrets.token_hex(4)}"
+    async with undone_on_failure() as undo:
+        undo.push_async_callback(containers.remove, context.engine, name)
+        wanted = _container(context, settings, agent, name, image, mounts)
+        await containers.create(context.engine, wanted)
+        await containers.start(context.engine, name)
+        yield name
+        await containers.remove(context.engine, name)
+
+
+async def _ask(context: Context, name: str, agent: str, environment: dict[str, str]) -> Told:
+    _, output = await containers.execute(
+        context.engine, name, logins.tell_command(agent), environment=environment, workdir="/"
+    )
+    return logins.told(output)
+
+
+async def _clean_out(context: Context, name: str, agent: str) -> None:
+    """Take away what would make every session the same machine to the agent's maker."""
+    forget = (logins.forget_command(agent), "para")
+    machine = (("sh", "-c", "! [ -e /etc/machine-id ] || : >/etc/machine-id"), "root")
+    for argv, user in (forget, machine):
+        code, said = await containers.execute(context.engine, name, argv, user=user, workdir="/")
+        if code != 0:
+            raise ParaError("engine.refused", f"{name} could not be cleaned out: {said.strip()}")
+
+
+async def _committed(context: Context, name: str, agent: str) -> str:
+    image = login_image(agent)
+    before = await images.find(context.engine, image)
+    labels = _labels(context, agent) | {LABEL_LOGIN_DATE: f"{datetime.now(UTC):%Y-%m-%d}"}
+    await saving.save(context.engine, name, image, labels)
+    await containers.remove(context.engine, name)
+    if before is not None:
+        await images.remove_unused(context.engine, before.id)
+    context.store.forget_variables(agent)
+    return image
+
+
+async def _shared(context: Context, name: str, agent: str) -> None:
+    """Put a login into the volume; whoever has the volume finds the new one there."""
+    settings = context.settings(None)
+    found: dict[PurePosixPath, bytes] = {}
+    for path in LOGINS[agent].files:
+        content = await files.get(context.engine, name, _HOME / path)
+        if content is None:
+            raise _incomplete(agent, f"{path} is missing: this way to log in cannot be shared")
+        found[PurePosixPath(SHARED_FOLDER, PurePosixPath(path).name)] = content
+    volume = login_of(agent, context.store.home)
+    await volumes.make(context.engine, volume, _labels(context, agent))
+    mounts, _ = credentials.shared(context, settings, agent)
+    image = credentials.bare_image(agent)
+    async with _short_lived(context, settings, agent, image, mounts) as other:
+        await files.put(context.engine, other, found, ids_of_para())
+    await containers.remove(context.engine, name)
+    context.store.forget_variables(agent)
+
+
+def _labels(context: Context, agent: str) -> dict[str, str]:
+    return {
+        LABEL_LOGIN: agent,
+        LABEL_PRIVATE: "never push: it holds credentials",
+        LABEL_HOME: str(context.store.home),
+    }
+
+
+async def _removed(context: Context, agent: str) -> list[str]:
+    engine, name = context.engine, login_of(agent, context.store.home)
+    removed: list[str] = []
+    if await containers.find(engine, name) is not None:
+        await containers.remove(engine, name)
+        removed.append(f"container {name}")
+    context.store.forget_variables(agent)
+    if await volumes.exists(engine, name):
+        if not await volumes.remove(engine, name):
+            message = f"Sessions share the login of {agent}: the volume {name} is in use"
+            raise ParaError("engine.refused", message, SHOW_SESSIONS)
+        removed.append(f"volume {name}")
+    for image in await images.logins(engine, agent):
+        if image.tags:
+            await images.remove(engine, login_image(agent))
+            removed.append(f"image {login_image(agent)}")
+        elif image.labels.get(LABEL_HOME) == str(context.store.home):
+            # of a login that was replaced: it goes now, or where it is in use with a later one
+            await images.remove_unused(engine, image.id)
+    return removed
+
+
+def _incomplete(agent: str, message: str) -> ParaError:
+    params = {"agent": agent}
+    return ParaError(
+        "auth.incomplete",
+        message,
+        Remedy(title="Begin to log in", command="para.auth.setup", params=params),
+        Remedy(title="Try again when you have", command="para.auth.complete", params=params),
+    )
