@@ -4,48 +4,64 @@
 in=/para-agent/in
 out=/para-agent/out
 read -r pid 2>/dev/null <"$out/pid" && kill -0 "$pid" || exit 3
-
 template=$(cat "$in/status")
-line="" # of the agent's status file
-dialog() {
+status_file="$HOME/${template/"{pid}"/$pid}"
+begun=$EPOCHREALTIME
+line=""
+
+dialog() { # by the agent's own status, a line without an end
     [ -n "$template" ] || return 1
-    IFS= read -r line 2>/dev/null <"$HOME/${template/"{pid}"/$pid}"
+    IFS= read -r line 2>/dev/null <"$status_file"
     [[ $line == *'"status":"waiting"'* ]]
 }
 
-# Its hook is a little ahead of its screen.
-asks() {
+asks() { # by its hook, which is a little ahead of its screen
     local word="" event=""
     { read -r word && read -r && read -r -n 1 event; } 2>/dev/null <"$out/state"
     [ "$word" = waiting ] && [ "$event" = "{" ]
 }
 
-if asks; then
-    for _ in {1..20}; do
-        dialog && break
+works() { # since this was sent
+    local word="" since=""
+    { read -r word && read -r since; } 2>/dev/null <"$out/state"
+    [ "$word" = working ] && [[ "$since" > "$begun" ]]
+}
+
+within() { # so many tenths of a second, until a command succeeds
+    local tenths
+    for ((tenths = $1; tenths > 0; tenths--)); do
+        "${@:2}" && return
         sleep 0.1
     done
+    return 1
+}
+
+if [ -n "$template" ] && [ ! -e "$status_file" ]; then # it is only starting
+    within 300 test -e "$status_file"
+    sleep 1
 fi
+if asks; then within 20 dialog; fi
 if dialog; then
     text=$(cat "$in/text")
+    shown=$line
+    sleep 0.3 # a dialog that has only just come up may not hear it
     if [[ $text == [0-9] ]]; then
-        shown=$line
-        sleep 0.3 # a dialog that has only just come up may not hear it
         tmux send-keys -t agent -l "$text" || exit 1
-        for _ in {1..50}; do
-            sleep 0.1
-            dialog && [ "$line" = "$shown" ] || exit 0
-        done
-        echo "it did not take the answer"
-        exit 1 # not typed again: it may answer what comes next
+        answered() { ! dialog || [ "$line" != "$shown" ]; }
+        within 50 answered && exit 0
+        echo "it did not take the answer" # which is not typed again: it may answer what comes next
+        exit 1
     fi
     tmux send-keys -t agent Escape
-    for _ in {1..30}; do
-        dialog || break
-        sleep 0.1
-    done
+    closed() { ! dialog; }
+    within 50 closed || exit 4
 fi
 tmux load-buffer -b para "$in/text" && tmux paste-buffer -p -r -d -b para -t agent || exit 1
-sleep 0.2 # an agent takes an Enter that comes with a paste for a part of it
-dialog && exit 4
-exec tmux send-keys -t agent Enter
+for _ in 1 2 3; do
+    sleep 0.3 # an agent takes an Enter that comes with a paste for a part of it
+    dialog && exit 4
+    tmux send-keys -t agent Enter || exit 1
+    [ -n "$template" ] || exit 0
+    within 10 works && exit 0 # a further Enter does no harm
+done
+exit 0

@@ -43,7 +43,7 @@ agent() {
 }
 
 # Some of what happens to an agent no hook tells: a person interrupts it, a dialog opens or is
-# answered. Its own status file does; where it disagrees for a second, it is right.
+# answered. Its own status file does; where it disagrees for two seconds, it is right.
 watch() {
     local template status_file pid line status word since detail before="" ticks=0 verdict
     template=$(cat "$in/status")
@@ -68,11 +68,11 @@ watch() {
 judged() {
     case "$1:$2" in
         busy:waiting | busy:done | busy:failed | busy:starting)
-            [ "$3" -ge 2 ] && echo "working " ;;
+            [ "$3" -ge 4 ] && echo "working " ;;
         waiting:working | waiting:starting)
-            [ "$3" -ge 2 ] && echo "waiting it shows a dialog" ;;
+            [ "$3" -ge 4 ] && echo "waiting it shows a dialog" ;;
         idle:working | idle:waiting)
-            [ "$3" -ge 2 ] && echo "waiting it was interrupted" ;;
+            [ "$3" -ge 4 ] && echo "waiting it was interrupted" ;;
         *:starting)
             [ "$3" -ge 60 ] && echo "waiting it has not begun its task" ;;
         *) return 1 ;;
