@@ -61,8 +61,7 @@ demo: image ## Show the main job; REPO=/path and PROMPT='…' do it on your own 
 	@$(venv)/python -m tests.demo
 
 test: image editor workbench ## Run all tests
-	@# A deadline that was missed on a busy machine is tried once more; the report names every rerun.
-	@$(venv)/python -m pytest --reruns 1 -rR
+	@$(venv)/python -m pytest
 
 soak: image editor workbench ## Run all tests, each with all its cases; SEED=… repeats a run
 	@$(venv)/python -m pytest --soak $(if $(SEED),--seed='$(SEED)')

@@ -14,7 +14,7 @@ from para_server.context import Context
 from para_server.engine import containers, helper, images
 from para_server.engine.client import image_missing
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
-from para_server.git import clone, repository, worktree
+from para_server.git import bundle, clone, repository, worktree
 from para_server.git.clone import AGENT_UID, Start
 from para_server.git.repository import Repo
 from para_server.models import State
@@ -144,7 +144,7 @@ async def _drop_refs(context: Context, record: Record) -> None:
     async with context.store.holding_repo(record.repo):
         await repository.delete_ref(repo, base_ref(record.id))
         await repository.delete_ref(repo, review_ref(record.id))
-        await repository.drop_incoming(repo, record.id)
+        await bundle.drop_incoming(repo, record.id)
 
 
 def _lent(repo: Repo) -> list[spec.Mount]:

@@ -12,7 +12,7 @@ from para_server.commands import agent, launch
 from para_server.context import Context
 from para_server.engine import containers, images, saving
 from para_server.errors import ParaError
-from para_server.git import repository
+from para_server.git import bundle, repository
 from para_server.models import State
 from para_server.names import HELPER_PREFIX, archive_ref, container_name, saved_image
 from para_server.records import Record
@@ -133,7 +133,7 @@ async def _settle_end(context: Context, record: Record) -> None:
         await complete_end(context, record.but(**changes), state)
         return
     async with context.store.holding_repo(record.repo):
-        await repository.drop_incoming(repo, record.id)
+        await bundle.drop_incoming(repo, record.id)
     await undo_end(context, record)
 
 

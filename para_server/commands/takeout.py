@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -15,6 +16,7 @@ from para_server.commands import launch
 from para_server.context import Context
 from para_server.engine import containers, helper
 from para_server.errors import Frozen, ParaError, Remedy
+from para_server.git import bundle as bundles
 from para_server.git import repository
 from para_server.git.repository import Repo
 from para_server.names import HELPER_PREFIX, incoming_ref
@@ -173,8 +175,12 @@ async def _checked(context: Context, repo: Repo, record: Record, scratch: Path) 
         ]
         names |= {end: f"{incoming_ref(record.id)}/{end}" for end in ends}
         seconds = context.settings(None).git.max_seconds
+        quarantine = scratch / secrets.token_hex(8)  # a name that the helper could not know
+        with written(quarantine):
+            quarantine.mkdir()
+        await bundles.judge(repo, bundle, quarantine, seconds)
         async with context.store.holding_repo(record.repo):
-            await repository.fetch_bundle(repo, bundle, record.id, ends, seconds)
+            await bundles.fetch(repo, bundle, record.id, ends, seconds)
     # where the branch was is a claim, too
     head_is_known = await repository.is_ancestor(repo, head, keep)
     arrived = {end: await repository.ref_commit(repo, name) for end, name in names.items()}
@@ -193,4 +199,4 @@ def _not_arrived(record: Record) -> ParaError:
 
 async def _drop_incoming(context: Context, repo: Repo, record: Record) -> None:
     async with context.store.holding_repo(record.repo):
-        await repository.drop_incoming(repo, record.id)
+        await bundles.drop_incoming(repo, record.id)

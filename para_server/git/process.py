@@ -10,7 +10,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from para_server.errors import SETUP_CHECK, ParaError
 from para_server.steps import to_end
@@ -24,6 +24,7 @@ _STRANGE: Final = (
 ).split()
 _PART: Final = 1 << 20  # bytes that are read at once
 _ROOM: Final = 1 << 20  # bytes: a disk that has no more is full
+_GRACE: Final = 5.0  # seconds that git has to take back what it locked
 _LIMIT: Final = 256 << 20  # bytes of output; more is nothing that para asks for
 
 
@@ -64,6 +65,7 @@ async def git(
     folder: Path,
     *arguments: str,
     given: str | None = None,
+    source: IO[bytes] | None = None,
     plain: bool = False,
     long: bool = False,
     seconds: float | None = None,
@@ -71,13 +73,16 @@ async def git(
 ) -> str:
     """Run git in a folder and give what it printed; raises GitFailedError.
 
-    `plain` leaves out the user's and the machine's own configuration. `long` is for what may take
+    `given` is what it reads, or `source` a file to read from where it stands. `plain` leaves out
+    the user's and the machine's own configuration. `long` is for what may take
     its time: a cancellation stops it, and so does the end of this process, however it comes.
     """
     verb = _verb(arguments)
     surroundings = _environment(plain=plain) | dict(environment or {})
     leash = _Leash() if long else None
-    running = _run(folder, arguments, verb, given, surroundings, seconds, leash=leash)
+    running = _run(
+        folder, arguments, verb, given, surroundings, seconds, leash=leash, source=source
+    )
     out = await to_end(running, leash.stop if leash is not None else None)
     return out.decode(errors="surrogateescape")
 
@@ -110,6 +115,7 @@ async def _run(
     seconds: float | None,
     most: int | None = None,
     leash: _Leash | None = None,
+    source: IO[bytes] | None = None,
 ) -> bytes:
     if shutil.which("git") is None:
         raise GitFailedError(verb, "git is not installed")
@@ -120,7 +126,9 @@ async def _run(
             *arguments,
             cwd=folder,
             env=environment,
-            stdin=asyncio.subprocess.PIPE if given is not None else asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE
+            if given is not None
+            else source or asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for para, which ends or undoes what git does
@@ -135,8 +143,7 @@ async def _run(
         async with asyncio.timeout(seconds):
             out, said = await _talk(process, given, _LIMIT if most is None else most)
     except TimeoutError:
-        process.kill()
-        await process.wait()
+        await _ended(process)
         raise GitFailedError(verb, f"it took longer than {seconds} seconds") from None
     if most is None and len(out) > _LIMIT:
         raise GitFailedError(verb, f"it printed more than {_LIMIT >> 20} MiB")
@@ -161,6 +168,16 @@ def _tied() -> tuple[str, ...]:
     A git that works on would race whoever clears up after a process that was killed.
     """
     return ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """End a process and what it started: gently, and if it does not hear, at once."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _GRACE)
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
 
 
 async def _talk(

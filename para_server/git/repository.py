@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from para_server.errors import Frozen, Issue, ParaError, Remedy
 from para_server.git.process import GitFailedError, git
-from para_server.names import base_ref, incoming_ref, review_ref
+from para_server.names import base_ref, review_ref
 from para_server.untrusted import printable
 
 COMMIT: Final = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
@@ -169,30 +168,6 @@ async def keep_base(repo: Repo, session_id: str, commit: str) -> None:
 async def keep_review(repo: Repo, session_id: str, commit: str) -> None:
     """Keep what was shown of a session until it is shown again."""
     await git(repo.top, "update-ref", review_ref(session_id), commit)
-
-
-async def fetch_bundle(
-    repo: Repo, bundle: Path, session_id: str, ends: Sequence[str], seconds: float
-) -> None:
-    """Take commits out of a bundle that nobody has judged yet, under refs of their own."""
-    incoming = incoming_ref(session_id)
-    await git(
-        repo.top,
-        *("-c", "transfer.fsckObjects=true", "-c", "fetch.fsckObjects=true"),
-        *("-c", "core.fsync=all", "-c", "fetch.writeCommitGraph=false"),
-        *("-c", "core.bigFileThreshold=64m"),  # what is larger is never in memory as a whole
-        *("fetch", "-q", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"),
-        *("--no-auto-maintenance", "--no-prune", "--update-shallow", "--", str(bundle)),
-        *(f"+refs/para/{end}:{incoming}/{end}" for end in ends),
-        long=True,
-        seconds=seconds,
-    )
-
-
-async def drop_incoming(repo: Repo, session_id: str) -> None:
-    """Delete the refs that a bundle arrived under."""
-    for end in ("tip", "keep"):
-        await delete_ref(repo, f"{incoming_ref(session_id)}/{end}")
 
 
 async def identity(repo: Repo) -> tuple[str, str]:
