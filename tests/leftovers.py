@@ -132,6 +132,10 @@ class Case:
                 engine.run(api, shown["container"]["name"], f"echo {name} >>{NOTE}")
         return session
 
+    def serves_again(self, before: str, after: str) -> bool:
+        """Tell whether a session is as it was prepared, since the command was undone."""
+        return after == before and (before != "paused" or not self.keeps_container)
+
     async def note_kept(self, para: Para, api: Any, name: str) -> bool:
         """Tell whether the container still is what it had become; resumes it for that."""
         session = await para.call("para.show", name=name)

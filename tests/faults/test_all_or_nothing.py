@@ -96,9 +96,10 @@ async def test_a_command_is_done_or_undone_when_a_call_fails(
 ) -> None:
     para = await servers(watching=False)
     hasty = await servers(watching=False, extra=HASTY) if how in {"hangs", "late"} else para
+    session: dict[str, Any] | None = None
     for k in draw(f"{case} {how}", 1, LIKELY):
-        name = f"s{k}"
-        session = await case.prepare(para, api, name)
+        session = session or await case.prepare(para, api, f"s{k}")
+        name = session["name"]
         before = (await para.call("para.show", name=name))["state"]
         with faults.failing(k, how):
             outcome = await attempt(hasty, case.command, name=name, **case.params)
@@ -106,15 +107,22 @@ async def test_a_command_is_done_or_undone_when_a_call_fails(
         tally[how] += faults.hit is not None
         await para.call("para.clean")
         after = (await para.call("para.show", name=name))["state"]
-        assert after in {before, case.leads_to}, told
+        # an engine that freezes a session late is believed
+        assert after in {before, case.leads_to} | ({"paused"} if how == "late" else set()), told
         whole(told, session)
         if case.keeps_container:
             assert await case.note_kept(para, api, name), told
+        if faults.hit is not None and case.serves_again(before, after):
+            continue
         if after not in {"finished", "cancelled"} or case.keeps_container:
             await para.call("para.cancel", name=name)
         whole(f"cancelled after {told}", session)
+        session = None
         if faults.hit is None:
             break
+    if session is not None:
+        await para.call("para.cancel", name=session["name"])
+        whole("cancelled at the end", session)
 
 
 async def cancelled_at(para: Para, name: str, seconds: float) -> Failed | dict[str, Any]:

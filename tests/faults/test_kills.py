@@ -88,9 +88,10 @@ async def test_a_command_that_was_killed_is_completed_or_undone(
     case: Case,
 ) -> None:
     para = await servers(watching=False)
+    session: dict[str, Any] | None = None
     for n, share in enumerate(killer.shares):
-        name = f"s{n}"
-        session = await case.prepare(para, api, name)
+        session = session or await case.prepare(para, api, f"s{n}")
+        name = session["name"]
         before = (await para.call("para.show", name=name))["state"]
         where = await killer.kill(para, share, case.command, name=name, **case.params)
         assert lost(home, repo, session) == [], where
@@ -102,7 +103,12 @@ async def test_a_command_that_was_killed_is_completed_or_undone(
         whole(where, session)
         if case.keeps_container:
             assert await case.note_kept(para, api, name), where
+        if case.serves_again(before, after):
+            continue
         if after not in {"finished", "cancelled"} or case.keeps_container:
             await para.call("para.cancel", name=name)
         whole(f"cancelled, after it was {where}", session)
-        assert not [one for one in records(home).values() if one["doing"]], where
+        session = None
+    if session is not None:
+        await para.call("para.cancel", name=session["name"])
+        whole("cancelled at the end", session)
