@@ -33,12 +33,16 @@ def environ(environ: dict[str, str], faults: Proxy) -> dict[str, str]:
     return environ | {"DOCKER_HOST": faults.address}
 
 
-async def attempt(para: Para, command: str, **params: object) -> Failed | dict[str, Any]:
+async def attempt(
+    para: Para, faults: Proxy, command: str, **params: object
+) -> Failed | dict[str, Any]:
     """Run a command that may fail; a bug of para's is no failure that it may have."""
     try:
         outcome: Failed | dict[str, Any] = await para.call(command, **params)
     except Failed as failed:
         outcome = failed
+    except TimeoutError:
+        raise AssertionError(f"{command} was never answered after {faults.hit}") from None
     assert not isinstance(outcome, Failed) or outcome.slug, f"a bug: {outcome}"
     return outcome
 
@@ -63,7 +67,7 @@ async def test_a_session_comes_to_be_whole_or_not_at_all_when_a_call_fails(
     for k in draw(f"{command} {how}", 2, LIKELY):
         name = f"s{k}"
         with faults.failing(k, how):
-            outcome = await attempt(hasty, command, name=name, **prompt)
+            outcome = await attempt(hasty, faults, command, name=name, **prompt)
         told = f"call {k} ({faults.hit}) failed {how}: {outcome}"
         tally[how] += faults.hit is not None
         if how in {"hangs", "late"}:
@@ -102,7 +106,7 @@ async def test_a_command_is_done_or_undone_when_a_call_fails(
         name = session["name"]
         before = (await para.call("para.show", name=name))["state"]
         with faults.failing(k, how):
-            outcome = await attempt(hasty, case.command, name=name, **case.params)
+            outcome = await attempt(hasty, faults, case.command, name=name, **case.params)
         told = f"call {k} ({faults.hit}) failed {how}: {outcome}"
         tally[how] += faults.hit is not None
         await para.call("para.clean")

@@ -88,7 +88,7 @@ async def test_commands_that_look_leave_all_as_it_was_when_a_call_fails(
     for label, look in LOOKS.items():
         for k in draw(f"{label} {how}", 1, look.calls):
             with faults.failing(k, how):
-                outcome = await attempt(hasty, look.command, **look.params)
+                outcome = await attempt(hasty, faults, look.command, **look.params)
             tally[how] += faults.hit is not None
             if look.leaves_helper:
                 await para.call("para.clean")
@@ -121,7 +121,7 @@ async def test_clean_removes_what_is_left_and_nothing_else_when_a_call_fails(
     for k in draw(f"clean {how}", 2, 5):
         leave_behind(api, home)
         with faults.failing(k, how):
-            outcome = await attempt(hasty, "para.clean")
+            outcome = await attempt(hasty, faults, "para.clean")
         tally[how] += faults.hit is not None
         await para.call("para.clean")
         told = f"call {k} ({faults.hit}) failed {how}: {outcome}"
@@ -157,7 +157,7 @@ async def test_the_image_is_there_and_whole_when_a_call_of_its_build_fails(
     before = api.inspect_image(BASE_IMAGE)["Id"]
     for k in draw(f"build {how}", 1, 3):
         with faults.failing(k, how):
-            outcome = await attempt(hasty, "para.image.build")
+            outcome = await attempt(hasty, faults, "para.image.build")
         tally[how] += faults.hit is not None
         told = f"call {k} ({faults.hit}) failed {how}: {outcome}"
         assert isinstance(outcome, Failed) == (faults.hit is not None), told
