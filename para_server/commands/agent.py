@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from para_server.agents import claims, supervision
@@ -9,13 +10,14 @@ from para_server.agents.profile import CUT, Profile, command_line
 from para_server.agents.profiles import profile
 from para_server.commands import credentials, launch
 from para_server.context import Context
-from para_server.engine import containers
+from para_server.engine import execution
 from para_server.errors import ParaError, Remedy
 from para_server.models import AgentState
 from para_server.names import container_name
 from para_server.records import Record
 from para_server.settings import AgentSettings
 
+_log = logging.getLogger(__name__)
 _CUT: frozenset[AgentState] = frozenset({AgentState.WORKING, AgentState.WAITING})
 
 
@@ -58,7 +60,13 @@ async def rest(context: Context, record: Record) -> None:
         return
     _, facts = _facts(context, record, record.agent)
     command = supervision.end_command(facts)
-    await containers.execute(context.engine, container_name(record.id), command)
+    try:
+        await execution.execute(context.engine, container_name(record.id), command)
+    except ParaError as error:
+        if error.slug != "engine.timeout":
+            raise
+        # whoever replaced the programs of its container cannot keep it from being stopped
+        _log.warning("the agent did not end: %s", error, extra={"session": record.name})
 
 
 def continues(context: Context, record: Record) -> bool:
@@ -90,7 +98,7 @@ async def _run(
         claims.forget_state(folder)
     command, environment = supervision.start_command(secrets)
     name = container_name(record.id)
-    code, said = await containers.execute(context.engine, name, command, environment=environment)
+    code, said = await execution.execute(context.engine, name, command, environment=environment)
     if code != 0:
         raise ParaError(
             "engine.refused",

@@ -16,7 +16,7 @@ from para_server.agents.profiles import profile
 from para_server.commands import credentials
 from para_server.commands.images import ids_of_para
 from para_server.context import Context
-from para_server.engine import containers, files, images, saving, volumes
+from para_server.engine import containers, execution, files, images, saving, volumes
 from para_server.engine.client import image_missing
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.names import (
@@ -194,7 +194,7 @@ async def _short_lived(
 
 
 async def _ask(context: Context, name: str, agent: str, environment: dict[str, str]) -> Told:
-    _, output = await containers.execute(
+    _, output = await execution.execute(
         context.engine, name, logins.tell_command(agent), environment=environment, workdir="/"
     )
     return logins.told(output)
@@ -205,7 +205,7 @@ async def _clean_out(context: Context, name: str, agent: str) -> None:
     forget = (logins.forget_command(agent), "para")
     machine = (("sh", "-c", "! [ -e /etc/machine-id ] || : >/etc/machine-id"), "root")
     for argv, user in (forget, machine):
-        code, said = await containers.execute(context.engine, name, argv, user=user, workdir="/")
+        code, said = await execution.execute(context.engine, name, argv, user=user, workdir="/")
         if code != 0:
             raise ParaError("engine.refused", f"{name} could not be cleaned out: {said.strip()}")
 

@@ -8,7 +8,7 @@ from typing import Final
 from para_server.agents import supervision
 from para_server.commands import agent, view
 from para_server.context import Context
-from para_server.engine import containers
+from para_server.engine import execution
 from para_server.errors import Issue, ParaError, Remedy
 from para_server.models import Agent, Session
 from para_server.names import container_name
@@ -40,7 +40,7 @@ async def send(context: Context, params: SendParams) -> Session:
 
 async def _sent(context: Context, record: Record, at_work: Agent, text: str) -> None:
     command = supervision.send_command(context.store.agent_folder(record.id), text)
-    code, said = await containers.execute(context.engine, container_name(record.id), command)
+    code, said = await execution.execute(context.engine, container_name(record.id), command)
     if code == supervision.ENDED:
         await agent.go_on(context, record, text)
     elif code == supervision.UNSURE:

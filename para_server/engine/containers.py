@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from para_server.engine.client import Engine, image_missing
@@ -109,28 +108,6 @@ async def helpers(engine: Engine) -> list[Seen]:
 async def find(engine: Engine, name: str) -> Seen | None:
     """Find a container by its exact name."""
     return next((seen for seen in await _listed(engine, name) if seen.name == name), None)
-
-
-async def execute(
-    engine: Engine,
-    container: str,
-    command: Sequence[str],
-    *,
-    user: str = "para",
-    environment: dict[str, str] | None = None,
-    workdir: str = WORKSPACE,
-) -> tuple[int, str]:
-    """Run a short command in a container; gives its exit code and the end of its output."""
-
-    def ask(api: APIClient) -> tuple[int, str]:
-        made = api.exec_create(
-            container, list(command), user=user, workdir=workdir, environment=environment
-        )
-        output = api.exec_start(made["Id"])
-        code = api.exec_inspect(made["Id"])["ExitCode"]
-        return int(code if code is not None else 1), output.decode(errors="replace")[-4000:]
-
-    return await engine.call(ask)
 
 
 async def _listed(engine: Engine, prefix: str) -> list[Seen]:

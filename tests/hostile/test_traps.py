@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import signal
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests import engine
-from tests.client import Para
+from tests.client import Para, eventually
 from tests.hostile.conftest import Bait
 from tests.hostile.traps import Trap
 from tests.hostile.traps_of_files import TRAPS
@@ -23,6 +24,8 @@ from tests.scratch import Repository
 SPRUNG = 3.0  # seconds after which naive is taken to wait for ever
 WORK = "honest work\n"
 HONEST = "echo honest work > commit.txt; git add -A; git commit -qm honest; cp commit.txt work.txt"
+
+ENDLESS = "#!/usr/bin/perl\nwhile (1) { print 0 x 1e6; select undef, undef, undef, 0.1 }"
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,29 @@ async def test_a_session_can_make_no_device(para: Para, api: Any, bait: Bait) ->
     made = within(api, session["container"]["name"], "mknod zero c 1 5", bait, "root")
     assert made.code != 0
     assert b"Operation not permitted" in made.output
+
+
+async def test_programs_that_never_end_hold_nobody_up(
+    servers: Callable[..., Awaitable[Para]], repo: Repository, api: Any, bait: Bait
+) -> None:
+    para = await servers(extra={"PARA_ENGINE_TIMEOUT": "5"})
+    await para.call("para.dispatch", prompt=f"{HONEST}; sleep 600", name="trap")
+    session = await para.agent("trap", "working")
+    container = session["container"]["name"]
+    await eventually(
+        lambda: asyncio.to_thread(within, api, container, "test -f work.txt", bait),
+        lambda done: done.code == 0,
+    )
+    put = "cat > /tmp/x; chmod +x /tmp/x; for one in tmux sh bash; do cp /tmp/x /usr/bin/$one.x;"
+    put = f"echo '{ENDLESS}' | ({put} mv /usr/bin/$one.x /usr/bin/$one; done)"
+    assert within(api, container, put, bait, "root").code == 0
+    await para.fails("engine.timeout", "para.send", name="trap", text="hello")
+    paused = await para.call("para.pause", name="trap")
+    assert paused["state"] == "paused"
+    await para.fails("engine.timeout", "para.resume", name="trap", prompt="more")
+    assert (await para.call("para.show", name="trap"))["state"] == "paused"
+    result = await para.call("para.cancel", name="trap")
+    assert repo.show(f"{result['archive']}:work.txt") == WORK.strip()
 
 
 async def test_taking_work_out_ends_with_its_limit_and_loses_nothing(

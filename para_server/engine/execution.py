@@ -1,0 +1,88 @@
+"""The only place that runs a short command in a container, whose programs may be an agent's own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from para_server.engine.client import Engine
+from para_server.errors import SETUP_CHECK, ParaError, Remedy
+from para_server.spec import WORKSPACE
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+_TOLD: Final = 4000  # bytes of its output
+
+
+async def execute(
+    engine: Engine,
+    container: str,
+    command: Sequence[str],
+    *,
+    user: str = "para",
+    environment: Mapping[str, str] | None = None,
+    workdir: str = WORKSPACE,
+) -> tuple[int, str]:
+    """Run a command; gives its exit code and the end of its output.
+
+    It has the time that the engine has for an answer; then raises engine.timeout.
+    """
+
+    def ask(api: APIClient) -> tuple[int, str]:
+        made = api.exec_create(
+            container,
+            list(command),
+            user=user,
+            workdir=workdir,
+            environment=dict(environment or {}),
+        )
+        said = b""
+        with _ending(api, engine.settings.timeout) as late:
+            for part in api.exec_start(made["Id"], stream=True):
+                said = (said + part)[-_TOLD:]
+        if late.is_set():
+            raise _endless(container, command[0], engine.settings.timeout)
+        code = api.exec_inspect(made["Id"])["ExitCode"]
+        return int(code if code is not None else 1), said.decode(errors="replace")
+
+    return await engine.call(ask)
+
+
+@contextmanager
+def _ending(api: APIClient, seconds: float) -> Iterator[threading.Event]:
+    """End what the engine streams after a while, also where the stream is silent."""
+    from docker.types import CancellableStream
+
+    late = threading.Event()
+    streams: list[Any] = []
+
+    def remember(response: Any, *_rest: object, **_options: object) -> None:
+        streams.append(CancellableStream(iter(()), response))
+
+    def end() -> None:
+        late.set()
+        for stream in streams:
+            with suppress(Exception):  # it may have ended in the meantime
+                stream.close()
+
+    timer = threading.Timer(seconds, end)
+    hooks = api.hooks["response"]
+    hooks.append(remember)
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
+        hooks.remove(remember)
+
+
+def _endless(container: str, program: str, seconds: float) -> ParaError:
+    return ParaError(
+        "engine.timeout",
+        f"{program} in {container} did not end in time (engine.timeout is {seconds:g} seconds)",
+        Remedy(title="Give it more time", setting="engine.timeout"),
+        SETUP_CHECK,
+    )
