@@ -26,7 +26,8 @@ async def follow(
     loop = asyncio.get_running_loop()
 
     def ask(_: APIClient) -> int:
-        with closing(engine.connect(None)) as api:  # it may be silent for long
+        # the engine has its usual time to begin; then the command may be silent for long
+        with closing(engine.connect(engine.settings.timeout)) as api:
             made = api.exec_create(container, list(command), user="para", workdir=WORKSPACE)
             for line in _lines(api.exec_start(made["Id"], stream=True)):
                 loop.call_soon_threadsafe(told, line)
