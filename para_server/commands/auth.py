@@ -107,23 +107,19 @@ async def status(context: Context, params: LoginParams) -> LoginStatus:
     """
     settings = context.settings(None)
     agent, _ = _meant(settings, params.agent)
-    image = login_image(agent)
-    kept: str | None = image
-    mounts, environment = credentials.shared(context, settings, agent)
-    if settings.agent.credentials == "image":
+    mounts, environment = await credentials.shared(context, settings, agent)
+    given = credentials.secrets(context, settings.agent)
+    image, there = credentials.bare_image(agent), bool(mounts or given)
+    committed = settings.agent.credentials == "image"
+    if committed:
+        image = login_image(agent)
         there = await images.find(context.engine, image) is not None
-    else:
-        there = bool(mounts) and await volumes.exists(
-            context.engine, login_of(agent, context.store.home)
-        )
-        there = there or bool(credentials.secrets(context, settings.agent))
-        image, kept = credentials.bare_image(agent), None
     if not there:
         return LoginStatus(state="missing", expires_at=None, image=None)
-    environment |= _environment(context, settings) | credentials.secrets(context, settings.agent)
+    environment |= _environment(context, settings) | given
     async with _short_lived(context, settings, agent, image, mounts) as name:
         told = await _ask(context, name, agent, environment)
-    return LoginStatus(state=told.state, expires_at=told.expiry, image=kept)
+    return LoginStatus(state=told.state, expires_at=told.expiry, image=image if committed else None)
 
 
 @command("para.auth.cleanup", "Remove Login")
@@ -233,7 +229,7 @@ async def _shared(context: Context, name: str, agent: str) -> None:
         found[PurePosixPath(SHARED_FOLDER, PurePosixPath(path).name)] = content
     volume = login_of(agent, context.store.home)
     await volumes.make(context.engine, volume, _labels(context, agent))
-    mounts, _ = credentials.shared(context, settings, agent)
+    mounts, _ = await credentials.shared(context, settings, agent)
     image = credentials.bare_image(agent)
     async with _short_lived(context, settings, agent, image, mounts) as other:
         await files.put(context.engine, other, found, ids_of_para())

@@ -68,15 +68,17 @@ def secrets(context: Context, settings: AgentSettings) -> dict[str, str]:
     return {name: context.environ[name] for name in settings.env if context.environ.get(name)}
 
 
-def shared(
+async def shared(
     context: Context, settings: Settings, agent: str | None
 ) -> tuple[list[Mount], dict[str, str]]:
-    """Give the mounts and variables by which a session shares a login."""
+    """Give the mounts and variables by which a session shares a login, where there is one."""
     name = agent or settings.agent.name
     login = LOGINS.get(name)
     if settings.agent.credentials != "volume" or login is None or not login.shared:
         return [], {}
     volume = login_of(name, context.store.home)
+    if not await volumes.exists(context.engine, volume):
+        return [], {}  # a mount would make it
     return [Mount(source=volume, target=SHARED_FOLDER, volume=True)], dict(login.shared)
 
 

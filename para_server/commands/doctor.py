@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from para_server.agents.profiles import PROFILES
+from para_server.agents.profiles import PROFILES, profile
+from para_server.commands import credentials
 from para_server.commands.images import demand_fresh
 from para_server.context import Context
 from para_server.engine import containers, images
@@ -28,6 +29,9 @@ async def doctor(context: Context, params: NoParams) -> DoctorResult:  # noqa: A
     if checks[-1].ok:
         checks.append(await _checked("image", _image, context))
         checks.append(await _checked("sessions", _sessions, context))
+        settings = context.settings(None)
+        if profile(settings.agent.name, settings.agent).needs_login:
+            checks.append(await _checked("login", _login, context))
     return DoctorResult(checks=tuple(checks))
 
 
@@ -64,6 +68,14 @@ async def _image(context: Context) -> str:
             image = await demand_fresh(context, name)
             shown.append(f"{name} {image.size >> 20} MiB")
     return ", ".join(shown)
+
+
+async def _login(context: Context) -> str:
+    settings = context.settings(None)
+    agent = settings.agent.name
+    image = await credentials.choose_image(context, settings, agent)
+    await credentials.demand_login(context, settings, agent, image)
+    return f"{agent}, by agent.credentials = {settings.agent.credentials}"
 
 
 async def _sessions(context: Context) -> str:

@@ -59,7 +59,7 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
     mounts += supervision.mounts(agent_folder, facts)
     if settings.git.objects == "shared":
         mounts += _lent(repo)
-    login, environment = credentials.shared(context, settings, record.agent)
+    login, environment = await credentials.shared(context, settings, record.agent)
     wanted = spec.session_container(
         record,
         settings.container,

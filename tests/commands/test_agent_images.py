@@ -1,0 +1,93 @@
+"""Agents that are not in the base image: each has an image, and the command lines are its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from para_server.agents.logins import LOGINS
+from para_server.agents.profile import Profile
+from para_server.agents.profiles import PROFILES
+from tests import engine
+from tests.client import Para
+
+Servers = Callable[..., Awaitable[Para]]
+BASE = "para-base:latest"
+LARGEST = 450 << 20  # bytes that an agent may add to the base
+
+
+def printed(api: Any, image: str, *argv: str) -> str:
+    """Run a command in a container of an image, and give what it printed."""
+    container = api.create_container(image, list(argv), labels={"dev.para.test": "images"})
+    try:
+        api.start(container)
+        code = api.wait(container)["StatusCode"]
+        said: str = api.logs(container).decode(errors="replace")
+    finally:
+        api.remove_container(container, force=True)
+    assert code == 0, f"{argv}: {code} {said}"
+    return said
+
+
+def lines(facts: Profile) -> list[tuple[tuple[str, ...], set[str]]]:
+    """Give for each command line the words that name its command, and its flags."""
+    found = []
+    for line in (facts.start, facts.resume, facts.reopen):
+        words = [word for word in line if not word.startswith("{") and word != "--"]
+        flags = {word for word in (*words, *facts.skip, *facts.ask) if word.startswith("-")}
+        named = words[: next((i for i, w in enumerate(words) if w.startswith("-")), len(words))]
+        if line:
+            found.append((tuple(named), flags))
+    return found
+
+
+@pytest.mark.parametrize("agent", ["codex", "gemini", "opencode"])
+async def test_an_agent_has_an_image_and_takes_the_flags_that_it_is_given(
+    servers: Servers, api: Any, agent: str
+) -> None:
+    para = await servers(watching=False)
+    built = await para.call("para.image.build", agent=agent)
+    image = f"para-agent-{agent}:latest"
+    assert built["image"] == image
+    assert built["size"] - api.inspect_image(BASE)["Size"] < LARGEST
+    assert printed(api, image, agent, "--version").strip()
+    for named, flags in lines(PROFILES[agent]):
+        told = printed(api, image, *named, "--help").replace(",", " ").split()
+        assert flags - set(told) == set(), f"{named} does not know them"
+    command = LOGINS[agent].command
+    assert printed(api, image, *command, "--help")
+    started = await para.call("para.start", name="fix", agent=agent)
+    assert started["container"]["image"] == image
+    assert "/root" not in engine.run(api, started["container"]["name"], f"command -v {agent}; id")
+
+
+async def test_the_image_of_claude_is_the_base(servers: Servers, api: Any) -> None:
+    para = await servers(watching=False)
+    built = await para.call("para.image.build", agent="claude")
+    assert built["image"] == "para-agent-claude:latest"
+    assert built["size"] == api.inspect_image(BASE)["Size"]
+    assert "Claude Code" in printed(api, built["image"], "claude", "--version")
+
+
+async def test_an_image_that_is_not_built_says_how_to_build_it(servers: Servers, api: Any) -> None:
+    extra = {"PARA_AGENT_CREDENTIALS": "env", "PARA_AGENT_ENV": "KEY", "KEY": "x"}
+    para = await servers(extra=extra, watching=False)
+    image = "para-agent-codex:latest"
+    there = [one["Id"] for one in api.images(name=image)]
+    if there:
+        api.tag(there[0], "para-aside", "codex")
+        api.remove_image(image, force=True)
+    try:
+        refused = await para.fails(
+            "engine.image-missing", "para.dispatch", prompt="x", agent="codex"
+        )
+        (build,) = refused.remedies
+        assert (build["command"], build["params"]) == ("para.image.build", {"agent": "codex"})
+        refused = await para.fails("engine.image-missing", "para.auth.setup", agent="codex")
+        assert refused.remedies == [build]
+    finally:
+        if there:
+            api.tag("para-aside:codex", "para-agent-codex", "latest")
+            api.remove_image("para-aside:codex", force=True)
