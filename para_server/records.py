@@ -36,6 +36,7 @@ class Record(Frozen):
     conversation: str | None = None  # the id that the agent's conversation was given
     created_at: datetime
     updated_at: datetime
+    started_at: datetime | None = None  # when it was last started or resumed
     problem: Problem | None = None
     doing: Doing | None = None
     fresh: bool = False  # the container is what resume makes, and goes when that is undone

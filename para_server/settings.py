@@ -95,6 +95,12 @@ class AgentSettings(Frozen):
         (), description="host variables handed to the agent's process, with credentials env"
     )
     permissions: Literal["skip", "ask"] = Field("skip", description="ask: the agent asks a person")
+    max_minutes: float = Field(
+        0, ge=0, description="a session is paused after so many minutes of its agent; 0: never"
+    )
+    idle_minutes: float = Field(
+        0, ge=0, description="and after so many minutes in which it stood still; 0: never"
+    )
     profiles: dict[str, OwnAgent] = Field(
         default_factory=dict, description="further agents, each with its command lines"
     )

@@ -358,6 +358,8 @@ export const SETTINGS = [
   'agent.credentials',
   'agent.env',
   'agent.permissions',
+  'agent.maxMinutes',
+  'agent.idleMinutes',
   'agent.profiles',
   'engine.host',
   'engine.context',

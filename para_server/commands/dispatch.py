@@ -105,7 +105,10 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
                 await agents.begin(context, record)
         # shown before it is written: afterwards nothing may fail
         ready = record.but(
-            state=State.FAILED if problem else State.RUNNING, doing=None, problem=problem
+            state=State.FAILED if problem else State.RUNNING,
+            doing=None,
+            problem=problem,
+            started_at=datetime.now(UTC),
         )
         session = await view.show(context, ready)
         context.store.write(ready)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -41,13 +42,18 @@ async def pause(context: Context, params: PauseParams) -> Session:
             )
         if params.mode == "freeze":
             return await _frozen(context, record)
-        context.report(f"Saving {record.name}", 10)
-        begun = context.store.write(record.but(doing="pause"))
-        async with undone_on_failure() as undo:
-            undo.push_async_callback(_go_on, context, begun)
-            await agent.rest(context, begun)
-            await recovery.complete_pause(context, begun)
-        return await _shown(context, record.id)
+        return await save(context, record)
+
+
+async def save(context: Context, record: Record) -> Session:
+    """End the agent gently, save the container and remove it; the session is held."""
+    context.report(f"Saving {record.name}", 10)
+    begun = context.store.write(record.but(doing="pause"))
+    async with undone_on_failure() as undo:
+        undo.push_async_callback(_go_on, context, begun)
+        await agent.rest(context, begun)
+        await recovery.complete_pause(context, begun)
+    return await _shown(context, record.id)
 
 
 @command("para.resume", "Resume Session")
@@ -70,7 +76,13 @@ async def resume(context: Context, params: ResumeParams) -> Session:
             if record.type == "container":
                 problem = await _revived(context, going, params.prompt)
             state = State.FAILED if problem else State.RUNNING
-            ready = going.but(state=state, doing=None, fresh=False, problem=problem)
+            ready = going.but(
+                state=state,
+                doing=None,
+                fresh=False,
+                problem=problem,
+                started_at=datetime.now(UTC),
+            )
             shown = await view.show(context, ready)
             context.store.write(ready)
         return shown

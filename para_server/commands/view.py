@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from para_server import lifecycle
+from para_server import lifecycle, limits
 from para_server.agents import claims
 from para_server.commands import recovery
 from para_server.context import Context, path_of
@@ -162,7 +162,11 @@ def _agent(context: Context, record: Record, state: State) -> Agent | None:
     if record.type == "worktree" or record.agent is None or not record.prompt:
         return None
     alive = state in {State.RUNNING, State.PREPARING, State.PAUSED}
-    return claims.state(context.store.agent_folder(record.id), record.agent, alive=alive)
+    said = claims.state(context.store.agent_folder(record.id), record.agent, alive=alive)
+    if state is not State.RUNNING:
+        return said
+    until = limits.pauses_at(record, said, context.settings(None).agent)
+    return said if until is None else limits.announced(said, until)
 
 
 async def _seen(context: Context, records: Sequence[Record], *, enabled: bool) -> list[Seen]:

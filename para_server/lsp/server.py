@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 SECTION: Final = "para"
 SESSIONS_CHANGED: Final = "para/sessionsChanged"
 COMMANDS_FILE: Final = Path(__file__).with_name("commands.json")  # written by codegen
+_BETWEEN_LOOKS: Final = 10.0  # seconds between two looks for sessions whose time is over
 _PATIENCE: Final = 2.0  # seconds that the first command waits for the client's settings
 
 
@@ -91,6 +92,7 @@ class Server(JsonRPCServer):
         self._begin("configure", self._configure)
         self._begin("sweep", self._sweep)
         self._begin("watch", self._watch)
+        self._begin("rest", self._rest)
 
     async def _shutdown(self, _params: object) -> None:
         await self.protocol.stop()
@@ -173,6 +175,13 @@ class Server(JsonRPCServer):
         from para_server.lsp import work
 
         await work.clear_up(await self._context())
+
+    async def _rest(self) -> None:
+        from para_server.lsp import work
+
+        while True:
+            await work.rest(await self._context())
+            await asyncio.sleep(_BETWEEN_LOOKS)
 
     async def _watch(self) -> None:
         from para_server.lsp import work

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import para_server.commands.all  # noqa: F401 # fills the table
+from para_server.commands import resting
 from para_server.commands.recovery import sweep
 from para_server.commands.watch import changes
 from para_server.context import Context, Report, path_of
@@ -60,6 +61,14 @@ async def clear_up(context: Context) -> None:
         await sweep(context)
     except ParaError as error:
         logger.warning("What was left over could not be cleared up: %s", error)
+
+
+async def rest(context: Context) -> None:
+    """Pause the sessions whose time is over."""
+    try:
+        await resting.rest(context)
+    except ParaError as error:
+        logger.info("No session is paused by itself: %s", error)
 
 
 async def watch(context: Context, tell: Callable[[dict[str, Any]], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,16 @@ PROMPTS = {
 
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())
-async def test_a_prompt_arrives_byte_for_byte(para: Para, standin: Api, prompt: str) -> None:
-    await para.call("para.dispatch", prompt=prompt, name="fix")
+async def test_a_prompt_reaches_the_agent_byte_for_byte(
+    para: Para, standin: Api, api: Any, prompt: str
+) -> None:
+    session = await para.call("para.dispatch", prompt=prompt, name="fix")
     await para.agent("fix", "done")
-    assert prompt in standin.prompts()
+    given = engine.run(api, session["container"]["name"], "cat /proc/$(pgrep -xo claude)/cmdline")
+    assert given.split("\0")[-2] == prompt
+    # Claude Code itself passes no other control characters on
+    passed = "".join(c for c in prompt if c in "\n\t" or unicodedata.category(c) != "Cc")
+    assert passed in standin.prompts()
 
 
 async def test_a_prompt_that_is_too_long_for_an_argument_is_read_from_a_file(

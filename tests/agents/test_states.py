@@ -194,9 +194,11 @@ async def test_states_are_told_in_order_and_at_once(servers: Any, standin: Api) 
         assert await detail_of(para, "fix", "done") == f"Round {number}."
         if number + 1 < rounds:
             await para.call("para.send", text=f"round {number + 1}", name="fix")
+    expected = ["working", "waiting", "working", "done"] * rounds
+    await para.until(lambda _: len(seen_states(para)) >= len(expected))
     found = seen_states(para)
     told = [state for state, _ in found]
-    assert told == ["working", "waiting", "working", "done"] * rounds
+    assert told == expected
     late = statistics.quantiles([seconds for _, seconds in found], n=20)[-1]
     print(f"\n{len(found)} states, p95 after {late * 1000:.0f} ms")
     assert late <= 0.150

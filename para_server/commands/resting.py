@@ -1,0 +1,47 @@
+"""The only place that pauses sessions without being asked, where the user's settings say so."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from para_server import limits
+from para_server.agents import claims
+from para_server.commands import view
+from para_server.commands.pause import save
+from para_server.context import Context
+from para_server.errors import ParaError
+from para_server.models import State
+from para_server.records import Record
+from para_server.settings import AgentSettings
+
+_log = logging.getLogger(__name__)
+
+
+async def rest(context: Context) -> None:
+    """Pause the sessions whose time is over; of several processes that notice, one acts.
+
+    Whether a time is over is told from records and what agents say, without asking the engine.
+    """
+    settings = context.settings(None).agent
+    if not (settings.max_minutes or settings.idle_minutes):
+        return
+    for record in context.store.all():
+        if not _is_over(context, record, settings):
+            continue
+        try:
+            async with view.held(context, "pause", record.name, record.repo) as (held, _):
+                if _is_over(context, held, settings):  # nobody else has acted since
+                    _log.info("its time is over: pausing", extra={"session": held.name})
+                    await save(context, held)
+        except ParaError as error:
+            _log.info("not paused: %s", error, extra={"session": record.name})
+
+
+def _is_over(context: Context, record: Record, settings: AgentSettings) -> bool:
+    at_work = record.state is State.RUNNING and record.doing is None
+    if record.agent is None or not record.prompt or record.type == "worktree" or not at_work:
+        return False
+    said = claims.state(context.store.agent_folder(record.id), record.agent, alive=True)
+    until = limits.pauses_at(record, said, settings)
+    return until is not None and until <= datetime.now(UTC)

@@ -1,0 +1,34 @@
+"""The only place that decides when a session rests by itself. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from para_server.models import Agent, AgentState
+from para_server.records import Record
+from para_server.settings import AgentSettings
+
+_STANDING: Final = {AgentState.WAITING, AgentState.DONE, AgentState.FAILED, AgentState.EXITED}
+
+
+def pauses_at(record: Record, agent: Agent, settings: AgentSettings) -> datetime | None:
+    """Tell when a running session is paused: after its time at work, or standing still too long.
+
+    The agent says itself since when it stands still; what it claims counts from its start at most.
+    """
+    started = record.started_at or record.created_at
+    ends: list[datetime] = []
+    if settings.max_minutes:
+        ends.append(started + timedelta(minutes=settings.max_minutes))
+    if settings.idle_minutes and agent.state in _STANDING:
+        since = max(agent.since or started, started)
+        ends.append(since + timedelta(minutes=settings.idle_minutes))
+    return min(ends, default=None)
+
+
+def announced(agent: Agent, until: datetime) -> Agent:
+    """Say beforehand that the session will be paused."""
+    words = f"pauses at {until.astimezone():%H:%M}"
+    detail = f"{words}; {agent.detail}" if agent.detail else words
+    return agent.model_copy(update={"detail": detail})

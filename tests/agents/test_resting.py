@@ -1,0 +1,75 @@
+"""Sessions that rest by themselves, and what supervision costs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.client import Para, eventually
+
+TENTH = "0.1"  # minutes
+
+
+@pytest.fixture
+def environ(environ: dict[str, str]) -> dict[str, str]:
+    """Give the agent that needs no account."""
+    return environ | {"PARA_AGENT_NAME": "command"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "prompt"),
+    [("PARA_AGENT_MAX_MINUTES", "sleep 600"), ("PARA_AGENT_IDLE_MINUTES", "true")],
+    ids=["at work", "standing still"],
+)
+async def test_a_session_is_paused_when_its_time_is_over_and_says_so_before(
+    servers: Any, api: Any, home: Path, setting: str, prompt: str
+) -> None:
+    extra = {setting: TENTH}
+    one, other = await servers(extra=extra), await servers(extra=extra)
+    await one.call("para.dispatch", prompt=prompt, name="fix")
+    shown = await one.agent("fix", "working", "done")
+    if prompt == "true":
+        shown = await one.agent("fix", "done")
+    assert shown["agent"]["detail"].startswith("pauses at ")
+    told = await one.until(lambda change: "pauses at" in change["statusBar"]["tooltip"])
+    assert told["sessions"][0]["name"] == "fix"
+    for para in (one, other):
+        await para.until(lambda change: [s["state"] for s in change["sessions"]] == ["paused"])
+    assert api.containers(all=True, filters={"label": f"dev.para.home={home}"}) == []
+
+
+async def test_an_idle_limit_leaves_alone_what_is_at_work(servers: Any) -> None:
+    para = await servers(extra={"PARA_AGENT_IDLE_MINUTES": "0.05"})
+    await para.call("para.dispatch", prompt="sleep 600", name="busy")
+    await para.call("para.dispatch", prompt="true", name="idle")
+    await para.until(lambda change: {"paused"} <= {s["state"] for s in change["sessions"]})
+    states = {s["name"]: s["state"] for s in (await para.call("para.list"))["sessions"]}
+    assert states == {"busy": "running", "idle": "paused"}
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def test_five_idle_agents_cost_the_server_next_to_nothing(
+    servers: Any, standin: Any, request: pytest.FixtureRequest
+) -> None:
+    para: Para = await servers(extra={"PARA_AGENT_NAME": "claude"})
+    names = [f"idle{number}" for number in range(5)]
+    for name in names:
+        await para.call("para.dispatch", prompt="nothing", name=name)
+    for name in names:
+        await para.agent(name, "done")
+    assert len(standin.requests) == len(names)
+    await eventually(lambda: asyncio.sleep(3, len(para.changes)), lambda _: True)
+    wait = 60.0 if request.config.getoption("--soak") else 15.0
+    before = cpu_seconds(para.pid)
+    await asyncio.sleep(wait)
+    share = (cpu_seconds(para.pid) - before) / wait
+    print(f"\nfive idle agents: {share:.2%} of a CPU")
+    assert share < 0.005
