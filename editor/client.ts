@@ -10,6 +10,7 @@ const CRASHES = 3; // that are forgiven within
 const FORGIVEN = 3 * 60_000; // milliseconds
 const CANCELLED = -32800;
 const EXECUTE = 'workspace/executeCommand';
+const NEVER = new vscode.CancellationTokenSource().token;
 type Progress = { kind: string; message?: string; percentage?: number };
 
 /** The connection to the server; `trouble` says why there is none. */
@@ -43,7 +44,7 @@ export class Para implements vscode.Disposable {
   async ask<C extends Command>(
     command: C,
     params: Commands[C][0],
-    token?: vscode.CancellationToken,
+    token: vscode.CancellationToken = NEVER,
     tell?: (progress: Progress) => void,
   ): Promise<Commands[C][1]> {
     await this.starting?.catch(() => undefined);

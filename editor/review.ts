@@ -48,6 +48,6 @@ export class Review implements vscode.TextDocumentContentProvider, vscode.Dispos
 
   private uri({ id, name, repo }: Session, path: string, side: Asked['side'], round: number): vscode.Uri {
     const query = JSON.stringify({ id, name, repo, path, side, round });
-    return vscode.Uri.from({ scheme: SCHEME, path: `/${name}/${path}`, query });
+    return vscode.Uri.from({ scheme: SCHEME, path: `/${path}`, query });
   }
 }

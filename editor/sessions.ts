@@ -91,14 +91,15 @@ export class Sessions implements vscode.TreeDataProvider<Node>, vscode.Disposabl
       const item = new vscode.TreeItem('Finished and Cancelled', vscode.TreeItemCollapsibleState.Collapsed);
       return Object.assign(item, { id: 'over', description: String(this.over.length), tooltip: '' });
     }
-    const item = new vscode.TreeItem(node.name);
+    const told = node.branch.endsWith(node.name); // a branch that holds the name tells it too
+    const item = new vscode.TreeItem(told ? node.branch : node.name);
     item.id = node.id;
     item.iconPath = iconOf(node);
     item.contextValue = `session ${APPLIES[node.type][node.state].join(' ')}`;
     const changes = this.figures.get(node.id)?.changes;
     const counted = changes?.files ? `+${changes.insertions} −${changes.deletions}` : '';
-    item.description = [node.branch, age(node.createdAt), counted].filter(Boolean).join(' · ');
-    item.accessibilityInformation = { label: `${node.name}, ${stateOf(node)}, ${item.description}` };
+    item.description = [told ? '' : node.branch, age(node.createdAt), counted].filter(Boolean).join(' · ');
+    item.accessibilityInformation = { label: `${node.branch}, ${stateOf(node)}, ${item.description}` };
     if (!OVER.has(node.state)) void this.measure(node);
     return item;
   }
@@ -182,7 +183,7 @@ export function named({ name, repo }: Session): { name: string; repo: string } {
 /** Say how long ago something was. */
 export function age(since: string): string {
   const minutes = Math.max(0, Math.floor((Date.now() - Date.parse(since)) / 60_000));
-  if (minutes < 60) return `${minutes} min`;
+  if (minutes < 60) return minutes ? `${minutes} min` : 'now';
   return minutes < 48 * 60 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 1440)} d`;
 }
 

@@ -3,7 +3,7 @@ import * as vscode from 'vscode';
 import type { Para } from './client';
 import type { Session, StartParams, Terminal, Verb } from './generated/protocol';
 import type { Review } from './review';
-import { age, applies, iconOf, named, stateOf } from './sessions';
+import { age, applies, iconOf, named } from './sessions';
 import type { Sessions } from './sessions';
 
 const ATTACHES = 'onResolveRemoteAuthority:attached-container';
@@ -54,7 +54,7 @@ export function register(para: Para, sessions: Sessions, review: Review): vscode
       return stop();
     }
     if (able.length === 1) return only;
-    const chosen = await window.showQuickPick(able.map(choice), { placeHolder: 'Which session?', matchOnDetail: true });
+    const chosen = await window.showQuickPick(able.map(choice), { title: 'Which session?', matchOnDetail: true });
     return (chosen ?? stop()).value;
   }
 
@@ -215,7 +215,7 @@ async function quietly(work: () => Promise<unknown>): Promise<void> {
 
 function choice(session: Session): Choice<Session> {
   const icon = iconOf(session).id;
-  const description = `${stateOf(session)} · ${session.branch} · ${age(session.createdAt)}`;
+  const description = `${session.agent?.state ?? session.state} · ${session.branch} · ${age(session.createdAt)}`;
   return { label: `$(${icon}) ${session.name}`, description, detail: session.prompt.slice(0, 200), value: session };
 }
 

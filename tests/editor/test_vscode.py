@@ -1,10 +1,233 @@
-"""The extension in a real workbench, with the real server and engine, as a person uses it."""
+"""The extension in a real workbench, with the real server and engine, as a person uses it.
+
+The tests of this file share one window, and follow each other as a person's day does.
+"""
 
 from __future__ import annotations
 
-from tests.editor.workbench import Window
+import contextlib
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from tests.editor.workbench import Switch, Window
+from tests.scratch import Repository
+
+Containers = Callable[[], list[str]]
+# an agent that changes files, asks a person something, and goes on with the answer
+WORK = (
+    "printf 'print(2)\\nprint(3)\\n' >src/app.py; echo '# Prices' >prices.md; rm README.md; "
+    "printf 'waiting\\n%s\\nMay I change the prices?\\n' $(date +%s) >/para-agent/out/state; "
+    "read answer; echo $answer >answer.txt"
+)
+MINUS = "\N{MINUS SIGN}"
+
+
+def dispatch(window: Window, prompt: str) -> None:
+    window.command("Para: Dispatch Agent")
+    window.answer("Dispatch Agent", prompt)
+    window.answer("Start From")
 
 
 def test_a_machine_without_the_server_gets_one_of_its_own(window: Window) -> None:
     window.notice("installing the server").wait_for()
     window.bar_says("Para 0/5")
+    window.bar_calls(None)
+
+
+def test_the_view_leads_through_the_first_use(window: Window) -> None:
+    window.view()
+    expect(window.page.locator(".welcome-view").get_by_text("Hand out a task")).to_be_visible()
+    window.picture("first")
+    window.page.get_by_role("button", name="Dispatch Agent").first.click()
+    expect(window.field).to_be_visible()
+    window.page.keyboard.press("Escape")
+    assert not window.offers("Para: Pause Session")
+    assert window.offers("Para: Start Session")
+
+
+def test_a_session_is_dispatched_and_indicator_and_view_follow(window: Window) -> None:
+    dispatch(window, WORK)
+    window.bar_says("Para 1/5")
+    expect(window.sessions()).to_have_count(1)
+
+
+def test_an_agent_that_waits_turns_the_indicator_and_calls_once(window: Window) -> None:
+    window.bar_calls("warning")
+    window.bar_says("1 need you")
+    expect(window.notice("waits for you: May I change the prices?")).to_have_count(1)
+    expect(window.sessions().first).to_contain_text(f"+3 {MINUS}2")
+    window.picture("waiting")
+
+
+def test_a_person_answers_it_in_a_terminal(window: Window) -> None:
+    window.press("waits for you", "Attach Terminal")
+    terminal = window.page.locator(".terminal-wrapper.active .xterm")
+    terminal.wait_for()
+    window.page.locator(".xterm textarea").first.focus()
+    window.page.keyboard.type("go on\n")
+    window.bar_calls(None)
+    window.notice("is done").wait_for()
+
+
+def test_its_changes_are_reviewed_in_the_diff_editor(window: Window) -> None:
+    window.press("is done", "Review Changes")
+    editor = window.page.locator(".multiDiffEditor, .monaco-component.multiDiffEditor").first
+    for text in ("answer.txt", "prices.md", "README.md", "app.py"):
+        expect(editor.get_by_text(text).first).to_be_visible()
+    expect(editor.get_by_text("go on").first).to_be_visible()
+    window.command("View: Hide Panel")
+    window.picture("review")
+    window.dismiss()
+
+
+def test_it_is_paused_and_resumed(window: Window, containers: Containers) -> None:
+    window.command("Para: Pause Session")
+    window.bar_says("Para 0/5")
+    window.only_session_is("paused")
+    assert containers() == []
+    window.command("Para: Resume Session")
+    window.bar_says("Para 1/5")
+    window.only_session_is("done")
+
+
+def test_it_is_finished_and_its_branch_is_in_the_repository(
+    window: Window, project: Repository, containers: Containers
+) -> None:
+    window.command("Para: Finish Session")
+    window.answer("Finish", "Raise the prices")
+    notice = window.notice("The branch para/")
+    expect(notice).to_contain_text(f"4 files, +4 {MINUS}2")
+    branch = project.git("branch", "--list", "para/*", "--format=%(refname:short)")
+    assert project.show(f"{branch}:answer.txt") == "go on"
+    assert project.git("log", "-1", "--format=%s", branch) == "Raise the prices"
+    assert containers() == []
+    window.press("The branch para/", "Review Changes")
+    expect(window.page.get_by_text("prices.md").first).to_be_visible()
+    window.press("Reviewing", "Check Out")
+    expect(window.page.locator('.statusbar-item[id^="status.scm"]').first).to_contain_text(branch)
+    assert project.git("branch", "--show-current") == branch
+    project.git("switch", "-q", "main")
+    window.command("View: Close All Editors")
+    window.dismiss()
+
+
+def test_a_dispatch_that_is_cancelled_leaves_nothing(
+    window: Window, project: Repository, switch: Switch, containers: Containers, place: Path
+) -> None:
+    refs, records = project.refs(), sorted((place / "para/sessions").iterdir())
+    switch.delay = 0.5
+    dispatch(window, "sleep 60")
+    window.notice("Dispatch Agent").get_by_role("button", name="Cancel").click()
+    window.page.get_by_text("Cancelled: nothing is left of it").wait_for()
+    switch.delay = 0
+    assert (project.refs(), containers()) == (refs, [])
+    assert sorted((place / "para/sessions").iterdir()) == records
+    assert list((place / "para/work").iterdir()) == []
+    window.bar_says("Para 0/5")
+
+
+def test_the_sixth_session_meets_the_limit_and_its_remedy_works(
+    window: Window, containers: Containers
+) -> None:
+    for number in range(1, 6):
+        start(window)
+        window.bar_says(f"Para {number}/5")
+    start(window)
+    window.notice("Maximum 5 containers reached").wait_for()
+    expect(window.notice("Start Session")).to_have_count(0)
+    window.picture("limit")
+    window.press("Maximum 5 containers reached", re.compile("Pause .*, the longest idle session"))
+    window.bar_says("Para 4/5")
+    window.press("the longest idle session: done", "Try Again")
+    window.answer("Start From")
+    window.bar_says("Para 5/5")
+    assert len(containers()) == 5
+
+
+def start(window: Window) -> None:
+    window.command("Para: Start Session")
+    window.answer("Start From")
+
+
+def test_a_session_is_chosen_from_the_indicator(window: Window) -> None:
+    window.bar.click()
+    expect(window.row("Dispatch Agent…")).to_be_visible()
+    window.picture("sessions", again=window.bar.click)
+    window.row("running · para/").click()
+    for action in ("Review Changes", "Attach Terminal", "Pause", "Finish", "Cancel"):
+        expect(window.row(action)).to_be_visible()
+    window.page.keyboard.press("Escape")
+
+
+def test_an_editor_without_dev_containers_opens_a_terminal_inside(window: Window) -> None:
+    window.command("Para: Open Session")
+    window.answer("Which session?")
+    window.press("cannot open a container as a folder", "Install Dev Containers")
+    expect(window.page.get_by_text("para-session").first).to_be_visible()
+    window.command("View: Hide Panel")
+    window.view()
+
+
+def test_sessions_are_cancelled_one_by_one(window: Window, containers: Containers) -> None:
+    for left in range(5, -1, -1):
+        window.command("Para: Cancel Session")
+        if left:
+            window.answer("Which session?")
+        expect(window.sessions()).to_have_count(left)
+    window.dismiss()
+    assert containers() == []
+
+
+def test_an_engine_that_is_stopped_is_told_and_the_remedy_works_once_it_is_back(
+    window: Window, switch: Switch
+) -> None:
+    switch.off()
+    window.bar_says("Para: no engine")
+    window.bar_calls("error")
+    window.command("Para: Dispatch Agent")
+    window.answer("Dispatch Agent", "true")
+    window.notice("The container engine does not answer").wait_for()
+    window.picture("no-engine")
+    switch.on()
+    window.press("The container engine does not answer", "Check setup")
+    expect(window.row("engine")).to_contain_text("at unix://")
+    window.page.keyboard.press("Escape")
+    window.bar_says("Para 0/5")
+    window.bar_calls(None)
+    window.dismiss()
+
+
+def test_a_server_that_dies_is_started_again_until_it_dies_too_often(
+    window: Window, place: Path
+) -> None:
+    dead: set[int] = set()
+    for _ in range(4):
+        dead.add(kill_server(place, dead))
+    window.bar_says("Para: no server")
+    window.notice("The server of Para does not run").wait_for()
+    window.dismiss()
+    window.command("Para: Pause Session")
+    window.press("The server of Para does not run", "Restart Server")
+    window.bar_says("Para 0/5")
+
+
+def kill_server(place: Path, dead: set[int]) -> int:
+    """Kill the server of this workbench, once there is one that is not dead yet."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                line = (process / "cmdline").read_bytes()
+                if str(place).encode() in line and b"/bin/para-server" in line:
+                    pid = int(process.name)
+                    if pid not in dead:
+                        os.kill(pid, signal.SIGKILL)
+                        return pid
+        time.sleep(0.05)
+    raise AssertionError("there is no server")

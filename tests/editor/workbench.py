@@ -10,7 +10,8 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
@@ -20,12 +21,14 @@ INSTALLED = ROOT / ".cache" / "workbench"
 FAILURES = ROOT / ".cache" / "editor-failures"
 PICTURES = ROOT / "docs" / "editor"
 CODE_SERVER = INSTALLED / "node_modules/code-server/out/node/entry.js"
-PATIENCE = 60_000  # milliseconds
+PATIENCE = int(os.environ.get("EDITOR_PATIENCE", "60000"))  # milliseconds
 SETTINGS = """{
   "workbench.startupEditor": "none",
   "workbench.tips.enabled": false,
   "workbench.enableExperiments": false,
-  "workbench.colorTheme": "%s",
+  "workbench.colorTheme": "Default Dark Modern",
+  "workbench.preferredDarkColorTheme": "Default Dark Modern",
+  "workbench.preferredLightColorTheme": "Default Light Modern",
   "telemetry.telemetryLevel": "off",
   "extensions.ignoreRecommendations": true,
   "window.commandCenter": false,
@@ -33,7 +36,6 @@ SETTINGS = """{
   "git.autofetch": false,
   "git.openRepositoryInParentFolders": "never"
 }"""
-DARK, LIGHT = "Default Dark Modern", "Default Light Modern"
 CHROMIUM = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -50,11 +52,7 @@ class Workbench:
         self._environ = environ | {"EXTENSIONS_GALLERY": '{"serviceUrl":""}'}
         (folder / "data/User").mkdir(parents=True)
         (folder / "config.yaml").write_text("{}")
-        self.theme(DARK)
-
-    def theme(self, name: str) -> None:
-        """Choose a colour theme; a window that is open follows."""
-        (self._folder / "data/User/settings.json").write_text(SETTINGS % name)
+        (folder / "data/User/settings.json").write_text(SETTINGS)
 
     def install(self, extension: Path) -> None:
         """Install a .vsix."""
@@ -87,6 +85,7 @@ class Workbench:
                 stderr=subprocess.STDOUT,
             )
             try:
+                _wait_for(address)
                 yield f"http://{address}"
             finally:
                 process.send_signal(signal.SIGTERM)
@@ -100,6 +99,19 @@ class Workbench:
             *("--user-data-dir", str(self._folder / "data")),
             *("--extensions-dir", str(self._folder / "extensions")),
         ]
+
+
+def _wait_for(address: str) -> None:
+    host, port = address.split(":")
+    until = time.monotonic() + PATIENCE / 1000
+    while True:
+        try:
+            socket.create_connection((host, int(port))).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < until, f"nobody answers at {address}"
+            time.sleep(0.1)
+        else:
+            return
 
 
 @contextlib.contextmanager
@@ -183,12 +195,16 @@ class Window:
         self.row(text).click()
 
     def notice(self, text: str) -> Locator:
-        """A notification."""
+        """A notification that stands before the window."""
         return self.page.locator(".notifications-toasts .notification-list-item", has_text=text)
 
-    def press(self, text: str, button: str) -> None:
-        """Press a button of a notification."""
-        self.notice(text).first.get_by_role("button", name=button, exact=True).click()
+    def press(self, text: str, button: str | re.Pattern[str]) -> None:
+        """Press a button of a notification, which may have gone aside already."""
+        self.command("Notifications: Show Notifications")
+        centre = self.page.locator(".notifications-center .notification-list-item", has_text=text)
+        centre.first.hover()
+        found = centre.first.get_by_role("button", name=button, exact=isinstance(button, str))
+        found.click()
 
     def dismiss(self) -> None:
         """Put all notifications away."""
@@ -199,15 +215,27 @@ class Window:
         self.page.get_by_role("tab", name="Para").first.click()
         self.page.get_by_text("Sessions", exact=False).first.wait_for()
 
-    def session(self, name: str) -> Locator:
-        """A session in the view."""
-        return self.page.get_by_role("treeitem", name=re.compile(rf"^{name},"))
+    def sessions(self) -> Locator:
+        """The sessions in the view."""
+        return self.page.locator('[role="treeitem"][aria-label^="para/"]')
 
-    def picture(self, name: str) -> None:
-        """Keep a picture of the window for the docs."""
+    def only_session_is(self, state: str) -> None:
+        """Wait until the first session in the view is in a state."""
+        label = re.compile(rf", {state}, ")
+        expect(self.sessions().first).to_have_attribute("aria-label", label)
+
+    def picture(self, name: str, again: Callable[[], object] = lambda: None) -> None:
+        """Keep two pictures of the window for the docs, dark and light.
+
+        What goes away when another command is run, `again` brings back.
+        """
         PICTURES.mkdir(parents=True, exist_ok=True)
         self.page.mouse.move(640, 500)
-        self.page.screenshot(path=PICTURES / f"{name}.png", animations="disabled")
+        for theme, other in (("dark", ".monaco-workbench.vs"), ("light", ".vs-dark")):
+            self.page.screenshot(path=PICTURES / f"{name}-{theme}.png", animations="disabled")
+            self.command("Preferences: Toggle between Light/Dark Themes")
+            self.page.locator(other).first.wait_for()
+            again()
 
     def failed(self, name: str) -> None:
         """Keep a picture of the window where a test failed."""
@@ -216,10 +244,14 @@ class Window:
 
 
 class Switch:
-    """A socket between para and the engine that can be switched off, as an engine is stopped."""
+    """A socket between para and the engine that can be switched off, as an engine is stopped.
+
+    `delay` is how long, in seconds, each part of the conversation takes on its way.
+    """
 
     def __init__(self, path: Path, engine: str) -> None:
         self.address = f"unix://{path}"
+        self.delay = 0.0
         self._path, self._engine = path, engine.removeprefix("unix://")
         self._listener: socket.socket | None = None
         self._open: set[socket.socket] = set()
@@ -257,11 +289,10 @@ class Switch:
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while part := source.recv(65536):
+                time.sleep(self.delay)
                 target.sendall(part)
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)
-        if not {source, target} <= self._open:
-            return
         self._open.discard(source)
 
 
