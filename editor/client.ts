@@ -97,7 +97,10 @@ export class Para implements vscode.Disposable {
     const able = problem.remedies.filter(({ command, setting, url }) => command ?? setting ?? url);
     const advice = problem.remedies.filter((remedy) => !able.includes(remedy)).map(({ title }) => title);
     const message = [problem.message, ...advice].join('. ');
-    const chosen = await vscode.window.showErrorMessage(message, ...able.map(({ title }) => title));
+    const titles = able.map(({ title }) => title);
+    const buttons = titles.length > 3 ? [...titles.slice(0, 2), 'More…'] : titles; // as many as fit
+    let chosen = await vscode.window.showErrorMessage(message, ...buttons);
+    if (chosen === 'More…') chosen = await vscode.window.showQuickPick(titles, { title: problem.message });
     const remedy = able.find(({ title }) => title === chosen);
     if (!remedy) return;
     await this.attempt(async () => {

@@ -122,7 +122,10 @@ export class Sessions implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     this.bar.tooltip = tooltip;
     const color = { ok: undefined, attention: 'warning', error: 'error' }[severity];
     this.bar.backgroundColor = color ? new vscode.ThemeColor(`statusBarItem.${color}Background`) : undefined;
-    if (!change) return;
+    if (!change) {
+      this.live = this.over = []; // the view says why
+      return this.tell();
+    }
     void vscode.commands.executeCommand('setContext', 'para.trouble', severity === 'error');
     const ids = (sessions: readonly Session[]): string => sessions.map(({ id }) => id).join();
     const others = severity !== 'error' && (ids(this.live) !== ids(change.sessions) || !this.over.length);

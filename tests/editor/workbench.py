@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = ROOT / ".cache" / "workbench"
@@ -158,10 +159,17 @@ class Window:
         expect(self.bar).to_have_class(re.compile(f"{severity}-kind" if severity else no_colour))
 
     def command(self, title: str) -> None:
-        """Run a command of the palette."""
-        self.page.keyboard.press("F1")
-        self.field.fill(f">{title}")
-        self.row(title).click()
+        """Run a command of the palette, which goes away when something else takes the focus."""
+        for patience in (5000, 5000, PATIENCE):
+            try:
+                self.page.keyboard.press("F1")
+                self.field.fill(f">{title}", timeout=patience)
+                self.row(title).click(timeout=patience)
+            except PlaywrightTimeout:
+                if patience == PATIENCE:
+                    raise
+            else:
+                return
 
     def offers(self, title: str) -> bool:
         """Tell whether the palette has a command."""
