@@ -1,7 +1,7 @@
-// The only place that talks to the server: starts it, asks it, and shows what went wrong.
+// The only place that talks to the server: starts it, asks it, and offers what it proposes.
 import * as vscode from 'vscode';
 import { CloseAction, ErrorAction, LanguageClient, ResponseError, State } from 'vscode-languageclient/node';
-import type { LanguageClientOptions } from 'vscode-languageclient/node';
+import type { LanguageClientOptions, Middleware } from 'vscode-languageclient/node';
 import { SETTINGS, TITLES } from './generated/protocol';
 import type { Command, Commands, Problem, Remedy, SessionsChanged } from './generated/protocol';
 import { Failed, findServer } from './server';
@@ -9,9 +9,22 @@ import { Failed, findServer } from './server';
 const CRASHES = 3; // that are forgiven within
 const FORGIVEN = 3 * 60_000; // milliseconds
 const CANCELLED = -32800;
-const EXECUTE = 'workspace/executeCommand';
+const CONFIGURED = 'workspace/didChangeConfiguration';
+const MORE = 'More…';
 const NEVER = new vscode.CancellationTokenSource().token;
-type Progress = { kind: string; message?: string; percentage?: number };
+const RESTART = { title: 'Restart Server', command: 'para.ui.restart' };
+const LOG = { title: 'Show the Log', command: 'para.ui.log' };
+// what a person is asked or shown more for than the command itself
+const SHOWN: Readonly<Record<string, string>> = {
+  ...{ 'para.list': 'para.sessions.focus', 'para.show': 'para.sessions.focus', 'para.open': 'para.ui.attach' },
+  ...Object.fromEntries(['doctor', 'diff', 'logs', 'finish'].map((verb) => [`para.${verb}`, `para.ui.${verb}`])),
+};
+const { showInformationMessage: info, showWarningMessage: warning, showErrorMessage: error } = vscode.window;
+const VOICES = { info, warning, error };
+type Voice = keyof typeof VOICES;
+export type Work = () => Promise<unknown> | Thenable<unknown> | void;
+type Progress = { message?: string; percentage?: number };
+type Tell = (progress: Progress) => void;
 
 /** The connection to the server; `trouble` says why there is none. */
 export class Para implements vscode.Disposable {
@@ -19,7 +32,7 @@ export class Para implements vscode.Disposable {
   private client: LanguageClient | undefined;
   private starting: Promise<void> | undefined;
   private crashes: number[] = [];
-  private token = 0;
+  private tokens = 0;
   private readonly changed = new vscode.EventEmitter<SessionsChanged | undefined>();
   /** Fires with what the server tells of the sessions, and with nothing when it is gone. */
   readonly onChange = this.changed.event;
@@ -29,86 +42,77 @@ export class Para implements vscode.Disposable {
     readonly log: vscode.LogOutputChannel,
   ) {}
 
-  get connected(): boolean {
-    return this.client?.state === State.Running;
-  }
-
   /** Start the server; one that runs is ended first. */
   async start(): Promise<void> {
-    await this.starting;
+    await this.starting?.catch(() => undefined);
     this.starting = this.begin().finally(() => (this.starting = undefined));
     await this.starting;
   }
 
   /** Run a command; raises Failed, and CancellationError where it was stopped. */
-  async ask<C extends Command>(
-    command: C,
-    params: Commands[C][0],
-    token: vscode.CancellationToken = NEVER,
-    tell?: (progress: Progress) => void,
-  ): Promise<Commands[C][1]> {
+  async ask<C extends Command>(command: C, params: Commands[C][0], token = NEVER, tell?: Tell): Promise<Commands[C][1]> {
     await this.starting?.catch(() => undefined);
     const client = this.client;
-    if (!client || !this.connected) throw this.down();
-    const workDoneToken = tell ? `editor-${++this.token}` : undefined;
-    const heard = tell && client.onNotification('$/progress', (said: { token: unknown; value: Progress }) => {
-      if (said.token === workDoneToken) tell(said.value);
+    if (client?.state !== State.Running) throw this.down();
+    const workDoneToken = tell && `editor-${++this.tokens}`;
+    const heard = client.onNotification('$/progress', (said: { token: unknown; value: Progress }) => {
+      if (tell && said.token === workDoneToken) tell(said.value);
     });
     try {
       const asked = { command, arguments: [params], ...(workDoneToken && { workDoneToken }) };
-      return await client.sendRequest<Commands[C][1]>(EXECUTE, asked, token);
+      return await client.sendRequest<Commands[C][1]>('workspace/executeCommand', asked, token);
     } catch (error) {
-      throw this.understood(error);
+      if (error instanceof ResponseError && error.code === CANCELLED) {
+        vscode.window.setStatusBarMessage('$(circle-slash) Cancelled: nothing is left of it', 5000);
+        throw new vscode.CancellationError();
+      }
+      throw client.state === State.Running ? error : this.down();
     } finally {
-      heard?.dispose();
+      heard.dispose();
     }
   }
 
   /** Run a command that takes a while, with its progress and a way to stop it. */
   async run<C extends Command>(command: C, params: Commands[C][0], of = ''): Promise<Commands[C][1]> {
-    const title = `${TITLES[command]}${of && ` ${of}`}`;
-    const location = vscode.ProgressLocation.Notification;
-    return vscode.window.withProgress({ location, title, cancellable: true }, (progress, token) => {
+    const shown = { location: vscode.ProgressLocation.Notification, cancellable: true };
+    const title = `${TITLES[command]} ${of}`.trim();
+    return vscode.window.withProgress({ ...shown, title }, (progress, token) => {
       let reached = 0;
       return this.ask(command, params, token, ({ message, percentage = reached }) => {
-        const increment = Math.max(0, percentage - reached);
-        reached += increment;
-        progress.report({ increment, ...(message && { message }) });
+        progress.report({ increment: percentage - reached, ...(message && { message }) });
+        reached = percentage;
       });
     });
   }
 
   /** Do something for a person: what goes wrong is shown, with its remedies as buttons. */
-  async attempt(work: () => Promise<unknown>): Promise<void> {
+  async attempt(work: Work): Promise<void> {
     try {
       await work();
     } catch (error) {
-      if (error instanceof vscode.CancellationError) {
-        vscode.window.setStatusBarMessage('$(circle-slash) Cancelled: nothing is left of it', 5000);
-        return;
-      }
-      void this.show(problemOf(error), work);
+      if (!(error instanceof vscode.CancellationError)) void this.show(problemOf(error), work);
     }
   }
 
-  /** Show a problem, carry out the remedy that is chosen, and offer what failed once more. */
-  async show(problem: Problem, again?: () => Promise<unknown>): Promise<void> {
-    this.log.error(`${problem.slug}: ${problem.message}`);
-    const able = problem.remedies.filter(({ command, setting, url }) => command ?? setting ?? url);
-    const advice = problem.remedies.filter((remedy) => !able.includes(remedy)).map(({ title }) => title);
-    const message = [problem.message, ...advice].join('. ');
-    const titles = able.map(({ title }) => title);
-    const buttons = titles.length > 3 ? [...titles.slice(0, 2), 'More…'] : titles; // as many as fit
-    let chosen = await vscode.window.showErrorMessage(message, ...buttons);
-    if (chosen === 'More…') chosen = await vscode.window.showQuickPick(titles, { title: problem.message });
-    const remedy = able.find(({ title }) => title === chosen);
+  /** Show a problem, and offer what failed once more when a remedy is through. */
+  async show({ slug, message, remedies }: Problem, again?: Work): Promise<void> {
+    this.log.error(`${slug}: ${message}`);
+    const can = ({ command, setting, url }: Remedy) => Boolean(command ?? setting ?? url);
+    const advice = remedies.filter((remedy) => !can(remedy)).map(({ title }) => title);
+    await this.offer('error', [message, ...advice].join('. '), remedies.filter(can), again);
+  }
+
+  /** Offer remedies as buttons, and carry out the one that is chosen. */
+  async offer(voice: Voice, message: string, remedies: readonly Remedy[], again?: Work): Promise<void> {
+    const titles = remedies.map(({ title }) => title);
+    const buttons = titles.length > 3 ? [...titles.slice(0, 2), MORE] : titles; // as many as fit
+    let chosen = await VOICES[voice](message, ...buttons);
+    if (chosen === MORE) chosen = await vscode.window.showQuickPick(titles, { title: message });
+    const remedy = remedies.find(({ title }) => title === chosen);
     if (!remedy) return;
     await this.attempt(async () => {
-      const done = await this.carryOut(remedy);
-      if (!done || !again) return;
-      const retry = 'Try Again';
-      const answer = await vscode.window.showInformationMessage(`${remedy.title}: done`, retry);
-      if (answer === retry) await this.attempt(again);
+      if (!(await this.carryOut(remedy)) || !again) return;
+      if (await info(`${remedy.title}: done`, 'Try Again')) await this.attempt(again);
     });
   }
 
@@ -116,127 +120,95 @@ export class Para implements vscode.Disposable {
     void this.client?.dispose(); // stops the server first
   }
 
+  /** Carry out a remedy; tells whether something is different now. */
   private async carryOut({ command, params, setting, url }: Remedy): Promise<boolean> {
-    if (setting) await vscode.commands.executeCommand('workbench.action.openSettings', `para.${setting}`);
+    const { executeCommand } = vscode.commands;
+    if (setting) await executeCommand('workbench.action.openSettings', `para.${setting}`);
     else if (url) await vscode.env.openExternal(vscode.Uri.parse(url));
-    else if (command && command in SHOWN) await vscode.commands.executeCommand(SHOWN[command] ?? '');
-    else if (command && command in TITLES) {
+    else if (command && command in TITLES && !(command in SHOWN)) {
       await this.run(command as Command, (params ?? {}) as Commands[Command][0]);
       return true;
-    } else if (command) await vscode.commands.executeCommand(command);
+    } else if (command) await executeCommand(SHOWN[command] ?? command, params);
     return false;
   }
 
   private async begin(): Promise<void> {
-    const before = this.client;
+    await this.client?.dispose().catch(() => undefined);
     this.client = undefined;
-    await before?.dispose().catch(() => undefined);
-    this.trouble = undefined;
     this.crashes = [];
-    this.lost();
-    const since = Date.now();
+    this.lost(undefined);
     try {
-      const command = await findServer(this.context, this.log);
-      const found = Date.now() - since;
+      const command = await findServer(this.context);
+      this.log.info(`starting ${command}`);
       this.client = new LanguageClient('para', 'Para', { command, args: ['--stdio'] }, this.options());
       this.client.onNotification('para/sessionsChanged', (change: SessionsChanged) => this.changed.fire(change));
-      this.client.onDidChangeState(({ newState }) => this.turned(newState));
+      this.client.onDidChangeState(({ newState }) => {
+        if (newState === State.Running) setContext('connected', true);
+        else this.lost(this.trouble);
+      });
       await this.client.start();
-      this.log.info(`${command} answered after ${Date.now() - since} ms, of which ${found} to find it`);
     } catch (error) {
-      this.trouble = problemOf(error).message;
-      this.lost();
+      this.lost(problemOf(error).message);
       throw error;
     }
   }
 
   private options(): LanguageClientOptions {
-    return {
-      outputChannel: this.log,
-      initializationOptions: { notifications: true, trusted: vscode.workspace.isTrusted },
-      initializationFailedHandler: () => false,
-      errorHandler: {
-        error: () => ({ action: ErrorAction.Continue, handled: true }),
-        closed: () => this.crashed(),
-      },
-      middleware: {
-        workspace: {
-          configuration: ({ items }) => items.map(({ section }) => (section === 'para' ? chosen() : null)),
-          // the server asks for what it needs
-          didChangeConfiguration: async () =>
-            this.client?.sendNotification('workspace/didChangeConfiguration', { settings: null }),
-        },
-      },
+    const error = () => ({ action: ErrorAction.Continue, handled: true });
+    const closed = () => ({ action: this.crashed(), handled: true });
+    const initializationOptions = { notifications: true, trusted: vscode.workspace.isTrusted };
+    const shared = { outputChannel: this.log, initializationFailedHandler: () => false };
+    const workspace: Middleware['workspace'] = {
+      configuration: ({ items }) => items.map(({ section }) => (section === 'para' ? chosenSettings() : null)),
+      // the server then asks for what it needs
+      didChangeConfiguration: async () => this.client?.sendNotification(CONFIGURED, { settings: null }),
     };
+    return { ...shared, initializationOptions, errorHandler: { error, closed }, middleware: { workspace } };
   }
 
-  private crashed(): { action: CloseAction; handled: boolean } {
-    const now = Date.now();
-    this.crashes = this.crashes.filter((at) => now - at < FORGIVEN);
-    if (this.crashes.length < CRASHES) {
-      this.crashes.push(now);
-      return { action: CloseAction.Restart, handled: true };
-    }
-    this.trouble = `it has ended ${CRASHES + 1} times within ${FORGIVEN / 60_000} minutes`;
-    this.lost();
+  private crashed(): CloseAction {
+    this.crashes = [...this.crashes, Date.now()].filter((at) => Date.now() - at < FORGIVEN);
+    if (this.crashes.length <= CRASHES) return CloseAction.Restart;
+    this.lost(`it has ended ${CRASHES + 1} times within ${FORGIVEN / 60_000} minutes`);
     void this.show(this.down().problem);
-    return { action: CloseAction.DoNotRestart, handled: true };
+    return CloseAction.DoNotRestart;
   }
 
-  private turned(state: State): void {
-    void vscode.commands.executeCommand('setContext', 'para.connected', state === State.Running);
-    if (state === State.Stopped) this.lost();
-  }
-
-  private lost(): void {
-    void vscode.commands.executeCommand('setContext', 'para.trouble', this.trouble !== undefined);
-    void vscode.commands.executeCommand('setContext', 'para.connected', false);
+  private lost(trouble: string | undefined): void {
+    this.trouble = trouble;
+    setContext('trouble', trouble !== undefined);
+    setContext('connected', false);
     this.changed.fire(undefined);
   }
 
   private down(): Failed {
     const why = this.trouble ? `: ${this.trouble}` : '';
-    return new Failed(
-      'editor.server-down',
-      `The server of Para does not run${why}`,
-      { title: 'Restart Server', command: 'para.ui.restart' },
-      { title: 'Show the Log', command: 'para.ui.log' },
-    );
-  }
-
-  private understood(error: unknown): unknown {
-    if (error instanceof vscode.CancellationError) return error;
-    if (error instanceof ResponseError && error.code === CANCELLED) return new vscode.CancellationError();
-    return this.connected ? error : this.down();
+    return new Failed('editor.server-down', `The server of Para does not run${why}`, RESTART, LOG);
   }
 }
 
-// what the extension has a way of its own to show
-const SHOWN: Readonly<Record<string, string>> = {
-  'para.list': 'para.sessions.focus',
-  'para.show': 'para.sessions.focus',
-  'para.doctor': 'para.ui.doctor',
-  'para.diff': 'para.ui.diff',
-};
+/** Let `when` clauses know. */
+export function setContext(key: string, value: boolean): void {
+  void vscode.commands.executeCommand('setContext', `para.${key}`, value);
+}
 
 /** Read what an error tells; the server's own is a Problem already. */
-export function problemOf(error: unknown): Problem {
+function problemOf(error: unknown): Problem {
   if (error instanceof Failed) return error.problem;
   const told: unknown = error instanceof ResponseError ? error.data : undefined;
   if (typeof told === 'object' && told !== null && 'slug' in told) return told as Problem;
-  const message = error instanceof Error ? error.message : String(error);
-  return new Failed('editor.bug', message, { title: 'Show the Log', command: 'para.ui.log' }).problem;
+  return new Failed('editor.bug', error instanceof Error ? error.message : String(error), LOG).problem;
 }
 
 /** Collect what a person has set: VS Code's own answer would hide other layers behind defaults. */
-function chosen(): Record<string, Record<string, unknown>> {
+function chosenSettings(): Record<string, Record<string, unknown>> {
   const settings = vscode.workspace.getConfiguration('para');
   const found: Record<string, Record<string, unknown>> = {};
   for (const key of SETTINGS) {
     const told = settings.inspect(key);
     const ofFolder = vscode.workspace.isTrusted ? told?.workspaceValue : undefined;
-    const value = ofFolder ?? told?.globalValue;
     const [section = '', name = ''] = key.split('.');
+    const value = ofFolder ?? told?.globalValue;
     if (value !== undefined) found[section] = { ...found[section], [name]: value };
   }
   return found;

@@ -7,8 +7,8 @@ import { register } from './ui';
 
 /** Come to life: everything is there at once, the server when it answers. */
 export function activate(context: vscode.ExtensionContext): void {
-  const since = Date.now();
   const log = vscode.window.createOutputChannel('Para', { log: true });
+  log.info('activated');
   const para = new Para(context, log);
   const review = new Review(para);
   const sessions = new Sessions(para);
@@ -16,15 +16,9 @@ export function activate(context: vscode.ExtensionContext): void {
   context.subscriptions.push(
     // what the server was told at its start has changed
     vscode.workspace.onDidGrantWorkspaceTrust(() => para.attempt(() => para.start())),
-    vscode.workspace.onDidChangeConfiguration((event) => {
-      const moved = ['para.editor.server', 'para.editor.python'].some((key) => event.affectsConfiguration(key));
-      if (moved) void para.attempt(() => para.start());
+    vscode.workspace.onDidChangeConfiguration(({ affectsConfiguration: moved }) => {
+      if (moved('para.editor.server') || moved('para.editor.python')) void para.attempt(() => para.start());
     }),
   );
-  const shown = para.onChange((change) => {
-    if (!change) return;
-    log.info(`the sessions show ${Date.now() - since} ms after activation`);
-    shown.dispose();
-  });
   void para.attempt(() => para.start());
 }

@@ -5,33 +5,32 @@ import type { Session } from './generated/protocol';
 import { named } from './sessions';
 
 const SCHEME = 'para';
-type Asked = { id: string; name: string; repo: string; path: string; side: 'base' | 'session' | 'log' };
+type Asked = { name: string; repo: string; path: string; side: 'base' | 'session' | 'log'; round: number };
 
 /** Both sides of each changed file, from the server's data. */
 export class Review implements vscode.TextDocumentContentProvider, vscode.Disposable {
   private readonly registered = vscode.workspace.registerTextDocumentContentProvider(SCHEME, this);
-  private round = 0;
+  private round = 0; // what was shown before may have changed
 
   constructor(private readonly para: Para) {}
 
   /** Show all changes of a session beside each other; tells whether there are any. */
   async show(session: Session): Promise<boolean> {
     const { files } = await this.para.run('para.diff', named(session), session.name);
-    const round = ++this.round; // what was shown before may have changed
-    const compared = files.map(({ path, status }) => [
-      this.uri(session, path, 'session', round),
-      status === 'A' ? undefined : this.uri(session, path, 'base', round),
-      status === 'D' ? undefined : this.uri(session, path, 'session', round),
-    ]);
-    if (!compared.length) return false;
+    this.round++;
+    const compared = files.map(({ path, status }) => {
+      const [before, after] = [this.uri(session, path, 'base'), this.uri(session, path, 'session')];
+      return [after, status === 'A' ? undefined : before, status === 'D' ? undefined : after];
+    });
+    if (!files.length) return false;
     await vscode.commands.executeCommand('vscode.changes', `Changes of ${session.name}`, compared);
     return true;
   }
 
   /** Show what a session's agent printed. */
   async log(session: Session): Promise<void> {
-    const uri = this.uri(session, `${session.name}.log`, 'log', ++this.round);
-    await vscode.window.showTextDocument(await vscode.workspace.openTextDocument(uri), { preview: true });
+    this.round++;
+    await vscode.window.showTextDocument(this.uri(session, `${session.name}.log`, 'log'), { preview: true });
   }
 
   async provideTextDocumentContent(uri: vscode.Uri): Promise<string> {
@@ -46,8 +45,8 @@ export class Review implements vscode.TextDocumentContentProvider, vscode.Dispos
     this.registered.dispose();
   }
 
-  private uri({ id, name, repo }: Session, path: string, side: Asked['side'], round: number): vscode.Uri {
-    const query = JSON.stringify({ id, name, repo, path, side, round });
-    return vscode.Uri.from({ scheme: SCHEME, path: `/${path}`, query });
+  private uri(session: Session, path: string, side: Asked['side']): vscode.Uri {
+    const asked: Asked = { ...named(session), path, side, round: this.round };
+    return vscode.Uri.from({ scheme: SCHEME, path: `/${path}`, query: JSON.stringify(asked) });
   }
 }

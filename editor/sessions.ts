@@ -1,45 +1,22 @@
 // The only place that shows sessions: the status bar, the view, and the calls for a person.
-import * as path from 'node:path';
 import * as vscode from 'vscode';
-import { Para } from './client';
-import { APPLIES } from './generated/protocol';
+import type { Para } from './client';
+import { setContext } from './client';
+import { APPLIES, VERBS } from './generated/protocol';
 import type { Attention, Session, SessionsChanged, StatsResult, Verb } from './generated/protocol';
 
 type Node = Session | 'over';
-type Action = { title: string; command: string };
 const OVER = new Set<string>(['finished', 'cancelled']);
 const ICONS: Readonly<Record<string, [icon: string, color?: string]>> = {
-  preparing: ['loading~spin'],
-  paused: ['debug-pause', 'disabledForeground'],
-  failed: ['error', 'charts.red'],
-  finished: ['git-branch', 'charts.green'],
-  cancelled: ['archive', 'disabledForeground'],
-  starting: ['loading~spin'],
-  working: ['sync~spin', 'charts.blue'],
-  waiting: ['bell-dot', 'charts.yellow'],
-  done: ['pass', 'charts.green'],
-  exited: ['circle-slash', 'disabledForeground'],
-  unknown: ['question'],
-  person: ['account'],
-};
-const ACTIONS: Readonly<Record<Attention['reason'], Action[]>> = {
-  waiting: [
-    { title: 'Attach Terminal', command: 'para.ui.attach' },
-    { title: 'Show Sessions', command: 'para.sessions.focus' },
-  ],
-  done: [
-    { title: 'Review Changes', command: 'para.ui.diff' },
-    { title: 'Finish…', command: 'para.ui.finish' },
-  ],
-  failed: [
-    { title: 'Show Logs', command: 'para.ui.logs' },
-    { title: 'Review Changes', command: 'para.ui.diff' },
-  ],
+  preparing: ['loading~spin'], running: ['account'], paused: ['debug-pause', 'disabledForeground'],
+  finished: ['git-branch', 'charts.green'], cancelled: ['archive', 'disabledForeground'],
+  starting: ['loading~spin'], working: ['sync~spin', 'charts.blue'], waiting: ['bell-dot', 'charts.yellow'],
+  done: ['pass', 'charts.green'], failed: ['error', 'charts.red'], exited: ['circle-slash', 'disabledForeground'],
 };
 
 /** Name a session's state in one word: its agent's, while it runs. */
-export function stateOf(session: Session): string {
-  return session.state === 'running' ? (session.agent?.state ?? 'person') : session.state;
+export function stateOf({ state, agent }: Session): string {
+  return state === 'running' && agent ? agent.state : state;
 }
 
 /** Give the icon of a session's state. */
@@ -49,8 +26,20 @@ export function iconOf(session: Session): vscode.ThemeIcon {
 }
 
 /** Tell whether something can be done with a session, as the server's own table has it. */
-export function applies(verb: Verb, session: Session): boolean {
-  return APPLIES[session.type][session.state].includes(verb);
+export function applies(verb: Verb | '', session: Session): boolean {
+  return verb === '' || APPLIES[session.type][session.state].includes(verb);
+}
+
+/** Name a session to the server. */
+export function named({ name, repo }: Session): { name: string; repo: string } {
+  return { name, repo };
+}
+
+/** Say how long ago something was. */
+export function age(since: string): string {
+  const minutes = Math.floor((Date.now() - Date.parse(since)) / 60_000);
+  if (minutes < 60) return minutes > 0 ? `${minutes} min` : 'now';
+  return minutes < 48 * 60 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 1440)} d`;
 }
 
 /** All that is known of the sessions, and where it shows. */
@@ -67,49 +56,46 @@ export class Sessions implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   constructor(private readonly para: Para) {
     this.bar.name = 'Para';
     this.bar.command = 'para.ui.sessions';
-    this.show(undefined);
     this.bar.show();
+    this.show(undefined);
     para.onChange((change) => this.show(change));
   }
 
   /** Look again at everything that is not told by itself. */
   async refresh(): Promise<void> {
-    this.figures.clear();
     this.asked.clear();
-    const listed = await this.para.ask('para.list', { all: true });
-    this.over = listed.sessions.filter(({ state }) => OVER.has(state)).reverse();
+    const { sessions } = await this.para.ask('para.list', { all: true });
+    this.over = sessions.filter(({ state }) => OVER.has(state)).reverse();
     this.tell();
   }
 
   getChildren(node?: Node): Node[] {
-    if (node === 'over') return [...this.over];
-    return node ? [] : [...this.live, ...(this.over.length ? (['over'] as const) : [])];
+    if (node) return node === 'over' ? [...this.over] : [];
+    return this.over.length ? [...this.live, 'over'] : [...this.live];
   }
 
   getTreeItem(node: Node): vscode.TreeItem {
     if (node === 'over') {
       const item = new vscode.TreeItem('Finished and Cancelled', vscode.TreeItemCollapsibleState.Collapsed);
-      return Object.assign(item, { id: 'over', description: String(this.over.length), tooltip: '' });
+      return Object.assign(item, { id: node, description: String(this.over.length), tooltip: '' });
     }
-    const told = node.branch.endsWith(node.name); // a branch that holds the name tells it too
-    const item = new vscode.TreeItem(told ? node.branch : node.name);
-    item.id = node.id;
-    item.iconPath = iconOf(node);
-    item.contextValue = `session ${APPLIES[node.type][node.state].join(' ')}`;
-    const changes = this.figures.get(node.id)?.changes;
+    const { id, name, branch, type, state } = node;
+    if (state === 'running') void this.measure(node);
+    const told = branch.endsWith(name); // a branch that holds the name tells it too
+    const changes = this.figures.get(id)?.changes;
     const counted = changes?.files ? `+${changes.insertions} −${changes.deletions}` : '';
-    item.description = [told ? '' : node.branch, age(node.createdAt), counted].filter(Boolean).join(' · ');
-    item.accessibilityInformation = { label: `${node.branch}, ${stateOf(node)}, ${item.description}` };
-    if (!OVER.has(node.state)) void this.measure(node);
-    return item;
+    const description = [told ? '' : branch, age(node.createdAt), counted].filter(Boolean).join(' · ');
+    const label = `${branch}, ${stateOf(node)}, ${description}`;
+    return Object.assign(new vscode.TreeItem(told ? branch : name), {
+      ...{ id, description, iconPath: iconOf(node), accessibilityInformation: { label } },
+      contextValue: `session ${APPLIES[type][state].join(' ')}`,
+    });
   }
 
   async resolveTreeItem(item: vscode.TreeItem, node: Node): Promise<vscode.TreeItem> {
     if (node === 'over') return item;
-    const figures = await this.para.ask('para.stats', named(node)).catch(() => undefined);
-    if (figures) this.figures.set(node.id, figures);
-    item.tooltip = tooltip(node, figures);
-    return item;
+    await this.measure(node, true);
+    return Object.assign(item, { tooltip: tooltip(node, this.figures.get(node.id)) });
   }
 
   dispose(): void {
@@ -118,102 +104,73 @@ export class Sessions implements vscode.TreeDataProvider<Node>, vscode.Disposabl
 
   private show(change: SessionsChanged | undefined): void {
     const { text, tooltip, severity } = change?.statusBar ?? this.silence();
-    this.bar.text = `$(${severity === 'error' ? 'error' : severity === 'attention' ? 'bell-dot' : 'layers'}) ${text}`;
+    this.bar.text = `$(${{ ok: 'layers', attention: 'bell-dot', error: 'error' }[severity]}) ${text}`;
     this.bar.tooltip = tooltip;
-    const color = { ok: undefined, attention: 'warning', error: 'error' }[severity];
-    this.bar.backgroundColor = color ? new vscode.ThemeColor(`statusBarItem.${color}Background`) : undefined;
-    if (!change) {
-      this.live = this.over = []; // the view says why
-      return this.tell();
-    }
-    void vscode.commands.executeCommand('setContext', 'para.trouble', severity === 'error');
-    const ids = (sessions: readonly Session[]): string => sessions.map(({ id }) => id).join();
-    const others = severity !== 'error' && (ids(this.live) !== ids(change.sessions) || !this.over.length);
-    this.live = change.sessions;
-    this.view.badge = badge(change);
+    const color = { ok: undefined, attention: 'statusBarItem.warningBackground', error: 'statusBarItem.errorBackground' };
+    this.bar.backgroundColor = color[severity] ? new vscode.ThemeColor(color[severity]) : undefined;
+    const ids = (sessions: readonly Session[] = []): string => sessions.map(({ id }) => id).join();
+    const others = !this.over.length || ids(this.live) !== ids(change?.sessions);
+    this.live = change?.sessions ?? [];
+    const waiting = this.live.filter((session) => stateOf(session) === 'waiting').length;
+    this.view.badge = { value: waiting, tooltip: `${waiting} wait for you` };
     if (severity === 'error') this.over = []; // the view says what to do about it
     this.tell();
-    if (others) void this.refresh().catch(() => undefined);
-    for (const event of change.attention) void this.call(event);
+    this.para.log.info(`the indicator says ${text}`);
+    if (!change) return;
+    setContext('trouble', severity === 'error');
+    if (others && severity !== 'error') void this.refresh().catch(() => undefined);
+    for (const event of change.attention) this.call(event);
   }
 
   private silence(): SessionsChanged['statusBar'] {
-    if (!this.para.trouble) return { text: 'Para', tooltip: 'The server is starting', severity: 'ok' };
-    const tooltip = `The server does not run: ${this.para.trouble}`;
-    return { text: 'Para: no server', tooltip, severity: 'error' };
+    const { trouble } = this.para;
+    if (trouble === undefined) return { text: 'Para', tooltip: 'The server is starting', severity: 'ok' };
+    return { text: 'Para: no server', tooltip: `The server does not run: ${trouble}`, severity: 'error' };
   }
 
   /** Let everything that shows sessions look again. */
   private tell(): void {
-    const all = [...this.live, ...this.over];
-    for (const verb of ['pause', 'resume', 'finish', 'cancel', 'recover', 'open', 'send'] as const) {
-      const able = all.some((session) => applies(verb, session));
-      void vscode.commands.executeCommand('setContext', `para.can.${verb}`, able);
+    for (const verb of VERBS) {
+      const able = [...this.live, ...this.over].some((session) => applies(verb, session));
+      setContext(`can.${verb}`, able);
     }
     this.stirred.fire(undefined);
   }
 
-  /** Ask what a session that shows has changed: once for each state that it comes into. */
-  private async measure(node: Session): Promise<void> {
+  /** Ask what a session that shows has changed: once for each state of it, unless asked anew. */
+  private async measure(node: Session, anew = false): Promise<void> {
     const state = [node.id, node.updatedAt, node.agent?.since].join();
-    if (this.asked.has(state) || node.state !== 'running') return;
+    if (this.asked.has(state) && !anew) return;
     this.asked.add(state);
     const figures = await this.para.ask('para.stats', named(node)).catch(() => undefined);
-    if (!figures) return;
-    this.figures.set(node.id, figures);
-    const current = this.live.find(({ id }) => id === node.id);
-    if (current) this.stirred.fire(current);
+    if (figures) this.figures.set(node.id, figures);
+    if (!anew) this.stirred.fire(this.live.find(({ id }) => id === node.id));
   }
 
-  private async call({ id, reason, message }: Attention): Promise<void> {
+  private call({ reason, message, remedies }: Attention): void {
     const wanted = vscode.workspace.getConfiguration('para.editor').get<string>('notifications', 'all');
     if (wanted === 'none' || (wanted === 'waiting' && reason !== 'waiting')) return;
-    const actions = ACTIONS[reason];
-    const titles = actions.map(({ title }) => title);
-    const show = reason === 'done' ? vscode.window.showInformationMessage : vscode.window.showWarningMessage;
-    const chosen = await show(message, ...titles);
-    const action = actions.find(({ title }) => title === chosen);
-    const session = this.live.find((one) => one.id === id);
-    if (action) await vscode.commands.executeCommand(action.command, session);
+    void this.para.offer(reason === 'done' ? 'info' : 'warning', message, remedies);
   }
-}
-
-/** Name a session to the server. */
-export function named({ name, repo }: Session): { name: string; repo: string } {
-  return { name, repo };
-}
-
-/** Say how long ago something was. */
-export function age(since: string): string {
-  const minutes = Math.max(0, Math.floor((Date.now() - Date.parse(since)) / 60_000));
-  if (minutes < 60) return minutes ? `${minutes} min` : 'now';
-  return minutes < 48 * 60 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 1440)} d`;
-}
-
-function badge({ sessions }: SessionsChanged): vscode.ViewBadge | undefined {
-  const value = sessions.filter(({ agent, state }) => state === 'running' && agent?.state === 'waiting').length;
-  return value ? { value, tooltip: `${value} wait for you` } : undefined;
 }
 
 function tooltip(session: Session, figures: StatsResult | undefined): vscode.MarkdownString {
   const mib = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;
-  const { cpu = null, memory = null, memoryLimit = null, changes = null } = figures ?? {};
-  const limit = memoryLimit === null ? '' : ` of ${mib(memoryLimit)}`;
-  const rows: [string, string | undefined][] = [
-    ['State', session.state],
-    ['Agent', session.agent ? `${session.agent.name}, ${session.agent.state} ${session.agent.detail}` : undefined],
-    ['Problem', session.problem?.message],
-    ['Prompt', session.prompt.slice(0, 500)],
-    ['Branch', session.branch],
-    ['Repository', path.basename(session.repo)],
-    ['Image', session.container?.image],
-    ['CPU', cpu === null ? undefined : `${cpu} %`],
-    ['Memory', memory === null ? undefined : `${mib(memory)}${limit}`],
-    ['Changed', changes ? `${changes.files} files, +${changes.insertions} −${changes.deletions}` : undefined],
-  ];
-  const text = new vscode.MarkdownString('', true);
-  for (const [title, told] of rows) {
-    // text from a session is shown as text
+  const { agent, problem, prompt, repo, container } = session;
+  const { cpu = null, memory = null, memoryLimit, changes } = figures ?? {};
+  const rows = {
+    State: agent ? `${session.state}; ${agent.name} is ${agent.state} ${agent.detail}` : session.state,
+    Problem: problem?.message,
+    Prompt: prompt.slice(0, 500),
+    Repository: repo,
+    Image: container?.image,
+    CPU: cpu === null ? '' : `${cpu} %`,
+    Memory: memory === null ? '' : `${mib(memory)}${memoryLimit ? ` of ${mib(memoryLimit)}` : ''}`,
+    Changed: changes ? `${changes.files} files, +${changes.insertions} −${changes.deletions}` : '',
+  };
+  const text = new vscode.MarkdownString();
+  for (const [title, told] of Object.entries(rows)) {
+    // what sessions say is shown as text
     if (told?.trim()) text.appendMarkdown(`**${title}:** `).appendText(told.trim()).appendMarkdown('  \n');
   }
   return text;

@@ -1,14 +1,18 @@
 // The only place that knows what people do by name: each command asks for what it needs, and calls.
 import * as vscode from 'vscode';
-import type { Para } from './client';
+import type { Para, Work } from './client';
+import { ACTIONS } from './generated/protocol';
 import type { Session, StartParams, Terminal, Verb } from './generated/protocol';
 import type { Review } from './review';
-import { age, applies, iconOf, named } from './sessions';
+import { Failed } from './server';
+import { age, applies, iconOf, named, stateOf } from './sessions';
 import type { Sessions } from './sessions';
 
+const { window, workspace } = vscode;
+const { executeCommand } = vscode.commands;
+const NOTHING = 'editor.nothing-chosen';
 const ATTACHES = 'onResolveRemoteAuthority:attached-container';
-const DEV_CONTAINERS = 'ms-vscode-remote.remote-containers';
-const NOBODY: readonly never[] = [];
+const DEV_CONTAINERS = '@id:ms-vscode-remote.remote-containers';
 type Choice<T> = vscode.QuickPickItem & { value: T };
 /** As much of VS Code's own git extension as is asked of it. */
 interface Git {
@@ -21,231 +25,175 @@ interface Repository {
 
 /** Register every command; each is there whether the server runs or not. */
 export function register(para: Para, sessions: Sessions, review: Review): vscode.Disposable[] {
-  const { window } = vscode;
-
   async function dispatch(task: { prompt?: string; promptFile?: string }): Promise<void> {
-    const place = await where();
-    const { name } = await para.run('para.dispatch', { ...task, ...place });
+    const { name } = await para.run('para.dispatch', { ...task, ...(await where()) });
     window.setStatusBarMessage(`$(check) ${name} is at work`, 5000);
   }
 
   async function where(): Promise<StartParams> {
     await para.ask('para.list', {}); // who cannot be served is not asked for more
-    const several = (vscode.workspace.workspaceFolders?.length ?? 0) > 1;
-    const folder = several ? await window.showWorkspaceFolderPick() : vscode.workspace.workspaceFolders?.[0];
-    if (!folder) return several ? stop() : {};
-    const branches = (await repository(folder.uri)?.getBranches({ remote: false }).catch(() => NOBODY)) ?? NOBODY;
-    const names = branches.flatMap(({ name }) => name ?? []);
+    const folders = workspace.workspaceFolders ?? [];
+    const folder = folders.length > 1 ? ((await window.showWorkspaceFolderPick()) ?? stop()) : folders[0];
+    if (!folder) return {}; // the server says what is missing
     const repo = folder.uri.fsPath;
+    const branches = await repository(folder.uri)?.getBranches({ remote: false });
+    const names = (branches ?? []).flatMap(({ name }) => name ?? []);
     if (!names.length) return { repo };
     const items = [{ label: 'HEAD', description: 'what is checked out' }, ...names.map((label) => ({ label }))];
-    const base = await window.showQuickPick(items, { title: 'Start From', placeHolder: 'The branch to start from' });
-    return { repo, base: (base ?? stop()).label };
+    return { repo, base: ((await window.showQuickPick(items, { title: 'Start From' })) ?? stop()).label };
   }
 
-  async function pick(verb: Verb | 'any', given: unknown): Promise<Session> {
-    if (isSession(given)) return given;
+  async function pick(verb: Verb | '', given: unknown): Promise<Session> {
     await para.ask('para.list', {}); // says so where nobody answers
     const all = [...sessions.live, ...sessions.over];
-    const able = all.filter((session) => verb === 'any' || applies(verb, session));
-    const [only] = able;
-    if (!only) {
-      void window.showInformationMessage(verb === 'any' ? 'There are no sessions' : `There is no session to ${verb}`);
-      return stop();
-    }
-    if (able.length === 1) return only;
+    const { name, repo } = (given ?? {}) as Partial<Session>;
+    const meant = name && all.find((session) => session.name === name && session.repo === repo);
+    if (meant) return meant;
+    const able = all.filter((session) => applies(verb, session));
+    if (able.length === 1 && able[0]) return able[0];
+    if (!able.length) throw new Failed(NOTHING, `There is no session to ${verb || 'look at'}`);
     const chosen = await window.showQuickPick(able.map(choice), { title: 'Which session?', matchOnDetail: true });
     return (chosen ?? stop()).value;
   }
 
-  async function say(title: string, value: string, prompt: string): Promise<string> {
-    const told = await window.showInputBox({ title, value, prompt, ignoreFocusOut: true });
-    return told?.trim() || stop();
-  }
-
   async function reviewed(session: Session): Promise<void> {
     if (!(await review.show(session))) {
-      void window.showInformationMessage(`${session.name} has changed nothing yet`);
-      return;
+      return void window.showInformationMessage(`${session.name} has changed nothing yet`);
     }
-    const actions = new Map<string, () => Promise<unknown>>();
-    if (applies('finish', session)) actions.set('Finish…', () => finish(session));
-    if (session.state === 'finished') actions.set('Check Out', () => checkOut(session));
-    if (session.type === 'container') actions.set('Ask for Changes…', () => askForChanges(session));
-    const chosen = await window.showInformationMessage(`Reviewing ${session.name}`, ...actions.keys());
-    await actions.get(chosen ?? '')?.();
+    const able: [string, () => Promise<unknown>][] = [];
+    if (applies('finish', session)) able.push(['Finish…', () => finish(session)]);
+    if (session.state === 'finished') able.push(['Check Out', () => checkOut(session)]);
+    if (session.type === 'container') able.push(['Ask for Changes…', () => askForChanges(session)]);
+    const chosen = await window.showInformationMessage(`Reviewing ${session.name}`, ...able.map(([title]) => title));
+    await able.find(([title]) => title === chosen)?.[1]();
   }
 
   async function askForChanges(session: Session): Promise<void> {
-    const prompt = await say(`Ask ${session.name} for Changes`, '', 'What is to be done?');
-    if (applies('resume', session)) await para.run('para.resume', { ...named(session), prompt }, session.name);
-    else {
-      await para.run('para.pause', { ...named(session), mode: 'freeze' }, session.name);
-      await para.run('para.resume', { ...named(session), prompt }, session.name);
-    }
+    const text = await say(`Tell ${session.name}`, '', 'What is the agent to do?');
+    if (applies('send', session)) await para.run('para.send', { ...named(session), text }, session.name);
+    else await para.run('para.resume', { ...named(session), prompt: text }, session.name);
   }
 
   async function finish(session: Session): Promise<void> {
     const usual = session.prompt.split('\n')[0]?.slice(0, 72) || `Work of ${session.name}`;
     const message = await say(`Finish ${session.name}`, usual, 'The message of the commit of what is uncommitted');
     const done = await para.run('para.finish', { ...named(session), message }, session.name);
-    const counted = `${done.files} files, +${done.insertions} −${done.deletions}`;
-    const runs = done.autoRunFiles.length ? ` These run by themselves when opened: ${done.autoRunFiles.join(', ')}.` : '';
+    const told = `The branch ${done.branch} is there: ${done.files} files, +${done.insertions} −${done.deletions}`;
+    const runs = done.autoRunFiles.join(', ');
     const show = runs ? window.showWarningMessage : window.showInformationMessage;
-    const chosen = await show(`The branch ${done.branch} is there: ${counted}.${runs}`, 'Review Changes', 'Check Out');
-    if (chosen === 'Check Out') await checkOut(done.session);
-    else if (chosen) await reviewed(done.session);
+    const warned = runs ? `${told}. These run by themselves when it is opened or built: ${runs}` : told;
+    const chosen = await show(warned, 'Review Changes', 'Check Out');
+    if (chosen) await (chosen === 'Check Out' ? checkOut : reviewed)(done.session);
   }
 
   async function open(session: Session): Promise<void> {
     const { uri, terminal } = await para.ask('para.open', named(session));
     const target = vscode.Uri.parse(uri, true);
-    const able = vscode.extensions.all.some(({ packageJSON }) => attaches(packageJSON));
-    if (target.scheme === 'file' || able) {
-      await vscode.commands.executeCommand('vscode.openFolder', target, { forceNewWindow: true });
-      return;
+    if (target.scheme === 'file' || attachers().length) {
+      return executeCommand('vscode.openFolder', target, { forceNewWindow: true });
     }
     attach(session, terminal);
     await review.show(session);
-    const install = 'Install Dev Containers';
-    const told = 'This editor cannot open a container as a folder; here are a terminal in it and its changes.';
-    const chosen = await window.showInformationMessage(told, install);
-    if (chosen) await vscode.commands.executeCommand('workbench.extensions.search', `@id:${DEV_CONTAINERS}`);
+    const told = 'This editor cannot open a container as a folder; here are a terminal in it and its changes';
+    const chosen = await window.showInformationMessage(told, 'Install Dev Containers');
+    if (chosen) await executeCommand('workbench.extensions.search', DEV_CONTAINERS);
   }
 
   async function checkSetup(): Promise<void> {
     const { checks } = await para.run('para.doctor', {});
-    const items = checks.map(({ name, ok, detail, problem }) => ({
-      label: `$(${ok ? 'pass' : 'error'}) ${name}`,
-      description: detail,
-      value: problem,
-    }));
-    const wrong = checks.filter(({ ok }) => !ok).length;
-    const placeHolder = wrong ? 'Choose what is wrong to see what helps' : 'All is well';
+    const icon = (ok: boolean) => (ok ? '$(pass)' : '$(error)');
+    const items = checks.map(({ name, ok, detail, problem }) => ({ label: `${icon(ok)} ${name}`, description: detail, problem }));
+    const placeHolder = checks.every(({ ok }) => ok) ? 'All is well' : 'Choose what is wrong to see what helps';
     const chosen = await window.showQuickPick(items, { title: 'Check Setup', placeHolder });
-    if (chosen?.value) await para.show(chosen.value);
+    if (chosen?.problem) await para.show(chosen.problem);
   }
 
   async function showSessions(): Promise<void> {
-    if (!para.connected) await para.ask('para.list', {});
-    const other = (label: string, value: string): Choice<Session | string> => ({ label, value });
+    if (para.trouble) await para.ask('para.list', {});
     const items: Choice<Session | string>[] = [
       ...sessions.live.map(choice),
-      other('$(add) Dispatch Agent…', 'para.ui.dispatch'),
-      other('$(account) Start Session for Yourself', 'para.ui.start'),
-      other('$(list-tree) Show the View', 'para.sessions.focus'),
-      other('$(checklist) Check Setup', 'para.ui.doctor'),
+      { label: '$(add) Dispatch Agent…', value: 'para.ui.dispatch' },
+      { label: '$(account) Start Session for Yourself', value: 'para.ui.start' },
+      { label: '$(list-tree) Show the View', value: 'para.sessions.focus' },
+      { label: '$(checklist) Check Setup', value: 'para.ui.doctor' },
     ];
-    const chosen = await window.showQuickPick(items, { title: 'Para', matchOnDetail: true });
-    if (typeof chosen?.value === 'string') await vscode.commands.executeCommand(chosen.value);
-    else if (chosen) await act(chosen.value);
+    const value = (await window.showQuickPick(items, { title: 'Para', matchOnDetail: true }))?.value ?? stop();
+    if (typeof value === 'string') return executeCommand(value);
+    const able = ACTIONS.filter(([, , verb]) => applies(verb, value));
+    const choices = able.map(([command, label]) => ({ label, command }));
+    const chosen = await window.showQuickPick(choices, { title: value.name, placeHolder: value.prompt });
+    if (chosen) await executeCommand(chosen.command, value);
   }
 
-  async function act(session: Session): Promise<void> {
-    const items = ACTIONS.filter(([, , verb]) => verb === 'any' || applies(verb, session));
-    const choices = items.map(([label, command]) => ({ label, value: command }));
-    const chosen = await window.showQuickPick(choices, { title: session.name, placeHolder: session.prompt });
-    if (chosen) await vscode.commands.executeCommand(`para.ui.${chosen.value}`, session);
-  }
-
-  const on = (verb: Verb | 'any', work: (session: Session) => Promise<unknown>) =>
-    async (given: unknown) => work(await pick(verb, given));
-  const commands: Record<string, (given: unknown) => Promise<unknown>> = {
+  const on = (verb: Verb | '', work: (session: Session) => Promise<unknown>) => async (given: unknown) =>
+    work(await pick(verb, given));
+  const plain = (verb: 'pause' | 'resume' | 'recover') =>
+    on(verb, (session) => para.run(`para.${verb}`, named(session), session.name));
+  const commands: Record<string, (given: unknown) => ReturnType<Work>> = {
     dispatch: async () => dispatch({ prompt: await say('Dispatch Agent', '', 'What is to be done?') }),
-    dispatchSelection: async () => dispatch({ prompt: selection() }),
-    dispatchFile: async () => dispatch(openFile()),
+    dispatchSelection: () => dispatch({ prompt: selection() }),
+    dispatchFile: () => dispatch(openFile()),
     start: async () => para.run('para.start', await where()),
-    pause: on('pause', (session) => para.run('para.pause', named(session), session.name)),
-    resume: on('resume', (session) => para.run('para.resume', named(session), session.name)),
+    ...{ pause: plain('pause'), resume: plain('resume'), recover: plain('recover') },
     finish: on('finish', finish),
     cancel: on('cancel', async (session) => {
       const { archive } = await para.run('para.cancel', named(session), session.name);
       const kept = archive ? 'its work is kept, and Recover Session brings it back' : 'it had changed nothing';
       void window.showInformationMessage(`${session.name} is cancelled: ${kept}`);
     }),
-    recover: on('recover', (session) => para.run('para.recover', named(session), session.name)),
+    send: on('send', askForChanges),
     open: on('open', open),
     attach: on('open', async (session) => attach(session, (await para.ask('para.open', named(session))).terminal)),
-    diff: on('any', reviewed),
-    logs: on('any', (session) => review.log(session)),
+    diff: on('', reviewed),
+    logs: on('', (session) => review.log(session)),
     'image.build': async () => {
       const { image, size, seconds } = await para.run('para.image.build', {});
       void window.showInformationMessage(`${image} is built: ${size >> 20} MiB in ${seconds} s`);
     },
     doctor: checkSetup,
-    clean: async () => {
-      const { removed } = await para.run('para.clean', {});
-      void window.showInformationMessage(removed.length ? `Removed: ${removed.join(', ')}` : 'Nothing was left over');
-    },
     sessions: showSessions,
     refresh: () => sessions.refresh(),
     restart: () => para.start(),
-    log: async () => para.log.show(),
+    log: () => para.log.show(),
   };
   return Object.entries(commands).map(([name, run]) =>
-    vscode.commands.registerCommand(`para.ui.${name}`, (given: unknown) => para.attempt(() => quietly(() => run(given)))),
+    vscode.commands.registerCommand(`para.ui.${name}`, (given: unknown) => para.attempt(() => run(given))),
   );
 }
 
-const ACTIONS: readonly (readonly [label: string, command: string, verb: Verb | 'any'])[] = [
-  ['$(diff-multiple) Review Changes', 'diff', 'any'],
-  ['$(window) Open', 'open', 'open'],
-  ['$(terminal) Attach Terminal', 'attach', 'open'],
-  ['$(output) Show Logs', 'logs', 'any'],
-  ['$(debug-pause) Pause', 'pause', 'pause'],
-  ['$(debug-continue) Resume', 'resume', 'resume'],
-  ['$(check) Finish…', 'finish', 'finish'],
-  ['$(trash) Cancel', 'cancel', 'cancel'],
-];
-
-/** A person has changed their mind, which is nothing to tell them of. */
-class Stopped extends Error {}
-
 function stop(): never {
-  throw new Stopped();
+  throw new vscode.CancellationError();
 }
 
-async function quietly(work: () => Promise<unknown>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    if (!(error instanceof Stopped)) throw error;
-  }
+async function say(title: string, value: string, prompt: string): Promise<string> {
+  return (await window.showInputBox({ title, value, prompt, ignoreFocusOut: true }))?.trim() || stop();
 }
 
 function choice(session: Session): Choice<Session> {
-  const icon = iconOf(session).id;
-  const description = `${session.agent?.state ?? session.state} · ${session.branch} · ${age(session.createdAt)}`;
-  return { label: `$(${icon}) ${session.name}`, description, detail: session.prompt.slice(0, 200), value: session };
-}
-
-function isSession(given: unknown): given is Session {
-  return typeof given === 'object' && given !== null && 'id' in given && 'repo' in given && 'branch' in given;
+  const description = `${stateOf(session)} · ${session.branch} · ${age(session.createdAt)}`;
+  const label = `$(${iconOf(session).id}) ${session.name}`;
+  return { label, description, detail: session.prompt.slice(0, 200), value: session };
 }
 
 function attach({ name }: Session, { command, args }: Terminal): void {
-  vscode.window.createTerminal({ name, shellPath: command, shellArgs: [...args], iconPath: new vscode.ThemeIcon('layers') }).show();
+  window.createTerminal({ name, shellPath: command, shellArgs: [...args] }).show();
 }
 
-function attaches(described: unknown): boolean {
-  const { activationEvents } = described as { activationEvents?: unknown };
-  return Array.isArray(activationEvents) && activationEvents.includes(ATTACHES);
+function attachers(): vscode.Extension<unknown>[] {
+  const events = (described: unknown) => (described as { activationEvents?: string[] }).activationEvents;
+  return vscode.extensions.all.filter(({ packageJSON }) => events(packageJSON)?.includes(ATTACHES));
 }
 
 function selection(): string {
-  const editor = vscode.window.activeTextEditor;
+  const editor = window.activeTextEditor;
   const text = editor?.document.getText(editor.selection).trim();
-  if (text) return text;
-  void vscode.window.showInformationMessage('Select the text that says what is to be done');
-  return stop();
+  if (!text) throw new Failed(NOTHING, 'Select the text that says what is to be done');
+  return text;
 }
 
 function openFile(): { prompt: string } | { promptFile: string } {
-  const document = vscode.window.activeTextEditor?.document;
-  if (!document) {
-    void vscode.window.showInformationMessage('Open the file that says what is to be done');
-    return stop();
-  }
+  const document = window.activeTextEditor?.document;
+  if (!document) throw new Failed(NOTHING, 'Open the file that says what is to be done');
   const saved = document.uri.scheme === 'file' && !document.isDirty;
   return saved ? { promptFile: document.uri.fsPath } : { prompt: document.getText() };
 }
@@ -257,6 +205,6 @@ function repository(folder: vscode.Uri): Repository | null {
 
 async function checkOut({ repo, branch }: Session): Promise<void> {
   const found = repository(vscode.Uri.file(repo));
-  if (!found) throw new Error(`Open ${repo} to check ${branch} out`);
+  if (!found) throw new Failed(NOTHING, `Open ${repo} to check ${branch} out`);
   await found.checkout(branch);
 }

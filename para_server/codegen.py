@@ -61,7 +61,7 @@ def files() -> dict[Path, str]:
         _REFERENCE / "commands.md": _commands(),
         _REFERENCE / "settings.md": _settings(),
         _REFERENCE / "errors.md": _errors(),
-        _PROTOCOL: codegen_typescript.protocol(),
+        _PROTOCOL: codegen_typescript.protocol(codegen_package.actions()),
         _PACKAGE: codegen_package.package((ROOT / _PACKAGE).read_text()),
     }
 

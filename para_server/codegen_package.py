@@ -13,7 +13,7 @@ CATEGORY: Final = "Para"
 # what people call by name; for what is left out, an editor has other ways
 _FOR_PEOPLE: Final = (
     "dispatch start pause resume finish cancel recover open diff logs send "
-    "image.build auth.setup doctor clean"
+    "image.build auth.setup doctor"
 ).split()
 _ICONS: Final = {
     "dispatch": "add",
@@ -23,6 +23,7 @@ _ICONS: Final = {
     "cancel": "trash",
     "recover": "history",
     "open": "window",
+    "attach": "terminal",
     "diff": "diff-multiple",
     "logs": "output",
     "send": "comment",
@@ -55,6 +56,19 @@ def package(text: str) -> str:
     reach = [f"para.{key}" for key, of_repo in settings.keys().items() if not of_repo]
     read["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"] = reach
     return json.dumps({**read, "version": __version__}, indent=2, ensure_ascii=False) + "\n"
+
+
+def actions() -> list[tuple[str, str, str]]:
+    """Give what can be done with a session: command, title with icon, and the verb it needs."""
+    known = [verb for verb in _MENU if f"para.{verb}" in COMMANDS]
+    titled = {verb: COMMANDS[f"para.{verb}"].title for verb in known} | {
+        "attach": "Attach Terminal"
+    }
+    return [
+        (_ui(verb), f"$({_ICONS[verb]}) {titled[verb]}", "" if verb in _ANY_STATE else _needs(verb))
+        for verb in _MENU
+        if verb in titled
+    ]
 
 
 def _ui(verb: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel
@@ -16,8 +16,11 @@ _NOTE: Final = "// Written by `make generate`; edit the Python side instead."
 _KINDS: Final = {"integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
 
 
-def protocol() -> str:
-    """Write the module: all shapes, the table of commands, and what applies in which state."""
+def protocol(actions: Sequence[tuple[str, str, str]]) -> str:
+    """Write the module: all shapes, the table of commands, and what applies in which state.
+
+    `actions` are what can be done with a session: command, label, and the verb that must apply.
+    """
     table = [COMMANDS[name] for name in sorted(COMMANDS)]
     shapes: dict[str, str] = {}
     for command in table:
@@ -38,10 +41,15 @@ def protocol() -> str:
         "};",
         f"export const SETTINGS = [\n{keys}\n] as const;",
         "/** What can be done with a session, by its type and state. */",
-        f"export type Verb = {_union(lifecycle.VERBS)};",
+        f"export const VERBS = [{', '.join(_quoted(verb) for verb in lifecycle.VERBS)}] as const;",
+        "export type Verb = (typeof VERBS)[number];",
         "export const APPLIES: Record<Session['type'], Record<State, readonly Verb[]>> = {",
         *(_applies(kind) for kind in get_args(SessionType)),
         "};",
+        "/** Commands for a session: command, label, and the verb that must apply. */",
+        "export const ACTIONS: readonly (readonly [string, string, Verb | ''])[] = [",
+        *(f"  [{', '.join(_quoted(text) for text in action)}]," for action in actions),
+        "];",
     ]
     return "\n".join(parts) + "\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from para_server.errors import Frozen, Problem
+from para_server.errors import Frozen, Problem, Remedy
 from para_server.models import Session
 
 
@@ -183,6 +183,7 @@ class Attention(Frozen):
     repo: str
     reason: Literal["waiting", "done", "failed"]
     message: str
+    remedies: tuple[Remedy, ...]
 
 
 class SessionsChanged(ListResult):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
+from para_server.errors import Remedy
 from para_server.models import AgentState, Session, State
 from para_server.results import Attention, StatusBar
 from para_server.untrusted import one_line
@@ -54,6 +55,7 @@ def attention(before: Sequence[Session], now: Sequence[Session]) -> tuple[Attent
             repo=session.repo,
             reason=reason,
             message=_event(session, reason),
+            remedies=_next(session, reason),
         )
         for session in now
         if (reason := _reason(session)) is not None and known.get(session.id) != reason
@@ -74,6 +76,19 @@ def _event(session: Session, reason: Reason) -> str:
         return session.problem.message
     detail = one_line(session.agent.detail, 100) if session.agent else ""
     return f"{session.name} {_SAID[reason]}" + (f": {detail}" if detail else "")
+
+
+def _next(session: Session, reason: Reason) -> tuple[Remedy, ...]:
+    named = {"name": session.name, "repo": session.repo}
+    summary = one_line(session.prompt.partition("\n")[0], 72) or f"Work of {session.name}"
+    review = Remedy(title="Review changes", command="para.diff", params=named)
+    finish = Remedy(title="Finish it", command="para.finish", params=named | {"message": summary})
+    logs = Remedy(title="Show logs", command="para.logs", params=named)
+    if session.state is State.FAILED:
+        return session.problem.remedies if session.problem else ()
+    if reason == "waiting":
+        return (Remedy(title="Open its terminal", command="para.open", params=named),)
+    return (review, finish) if reason == "done" else (logs, review)
 
 
 def _line(session: Session) -> str:

@@ -15,6 +15,7 @@ export interface Attention {
   repo: string;
   reason: 'waiting' | 'done' | 'failed';
   message: string;
+  remedies: readonly Remedy[];
 }
 /** Say which image to build. */
 export interface BuildParams {
@@ -370,7 +371,8 @@ export const SETTINGS = [
   'git.maxSeconds',
 ] as const;
 /** What can be done with a session, by its type and state. */
-export type Verb = 'pause' | 'resume' | 'finish' | 'cancel' | 'recover' | 'open' | 'send';
+export const VERBS = ['pause', 'resume', 'finish', 'cancel', 'recover', 'open', 'send'] as const;
+export type Verb = (typeof VERBS)[number];
 export const APPLIES: Record<Session['type'], Record<State, readonly Verb[]>> = {
   container: {
     preparing: [],
@@ -389,3 +391,16 @@ export const APPLIES: Record<Session['type'], Record<State, readonly Verb[]>> = 
     failed: ['resume', 'finish', 'cancel'],
   },
 };
+/** Commands for a session: command, label, and the verb that must apply. */
+export const ACTIONS: readonly (readonly [string, string, Verb | ''])[] = [
+  ['para.ui.open', '$(window) Open Session', 'open'],
+  ['para.ui.attach', '$(terminal) Attach Terminal', 'open'],
+  ['para.ui.diff', '$(diff-multiple) Review Changes', ''],
+  ['para.ui.logs', '$(output) Show Logs', ''],
+  ['para.ui.send', '$(comment) Send to Agent', 'send'],
+  ['para.ui.pause', '$(debug-pause) Pause Session', 'pause'],
+  ['para.ui.resume', '$(debug-continue) Resume Session', 'resume'],
+  ['para.ui.finish', '$(check) Finish Session', 'finish'],
+  ['para.ui.cancel', '$(trash) Cancel Session', 'cancel'],
+  ['para.ui.recover', '$(history) Recover Session', 'recover'],
+];

@@ -66,6 +66,27 @@ async def test_the_end_of_an_agent_is_told_and_one_that_failed_calls_for_attenti
     assert "badly" in change["statusBar"]["tooltip"]
 
 
+async def test_each_client_is_called_once_when_an_agent_is_done_or_fails(
+    para: Para, servers: Servers
+) -> None:
+    await para.call("para.dispatch", prompt="true", name="well")
+    await para.until(lambda change: agents(change).get("well") == "done")
+    late = await servers()
+    await late.until(lambda change: agents(change).get("well") == "done")
+    await para.call("para.dispatch", prompt="exit 3", name="badly")
+    for one in (para, late):
+        await one.until(lambda change: agents(change).get("badly") == "failed")
+    await para.call("para.pause", name="well")
+    await comes_to(para, state_is("paused", "well"))
+
+    def calls(one: Para) -> list[tuple[str, str]]:
+        events = (event for change in one.changes for event in change["attention"])
+        return [(event["name"], event["reason"]) for event in events]
+
+    assert calls(para) == [("well", "done"), ("badly", "failed")]
+    assert calls(late) == [("badly", "failed")]
+
+
 @pytest.mark.parametrize("how", ["stop", "kill", "rm"])
 async def test_what_somebody_does_with_the_engine_is_told(para: Para, api: Any, how: str) -> None:
     session = await para.call("para.start", name="fix")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shlex
 import subprocess
 from collections.abc import Awaitable, Callable
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from para_server.engine.endpoint import find
+from para_server.settings import EngineSettings
 from tests import engine, scratch
 from tests.client import Para
 from tests.scratch import Repository
@@ -75,6 +79,26 @@ async def test_open_gives_an_editor_its_uri_and_a_terminal_its_command(para: Par
     attached = json.loads(bytes.fromhex(uri.netloc.removeprefix("attached-container+")))
     assert attached == {"containerName": f"/{session['container']['name']}"}
     assert in_terminal(opened["terminal"], "pwd; exit\n").count("/para-session")
+
+
+async def test_open_names_an_engine_that_an_editor_does_not_find_by_itself(
+    servers: Servers, api: Any, tmp_path: Path
+) -> None:
+    docker = tmp_path / "docker"
+    meta = docker / "contexts/meta" / hashlib.sha256(b"build").hexdigest() / "meta.json"
+    meta.parent.mkdir(parents=True)
+    host = find(EngineSettings(), os.environ)
+    meta.write_text(json.dumps({"Endpoints": {"docker": {"Host": host}}}))
+    assert api.ping()
+    environ = {"DOCKER_CONFIG": str(docker), "PARA_ENGINE_CONTEXT": "build"}
+    para = await servers(extra=environ)
+    session = await para.call("para.start", name="fix")
+    opened = await para.call("para.open", name="fix")
+    authority = urlparse(opened["uri"]).netloc
+    assert json.loads(bytes.fromhex(authority.removeprefix("attached-container+"))) == {
+        "containerName": f"/{session['container']['name']}",
+        "settings": {"context": "build"},
+    }
 
 
 async def test_open_attaches_to_the_agent(para: Para) -> None:

@@ -6,16 +6,22 @@ The tests of this file share one window, and follow each other as a person's day
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import re
+import shutil
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from tests.editor.workbench import Switch, Window
+from para_server.engine.endpoint import find
+from para_server.settings import EngineSettings
+from tests.editor.workbench import Switch, Window, Workbench, attacher
 from tests.scratch import Repository
 
 Containers = Callable[[], list[str]]
@@ -66,22 +72,24 @@ def test_an_agent_that_waits_turns_the_indicator_and_calls_once(window: Window) 
 
 
 def test_a_person_answers_it_in_a_terminal(window: Window) -> None:
-    window.press("waits for you", "Attach Terminal")
+    window.press("waits for you", "Open its terminal")
     terminal = window.page.locator(".terminal-wrapper.active .xterm")
     terminal.wait_for()
     window.page.locator(".xterm textarea").first.focus()
     window.page.keyboard.type("go on\n")
+    window.page.locator(".part.editor").click()
     window.bar_calls(None)
     window.notice("is done").wait_for()
 
 
 def test_its_changes_are_reviewed_in_the_diff_editor(window: Window) -> None:
-    window.press("is done", "Review Changes")
+    window.press("is done", "Review changes")
     editor = window.page.locator(".multiDiffEditor, .monaco-component.multiDiffEditor").first
     for text in ("answer.txt", "prices.md", "README.md", "app.py"):
         expect(editor.get_by_text(text).first).to_be_visible()
     expect(editor.get_by_text("go on").first).to_be_visible()
     window.command("View: Hide Panel")
+    editor.locator(".line-delete").nth(3).wait_for()
     window.picture("review")
     window.dismiss()
 
@@ -156,6 +164,8 @@ def start(window: Window) -> None:
 
 
 def test_a_session_is_chosen_from_the_indicator(window: Window) -> None:
+    preparing = window.page.locator('[role="treeitem"][aria-label*="preparing"]')
+    expect(preparing).to_have_count(0)
     window.bar.click()
     expect(window.row("Dispatch Agent…")).to_be_visible()
     window.picture("sessions", again=window.bar.click)
@@ -181,7 +191,7 @@ def test_sessions_are_cancelled_one_by_one(window: Window, containers: Container
             window.answer("Which session?")
         expect(window.sessions()).to_have_count(left)
     window.dismiss()
-    assert containers() == []
+    until(lambda: containers() == [])
 
 
 def test_an_engine_that_is_stopped_is_told_and_the_remedy_works_once_it_is_back(
@@ -215,6 +225,14 @@ def test_a_server_that_dies_is_started_again_until_it_dies_too_often(
     window.bar_says("Para 0/5")
 
 
+def until(met: Callable[[], bool]) -> None:
+    """Wait for what cannot be seen in the window."""
+    latest = time.monotonic() + 60
+    while not met():
+        assert time.monotonic() < latest
+        time.sleep(0.1)
+
+
 def kill_server(place: Path, dead: set[int]) -> int:
     """Kill the server of this workbench, once there is one that is not dead yet."""
     until = time.monotonic() + 60
@@ -229,3 +247,58 @@ def kill_server(place: Path, dead: set[int]) -> int:
                         return pid
         time.sleep(0.05)
     raise AssertionError("there is no server")
+
+
+def test_an_old_python_is_told_and_another_one_is_taken(
+    window: Window, workbench: Workbench, place: Path
+) -> None:
+    python = place / "python"
+    python.write_text("#!/bin/sh\necho 3.8.10\n")
+    python.chmod(0o755)
+    (installed,) = (place / "workbench/data").glob("User/globalStorage/para.para/server-*")
+    shutil.rmtree(installed)
+    workbench.set(editor_python=str(python))
+    window.press(f"Para needs Python 3.11 or newer: {python} is 3.8.10", "Choose a Python")
+    expect(window.page.get_by_text("para.editor.python").first).to_be_visible()
+    window.bar_says("Para: no server")
+    workbench.set()
+    window.bar_says("Para 0/5")
+
+
+def test_dev_containers_is_asked_for_the_container_and_its_engine(
+    workbench: Workbench,
+    address: str,
+    chromium: Browser,
+    project: Repository,
+    place: Path,
+    switch: Switch,
+) -> None:
+    workbench.install(attacher(place / "attacher.vsix"))
+    window = Window.open(chromium, address, project.path)
+    window.bar_says("Para 0/5")
+    start(window)
+    window.bar_says("Para 1/5")
+    assert opened(window, 1).keys() == {"containerName"}
+    meta = place / "home/.docker/contexts/meta" / hashlib.sha256(b"build").hexdigest()
+    meta.mkdir(parents=True)
+    docker = {"Name": "build", "Endpoints": {"docker": {"Host": switch.address}}}
+    (meta / "meta.json").write_text(json.dumps(docker))
+    workbench.set(engine_context="build")
+    assert opened(window, 2)["settings"] == {"context": "build"}
+    remote = Switch(None, find(EngineSettings(), os.environ))
+    workbench.set(engine_host=remote.address)
+    assert opened(window, 3)["settings"] == {"host": remote.address}
+    window.page.context.close()
+
+
+def opened(window: Window, times: int) -> dict[str, Any]:
+    """Open the session, and give what VS Code was asked to attach to."""
+    window.page.wait_for_timeout(1000)  # the settings reach the server
+    window.command("Para: Open Session")
+    until(lambda: window.pause() and len(window.calls) >= times)
+    found = re.search(r"attached-container\+([0-9a-f]+)", window.calls[-1])
+    assert found is not None, window.calls
+    assert "/para-session" in window.calls[-1]
+    named: dict[str, Any] = json.loads(bytes.fromhex(found[1]))
+    window.page.keyboard.press("Escape")
+    return named

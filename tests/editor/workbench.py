@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,6 +94,12 @@ class Workbench:
                 process.send_signal(signal.SIGTERM)
                 process.wait(30)
 
+    def set(self, **settings: str) -> None:
+        """Change settings as in the settings editor; a window that is open follows."""
+        file = self._folder / "data/User/settings.json"
+        changed = {f"para.{key.replace('_', '.')}": value for key, value in settings.items()}
+        file.write_text(json.dumps({**json.loads(SETTINGS), **changed}))
+
     def _command(self) -> list[str]:
         node = shutil.which("node")
         assert node is not None
@@ -131,6 +139,8 @@ class Window:
 
     def __init__(self, page: Page) -> None:
         self.page = page
+        self.calls: list[str] = []  # what extensions have asked VS Code to open
+        page.on("websocket", lambda talk: talk.on("framereceived", self._overhear))
         page.set_default_timeout(PATIENCE)
         expect.set_options(timeout=PATIENCE)
 
@@ -143,6 +153,11 @@ class Window:
         page.goto(f"{address}/?folder={folder}" if folder else f"{address}/?ew=true")
         page.wait_for_selector(".monaco-workbench")
         return window
+
+    def _overhear(self, frame: bytes | str) -> None:
+        text = frame if isinstance(frame, str) else frame.decode(errors="replace")
+        if "vscode.openFolder" in text:
+            self.calls.append(text)
 
     @property
     def bar(self) -> Locator:
@@ -227,6 +242,11 @@ class Window:
         """The sessions in the view."""
         return self.page.locator('[role="treeitem"][aria-label^="para/"]')
 
+    def pause(self) -> bool:
+        """Let the browser tell what it has heard meanwhile."""
+        self.page.wait_for_timeout(100)
+        return True
+
     def only_session_is(self, state: str) -> None:
         """Wait until the first session in the view is in a state."""
         label = re.compile(rf", {state}, ")
@@ -257,8 +277,8 @@ class Switch:
     `delay` is how long, in seconds, each part of the conversation takes on its way.
     """
 
-    def __init__(self, path: Path, engine: str) -> None:
-        self.address = f"unix://{path}"
+    def __init__(self, path: Path | None, engine: str) -> None:
+        self.address = f"unix://{path}"  # without a path, a port of this machine
         self.delay = 0.0
         self._path, self._engine = path, engine.removeprefix("unix://")
         self._listener: socket.socket | None = None
@@ -267,9 +287,12 @@ class Switch:
 
     def on(self) -> None:
         """Listen."""
-        self._path.unlink(missing_ok=True)
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self._path))
+        if self._path is None:
+            self._listener = socket.create_server(("127.0.0.1", 0))
+            self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        else:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(str(self._path))
         self._listener.listen(64)
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
@@ -279,7 +302,8 @@ class Switch:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._path.unlink(missing_ok=True)
+        if self._path is not None:
+            self._path.unlink()
         for one in list(self._open):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -309,3 +333,30 @@ def without_para(environ: dict[str, str]) -> dict[str, str]:
     folders = environ["PATH"].split(os.pathsep)
     kept = [f for f in folders if not (Path(f) / "para-server").exists()]
     return {**environ, "PATH": os.pathsep.join(kept)}
+
+
+def attacher(path: Path) -> Path:
+    """Make an extension that, like Dev Containers, says that it attaches to containers.
+
+    The real one is for other builds of VS Code only; it is never run here.
+    """
+    described = {
+        "name": "remote-containers",
+        "publisher": "ms-vscode-remote",
+        "version": "0.0.1",
+        "engines": {"vscode": "^1.100.0"},
+        "activationEvents": ["onResolveRemoteAuthority:attached-container"],
+    }
+    manifest = (
+        '<?xml version="1.0"?><PackageManifest Version="2.0.0" '
+        'xmlns="http://schemas.microsoft.com/developer/vsx-schema/2011"><Metadata>'
+        '<Identity Language="en-US" Id="remote-containers" Version="0.0.1" '
+        'Publisher="ms-vscode-remote"/></Metadata><Installation>'
+        '<InstallationTarget Id="Microsoft.VisualStudio.Code"/></Installation><Assets>'
+        '<Asset Type="Microsoft.VisualStudio.Code.Manifest" Path="extension/package.json"/>'
+        "</Assets></PackageManifest>"
+    )
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("extension.vsixmanifest", manifest)
+        made.writestr("extension/package.json", json.dumps(described))
+    return path

@@ -86,3 +86,41 @@ def test_what_agents_say_makes_no_line_of_its_own(sessions: list[Session]) -> No
     assert len(bar.tooltip.split("\n")) == max(1, len(sessions))
     assert "\x1b" not in bar.tooltip + bar.text
     assert bar.severity in {"ok", "attention"}
+
+
+WAITING, DONE, WORKING = (
+    session(State.RUNNING, state)
+    for state in (AgentState.WAITING, AgentState.DONE, AgentState.WORKING)
+)
+BROKEN = session(State.FAILED, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "reasons"),
+    [
+        ([], [], []),
+        ([WORKING], [WAITING], ["waiting"]),
+        ([WAITING], [WAITING], []),
+        ([WAITING], [WORKING], []),
+        ([WAITING], [DONE], ["done"]),
+        ([], [DONE], ["done"]),
+        ([WORKING], [BROKEN], ["failed"]),
+        ([WORKING], [], []),
+        ([WORKING], [session(State.PAUSED, AgentState.DONE)], []),
+    ],
+)
+def test_what_has_happened_calls_a_person_once(
+    before: list[Session], now: list[Session], reasons: list[str]
+) -> None:
+    assert [event.reason for event in statusbar.attention(before, now)] == reasons
+
+
+def test_a_call_says_what_the_agent_said_and_what_can_be_done() -> None:
+    asks = session(State.RUNNING, AgentState.WAITING, "May I?\n\x1b[2Jgo")
+    (event,) = statusbar.attention([WORKING], [asks])
+    assert event.message == "fix waits for you: May I? \\x1b[2Jgo"
+    assert [remedy.command for remedy in event.remedies] == ["para.open"]
+    (event,) = statusbar.attention([WORKING], [DONE])
+    assert [remedy.command for remedy in event.remedies] == ["para.diff", "para.finish"]
+    named = {"name": "fix", "repo": "/repo"}
+    assert event.remedies[1].params == named | {"message": "Work of fix"}
