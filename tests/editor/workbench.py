@@ -95,10 +95,10 @@ class Workbench:
                 process.wait(30)
 
     def set(self, **settings: str) -> None:
-        """Change settings as in the settings editor; a window that is open follows."""
-        file = self._folder / "data/User/settings.json"
-        changed = {f"para.{key.replace('_', '.')}": value for key, value in settings.items()}
-        file.write_text(json.dumps({**json.loads(SETTINGS), **changed}))
+        """Change the machine's settings as in the settings editor; an open window follows."""
+        file = self._folder / "data/Machine/settings.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps({f"para.{k.replace('_', '.')}": v for k, v in settings.items()}))
 
     def _command(self) -> list[str]:
         node = shutil.which("node")
