@@ -249,6 +249,6 @@ git update-ref refs/para/keep "$keep"
 if [ "$(git rev-list --count "$tip" "$keep" "^$base")" != 0 ]; then
     git bundle create -q /para-out/bundle refs/para/tip refs/para/keep "^$base"
     # the host will do the same: what takes more memory than there is in here, it is never given
-    theirs bundle unbundle /para-out/bundle >/dev/null
+    git bundle unbundle /para-out/bundle >/dev/null
 fi
 printf '%s %s %s %s\n' "$tip" "$keep" "$head" "$more" >/para-out/result
