@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
-from typing import Final
 
 from para_server.agents import claims
 from para_server.commands import agent, launch
@@ -13,13 +11,13 @@ from para_server.context import Context
 from para_server.engine import containers, images, saving
 from para_server.errors import ParaError
 from para_server.git import bundle, repository
+from para_server.lifecycle import OVER
 from para_server.models import State
 from para_server.names import HELPER_PREFIX, archive_ref, container_name, saved_image
 from para_server.records import Record
 from para_server.store import remove_tree
 
 _log = logging.getLogger(__name__)
-_DRAFT_SECONDS: Final = 60  # nobody writes a record for longer
 
 
 async def sweep(context: Context) -> None:
@@ -37,6 +35,27 @@ async def sweep(context: Context) -> None:
             await _clear_stray(context, stray)
         except ParaError as error:
             _log.info("not cleared: %s", error)
+
+
+async def sweep_engine(context: Context) -> None:
+    """Remove what the engine made late, after its session had been undone or was over."""
+    home = str(context.store.home)
+    engine = context.engine
+    for one in [*await containers.sessions(engine), *await containers.helpers(engine)]:
+        session = one.session or one.helper
+        if one.home != home or session is None or _may_have(context, session):
+            continue
+        try:
+            async with context.store.holding(session, patience=0):
+                if not _may_have(context, session):
+                    await containers.remove(engine, one.name)
+        except ParaError as error:
+            _log.info("not removed: %s", error)
+
+
+def _may_have(context: Context, session_id: str) -> bool:
+    record = context.store.read(session_id)
+    return record is not None and (record.state not in OVER or record.doing is not None)
 
 
 async def settle(context: Context, session_id: str) -> None:
@@ -168,10 +187,6 @@ async def _drop_empty_branch(context: Context, record: Record, branch: str) -> N
 
 
 async def _clear_stray(context: Context, stray: Path) -> None:
-    if stray.suffix == ".tmp":
-        if stray.stat().st_mtime < time.time() - _DRAFT_SECONDS:
-            remove_tree(stray)
-        return
     session_id = stray.name.partition(".")[0]
     async with context.store.holding(session_id, patience=0):
         if stray.parent.name == "scratch":

@@ -85,6 +85,7 @@ async def _watch_engine(context: Context, stirred: asyncio.Event) -> None:
                 pause = _AGAIN
                 if not name:  # it listens, after we do not know what
                     await recovery.sweep(context)
+                    await recovery.sweep_engine(context)
                 stirred.set()
         except ParaError as error:
             _log.info("no events from the engine: %s", error)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from tests import engine
-from tests.client import Para
+from tests.client import Para, eventually
 
 LEFT = "para-session-left-"
 
@@ -62,3 +63,22 @@ async def test_where_nothing_is_left_nothing_is_removed(para: Para) -> None:
     await para.call("para.start", name="fix")
     assert (await para.call("para.clean"))["removed"] == []
     assert (await para.call("para.show", name="fix"))["state"] == "running"
+
+
+async def test_a_server_removes_what_the_engine_made_too_late(
+    servers: Callable[..., Awaitable[Para]], api: Any, home: Path, tmp_path: Path
+) -> None:
+    mark = tmp_path.name[-8:].strip("_").lower() or "x"
+    theirs = tmp_path / "theirs"
+    try:
+        leave(api, home, f"late-{mark}-aaaaaa")
+        leave(api, theirs, f"foreign-{mark}-bbbbbb")
+        await servers()
+
+        async def left() -> int:
+            return len(engine.containers(api, home))
+
+        await eventually(left, lambda count: count == 0)
+        assert len(engine.containers(api, theirs)) == 1
+    finally:
+        engine.clear(api, theirs)
