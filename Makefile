@@ -66,8 +66,8 @@ test: image editor workbench ## Run all tests
 soak: image editor workbench ## Run all tests, each with all its cases; SEED=… repeats a run
 	@$(venv)/python -m pytest --soak $(if $(SEED),--seed='$(SEED)')
 
-bench: image ## Measure
-	@$(venv)/python -m tests.bench
+bench: image ## Measure, and write table and plot to docs/
+	@$(venv)/python -m tests.bench --write
 
 check: venv ## Lint, check the format and the types
 	@$(venv)/ruff check

@@ -44,6 +44,12 @@ def server() -> None:
 
 def para() -> None:
     """Run one command: the console script `para`."""
+    from para_server import cli_overview
+
+    told = cli_overview.answer(sys.argv[1:])
+    if told is not None:
+        sys.stdout.write(told)
+        return
     logs.to_stderr()
     from para_server import cli
 

@@ -18,9 +18,9 @@ from dataclasses import replace
 from typing import Any, Final, TextIO
 
 import para_server.commands.all  # noqa: F401 # fills the registry
-from para_server import __version__
 from para_server.cli_arguments import command_line, parse, words
-from para_server.cli_results import in_words, table
+from para_server.cli_overview import overview
+from para_server.cli_results import in_words
 from para_server.commands import recovery
 from para_server.context import Context
 from para_server.errors import WRONG_CALLER, ParaError, Remedy
@@ -73,16 +73,10 @@ def _chosen(argv: Sequence[str]) -> tuple[Command, Sequence[str]]:
         found = COMMANDS.get(".".join(("para", *argv[:count])))
         if found is not None:
             return found, argv[count:]
-    if argv and argv[0] == "--version":
-        sys.stdout.write(f"para {__version__}\n")
-        raise SystemExit(DONE)
     asked = [word for word in argv if not word.startswith("-")]
     below = [c for c in COMMANDS.values() if words(c.name)[1 : len(asked) + 1] == asked]
-    if below and {"-h", "--help"} & set(argv):
-        sys.stdout.write(_overview(below))
-        raise SystemExit(DONE)
     if below and asked == list(argv):
-        sys.stderr.write(_overview(below))
+        sys.stderr.write(overview(asked))
         raise SystemExit(WRONG)
     names = [" ".join(words(name)[1:]) for name in COMMANDS]
     near = difflib.get_close_matches(" ".join(asked[:2]), names, n=1) or (
@@ -91,15 +85,6 @@ def _chosen(argv: Sequence[str]) -> tuple[Command, Sequence[str]]:
     hint = f"did you mean\n  para {near[0]}" if near else "see\n  para --help"
     sys.stderr.write(f"para: there is no command {printable(shlex.join(argv[:2]))}; {hint}\n")
     raise SystemExit(WRONG)
-
-
-def _overview(commands: Sequence[Command]) -> str:
-    rows = sorted([f"  {' '.join(words(c.name)[1:])}", c.summary] for c in commands)
-    return (
-        "usage: para COMMAND … [--json]\n\n"
-        "A container, a clone, a branch and an agent of its own for each task.\n\n"
-        f"{table(rows)}\n\n`para COMMAND --help` tells more of one.\n"
-    )
 
 
 async def _stoppable(

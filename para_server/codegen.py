@@ -20,7 +20,7 @@ from para_server.registry import COMMANDS, Command
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _REFERENCE: Final = Path("docs/reference")
-_ADVERTISED: Final = Path("para_server/lsp/commands.json")  # to answer `initialize` at once
+_COMMANDS: Final = Path("para_server/commands.json")  # for who cannot wait until all is loaded
 _PROTOCOL: Final = Path("editor/generated/protocol.ts")
 _PACKAGE: Final = Path("editor/package.json")  # in parts; the others are written by hand
 _NOTE: Final = "<!-- Written by `make generate`; edit the Python side instead. -->"
@@ -57,7 +57,7 @@ _CODES: Final = {
 def files() -> dict[Path, str]:
     """Give each generated file, by its path from the top level, and its text."""
     return {
-        _ADVERTISED: json.dumps(list(COMMANDS), indent=2) + "\n",
+        _COMMANDS: json.dumps({n: COMMANDS[n].summary for n in sorted(COMMANDS)}, indent=2) + "\n",
         _REFERENCE / "commands.md": _commands(),
         _REFERENCE / "settings.md": _settings(),
         _REFERENCE / "errors.md": _errors(),

@@ -22,6 +22,7 @@ LABEL_PRIVATE: Final = "dev.para.private"  # never to be pushed: there are crede
 CONTAINER_PREFIX: Final = "para-session-"
 HELPER_PREFIX: Final = "para-helper-"
 LOGIN_PREFIX: Final = "para-login-"
+VOLUME_PREFIX: Final = "para-work-"
 SAVED_IMAGE: Final = "para-saved"
 BASE_IMAGE: Final = "para-base:latest"
 AGENT_IMAGE_PREFIX: Final = "para-agent-"
@@ -53,6 +54,11 @@ def new_id(name: str) -> str:
 def container_name(session_id: str) -> str:
     """Name the container of a session."""
     return f"{CONTAINER_PREFIX}{session_id}"
+
+
+def volume_name(session_id: str) -> str:
+    """Name the volume that lays a session's files over those that it shares."""
+    return f"{VOLUME_PREFIX}{session_id}"
 
 
 def saved_image(session_id: str) -> str:

@@ -39,6 +39,7 @@ class Record(Frozen):
     started_at: datetime | None = None  # when it was last started or resumed
     problem: Problem | None = None
     doing: Doing | None = None
+    bases: tuple[str, ...] = ()  # the checkouts beneath its own files, topmost first
     fresh: bool = False  # the container is what resume makes, and goes when that is undone
     target: str | None = None
     target_branch: str | None = None

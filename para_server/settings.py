@@ -124,10 +124,16 @@ class GitSettings(Frozen):
         "shared",
         description="shared: the repository's own, read-only; own: a copy of what the base reaches",
     )
+    share_from: int = Field(
+        2000,
+        ge=0,
+        description="from how many files on sessions share a checkout, where the engine can do it",
+    )
+    max_bases: str = Field("10g", description="the most that shared checkouts may weigh together")
     max_bundle: str = Field("4g", description="the most that a session's work may weigh")
     max_seconds: int = Field(900, ge=1, description="the longest that taking it out may last")
 
-    @field_validator("max_bundle")
+    @field_validator("max_bundle", "max_bases")
     @classmethod
     def a_size(cls, value: str) -> str:
         """Refuse what is no size."""

@@ -1,8 +1,8 @@
 """The only place that knows where para keeps its files on the host, and who may touch them when.
 
 Under PARA_HOME: `sessions/ID.json` the records, `work/ID` the workspaces, `agents/ID` what an
-agent's supervisor writes, `scratch/ID.HEX` what is on its way, `logins/AGENT.env` what a login's
-terminal is handed, `locks/`.
+agent's supervisor writes, `bases/NAME` the checkouts that workspaces share, `scratch/ID.HEX` what
+is on its way, `logins/AGENT.env` what a login's terminal is handed, `locks/`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 import tempfile
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from para_server.disk import remove_tree, unreadable, written
 from para_server.errors import SETUP_CHECK, SHOW_SESSIONS, ParaError
 from para_server.records import SCHEMA, Record
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _RETRY: Final = 0.01  # seconds between two tries of a lock
 PATIENCE: Final = 60.0  # seconds that a command waits for the one before it
+_BUILD_PATIENCE: Final = 3600.0  # the same for a checkout that another command makes
+MANIFEST: Final = "base.json"  # a folder of bases that has none is no base, or none any more
 
 
 class Store:
@@ -36,6 +39,8 @@ class Store:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.newest = 0.0  # when the latest record of those that `all` gave was written
+        self._known: dict[str, tuple[tuple[int, int, int], Record]] = {}
 
     def prepare(self) -> None:
         """Make the folders, for this user alone; raises store.unreadable."""
@@ -52,6 +57,19 @@ class Store:
         """Name the folder that a session works in."""
         return self.home / "work" / session_id
 
+    def upper(self, session_id: str) -> Path:
+        """Name the folder of what a session has of its own, where it shares the rest."""
+        return self.workspace(session_id) / "upper"
+
+    def overlay_work(self, session_id: str) -> Path:
+        """Name the folder that an overlay file system wants beside it."""
+        return self.workspace(session_id) / "work"
+
+    @property
+    def bases_folder(self) -> Path:
+        """Name the folder of the checkouts that sessions share."""
+        return self.home / "bases"
+
     def agent_folder(self, session_id: str) -> Path:
         """Name the folder that an agent's supervisor writes to; not to be trusted."""
         return self.home / "agents" / session_id
@@ -64,14 +82,30 @@ class Store:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise _unreadable(file, str(error)) from None
+            raise unreadable(file, str(error)) from None
         return _parsed(file, text)
 
     def all(self) -> list[Record]:
-        """Read every record, oldest first."""
+        """Read every record, oldest first; one that did not change is the same object again."""
         self.prepare()
-        found = [self.read(file.stem) for file in self.records_folder.glob("*.json")]
-        return sorted((r for r in found if r), key=lambda r: (r.created_at, r.id))
+        known = {}
+        with written(self.records_folder), os.scandir(self.records_folder) as entries:
+            files = [entry for entry in entries if entry.name.endswith(".json")]
+        for entry in files:
+            try:
+                told = entry.stat()
+            except FileNotFoundError:
+                continue
+            # a record is renamed into its place, so another one is another file
+            stamp = (told.st_ino, told.st_mtime_ns, told.st_size)
+            before = self._known.get(entry.name)
+            if before is not None and before[0] == stamp:
+                known[entry.name] = before
+            elif record := self.read(entry.name.removesuffix(".json")):
+                known[entry.name] = (stamp, record)
+        self._known = known
+        self.newest = max((stamp[1] for stamp, _ in known.values()), default=0) / 1e9
+        return sorted((r for _, r in known.values()), key=lambda r: (r.created_at, r.id))
 
     def write(self, record: Record) -> Record:
         """Write a record so that it is there whole or not at all, also after a power cut."""
@@ -130,6 +164,9 @@ class Store:
             for entry in (self.home / part).iterdir():
                 if entry.name.partition(".")[0] not in known or part == "scratch":
                     yield entry
+        for entry in self.bases_folder.iterdir():
+            if entry.is_dir() and not (entry / MANIFEST).exists():
+                yield entry
 
     @asynccontextmanager
     async def holding(self, session: str, *, patience: float = PATIENCE) -> AsyncIterator[None]:
@@ -157,6 +194,19 @@ class Store:
             yield
 
     @asynccontextmanager
+    async def holding_bases(self) -> AsyncIterator[None]:
+        """Hold the checkouts that sessions share: which there are, and who stands on them."""
+        async with self._lock("bases", PATIENCE, "the files that sessions share"):
+            yield
+
+    @asynccontextmanager
+    async def holding_build(self, repo: str) -> AsyncIterator[None]:
+        """Hold the making of a repository's checkouts: who comes second finds it made."""
+        key = hashlib.sha256(repo.encode()).hexdigest()[:16]
+        async with self._lock(f"build-{key}", _BUILD_PATIENCE, f"the files of {repo}"):
+            yield
+
+    @asynccontextmanager
     async def holding_limit(self) -> AsyncIterator[None]:
         """Hold the number of containers, also against other homes of this user."""
         folder = Path(tempfile.gettempdir()) / f"para-{os.getuid()}"
@@ -178,82 +228,50 @@ class Store:
         return self.records_folder / f"{session_id}.json"
 
 
-_FOLDERS: Final = ("sessions", "work", "agents", "scratch", "logins", "locks")
+_FOLDERS: Final = ("sessions", "work", "agents", "bases", "scratch", "logins", "locks")
 
 
 @asynccontextmanager
 async def _held(file: Path, patience: float, what: str) -> AsyncIterator[None]:
+    until = asyncio.get_running_loop().time() + patience
+    # within this process they wait for each other, and one of them for other processes
+    inner = _inner.setdefault(file, asyncio.Lock())
+    try:
+        async with asyncio.timeout_at(until):
+            await inner.acquire()
+    except TimeoutError:
+        raise _busy(what) from None
+    try:
+        lock = await _taken(file, until, what)
+        try:
+            yield
+        finally:
+            lock.release()
+    finally:
+        inner.release()
+
+
+async def _taken(file: Path, until: float, what: str) -> FileLock:
     # the kernel drops a lock with its holder, so nobody waits for the dead
     lock = FileLock(file, thread_local=False, mode=0o600)
-    clock = asyncio.get_running_loop().time
-    until = clock() + patience
     while True:
         try:
             with written(file):
                 lock.acquire(blocking=False)
-            break
         except Timeout:
-            if clock() >= until:
-                raise ParaError(
-                    "session.illegal-transition",
-                    f"Another command is at work on {what}",
-                    SHOW_SESSIONS,
-                ) from None
+            if asyncio.get_running_loop().time() >= until:
+                raise _busy(what) from None
+        else:
+            return lock
         await asyncio.sleep(_RETRY)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
-@contextmanager
-def written(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into store.unreadable."""
-    try:
-        yield
-    except Timeout:
-        raise  # an OSError too, but a lock that another holds is no trouble with the disk
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from None
+def _busy(what: str) -> ParaError:
+    message = f"Another command is at work on {what}"
+    return ParaError("session.illegal-transition", message, SHOW_SESSIONS)
 
 
-def remove_tree(folder: Path) -> None:
-    """Remove a folder, following nothing out of it; what is not there is removed already."""
-    if folder.is_symlink() or folder.is_file():
-        folder.unlink(missing_ok=True)
-        return
-    try:
-        shutil.rmtree(folder, onerror=_ignore_missing)
-    except RecursionError:
-        _raise_contents(folder)
-        remove_tree(folder)
-
-
-def _raise_contents(folder: Path) -> None:
-    """Move each folder of a deep tree right below its top: no name stays too long to be given."""
-    top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        waiting = [entry.name for entry in os.scandir(top) if entry.is_dir(follow_symlinks=False)]
-        while waiting:
-            inner = os.open(waiting.pop(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
-            try:
-                for entry in list(os.scandir(inner)):
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(secrets.token_hex(8))
-                        os.rename(entry.name, waiting[-1], src_dir_fd=inner, dst_dir_fd=top)
-            finally:
-                os.close(inner)
-    except OSError as error:
-        raise _unreadable(folder, error.strerror or str(error)) from None
-    finally:
-        os.close(top)
-
-
-def _ignore_missing(
-    _function: object, path: str, info: tuple[type[BaseException], BaseException, object]
-) -> None:
-    if not isinstance(info[1], FileNotFoundError):
-        raise _unreadable(Path(path), str(info[1]))
+_inner: Final[WeakValueDictionary[Path, asyncio.Lock]] = WeakValueDictionary()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -274,8 +292,4 @@ def _parsed(file: Path, text: str) -> Record:
             )
         return Record.model_validate(raw, by_alias=True)
     except (ValidationError, ValueError, AttributeError) as error:
-        raise _unreadable(file, f"it is not a record ({type(error).__name__})") from None
-
-
-def _unreadable(path: Path, why: str) -> ParaError:
-    return ParaError("store.unreadable", f"{path} cannot be read or written: {why}", SETUP_CHECK)
+        raise unreadable(file, f"it is not a record ({type(error).__name__})") from None

@@ -19,6 +19,7 @@ from tests.scratch import Repository
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let `make soak` ask for all cases."""
     parser.addoption("--soak", action="store_true", help="run all cases, however long it takes")
+    parser.addoption("--shared", action="store_true", help="let sessions share even a few files")
     parser.addoption("--seed", type=int, default=1, help="which cases a short run draws")
 
 
@@ -90,14 +91,19 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def environ(home: Path, tmp_path: Path) -> dict[str, str]:
+def environ(home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
     """Give the environment of a server: its own home, and the agent that needs no account."""
-    return dict(os.environ) | {
-        "PARA_HOME": str(home),
-        "PARA_CONFIG_HOME": str(tmp_path / "config"),
-        "PARA_AGENT_NAME": "command",
-        "PARA_CONTAINER_MAX_RUNNING": "50",  # other tests use the same engine
-    }
+    shared = {"PARA_GIT_SHARE_FROM": "0"} if request.config.getoption("--shared") else {}
+    return (
+        dict(os.environ)
+        | shared
+        | {
+            "PARA_HOME": str(home),
+            "PARA_CONFIG_HOME": str(tmp_path / "config"),
+            "PARA_AGENT_NAME": "command",
+            "PARA_CONTAINER_MAX_RUNNING": "50",  # other tests use the same engine
+        }
+    )
 
 
 @pytest.fixture

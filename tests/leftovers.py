@@ -51,11 +51,16 @@ def leftovers(api: Any, home: Path, repo: Repository) -> list[str]:
     for image in api.images(filters={"label": f"dev.para.home={home}"}):
         if image["Id"] not in in_use and not saved & set(image["RepoTags"] or ()):
             found.append(f"image {image['RepoTags']} {image['Id']}")
-    found += [f"volume {one}" for one in engine.volumes(api, home)]
+    found += [
+        f"volume {one}"
+        for one in engine.volumes(api, home)
+        if one.removeprefix("para-work-") not in needed
+    ]
     for part, keep in (("work", needed), ("agents", set(known)), ("scratch", set())):
         folder = home / part
         found += [str(f) for f in folder.glob("*") if f.name not in keep]
     found += [str(file) for file in (home / "sessions").glob("*.tmp")]
+    found += [str(f) for f in (home / "bases").glob("*/") if not (f / "base.json").exists()]
     return found + _refs(repo, known, needed)
 
 
@@ -84,6 +89,7 @@ def lost(home: Path, repo: Repository, session: dict[str, Any]) -> list[str]:
         for name in (COMMITTED, LOOSE)
         if not repo.holds(name, _text(session["name"], name))
         and not _has(workspace / name, _text(session["name"], name))
+        and not _has(workspace / "upper" / name, _text(session["name"], name))
     ]
 
 

@@ -367,6 +367,8 @@ export const SETTINGS = [
   'engine.timeout',
   'git.branchPrefix',
   'git.objects',
+  'git.shareFrom',
+  'git.maxBases',
   'git.maxBundle',
   'git.maxSeconds',
 ] as const;

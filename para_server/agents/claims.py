@@ -6,6 +6,7 @@ All of it comes from an untrusted party: it is bounded, checked and a claim, not
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -45,6 +46,15 @@ def state(folder: Path, name: str, *, alive: bool) -> Agent:
 def rests(folder: Path) -> bool:
     """Tell whether the agent was ended by para, and not started again."""
     return (folder / "out" / "resting").is_file()
+
+
+def stamp(folder: str) -> tuple[int, int, int] | None:
+    """Tell apart what an agent says from what it said before, without a look into it."""
+    try:
+        told = os.lstat(f"{folder}/out/state")
+    except OSError:
+        return None
+    return told.st_ino, told.st_mtime_ns, told.st_size
 
 
 def forget_state(folder: Path) -> None:

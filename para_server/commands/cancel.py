@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from para_server import lifecycle
-from para_server.commands import launch, recovery, view
+from para_server.commands import bases, launch, recovery, view
 from para_server.commands.finish import archive, still
 from para_server.commands.takeout import taken_out
 from para_server.context import Context
-from para_server.engine import containers
 from para_server.errors import ParaError
 from para_server.git import repository, worktree
 from para_server.git.clone import Start
 from para_server.git.repository import Repo
 from para_server.models import Session, State
-from para_server.names import archive_ref, container_name
+from para_server.names import archive_ref
 from para_server.params import RecoverParams, SessionParams
 from para_server.records import Record
 from para_server.registry import command
@@ -60,13 +59,14 @@ async def recover(context: Context, params: RecoverParams) -> Session:
         async with undone_on_failure() as undo:
             undo.push_async_callback(recovery.undo_recover, context, begun)
             context.report(f"Recovering {record.name}", 10)
+            begun = await bases.found(context, repo, begun, settings, start)
             fill = launch.workspace(context, repo, begun, settings, start)
             if record.type == "worktree":
                 await fill
             else:
                 box = launch.box(context, repo, begun, settings, record.image)
                 await together(fill, box)
-                await containers.start(context.engine, container_name(begun.id))
+                await launch.start(context, begun)
             ready = begun.but(state=State.RUNNING, doing=None)
             session = await view.show(context, ready)
             context.store.write(ready)

@@ -7,18 +7,18 @@ from functools import partial
 from pathlib import Path
 
 from para_server import lifecycle
-from para_server.commands import recovery
+from para_server.commands import bases, recovery
 from para_server.context import Context
-from para_server.engine import containers, images
+from para_server.disk import remove_tree
+from para_server.engine import containers, images, volumes
 from para_server.errors import ParaError
 from para_server.names import LABEL_HOME, LABEL_SESSION
 from para_server.params import CleanParams
 from para_server.records import Record
 from para_server.registry import command
 from para_server.results import CleanResult
-from para_server.store import remove_tree
 
-Removal = Callable[[], Awaitable[None]]
+Removal = Callable[[], Awaitable[object]]
 
 
 @command("para.clean", "Remove Leftovers")
@@ -41,6 +41,9 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
                     kept.append(f"{what}: {error}")
                     continue
             removed.append(what)
+    async with context.store.holding_bases():
+        removed += [f"base {one}" for one in await bases.evict(context, 0, dry_run=params.dry_run)]
+        kept += [f"base {one}" for one in bases.kept(context)]
     return CleanResult(removed=tuple(removed), kept=tuple(kept))
 
 
@@ -68,6 +71,11 @@ async def _leftovers(
             kept.append(f"image {name}")
         else:
             found.append((f"image {name}", partial(images.remove, engine, image.id)))
+    for volume in await volumes.listed(engine):
+        if volume.home != home or volume.session in live:
+            kept.append(f"volume {volume.name}")
+        else:
+            found.append((f"volume {volume.name}", partial(volumes.remove, engine, volume.name)))
     return found
 
 

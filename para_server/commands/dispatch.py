@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from functools import partial
 from typing import Final
 from uuid import uuid4
 
 from para_server.agents.profiles import profile
 from para_server.commands import agent as agents
-from para_server.commands import credentials, launch, recovery, setup, view
+from para_server.commands import bases, credentials, launch, recovery, setup, view
 from para_server.context import Context, path_of
-from para_server.engine import containers
 from para_server.errors import SHOW_SESSIONS, Issue, ParaError, Remedy
 from para_server.git import repository
 from para_server.git.clone import Start
 from para_server.git.repository import Repo
 from para_server.lifecycle import OVER
 from para_server.models import Session, SessionType, State
-from para_server.names import container_name, made_up, new_id
+from para_server.names import made_up, new_id
 from para_server.params import DispatchParams, StartParams
 from para_server.records import Record
 from para_server.registry import command
@@ -91,15 +89,16 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
             undo.push_async_callback(recovery.undo_start, context, record)
             context.store.write(record)
         context.report(f"Preparing {record.name}", 10)
-        fill = partial(launch.workspace, context, repo, record, settings)
         beginning = Start(branch=record.branch, tip=base, anchor=base)
         problem = None
+        record = await bases.found(context, repo, record, settings, beginning)
+        fill = launch.workspace(context, repo, record, settings, beginning)
         if kind == "worktree":
-            await fill(beginning)
+            await fill
         else:
-            await together(fill(beginning), launch.box(context, repo, record, settings, image))
+            await together(fill, launch.box(context, repo, record, settings, image))
             context.report(f"Starting {record.name}", 60)
-            await containers.start(context.engine, container_name(record.id))
+            await launch.start(context, record)
             problem = await setup.run(context, record)
             if problem is None:
                 await agents.begin(context, record)

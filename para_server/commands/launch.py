@@ -9,12 +9,13 @@ from typing import Final
 from para_server import spec
 from para_server.agents import supervision
 from para_server.agents.profiles import profile
-from para_server.commands import credentials
+from para_server.commands import bases, credentials, layering
 from para_server.context import Context
-from para_server.engine import containers, helper, images
+from para_server.disk import remove_tree
+from para_server.engine import containers, helper, images, volumes
 from para_server.engine.client import image_missing
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
-from para_server.git import bundle, clone, repository, worktree
+from para_server.git import bundle, checkout, clone, repository, worktree
 from para_server.git.clone import AGENT_UID, Start
 from para_server.git.repository import Repo
 from para_server.models import State
@@ -24,11 +25,11 @@ from para_server.names import (
     base_ref,
     container_name,
     review_ref,
+    volume_name,
 )
 from para_server.records import Record
 from para_server.settings import Settings, bytes_of
 from para_server.steps import off_loop
-from para_server.store import remove_tree
 
 _REMOVAL_SECONDS: Final = 600
 
@@ -36,27 +37,28 @@ _REMOVAL_SECONDS: Final = 600
 async def workspace(
     context: Context, repo: Repo, record: Record, settings: Settings, start: Start
 ) -> None:
-    """Make the folder that a session works in."""
+    """Make the folder that a session works in; with bases, only what it has of its own."""
     folder = context.store.workspace(record.id)
+    index = None
+    if record.bases:
+        folder = context.store.upper(record.id)
+        index = bases.layers(context, record)[0] / checkout.INDEX
     async with context.store.holding_repo(record.repo):
         await repository.keep_base(repo, record.id, start.anchor)
         if record.type == "worktree":
             await worktree.make(repo, folder, start)
             return
     own = settings.git.objects == "own"
-    await clone.make(repo, folder, record.id, start, own=own)
+    await clone.make(repo, folder, record.id, start, own=own, index=index)
 
 
 async def box(context: Context, repo: Repo, record: Record, settings: Settings, image: str) -> str:
     """Make a session's container, which is not started yet, unless the limit is reached."""
-    folder = context.store.workspace(record.id)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     agent_folder = context.store.agent_folder(record.id)
     supervision.prepare(agent_folder, owner())
     # a session for a person may be given a task later
     facts = profile(record.agent or settings.agent.name, settings.agent)
-    mounts = [spec.Mount(source=str(folder), target=spec.WORKSPACE)]
-    mounts += supervision.mounts(agent_folder, facts)
+    mounts = [await files(context, record), *supervision.mounts(agent_folder, facts)]
     if settings.git.objects == "shared":
         mounts += _lent(repo)
     login, environment = await credentials.shared(context, settings, record.agent)
@@ -76,6 +78,27 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
         return await containers.create(context.engine, wanted)
 
 
+async def files(context: Context, record: Record) -> spec.Mount:
+    """Describe the mount of a session's files, and see to it that it can be mounted."""
+    folder = context.store.workspace(record.id)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not record.bases:
+        return spec.Mount(source=str(folder), target=spec.WORKSPACE)
+    for part in (context.store.upper(record.id), context.store.overlay_work(record.id)):
+        part.mkdir(mode=0o700, exist_ok=True)
+    return await layering.lay(context, record, bases.layers(context, record))
+
+
+async def start(context: Context, record: Record) -> None:
+    """Start a session's container."""
+    try:
+        await containers.start(context.engine, container_name(record.id))
+    except ParaError:
+        if record.bases:
+            layering.forget(context)
+        raise
+
+
 def owner() -> int | None:
     """Tell which uid agents run as, where it is not ours."""
     return AGENT_UID if os.geteuid() == 0 else None
@@ -85,6 +108,7 @@ async def tear_down(context: Context, record: Record, *, keep_agent: bool = Fals
     """Remove container, saved image, workspace and base of a session; what is gone stays gone."""
     if record.type == "container":
         await containers.remove(context.engine, container_name(record.id))
+        await volumes.remove(context.engine, volume_name(record.id))
         await images.remove_saved(context.engine, record.id, context.store.home)
     await drop_workspace(context, record)
     if not keep_agent:

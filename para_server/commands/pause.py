@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from para_server.agents import claims
 from para_server.agents.profiles import profile
-from para_server.commands import agent, credentials, launch, recovery, setup, view
+from para_server.commands import agent, bases, credentials, launch, recovery, setup, view
 from para_server.context import Context
 from para_server.engine import containers, images
 from para_server.errors import ParaError, Problem, Remedy
@@ -139,8 +139,9 @@ async def _reopened(context: Context, record: Record) -> Record:
             "workspace.unknown-base", f"The branch {record.branch} of {record.name} is gone"
         )
     start = Start(branch=record.branch, tip=tip, anchor=tip)
-    await launch.workspace(context, repo, record, settings, start)
-    return record.but(finished=tip)
+    standing = await bases.found(context, repo, record, settings, start)
+    await launch.workspace(context, repo, standing, settings, start)
+    return standing.but(finished=tip)
 
 
 async def _revived(context: Context, record: Record, more: str | None) -> Problem | None:
@@ -159,7 +160,7 @@ async def _revived(context: Context, record: Record, more: str | None) -> Proble
         image = saved_image(record.id) if saved else record.image
         await launch.box(context, repo, record, context.settings(repo.top), image)
         new = new or saved is None
-    await containers.start(context.engine, name)
+    await launch.start(context, record)
     problem = await setup.run(context, record) if new else None
     if problem is None:
         await agent.go_on(context, record, more)

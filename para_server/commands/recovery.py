@@ -8,14 +8,14 @@ from pathlib import Path
 from para_server.agents import claims
 from para_server.commands import agent, launch
 from para_server.context import Context
-from para_server.engine import containers, images, saving
+from para_server.disk import remove_tree
+from para_server.engine import containers, images, saving, volumes
 from para_server.errors import ParaError
 from para_server.git import bundle, repository
 from para_server.lifecycle import OVER
 from para_server.models import State
-from para_server.names import HELPER_PREFIX, archive_ref, container_name, saved_image
+from para_server.names import HELPER_PREFIX, archive_ref, container_name, saved_image, volume_name
 from para_server.records import Record
-from para_server.store import remove_tree
 
 _log = logging.getLogger(__name__)
 
@@ -90,13 +90,14 @@ async def undo_recover(context: Context, record: Record) -> None:
     await launch.tear_down(context, record)
     if record.type == "worktree":
         await _drop_empty_branch(context, record, record.branch)
-    context.store.write(record.but(state=State.CANCELLED, doing=None))
+    context.store.write(record.but(state=State.CANCELLED, doing=None, bases=()))
 
 
 async def undo_resume(context: Context, record: Record) -> None:
     """Leave a session as it was before somebody wanted it to go on."""
     if record.state is State.FINISHED:
         await launch.tear_down(context, record, keep_agent=True)
+        record = record.but(bases=())
     elif record.fresh:
         await containers.remove(context.engine, container_name(record.id))
     elif record.state is State.PAUSED and record.type == "container":
@@ -125,7 +126,7 @@ async def complete_end(context: Context, record: Record, state: State) -> Record
     await launch.tear_down(context, over, keep_agent=state is State.FINISHED)
     if over.type == "worktree" and state is State.CANCELLED:
         await _drop_empty_branch(context, over, over.branch)
-    return context.store.write(over.but(doing=None, target=None, target_branch=None))
+    return context.store.write(over.but(doing=None, target=None, target_branch=None, bases=()))
 
 
 async def ended(context: Context, record: Record, state: State) -> Record:
@@ -191,4 +192,5 @@ async def _clear_stray(context: Context, stray: Path) -> None:
     async with context.store.holding(session_id, patience=0):
         if stray.parent.name == "scratch":
             await containers.remove(context.engine, f"{HELPER_PREFIX}{stray.name}")
+            await volumes.remove(context.engine, volume_name(stray.name))
         remove_tree(stray)

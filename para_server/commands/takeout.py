@@ -14,6 +14,7 @@ from para_server import git as git_package
 from para_server import spec
 from para_server.commands import launch
 from para_server.context import Context
+from para_server.disk import written
 from para_server.engine import containers, helper
 from para_server.errors import Frozen, ParaError, Remedy
 from para_server.git import bundle as bundles
@@ -23,7 +24,6 @@ from para_server.names import HELPER_PREFIX, incoming_ref
 from para_server.records import Record
 from para_server.settings import bytes_of
 from para_server.steps import to_end
-from para_server.store import written
 from para_server.untrusted import printable, read_bounded
 
 _log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class _TooLongError(ParaError):
 async def _attempt(context: Context, repo: Repo, record: Record, message: str, mode: str) -> Taken:
     scratch = context.store.scratch(record.id)
     try:
-        await _give(scratch, repo, message)
+        await _give(scratch, repo, record, message)
         await _snapshot(context, repo, record, scratch, mode)
         return await _checked(context, repo, record, scratch)
     finally:
@@ -101,7 +101,7 @@ async def _clear_up(context: Context, scratch: Path, record: Record) -> None:
         _log.warning("not all is cleared away yet: %s", error, extra={"session": record.name})
 
 
-async def _give(scratch: Path, repo: Repo, message: str) -> None:
+async def _give(scratch: Path, repo: Repo, record: Record, message: str) -> None:
     name, email = await repository.identity(repo)
     stores = "".join(f"{store}\n" for store in repository.lenders(repo))
     script = resources.files(git_package) / "snapshot.sh"
@@ -112,6 +112,8 @@ async def _give(scratch: Path, repo: Repo, message: str) -> None:
         "email": email,
         "snapshot.sh": script.read_text(),
     }
+    if record.bases:
+        given["layered"] = ""
     with written(scratch):
         for file, content in given.items():
             (scratch / file).write_text(content)
@@ -122,6 +124,7 @@ async def _give(scratch: Path, repo: Repo, message: str) -> None:
 async def _snapshot(context: Context, repo: Repo, record: Record, scratch: Path, mode: str) -> None:
     settings = context.settings(None).git
     stores = repository.lenders(repo)
+    work = await launch.files(context, record)
     wanted = spec.helper_container(
         f"{HELPER_PREFIX}{scratch.name}",
         record.id,
@@ -130,11 +133,7 @@ async def _snapshot(context: Context, repo: Repo, record: Record, scratch: Path,
         command=("bash", f"{spec.OUT}/snapshot.sh", mode, record.base, repo.object_format),
         environment={},
         mounts=[
-            spec.Mount(
-                source=str(context.store.workspace(record.id)),
-                target=spec.WORKSPACE,
-                read_only=True,
-            ),
+            work.model_copy(update={"read_only": True}),
             spec.Mount(source=str(scratch), target=spec.OUT),
             *(spec.Mount(source=str(s), target=str(s), read_only=True) for s in stores),
         ],

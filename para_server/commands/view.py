@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from para_server import lifecycle, limits
 from para_server.agents import claims
 from para_server.commands import recovery
-from para_server.context import Context, path_of
-from para_server.engine import containers
+from para_server.context import Context, Shown, path_of
+from para_server.engine import containers, memory
 from para_server.engine.containers import Seen
 from para_server.errors import SHOW_SESSIONS, ParaError, Problem, Remedy
 from para_server.git import repository
 from para_server.git.repository import Repo
 from para_server.models import Agent, Container, Session, State
-from para_server.names import container_name
+from para_server.names import container_name, volume_name
 from para_server.records import Record
 from para_server.results import ListResult
 
@@ -108,10 +109,21 @@ async def listed(context: Context, repo: str | None, *, every: bool) -> ListResu
 
 
 def of(context: Context, record: Record, seen: Seen | None) -> Session:
-    """Put together what the record, the engine and the agent say."""
+    """Put together what the record, the engine and the agent say, unless it is known already."""
+    claim = None
+    if record.agent is not None and record.state not in lifecycle.OVER:
+        claim = claims.stamp(f"{context.store.home}/agents/{record.id}")
+    now = (record, seen, claim)
+    known = context.shown.get(record.id)
+    if known is not None and known.of == now:
+        return known.session
+    session = _put_together(context, record, seen)
+    context.shown[record.id] = Shown(now, session)
+    return session
+
+
+def _put_together(context: Context, record: Record, seen: Seen | None) -> Session:
     state, problem = _state(record, seen)
-    over = record.state in lifecycle.OVER
-    workspace = context.store.workspace(record.id)
     container = None
     if seen is not None and record.type == "container":
         container = Container(id=seen.id, name=seen.name, image=record.image)
@@ -123,7 +135,7 @@ def of(context: Context, record: Record, seen: Seen | None) -> Session:
         repo=record.repo,
         base=record.base,
         branch=record.branch,
-        workspace=None if over else str(workspace),
+        workspace=_workspace(context, record, seen),
         container=container,
         agent=_agent(context, record, state),
         prompt=record.prompt,
@@ -131,6 +143,17 @@ def of(context: Context, record: Record, seen: Seen | None) -> Session:
         updated_at=record.updated_at,
         problem=problem,
     )
+
+
+def _workspace(context: Context, record: Record, seen: Seen | None) -> str | None:
+    """Name the folder that a session works in, where this user can see it."""
+    if record.state in lifecycle.OVER:
+        return None
+    if not record.bases:
+        return str(context.store.workspace(record.id))
+    mounted = seen.volumes.get(volume_name(record.id)) if seen is not None else None
+    # the engine's own folder, which is there for root while the container runs
+    return mounted if mounted and os.path.ismount(mounted) else None
 
 
 def _state(record: Record, seen: Seen | None) -> tuple[State, Problem | None]:
@@ -169,11 +192,11 @@ def _agent(context: Context, record: Record, state: State) -> Agent | None:
     return said if until is None else limits.announced(said, until)
 
 
-async def _seen(context: Context, records: Sequence[Record], *, enabled: bool) -> list[Seen]:
+async def _seen(context: Context, records: Sequence[Record], *, enabled: bool) -> tuple[Seen, ...]:
     needed = any(r.type == "container" and r.state not in lifecycle.OVER for r in records)
     if not needed and not enabled:
-        return []
-    return await containers.sessions(context.engine)
+        return ()
+    return await memory.sessions(context.engine, context.store.newest)
 
 
 def _around(context: Context, records: Sequence[Record]) -> Record | None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from para_server import statusbar
+from para_server import folders, statusbar
 from para_server.commands import recovery, view
 from para_server.context import Context
 from para_server.engine import events
@@ -21,9 +20,6 @@ _log = logging.getLogger(__name__)
 _AGAIN: Final = 1.0  # seconds until an engine that went away is asked again
 _AGAIN_AT_MOST: Final = 15.0
 _SETTLED: Final = 0.02  # seconds in which changes that come together become one
-_STEP: Final = 10  # milliseconds between two looks of the watcher of files
-_GATHER: Final = 50  # milliseconds in which it gathers changes
-_LOOK: Final = 1000  # milliseconds after which it says that there were none
 
 
 async def changes(context: Context) -> AsyncGenerator[SessionsChanged]:
@@ -99,30 +95,8 @@ async def _watch_files(context: Context, stirred: asyncio.Event) -> None:
 
     Each agent's folder is watched alone: what an agent makes beneath it is of no interest.
     """
-    from watchfiles import awatch  # noqa: PLC0415 # only servers watch
-
-    while True:
-        folders = [context.store.records_folder, *_agents(context)]
-        stop = asyncio.Event()
-        looked = False
-        with suppress(FileNotFoundError):
-            async for found in awatch(
-                *folders,
-                recursive=False,
-                step=_STEP,
-                debounce=_GATHER,
-                stop_event=stop,
-                rust_timeout=_LOOK,
-                yield_on_timeout=True,
-            ):
-                if found or not looked:
-                    stirred.set()  # the first time also for what happened before it watched
-                looked = True
-                if (
-                    any(path.endswith(".json") for _, path in found)
-                    and _agents(context) != folders[1:]
-                ):
-                    stop.set()
+    async for _ in folders.changes(context.store.records_folder, lambda: _agents(context)):
+        stirred.set()
 
 
 def _agents(context: Context) -> list[Path]:

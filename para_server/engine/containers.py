@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from para_server.engine.client import Engine, image_missing
@@ -13,7 +15,7 @@ from para_server.names import (
     LABEL_HOME,
     LABEL_SESSION,
 )
-from para_server.spec import WORKSPACE, ContainerSpec
+from para_server.spec import WORKSPACE, ContainerSpec, Mount
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -36,6 +38,7 @@ class Seen(Frozen):
     session: str | None
     home: str | None
     helper: str | None = None
+    volumes: Mapping[str, str] = MappingProxyType({})  # where the engine has them mounted
 
 
 async def create(engine: Engine, spec: ContainerSpec) -> str:
@@ -130,6 +133,11 @@ def _seen(one: dict[str, Any]) -> Seen:
         session=labels.get(LABEL_SESSION),
         home=labels.get(LABEL_HOME),
         helper=labels.get(LABEL_HELPER),
+        volumes={
+            mount["Name"]: mount.get("Source", "")
+            for mount in one.get("Mounts") or ()
+            if mount.get("Type") == "volume"
+        },
     )
 
 
@@ -143,8 +151,22 @@ def _tolerating(ask: Any, *codes: int) -> None:
             raise
 
 
+def _mount(mount: Mount) -> Any:
+    from docker import types
+
+    # the engine would fill an empty volume with what the image has at its place
+    bare = mount.volume and mount.target == WORKSPACE
+    return types.Mount(
+        mount.target,
+        mount.source,
+        type="volume" if mount.volume else "bind",
+        read_only=mount.read_only,
+        no_copy=bare,
+    )
+
+
 def _config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
-    from docker.types import Mount, Ulimit
+    from docker.types import Ulimit
 
     limits = [Ulimit(name="core", soft=0, hard=0)]
     if spec.file_size is not None:
@@ -152,10 +174,7 @@ def _config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
     host = api.create_host_config(
         init=True,
         network_mode=spec.network,
-        mounts=[
-            Mount(m.target, m.source, "volume" if m.volume else "bind", read_only=m.read_only)
-            for m in spec.mounts
-        ],
+        mounts=[_mount(one) for one in spec.mounts],
         nano_cpus=int(spec.cpus * 1e9),
         mem_limit=spec.memory,
         memswap_limit=spec.memory,

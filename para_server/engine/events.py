@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from para_server.engine import memory
 from para_server.engine.client import Engine, translated
 from para_server.engine.endpoint import unreachable
 from para_server.names import CONTAINER_PREFIX
@@ -24,16 +25,23 @@ async def changes(engine: Engine) -> AsyncIterator[str]:
     Raises ParaError when the stream ends, since what happens afterwards is not seen.
     """
     loop = asyncio.get_running_loop()
+    known = memory.of(engine)
     arrived: asyncio.Queue[str | Exception] = asyncio.Queue()
     reader = _Reader(engine, lambda event: _pass_on(loop, arrived, event))
     reader.start()
+    listening = False
     try:
         while True:
             event = await arrived.get()
             if isinstance(event, Exception):
                 raise event
+            if not listening:
+                listening = True
+                known.listening += 1
+                known.events += 1  # what happened before it listened
             yield event
     finally:
+        known.listening -= listening
         reader.stop()
 
 
@@ -84,8 +92,11 @@ class _Reader(threading.Thread):
         action = str(event.get("Action", ""))
         if not name.startswith(CONTAINER_PREFIX) or action not in _TELLING:
             return
+        known = memory.of(self._engine)
+        known.events += 1
         if action == "die":
             # Docker says so before its list shows it; an answer about the container comes after
             with suppress(Exception):
                 api.inspect_container(name)
+            known.events += 1
         self._tell(name)

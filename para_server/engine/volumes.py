@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from para_server.engine.client import Engine
+from para_server.errors import Frozen
+from para_server.names import LABEL_HOME, LABEL_SESSION, VOLUME_PREFIX
 
 if TYPE_CHECKING:
     from docker import APIClient
+
+_IN_USE: Final = 409
+_LONGEST: Final = 4000  # bytes of options that a mount may have: a page, less what the engine adds
+_SEPARATORS: Final = frozenset(',:\\"')  # what the options themselves are written with
+
+
+class Volume(Frozen):
+    """A volume of para's on the engine."""
+
+    name: str
+    session: str | None
+    home: str | None
+
+
+def overlay(lower: Sequence[Path], upper: Path, work: Path) -> str | None:
+    """Give the options that lay a folder over others, topmost first; None where none can say it."""
+    folders = [str(folder) for folder in (*lower, upper, work)]
+    if any(_SEPARATORS & set(folder) for folder in folders):
+        return None
+    # without redirect_dir, `git mv FOLDER` fails
+    said = f"redirect_dir=on,lowerdir={':'.join(folders[:-2])},upperdir={upper},workdir={work}"
+    return said if len(said.encode()) <= _LONGEST else None
+
+
+async def lay(engine: Engine, name: str, options: str, labels: Mapping[str, str]) -> None:
+    """Make a volume of layers, which are mounted when a container starts; what is there stays."""
+    driver = {"type": "overlay", "device": "overlay", "o": options}
+    await engine.call(lambda api: api.create_volume(name, "local", driver, dict(labels)))
 
 
 async def make(engine: Engine, name: str, labels: dict[str, str]) -> None:
@@ -49,4 +81,15 @@ async def remove(engine: Engine, name: str) -> bool:
     return await engine.call(ask)
 
 
-_IN_USE = 409
+async def listed(engine: Engine) -> list[Volume]:
+    """List the volumes of all sessions on the engine, whoever made them."""
+    answer = await engine.call(lambda api: api.volumes(filters={"name": VOLUME_PREFIX}))
+    return [
+        Volume(
+            name=one["Name"],
+            session=(one.get("Labels") or {}).get(LABEL_SESSION),
+            home=(one.get("Labels") or {}).get(LABEL_HOME),
+        )
+        for one in answer.get("Volumes") or ()
+        if one["Name"].startswith(VOLUME_PREFIX)
+    ]

@@ -13,6 +13,8 @@ from para_server.git.repository import Repo, identity, lenders
 from para_server.names import base_ref
 from para_server.steps import off_loop
 
+# owner, inode and the time of its change are other ones where files are shared
+_SHARED: Final = "[core]\n\tcheckStat = minimal\n\ttrustctime = false\n"
 AGENT_UID: Final = 1000  # of the user para in the images, where the host's user is root
 
 
@@ -31,8 +33,19 @@ class Start(Frozen):
     kept: tuple[str, ...] = ()
 
 
-async def make(repo: Repo, folder: Path, session_id: str, start: Start, *, own: bool) -> None:
-    """Fill a folder with a clone that leans on the repository's objects, or has its own."""
+async def make(
+    repo: Repo,
+    folder: Path,
+    session_id: str,
+    start: Start,
+    *,
+    own: bool,
+    index: Path | None = None,
+) -> None:
+    """Fill a folder with a clone that leans on the repository's objects, or has its own.
+
+    Where the files lie in a layer beneath already, `index` is the one that knows them.
+    """
     here = folder / ".git"
     name, email = await identity(repo)
     await git(
@@ -50,11 +63,17 @@ async def make(repo: Repo, folder: Path, session_id: str, start: Start, *, own: 
         (here / "objects/info/alternates").write_text(f"{lenders(repo)[0]}\n")
     with (here / "config").open("a") as config:
         config.write(f"[user]\n\tname = {_quoted(name)}\n\temail = {_quoted(email)}\n")
+        if index is not None:
+            config.write(_SHARED)
     refs = [f"create refs/heads/{start.branch} {start.tip}"]
     refs += [f"create refs/para/kept/{n} {commit}" for n, commit in enumerate(start.kept)]
     await git(folder, "update-ref", "--stdin", given="\n".join(refs) + "\n", plain=True)
-    await git(folder, "read-tree", "-u", "--reset", start.tree or "HEAD", plain=True, long=True)
+    if index is None:
+        tree = start.tree or "HEAD"
+        await git(folder, "read-tree", "-u", "--reset", tree, plain=True, long=True)
     if start.tree is not None:
+        if index is not None:
+            shutil.copyfile(index, here / "index")
         await git(folder, "read-tree", "--reset", "HEAD", plain=True)
     await hand_over(folder)
 

@@ -7,7 +7,8 @@
 #   full   the commits that were made in the workspace, and its files as git adds them
 #   plain  the commits, and the files byte for byte: where git cannot follow their own rules
 #   flat   the files alone, as one commit on the base: where its .git cannot be used
-# in:  /para-out/message, /para-out/alternates, /para-out/name, /para-out/email
+# in:  /para-out/message, /para-out/alternates, /para-out/layered (where files are shared),
+#      /para-out/name, /para-out/email
 # out: /para-out/bundle, /para-out/result (tip, keep, head, more), /para-out/log
 set -euo pipefail
 exec >/para-out/log 2>&1
@@ -26,6 +27,10 @@ for own in git theirs; do
     git -C "/para-out/$own" config core.bigFileThreshold 64m
     git -C "/para-out/$own" config core.multiPackIndex false
     git -C "/para-out/$own" config pack.windowMemory 128m
+    if [ -f /para-out/layered ]; then
+        git -C "/para-out/$own" config core.checkStat minimal
+        git -C "/para-out/$own" config core.trustctime false
+    fi
     cp /para-out/alternates "/para-out/$own/objects/info/alternates"
     [ ! -f /para-out/shallow ] || cp /para-out/shallow "/para-out/$own/shallow"
 done
@@ -154,9 +159,10 @@ find . -mindepth 1 -path ./.git -prune -o -name .git -prune -fprintf /para-out/r
     -o ! -type f ! -type l ! -type d -fprintf /para-out/specials '%P\0'
 special() { grep -qzE "(^|/)\.git($1)\$" /para-out/specials; }
 
-# the workspace's own index knows which files are unchanged, unless it was told to overlook some
+# the workspace's own index knows which files are unchanged, unless it was told to overlook some;
+# its age tells git which files may have changed within the second in which it was written
 read_index() {
-    if is_file .git/index && cp .git/index "$GIT_INDEX_FILE" && git ls-files -vz >/para-out/listed; then
+    if is_file .git/index && cp --preserve=timestamps .git/index "$GIT_INDEX_FILE" && git ls-files -vz >/para-out/listed; then
         grep -qz '^[a-zS]' /para-out/listed || return 0
     else
         : >/para-out/listed

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # an editor waits for `initialize`: what it does not need is 
 logger = logging.getLogger(__name__)
 SECTION: Final = "para"
 SESSIONS_CHANGED: Final = "para/sessionsChanged"
-COMMANDS_FILE: Final = Path(__file__).with_name("commands.json")  # written by codegen
+COMMANDS_FILE: Final = Path(__file__).parents[1] / "commands.json"  # written by codegen
 _BETWEEN_LOOKS: Final = 10.0  # seconds between two looks for sessions whose time is over
 _PATIENCE: Final = 2.0  # seconds that the first command waits for the client's settings
 
@@ -77,7 +77,7 @@ class Server(JsonRPCServer):
         self._log = ToClient(self._tell_log(asyncio.get_running_loop()))
         if not self._client.configuration:
             self._settled.set()
-        commands = json.loads(COMMANDS_FILE.read_text())
+        commands = list(json.loads(COMMANDS_FILE.read_text()))
         folders = {"supported": True, "changeNotifications": True}
         return {
             "capabilities": {
@@ -186,9 +186,10 @@ class Server(JsonRPCServer):
     async def _watch(self) -> None:
         from para_server.lsp import work
 
-        if self._client.notifications:
-            notify = partial(self.protocol.notify, SESSIONS_CHANGED)
-            await work.watch(await self._context(), notify)
+        # also where nobody wants to be told: what is heard keeps true what `para.list` remembers
+        notify = partial(self.protocol.notify, SESSIONS_CHANGED)
+        tell = notify if self._client.notifications else _unheard
+        await work.watch(await self._context(), tell)
 
     def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         before = self._background.get(name)
@@ -219,6 +220,10 @@ _KINDS: Final = (
     (logging.WARNING, types.MessageType.Warning),
     (logging.INFO, types.MessageType.Info),
 )
+
+
+def _unheard(_change: object) -> None:
+    """Tell nobody."""
 
 
 def _nobody(_message: str, _percentage: int | None = None) -> None:

@@ -16,9 +16,7 @@ from tests.scratch import Repository
 Servers = Callable[..., Awaitable[Para]]
 
 
-async def test_a_dispatch_answers_with_the_session_as_it_is(
-    para: Para, repo: Repository, home: Path
-) -> None:
+async def test_a_dispatch_answers_with_the_session_as_it_is(para: Para, repo: Repository) -> None:
     session = await para.call("para.dispatch", prompt="sleep 600", name="Fix_Login-2")
     assert re.fullmatch(r"fix-login-2-[0-9a-f]{6}", session["id"])
     assert session["container"] == {
@@ -33,11 +31,11 @@ async def test_a_dispatch_answers_with_the_session_as_it_is(
         "repo": str(repo.path),
         "base": repo.git("rev-parse", "HEAD"),
         "branch": "para/Fix_Login-2",
-        "workspace": str(home / "work" / session["id"]),
         "prompt": "sleep 600",
         "problem": None,
     }
     assert {key: session[key] for key in expected} == expected
+    assert (Path(session["workspace"]) / "README.md").is_file()
     assert session["agent"]["name"] == "command"
     assert session["agent"]["state"] in {"starting", "working"}
     assert datetime.fromisoformat(session["createdAt"]).tzinfo

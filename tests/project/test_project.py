@@ -136,7 +136,7 @@ def test_docker_is_not_imported_before_it_is_needed() -> None:
 
 
 def test_the_command_line_does_not_pay_for_the_server() -> None:
-    dear = {"pygls", "lsprotocol", "docker", "watchfiles"}
+    dear = {"pygls", "lsprotocol", "docker"}
     assert imported_by("para_server.cli").isdisjoint(dear)
 
 

@@ -1,0 +1,50 @@
+"""The only place that remembers which session containers there are, and for how long that holds.
+
+It holds while events are heard, and neither an event nor a record has come since it was asked.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from para_server.engine import containers
+from para_server.engine.client import Engine
+from para_server.engine.containers import Seen
+
+_COARSE: Final = 0.02  # seconds by which the times of files may lag behind
+_SILENCE: Final = 30.0  # seconds after which a stream that tells nothing is not relied upon
+
+
+@dataclass
+class Memory:
+    """What was seen on an engine, when that was asked for, and how many events had come by then."""
+
+    listening: int = 0  # streams of events that are heard
+    events: int = 0
+    by_then: int = 0
+    asked: float = 0.0
+    seen: tuple[Seen, ...] = ()
+
+
+def of(engine: Engine) -> Memory:
+    """Give the memory of an engine."""
+    return _memories.setdefault(engine, Memory())
+
+
+async def sessions(engine: Engine, since: float) -> tuple[Seen, ...]:
+    """List the containers of all sessions as they are after a time, in seconds of the epoch."""
+    memory = of(engine)
+    heard = memory.listening and memory.by_then == memory.events
+    if heard and since + _COARSE < memory.asked and time.time() < memory.asked + _SILENCE:
+        return memory.seen
+    # before it answers: what happens meanwhile may not be in the answer
+    asked, by_then = time.time(), memory.events
+    seen = tuple(await containers.sessions(engine))
+    if asked >= memory.asked:
+        memory.asked, memory.by_then, memory.seen = asked, by_then, seen
+    return seen
+
+
+_memories: Final[dict[Engine, Memory]] = {}

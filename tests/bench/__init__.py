@@ -1,0 +1,1 @@
+"""What para costs, against what it would be without para; run by `make bench`."""

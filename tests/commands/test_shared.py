@@ -1,0 +1,202 @@
+"""Sessions that share the files of their base, and what of that is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests import engine
+from tests.client import Para, eventually
+from tests.leftovers import leftovers
+from tests.scratch import Repository
+
+SHARED = {"PARA_GIT_SHARE_FROM": "0"}
+LIST = """
+find . -path ./.git -prune -o -printf '%P %y %m %l\\n' | sort | cat -v
+git status --porcelain
+find . -name .git -prune -o -type f -print0 | sort -z | xargs -0 sha256sum | cat -v
+"""
+
+
+@pytest_asyncio.fixture
+async def sharing(api: Any, servers: Callable[..., Awaitable[Para]]) -> Para:
+    assert api.ping()
+    return await servers(extra=SHARED)
+
+
+def bases(home: Path) -> dict[str, Any]:
+    """Read what is known of the bases, by their commit."""
+    found = [json.loads(file.read_text()) for file in (home / "bases").glob("*/base.json")]
+    return {base["commit"]: base for base in found}
+
+
+def inside(api: Any, session: dict[str, Any], script: str) -> str:
+    return engine.run(api, session["container"]["name"], script)
+
+
+async def test_sessions_share_files_and_see_nothing_of_each_other(
+    sharing: Para, repo: Repository, api: Any, home: Path
+) -> None:
+    one = await sharing.call("para.start", name="one")
+    two = await sharing.call("para.start", name="two")
+    assert list(bases(home)) == [one["base"]]
+    inside(api, one, "echo changed >README.md && rm src/app.py && git mv src/app.py x || true")
+    inside(api, one, "rm -rf src && mkdir src && echo new >src/new && git add -A")
+    assert inside(api, two, "git status --porcelain && cat README.md src/app.py") == (
+        "# A repository\nprint(1)\n"
+    )
+    inside(api, two, "git mv src moved && git status --porcelain")  # a folder in one step
+    for name in ("one", "two"):
+        await sharing.call("para.finish", name=name, message="work")
+    assert repo.git("ls-tree", "-r", "--name-only", "para/one").split() == ["README.md", "src/new"]
+    assert repo.git("show", "para/one:README.md") == "changed"
+    assert repo.git("ls-tree", "-r", "--name-only", "para/two").split() == [
+        "README.md",
+        "moved/app.py",
+    ]
+    (base,) = (home / "bases").glob("*/files")
+    assert (base / "README.md").read_text() == "# A repository\n"
+    assert leftovers(api, home, repo) == []
+
+
+CHANGES: dict[str, str] = {
+    "files that are added, changed and gone": "echo n >n; echo c >>b/one; rm a/only",
+    "a folder that is gone": "rm -r b",
+    "a file in place of a folder": "rm -r b; echo f >b",
+    "a folder in place of a file": "rm top; mkdir -p top/deep; echo f >top/deep/file",
+    "a link in place of a folder": "rm -r b; ln -s a b",
+    "a link that is a file now": "rm link; echo f >link",
+    "a file that may be run now": "chmod +x top",
+    "another case": "git mv top TOP",
+    "other rules": "echo '*.txt text eol=crlf' >.gitattributes",
+    "rules of a folder": "echo '* text eol=crlf' >b/.gitattributes",
+    "strange names": "printf x >'a b\n\tc'; printf y >$'\\xff'; mkdir -- -d; echo z >-- '-d/\"'",
+    "a submodule in place of a folder": "git rm -rq b; git init -q b; cd b; git -c user.name=a"
+    " -c user.email=a commit -q --allow-empty -m x; cd ..",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_base_over_another_has_what_a_clone_has(
+    change: str,
+    sharing: Para,
+    servers: Callable[..., Awaitable[Para]],
+    repo: Repository,
+    api: Any,
+    home: Path,
+) -> None:
+    many = {f"many/{n}.txt": f"{n}\n" for n in range(60)}
+    repo.commit(**many, **{"a/only": "1\n", "b/one": "1\n", "b/c/two": "2\n", "top": "t\n"})
+    (repo.path / "link").symlink_to("top")
+    first = repo.commit()
+    await sharing.call("para.start", name="first")
+    changed = await asyncio.create_subprocess_exec("bash", "-ec", CHANGES[change], cwd=repo.path)
+    assert await changed.wait() == 0
+    second = repo.commit()
+    layered = await sharing.call("para.start", name="layered")
+    plain = await (await servers()).call("para.start", name="plain")
+    assert inside(api, layered, LIST) == inside(api, plain, LIST)
+    rules = "rules" in change or "submodule" in change
+    assert len(bases(home)[second]["layers"]) == (1 if rules else 2)
+    assert len(bases(home)[first]["layers"]) == 1
+
+
+async def test_what_many_want_at_once_is_made_once(
+    api: Any, servers: Callable[..., Awaitable[Para]], home: Path
+) -> None:
+    assert api.ping()
+    paras = [await servers(extra=SHARED), await servers(extra=SHARED)]
+    starts = [paras[n % 2].call("para.start", name=f"s{n}") for n in range(4)]
+    sessions = await asyncio.gather(*starts)
+    assert {session["state"] for session in sessions} == {"running"}
+    assert len(bases(home)) == 1
+    assert list((home / "scratch").iterdir()) == []
+
+
+async def test_a_base_goes_when_it_is_too_much_and_never_from_beneath_a_session(
+    servers: Callable[..., Awaitable[Para]], repo: Repository, api: Any, home: Path
+) -> None:
+    para = await servers(extra=SHARED | {"PARA_GIT_MAX_BASES": "1k"})
+    old = await para.call("para.start", name="old")
+    await para.call("para.pause", name="old")
+    repo.commit(**{"README.md": "2\n", "src/app.py": "2\n"})
+    await para.call("para.start", name="new")
+    assert len(bases(home)) == 2
+    await para.call("para.cancel", name="new")
+    await para.call("para.clean")
+    assert list(bases(home)) == [old["base"]]
+    again = await para.call("para.resume", name="old")
+    assert inside(api, again, "cat README.md") == "# A repository\n"
+    await para.call("para.cancel", name="old")
+    told = await para.call("para.clean", dryRun=True)
+    assert [what.partition(" ")[0] for what in told["removed"]] == ["base"]
+    assert (await para.call("para.clean"))["removed"] == told["removed"]
+    assert bases(home) == {}
+
+
+async def test_a_saved_session_needs_no_volume(
+    sharing: Para, repo: Repository, api: Any, home: Path
+) -> None:
+    session = await sharing.call("para.start", name="fix")
+    inside(api, session, "echo work >work")
+    await sharing.call("para.pause", name="fix")
+    (volume,) = engine.volumes(api, home)
+    api.remove_volume(volume)  # as `docker volume prune` does
+    assert (await sharing.call("para.diff", name="fix"))["files"][0]["path"] == "work"
+    await sharing.call("para.resume", name="fix")
+    await sharing.call("para.finish", name="fix", message="work")
+    assert repo.git("show", "para/fix:work") == "work"
+    assert leftovers(api, home, repo) == []
+
+
+async def test_recovered_work_is_as_uncommitted_as_it_was(sharing: Para, api: Any) -> None:
+    session = await sharing.call("para.start", name="fix")
+    inside(api, session, "echo 1 >one && git add one && git commit -qm one && echo 2 >two")
+    inside(api, session, "rm README.md")
+    await sharing.call("para.cancel", name="fix")
+    back = await sharing.call("para.recover", name="fix")
+    assert inside(api, back, "git status --porcelain").split() == ["D", "README.md", "??", "two"]
+    assert inside(api, back, "git log --format=%s").split() == ["one", "first"]
+
+
+async def test_a_server_killed_while_it_makes_a_base_leaves_nothing(
+    servers: Callable[..., Awaitable[Para]], repo: Repository, api: Any, home: Path
+) -> None:
+    repo.commit(**{f"many/{n}": "x" * 100 for n in range(3000)})
+    para = await servers(extra=SHARED)
+    await para.call("para.start", name="warm", base="HEAD~1")  # the engine has been tried
+    para.send("para.start", [{"name": "fix"}])
+
+    async def writing() -> list[Path]:
+        return list((home / "scratch").glob("fix-*/files/many"))
+
+    await eventually(writing, bool)
+    para.kill()
+    again = await servers(extra=SHARED)
+
+    async def left() -> list[str]:
+        return leftovers(api, home, repo)
+
+    await eventually(left, lambda found: found == [])
+    session = await again.call("para.start", name="fix")
+    assert inside(api, session, "ls many | wc -l; git status --porcelain").strip() == "3000"
+
+
+async def test_where_a_folder_cannot_be_named_to_the_engine_each_session_has_its_own_files(
+    servers: Callable[..., Awaitable[Para]], repo: Repository, api: Any, tmp_path: Path
+) -> None:
+    home = tmp_path / "a,b"
+    para = await servers(extra=SHARED | {"PARA_HOME": str(home)})
+    try:
+        session = await para.call("para.start", name="fix")
+        assert (Path(session["workspace"]) / "README.md").is_file()
+        await para.call("para.cancel", name="fix")
+        assert leftovers(api, home, repo) == []
+    finally:
+        engine.clear(api, home)
