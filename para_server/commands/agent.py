@@ -47,11 +47,11 @@ async def go_on(context: Context, record: Record, more: str | None) -> None:
         # it never began, or can only begin anew
         if more is not None or cut:
             prompt = _all_of(record, more) if facts.resume else more or record.prompt
-            await _run(context, record, settings, facts, facts.start, prompt)
+            await _run_again(context, record, settings, facts, facts.start, prompt)
     elif more is not None or cut:
-        await _run(context, record, settings, facts, facts.resume, more or CUT)
+        await _run_again(context, record, settings, facts, facts.resume, more or CUT)
     elif facts.reopen:
-        await _run(context, record, settings, facts, facts.reopen, "")
+        await _run_again(context, record, settings, facts, facts.reopen, "")
 
 
 async def rest(context: Context, record: Record) -> None:
@@ -76,6 +76,19 @@ def continues(context: Context, record: Record) -> bool:
     return bool(_facts(context, record, record.agent)[1].resume)
 
 
+async def _run_again(
+    context: Context,
+    record: Record,
+    settings: AgentSettings,
+    facts: Profile,
+    template: tuple[str, ...],
+    prompt: str,
+) -> None:
+    """Start the agent once more; one that is at work is ended first."""
+    await rest(context, record)
+    await _run(context, record, settings, facts, template, prompt)
+
+
 async def _run(
     context: Context,
     record: Record,
@@ -84,13 +97,12 @@ async def _run(
     template: tuple[str, ...],
     prompt: str,
 ) -> None:
-    """Start the agent under supervision; one that is at work is ended first."""
+    """Start the agent under supervision; none is at work."""
     folder = context.store.agent_folder(record.id)
     allowed = facts.skip if settings.permissions == "skip" else facts.ask
     argv = command_line(template, prompt, record.conversation or "", (*allowed, *settings.args))
     secrets = credentials.secrets(context, settings)
     secrets = {facts.renames.get(name, name): value for name, value in secrets.items()}
-    await rest(context, record)
     supervision.prepare(folder, launch.owner())
     given = context.settings(None).container.env | secrets
     supervision.instruct(folder, facts, argv, prompt, given)

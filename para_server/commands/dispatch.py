@@ -99,7 +99,8 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
             await together(fill, launch.box(context, repo, record, settings, image))
             context.report(f"Starting {record.name}", 60)
             await launch.start(context, record)
-            problem = await setup.run(context, record)
+            if await setup.may_be(context, repo, record):
+                problem = await setup.run(context, record)
             if problem is None:
                 await agents.begin(context, record)
         # shown before it is written: afterwards nothing may fail

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from para_server.agents import supervision
 from para_server.context import Context
 from para_server.engine.following import follow
 from para_server.errors import Problem, Remedy
+from para_server.git import repository
+from para_server.git.repository import Repo
 from para_server.names import container_name
 from para_server.records import Record
 from para_server.settings import ContainerSettings
@@ -17,6 +19,15 @@ from para_server.untrusted import one_line
 
 _DEFAULT: Final = ContainerSettings().setup_script
 _BETWEEN: Final = 0.1  # seconds between two reports: nobody reads faster
+
+
+async def may_be(context: Context, repo: Repo, record: Record) -> bool:
+    """Tell whether a new session may have a script: the default one need not be in its base."""
+    script = context.settings(Path(record.repo)).container.setup_script
+    if script != _DEFAULT:
+        return bool(script)
+    folder = PurePosixPath(script).parts[0]
+    return await repository.ref_commit(repo, f"{record.base}:{folder}") is not None
 
 
 async def run(context: Context, record: Record) -> Problem | None:
