@@ -55,7 +55,7 @@ LOGINS: Final = {
         command=("codex", "login"),
         files=(".codex/auth.json",),
         variables=("CODEX_API_KEY", "OPENAI_API_KEY"),
-        litter=(".codex/history.jsonl", ".codex/log", ".codex/installation_id"),
+        litter=(".codex/history.jsonl", ".codex/log", ".codex/tmp", ".codex/installation_id"),
     ),
     "gemini": Login(
         command=("gemini",),

@@ -11,7 +11,8 @@ from para_server.commands import bases, recovery
 from para_server.context import Context
 from para_server.disk import remove_tree
 from para_server.engine import containers, images, volumes
-from para_server.errors import ParaError
+from para_server.engine.client import Engine
+from para_server.errors import SHOW_SESSIONS, ParaError
 from para_server.names import LABEL_HOME, LABEL_SESSION
 from para_server.params import CleanParams
 from para_server.records import Record
@@ -76,7 +77,18 @@ async def _leftovers(
             kept.append(f"volume {volume.name}")
         else:
             found.append((f"volume {volume.name}", partial(volumes.remove, engine, volume.name)))
+    # a later login has the name of these; what is made from one needs it still
+    found += [
+        (f"image {image.id}", partial(_remove_login, engine, image.id))
+        for image in await images.logins(engine, None)
+        if not image.tags and image.labels.get(LABEL_HOME) == home
+    ]
     return found
+
+
+async def _remove_login(engine: Engine, image: str) -> None:
+    if not await images.remove_unused(engine, image):
+        raise ParaError("engine.refused", "sessions were made from it", SHOW_SESSIONS)
 
 
 async def _remove_folder(folder: Path) -> None:

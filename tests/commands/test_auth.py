@@ -184,6 +184,23 @@ async def test_logging_in_again_touches_no_session_at_work(
         await claude.agent(session["name"], "working")
     later = await claude.call("para.start", name="three")
     assert second in engine.run(api, later["container"]["name"], f"cat {STORED}")
+    assert (await claude.call("para.auth.cleanup"))["removed"] == [f"image {IMAGE}"]
+    for session in at_work:
+        await claude.agent(session["name"], "working")
+
+
+async def test_an_old_login_goes_with_the_last_session_that_was_made_from_it(
+    claude: Para, api: Any, service: LoginService
+) -> None:
+    await logged_in(claude, api, service)
+    await claude.call("para.start", name="fix")
+    old = api.inspect_image(IMAGE)["Id"]
+    await logged_in(claude, api, service)
+    told = await claude.call("para.clean")
+    assert f"image {old}: sessions were made from it" in told["kept"]
+    await claude.call("para.cancel", name="fix")
+    assert f"image {old}" in (await claude.call("para.clean"))["removed"]
+    assert api.images(name="para-authenticated")[0]["RepoTags"] == [IMAGE]
 
 
 async def test_cleanup_removes_every_trace_and_says_so(
@@ -216,6 +233,30 @@ async def test_the_login_on_the_host_is_copied_only_when_told_to(
     listed = engine.run(api, begun["container"], "ls -A ~/.claude; cat ~/.claude.json")
     assert listed.split("\n") == [".credentials.json", '{"oauthAccount": {"emailAddress": "me"}}']
     assert (await claude.call("para.auth.complete"))["state"] == "valid"
+
+
+async def test_another_agent_has_a_login_and_an_image_of_its_own(
+    claude: Para, api: Any, service: LoginService
+) -> None:
+    await claude.call("para.image.build", agent="codex")
+    begun = await claude.call("para.auth.setup", agent="codex")
+    assert begun["terminal"]["args"][-2:] == ["codex", "login"]
+    await claude.fails("auth.incomplete", "para.auth.complete", agent="codex")
+    key = service.tokens()["access_token"]
+    engine.run(api, begun["container"], f"codex login --with-api-key <<<{key}")
+    kept = {"image": "para-authenticated:codex", "state": "valid"}
+    assert await claude.call("para.auth.complete", agent="codex") == kept
+    status = await claude.call("para.auth.status", agent="codex")
+    assert status == {"state": "valid", "expiresAt": None, "image": kept["image"]}
+    assert (await claude.call("para.auth.status"))["state"] == "missing"
+    await claude.fails("auth.missing", "para.dispatch", prompt="x")
+    session = await claude.call("para.start", name="fix", agent="codex")
+    assert session["container"]["image"] == kept["image"]
+    said = engine.run(api, session["container"]["name"], "codex login status 2>&1")
+    assert "API key configured" in said
+    assert "WARNING" not in said
+    service.accepted.clear()
+    assert (await claude.call("para.auth.status", agent="codex"))["state"] == "expired"
 
 
 async def test_an_agent_without_a_login_of_its_own_is_told_apart(claude: Para) -> None:
