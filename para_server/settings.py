@@ -31,7 +31,8 @@ class ContainerSettings(Frozen):
     )
     image: str = Field(
         "",
-        description="empty: para-authenticated:latest where it exists, else para-base:latest",
+        description="empty: para-authenticated:latest where it exists, else para-base:latest; "
+        "agents that are not in these have their own",
         json_schema_extra=_OF_REPO,
     )
     max_running: int = Field(5, ge=1, le=1000, description="how many session containers may exist")
@@ -89,7 +90,8 @@ class AgentSettings(Frozen):
         (), description="further arguments of the agent", json_schema_extra=_OF_REPO
     )
     credentials: Literal["image", "volume", "env"] = Field(
-        "image", description="where an agent's login comes from"
+        "image",
+        description="where a login is: in an image, a shared volume, or variables of the host",
     )
     env: tuple[str, ...] = Field(
         (), description="host variables handed to the agent's process, with credentials env"
