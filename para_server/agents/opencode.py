@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from para_server.agents.profile import ARGS, PROMPT, Profile
+from para_server.agents.profile import ARGS, KEPT, PROMPT, Profile
 
 OPENCODE: Final = Profile(
     name="opencode",
@@ -11,5 +11,6 @@ OPENCODE: Final = Profile(
     resume=("opencode", "run", "-c", ARGS, "--", PROMPT),
     on_host=("opencode", "--prompt", PROMPT),
     skip=("--auto",),
-    keeps=(".local/share/opencode/storage",),
+    environment={"OPENCODE_DB": f"{KEPT}/opencode.db"},
+    conversation="opencode.db",
 )

@@ -13,6 +13,7 @@ PROMPT_FILE: Final = "{promptFile}"  # the file in the container that holds the 
 CONVERSATION: Final = "{conversation}"  # the id that para gave the conversation
 ARGS: Final = "{args}"  # what permissions and settings add
 HOOK: Final = f"bash {AGENT_FOLDER}/in/hook.sh"  # with a state: what tells it, from its own hooks
+KEPT: Final = f"{AGENT_FOLDER}/kept"  # outlasts the container
 CUT: Final = "You were interrupted. Go on with your task from where you were."
 _PLACE: Final = f"{AGENT_FOLDER}/in/prompt"
 _READ_IT: Final = f"Your task is in the file {_PLACE}. Read all of it, and do what it says."
@@ -55,7 +56,8 @@ class Profile:
     environment: Mapping[str, str] = field(default_factory=dict)
     renames: Mapping[str, str] = field(default_factory=dict)  # of secrets, on their way to it
     # all beneath the home of `para`: files made where they are missing, folders that hold
-    # conversations, a file that each has, and the file in which it tells its status
+    # conversations (they are links to KEPT), a file that each conversation has, and the file in
+    # which the agent tells its status
     seeds: Mapping[str, str] = field(default_factory=dict)
     keeps: tuple[str, ...] = ()
     conversation: str = ""
@@ -79,3 +81,8 @@ def command_line(template: Argv, prompt: str, conversation: str, args: Sequence[
     for word in template:
         filled += list(args) if word == ARGS else [given.get(word, word)]
     return filled
+
+
+def on_host(profile: Profile, prompt: str) -> list[str]:
+    """Fill in the command line that a person runs in a worktree."""
+    return [prompt if word == PROMPT else word for word in profile.on_host]

@@ -74,7 +74,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         repo=str(repo.top),
         base=base,
         branch="",
-        agent=agent if kind == "container" else None,
+        agent=agent,
         image=image,
         network=settings.container.network,
         prompt=prompt,

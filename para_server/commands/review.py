@@ -7,9 +7,12 @@ from pathlib import Path
 
 from para_server import lifecycle, spec
 from para_server.agents import claims, supervision
+from para_server.agents.profile import on_host
+from para_server.agents.profiles import profile
 from para_server.commands import recovery, view
 from para_server.commands.takeout import taken_out
 from para_server.context import Context
+from para_server.engine import containers
 from para_server.errors import ParaError, Remedy
 from para_server.git import contents, differences, repository, worktree
 from para_server.git.repository import Repo
@@ -39,7 +42,9 @@ async def open_session(context: Context, params: SessionParams) -> OpenResult:
     """Say how to get into a session: an editor's URI, and a command for a terminal."""
     record = await view.pick(context, params.name, params.repo)
     session = await view.show(context, record)
-    lifecycle.demand("open", record.name, record.repo, session.state)
+    broken = record.problem is not None and await _runs(context, record)
+    if not broken:  # where its set-up failed, the container is left for a look
+        lifecycle.demand("open", record.name, record.repo, session.state)
     if record.type == "worktree":
         folder = context.store.workspace(record.id)
         return OpenResult(
@@ -50,7 +55,8 @@ async def open_session(context: Context, params: SessionParams) -> OpenResult:
         )
     name = container_name(record.id)
     attached = _attached(name, context.engine.for_editors)
-    inside = supervision.ATTACH if session.agent is not None else ("sh", "-c", _SHELL)
+    supervised = session.agent is not None and not broken
+    inside = supervision.ATTACH if supervised else ("sh", "-c", _SHELL)
     return OpenResult(
         session=session,
         uri=f"vscode-remote://attached-container+{attached}{spec.WORKSPACE}",
@@ -134,6 +140,11 @@ def _tip_of(record: Record) -> str:
     return tip or record.base
 
 
+async def _runs(context: Context, record: Record) -> bool:
+    seen = await containers.find(context.engine, container_name(record.id))
+    return seen is not None and seen.state == "running"
+
+
 async def _between(repo: Repo, record: Record, tip: str) -> DiffResult:
     if await repository.ref_commit(repo, f"{tip}^{{commit}}") is None:
         raise ParaError(
@@ -145,7 +156,8 @@ async def _between(repo: Repo, record: Record, tip: str) -> DiffResult:
 
 def _terminal_on_host(context: Context, record: Record) -> Terminal:
     """Give the agent's own command line, for a person to run in the worktree."""
-    shell = context.environ.get("SHELL", "/bin/sh")
     if not record.prompt:
-        return Terminal(command=shell, args=())
-    return Terminal(command=shell, args=("-c", record.prompt))
+        return Terminal(command=context.environ.get("SHELL", "/bin/sh"), args=())
+    settings = context.settings(Path(record.repo)).agent
+    command, *args = on_host(profile(record.agent or settings.name, settings), record.prompt)
+    return Terminal(command=command, args=tuple(args))

@@ -1,0 +1,88 @@
+"""The set-up script of a repository: before the agent, in its box."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests import engine
+from tests.client import Failed, Para, eventually
+from tests.scratch import Repository
+
+SCRIPT = ".para/setup.sh"
+WATCHED = "set-up"
+
+
+@pytest.fixture
+def environ(environ: dict[str, str]) -> dict[str, str]:
+    """Give the agent that needs no account."""
+    return environ | {"PARA_AGENT_NAME": "command"}
+
+
+def progress(para: Para) -> list[str]:
+    return [
+        str(r.message) for r in para.lsp.progress_reports[WATCHED] if getattr(r, "message", None)
+    ]
+
+
+def dispatch(para: Para, prompt: str, msg_id: str | None = None) -> Any:
+    para.lsp.progress_reports[WATCHED] = []
+    params = {"prompt": prompt, "name": "fix"}
+    return para.send("para.dispatch", [params], token=WATCHED, msg_id=msg_id)
+
+
+async def test_a_set_up_script_runs_before_the_agent_and_is_heard(
+    para: Para, repo: Repository
+) -> None:
+    repo.commit("set-up", **{SCRIPT: "echo installing; touch ready; (sleep 600 &); echo over"})
+    session = await para.answer(dispatch(para, "cat ready && echo at work"))
+    assert (session["state"], session["problem"]) == ("running", None)
+    await para.agent("fix", "done")
+    assert "Set-up: installing" in progress(para)
+    logs = (await para.call("para.logs", name="fix"))["text"]
+    assert logs.split("\n") == ["installing", "over", "at work", ""]
+
+
+async def test_a_set_up_that_fails_is_the_sessions_problem_and_is_tried_again(
+    para: Para, repo: Repository, api: Any
+) -> None:
+    repo.commit("set-up", **{SCRIPT: "echo no luck; [ -e lucky ] || exit 3"})
+    session = await para.answer(dispatch(para, "echo at work"))
+    assert (session["state"], session["agent"]["state"]) == ("failed", "exited")
+    problem = session["problem"]
+    assert problem["message"] == "The set-up script .para/setup.sh of fix failed with exit code 3"
+    shown = await para.call(problem["remedies"][0]["command"], **problem["remedies"][0]["params"])
+    assert shown["text"] == "no luck\n"
+    look = (await para.call("para.open", name="fix"))["terminal"]
+    assert look["args"][-3:-1] == ["sh", "-c"]
+    engine.run(api, session["container"]["name"], "touch lucky")
+    again = next(r for r in problem["remedies"] if r["command"] == "para.resume")
+    resumed = await para.call(again["command"], **again["params"])
+    assert (resumed["state"], resumed["problem"]) == ("running", None)
+    await para.agent("fix", "done")
+    assert (await para.call("para.logs", name="fix"))["text"].endswith("at work\n")
+
+
+async def test_a_set_up_that_hangs_is_cancelled_and_leaves_nothing(
+    para: Para, repo: Repository, api: Any, home: Any
+) -> None:
+    repo.commit("set-up", **{SCRIPT: "echo hanging; sleep 600"})
+    sent = dispatch(para, "echo at work", msg_id="hangs")
+
+    async def heard() -> list[str]:
+        return progress(para)
+
+    await eventually(heard, lambda said: "Set-up: hanging" in said)
+    para.cancel("hangs")
+    with pytest.raises(Failed) as cancelled:
+        await para.answer(sent)
+    assert cancelled.value.code == -32800
+    assert engine.containers(api, home) == []
+    assert (await para.call("para.list"))["sessions"] == []
+
+
+async def test_a_script_of_the_settings_must_be_there(servers: Any) -> None:
+    para = await servers(extra={"PARA_CONTAINER_SETUP_SCRIPT": "scripts/none.sh"})
+    session = await para.call("para.dispatch", prompt="true", name="fix")
+    assert session["problem"]["message"] == "The set-up script scripts/none.sh of fix is not there"
