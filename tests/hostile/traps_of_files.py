@@ -9,7 +9,7 @@ _SOCKET = (
     "perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 1) or die'"
 )
 _REPLACED = "git tmux cat find sh bash rm"
-_DEEP = "$(printf 'd%.0s' {1..100})"
+_DEEP = 'for (1..1500) { mkdir "d" x 100; chdir "d" x 100 } open(F, ">deep.txt"); print F "x";'
 
 
 def _linked(path: str) -> Trap:
@@ -110,7 +110,7 @@ FILES = (
     Trap(
         "deep_folders",
         "fails",
-        f"for n in {{1..1500}}; do mkdir {_DEEP}; cd {_DEEP}; done; echo x > deep.txt",
+        f"perl -e '{_DEEP}'",
         "cat $(find . -name deep.txt)",
     ),
     Trap(
