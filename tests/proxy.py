@@ -12,7 +12,8 @@ from typing import BinaryIO, Literal
 
 # before or after the engine did it, with a 500, by an answer that never comes; late is an engine
 # that does not answer either, and does it only when the client has hung up
-How = Literal["before", "after", "500", "hangs", "late"]
+# and deaf is one that neither does nor answers anything from then on
+How = Literal["before", "after", "500", "hangs", "late", "deaf"]
 WAYS: tuple[How, ...] = ("before", "after", "500", "hangs", "late")
 
 _LENGTH = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
@@ -79,18 +80,11 @@ class Proxy:
         head = _head(asked)
         how = self._verdict(head.split(b"\r\n", 1)[0].decode(errors="replace"))
         request = head + b"".join(_body(head, asked))
-        if how == "before":
-            return False
+        if how in {"before", "deaf", "500"}:
+            return _undone(how, client, asked)
         if how == "late":
             self._late(asked, engine, told, request)
             return False
-        if how == "500":
-            length = len(_REFUSAL)
-            client.sendall(
-                b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n"
-                b"Content-Length: %d\r\n\r\n%s" % (length, _REFUSAL)
-            )
-            return True
         engine.sendall(request)
         answer = _head(told)
         status = int(answer.split(b" ", 2)[1])
@@ -121,10 +115,26 @@ class Proxy:
     def _verdict(self, line: str) -> How | None:
         with self._lock:
             self.seen.append(line)
-            if self._fault is None or len(self.seen) - 1 != self._fault[0]:
+            if self._fault is None:
+                return None
+            k, how = self._fault
+            since = len(self.seen) - 1 - k
+            if since != 0 and (since < 0 or how != "deaf"):
                 return None
             self.hit = line
-            return self._fault[1]
+            return how
+
+
+def _undone(how: How | None, client: socket.socket, asked: BinaryIO) -> bool:
+    """Leave a request undone; tell whether there may be more on this connection."""
+    if how == "deaf":
+        asked.read(1)
+    if how == "500":
+        client.sendall(
+            b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(_REFUSAL), _REFUSAL)
+        )
+    return how == "500"
 
 
 def _head(stream: BinaryIO) -> bytes:

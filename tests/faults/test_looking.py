@@ -45,6 +45,18 @@ LOOKS = {
     "what-clean-would-do": Look("para.clean", {"dryRun": True}, calls=3),
 }
 
+SILENCED: dict[str, dict[str, object]] = {
+    "para.list": {},
+    "para.show": {"name": "busy"},
+    "para.diff": {"name": "busy"},
+    "para.doctor": {},
+    "para.clean": {},
+    "para.start": {"name": "other"},
+    "para.pause": {"name": "busy"},
+    "para.finish": {"name": "busy", "message": "x"},
+    "para.cancel": {"name": "busy"},
+}
+
 
 @pytest.fixture
 def environ(environ: dict[str, str], faults: Proxy) -> dict[str, str]:
@@ -98,6 +110,41 @@ async def test_commands_that_look_leave_all_as_it_was_when_a_call_fails(
                 break
     for name in ("busy", "saved"):
         await para.call("para.cancel", name=name)
+
+
+@pytest.mark.timeout(600)
+async def test_every_command_says_so_where_the_engine_has_fallen_silent(
+    servers: Servers,
+    repo: Repository,
+    api: Any,
+    home: Path,
+    faults: Proxy,
+    whole: Callable[..., None],
+) -> None:
+    para = await servers(watching=False)
+    hasty = await servers(watching=False, extra=HASTY)
+    session = await at_work(para, api, "busy")
+    before = all_there_is(api, home, repo)
+    for command, params in SILENCED.items():
+        with faults.failing(0, "deaf"):
+            outcome = await attempt(hasty, faults, command, **params)
+        told = f"{command}: {outcome}"
+        if command == "para.doctor":
+            assert isinstance(outcome, dict)
+            checks = {check["name"]: check for check in outcome["checks"]}
+            assert checks["engine"]["problem"]["slug"] == "engine.timeout", told
+        else:
+            assert isinstance(outcome, Failed), told
+            assert outcome.slug == "engine.timeout", told
+        await para.call("para.clean")
+        whole(told, session)
+        assert without_times(all_there_is(api, home, repo)) == without_times(before), told
+    await para.call("para.finish", name="busy", message="all of it")
+
+
+def without_times(found: dict[str, object]) -> dict[str, object]:
+    """Leave out the records, which say when they were written; what else they say is judged."""
+    return {name: value for name, value in found.items() if not name.endswith(".json")}
 
 
 @pytest.mark.slice(2)
