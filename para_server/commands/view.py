@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from para_server import lifecycle, limits
 from para_server.agents import claims
@@ -203,9 +204,13 @@ def _around(context: Context, records: Sequence[Record]) -> Record | None:
     if context.cwd is None:
         return None
     cwd = context.cwd.resolve()
-    return next(
-        (r for r in records if cwd.is_relative_to(context.store.workspace(r.id).resolve())), None
-    )
+    return next((record for record in records if _holds(context, record, cwd)), None)
+
+
+def _holds(context: Context, record: Record, folder: Path) -> bool:
+    if record.bases:  # it is mounted where the engine has its volumes
+        return volume_name(record.id) in folder.parts
+    return folder.is_relative_to(context.store.workspace(record.id).resolve())
 
 
 async def _top(

@@ -172,9 +172,9 @@ async def keep_review(repo: Repo, session_id: str, commit: str) -> None:
 
 async def identity(repo: Repo) -> tuple[str, str]:
     """Tell who commits: the user's own name and address, or else para's."""
-    name = await _config(repo.top, "user.name")
-    email = await _config(repo.top, "user.email")
-    return name or "para", email or "para@localhost"
+    told = await _config(repo.top, r"^user\.(name|email)$", "--get-regexp")
+    known = dict(line.partition(" ")[::2] for line in told.splitlines())
+    return known.get("user.name") or "para", known.get("user.email") or "para@localhost"
 
 
 def lenders(repo: Repo) -> list[Path]:
