@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
+import logging
 import os
 import struct
 import sys
@@ -11,10 +13,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+_log: Final = logging.getLogger(__name__)
 _GATHER: Final = 0.02  # seconds in which changes that come together become one
 _LOOK: Final = 1.0  # seconds between two looks where the system has to be asked
 # IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE; IN_ONLYDIR, IN_DONT_FOLLOW
 _MASK: Final = 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x1000000 | 0x2000000
+_GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _EVENT: Final = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
 
 
@@ -24,8 +28,13 @@ async def changes(first: Path, others: Callable[[], Sequence[Path]]) -> AsyncIte
     Which `others` there are is asked again when something in the first folder changed.
     What is beneath a folder is of no interest.
     """
-    watching = _told(first, others) if sys.platform == "linux" else _asked(first, others)
-    async for _ in watching:
+    if sys.platform == "linux":
+        try:
+            async for _ in _told(first, others):
+                yield
+        except OSError as error:  # there are only so many watches for each user
+            _log.warning("folders are looked at again and again, not watched: %s", error)
+    async for _ in _asked(first, others):
         yield
 
 
@@ -45,7 +54,10 @@ async def _told(first: Path, others: Callable[[], Sequence[Path]]) -> AsyncItera
 
     def watch(folder: Path) -> int:
         # one that is watched already keeps its number; one that is gone needs none
-        return int(libc.inotify_add_watch(notes, os.fsencode(folder), _MASK))
+        number = int(libc.inotify_add_watch(notes, os.fsencode(folder), _MASK))
+        if number < 0 and ctypes.get_errno() not in _GONE:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+        return number
 
     loop.add_reader(notes, hear)
     try:
