@@ -17,14 +17,13 @@ const LOG = { title: 'Show the Log', command: 'para.ui.log' };
 // what a person is asked or shown more for than the command itself
 const SHOWN: Readonly<Record<string, string>> = {
   ...{ 'para.list': 'para.sessions.focus', 'para.show': 'para.sessions.focus', 'para.open': 'para.ui.attach' },
-  ...Object.fromEntries(['doctor', 'diff', 'logs', 'finish'].map((verb) => [`para.${verb}`, `para.ui.${verb}`])),
+  ...Object.fromEntries(['doctor', 'diff', 'logs', 'finish', 'auth.setup'].map((verb) => [`para.${verb}`, `para.ui.${verb}`])),
 };
 const { showInformationMessage: info, showWarningMessage: warning, showErrorMessage: error } = vscode.window;
 const VOICES = { info, warning, error };
 type Voice = keyof typeof VOICES;
 export type Work = () => Promise<unknown> | Thenable<unknown> | void;
 type Progress = { message?: string; percentage?: number };
-type Tell = (progress: Progress) => void;
 
 /** The connection to the server; `trouble` says why there is none. */
 export class Para implements vscode.Disposable {
@@ -50,7 +49,7 @@ export class Para implements vscode.Disposable {
   }
 
   /** Run a command; raises Failed, and CancellationError where it was stopped. */
-  async ask<C extends Command>(command: C, params: Commands[C][0], token = NEVER, tell?: Tell): Promise<Commands[C][1]> {
+  async ask<C extends Command>(command: C, params: Commands[C][0], token = NEVER, tell?: (said: Progress) => void): Promise<Commands[C][1]> {
     await this.starting?.catch(() => undefined);
     const client = this.client;
     if (client?.state !== State.Running) throw this.down();

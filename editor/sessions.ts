@@ -106,8 +106,8 @@ export class Sessions implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     const { text, tooltip, severity } = change?.statusBar ?? this.silence();
     this.bar.text = `$(${{ ok: 'layers', attention: 'bell-dot', error: 'error' }[severity]}) ${text}`;
     this.bar.tooltip = tooltip;
-    const color = { ok: undefined, attention: 'statusBarItem.warningBackground', error: 'statusBarItem.errorBackground' };
-    this.bar.backgroundColor = color[severity] ? new vscode.ThemeColor(color[severity]) : undefined;
+    const color = { ok: '', attention: 'warning', error: 'error' }[severity];
+    this.bar.backgroundColor = color ? new vscode.ThemeColor(`statusBarItem.${color}Background`) : undefined;
     const ids = (sessions: readonly Session[] = []): string => sessions.map(({ id }) => id).join();
     const others = !this.over.length || ids(this.live) !== ids(change?.sessions);
     this.live = change?.sessions ?? [];

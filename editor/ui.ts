@@ -15,9 +15,7 @@ const ATTACHES = 'onResolveRemoteAuthority:attached-container';
 const DEV_CONTAINERS = '@id:ms-vscode-remote.remote-containers';
 type Choice<T> = vscode.QuickPickItem & { value: T };
 /** As much of VS Code's own git extension as is asked of it. */
-interface Git {
-  getAPI(version: 1): { getRepository(uri: vscode.Uri): Repository | null };
-}
+type Git = { getAPI(version: 1): { getRepository(uri: vscode.Uri): Repository | null } };
 interface Repository {
   getBranches(query: { remote: boolean }): Promise<readonly { name?: string }[]>;
   checkout(branch: string): Promise<void>;
@@ -150,6 +148,13 @@ export function register(para: Para, sessions: Sessions, review: Review): vscode
       const { image, size, seconds } = await para.run('para.image.build', {});
       void window.showInformationMessage(`${image} is built: ${size >> 20} MiB in ${seconds} s`);
     },
+    'auth.setup': async () => {
+      attach({ name: 'Log In' }, (await para.run('para.auth.setup', {})).terminal);
+      const asked = 'Log in in the terminal, then let the login be kept';
+      if (!(await window.showInformationMessage(asked, 'Complete Login'))) return;
+      const { image } = await para.run('para.auth.complete', {});
+      void window.showInformationMessage(`The login is kept${image ? ` in ${image}` : ''}`);
+    },
     doctor: checkSetup,
     sessions: showSessions,
     refresh: () => sessions.refresh(),
@@ -175,7 +180,7 @@ function choice(session: Session): Choice<Session> {
   return { label, description, detail: session.prompt.slice(0, 200), value: session };
 }
 
-function attach({ name }: Session, { command, args }: Terminal): void {
+function attach({ name }: Pick<Session, 'name'>, { command, args }: Terminal): void {
   window.createTerminal({ name, shellPath: command, shellArgs: [...args] }).show();
 }
 
