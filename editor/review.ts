@@ -36,9 +36,8 @@ export class Review implements vscode.TextDocumentContentProvider, vscode.Dispos
   async provideTextDocumentContent(uri: vscode.Uri): Promise<string> {
     const { name, repo, path, side } = JSON.parse(uri.query) as Asked;
     if (side === 'log') return (await this.para.ask('para.logs', { name, repo })).text;
-    const file = await this.para.ask('para.file', { name, repo, path, side });
-    if (file.binary) return 'This file is binary.\n';
-    return file.cut ? `${file.text}\nThe rest is left out: the file is too long.\n` : file.text;
+    const { binary, cut, text } = await this.para.ask('para.file', { name, repo, path, side });
+    return (binary ? 'This file is binary.\n' : text) + (cut ? '\nThe rest is left out: the file is too long.\n' : '');
   }
 
   dispose(): void {

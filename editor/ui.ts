@@ -77,10 +77,9 @@ export function register(para: Para, sessions: Sessions, review: Review): vscode
     const message = await say(`Finish ${session.name}`, usual, 'The message of the commit of what is uncommitted');
     const done = await para.run('para.finish', { ...named(session), message }, session.name);
     const told = `The branch ${done.branch} is there: ${done.files} files, +${done.insertions} −${done.deletions}`;
-    const runs = done.autoRunFiles.join(', ');
+    const runs = done.autoRunFiles.length && `. These run by themselves when opened or built: ${done.autoRunFiles.join(', ')}`;
     const show = runs ? window.showWarningMessage : window.showInformationMessage;
-    const warned = runs ? `${told}. These run by themselves when it is opened or built: ${runs}` : told;
-    const chosen = await show(warned, 'Review Changes', 'Check Out');
+    const chosen = await show(`${told}${runs || ''}`, 'Review Changes', 'Check Out');
     if (chosen) await (chosen === 'Check Out' ? checkOut : reviewed)(done.session);
   }
 

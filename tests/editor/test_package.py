@@ -1,0 +1,48 @@
+"""What the extension may weigh, and how it is written."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+
+from para_server import __version__
+from tests.editor.workbench import ROOT
+
+EDITOR = ROOT / "editor"
+WRITTEN = sorted(EDITOR.glob("*.ts"))
+VSIX = ROOT / "dist" / f"para-{__version__}.vsix"
+
+
+def test_the_extension_is_small_and_carries_all_it_needs() -> None:
+    assert VSIX.stat().st_size <= 1_500_000
+    with zipfile.ZipFile(VSIX) as made:
+        sizes = {info.filename: info.file_size for info in made.infolist()}
+    assert sizes["extension/out/extension.js"] <= 400_000
+    wheel = f"extension/wheel/para_server-{__version__}-py3-none-any.whl"
+    assert {wheel, "extension/icon.png", "extension/readme.md"} <= sizes.keys()
+    assert not [name for name in sizes if "node_modules" in name or name.endswith(".ts")]
+
+
+def test_what_is_written_by_hand_is_short_and_strict() -> None:
+    lines = [line for file in WRITTEN for line in file.read_text().splitlines() if line.strip()]
+    assert len(lines) <= 700
+    assert [line for line in lines if re.search(r"(?::|<|\||\bas)\s*any\b", line)] == []
+    options = json.loads((EDITOR / "tsconfig.json").read_text())["compilerOptions"]
+    assert options["strict"]
+    assert options["noUncheckedIndexedAccess"]
+
+
+def test_every_command_of_the_palette_is_registered() -> None:
+    described = json.loads((EDITOR / "package.json").read_text())
+    known = {one["command"] for one in described["contributes"]["commands"]}
+    text = (EDITOR / "ui.ts").read_text()
+    names = {name.removeprefix("para.ui.") for name in known}
+    assert {name for name in names if not re.search(rf"\b'?{re.escape(name)}'?: ", text)} == set()
+    assert {name for name in known if not name.startswith("para.ui.")} == set()
+
+
+def test_readmes_show_pictures_that_are_there() -> None:
+    for file in (EDITOR / "README.md", ROOT / "README.md"):
+        shown = re.findall(r"!\[[^]]*\]\(([^)]+)\)", file.read_text())
+        assert [path for path in shown if not (file.parent / path).is_file()] == []
