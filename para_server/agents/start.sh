@@ -9,8 +9,12 @@ trap 'rm -rf "$folder"' EXIT
 hidden=(-u PARA_SECRETS)
 for name in $PARA_SECRETS; do hidden+=(-u "$name"); done
 tmux kill-session -t agent 2>/dev/null
-env "${hidden[@]}" tmux -f "$in/tmux.conf" new-session -d -s agent -x 200 -y 50 \
-    bash "$in/supervise.sh" "$folder/secrets" || exit 1
+for _ in 1 2 3 4 5; do # a tmux whose last session has gone may be on its way out
+    env "${hidden[@]}" tmux -f "$in/tmux.conf" new-session -d -s agent -x 200 -y 50 \
+        bash "$in/supervise.sh" "$folder/secrets" && break
+    sleep 0.3
+done
+tmux has-session -t agent || exit 1
 # shellcheck disable=SC2016 # the inner shell expands it
 timeout 20 bash -c 'for name in $PARA_SECRETS; do printf "%s=%s\0" "$name" "${!name}"; done >"$1"' \
     bash "$folder/secrets"

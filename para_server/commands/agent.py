@@ -89,6 +89,14 @@ async def _run_again(
     await _run(context, record, settings, facts, template, prompt)
 
 
+def listens(context: Context, record: Record) -> bool:
+    """Tell whether the agent takes more text while it is at work."""
+    if record.agent is None:
+        return False
+    _, facts = _facts(context, record, record.agent)
+    return facts.manner == "terminal" or not facts.resume
+
+
 async def _run(
     context: Context,
     record: Record,

@@ -9,6 +9,7 @@ from uuid import uuid4
 from para_server.agents import claims
 from para_server.agents.profiles import profile
 from para_server.commands import agent, bases, credentials, launch, recovery, setup, view
+from para_server.commands.send import can_be_typed, tell
 from para_server.context import Context
 from para_server.engine import containers, images
 from para_server.errors import ParaError, Problem, Remedy
@@ -150,8 +151,12 @@ async def _revived(context: Context, record: Record, more: str | None) -> Proble
     seen = await containers.find(context.engine, name)
     if seen is not None and seen.state == "paused":
         await containers.thaw(context.engine, name)
-        if more is not None:
-            await agent.go_on(context, record, more)
+        if more is None:
+            return None
+        at_work = agent.continues(context, record) and agent.listens(context, record)
+        # what it is at is not lost where the rest is only typed
+        give = tell if at_work and can_be_typed(more) else agent.go_on
+        await give(context, record, more)
         return None
     new = record.problem is not None  # its set-up failed
     if seen is None:

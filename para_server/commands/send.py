@@ -10,7 +10,7 @@ from para_server.commands import agent, view
 from para_server.context import Context
 from para_server.engine import execution
 from para_server.errors import Issue, ParaError, Remedy
-from para_server.models import Agent, Session
+from para_server.models import AgentState, Session
 from para_server.names import container_name
 from para_server.params import SendParams
 from para_server.records import Record
@@ -28,17 +28,25 @@ async def send(context: Context, params: SendParams) -> Session:
     what the agent is told instead. An agent that has ended is started again on the text.
     """
     text = params.text.replace("\r\n", "\n")
-    if len(text) > _MAX_TEXT or any(_is_control(character) for character in text):
+    if len(text) > _MAX_TEXT or not can_be_typed(text):
         message = "A text to send is at most 1 MiB long and has no control characters"
         issue = Issue(path="text", message=message)
         raise ParaError("command.invalid-params", message, issues=[issue])
     async with view.held(context, "send", params.name, params.repo) as (record, session):
-        at_work = _demand_agent(record, session)
-        await too_late_to_cancel(_sent(context, record, at_work, text))
+        _demand_agent(record, session)
+        if session.agent and session.agent.state is AgentState.WORKING:
+            _demand_ears(context, record)
+        await too_late_to_cancel(tell(context, record, text))
         return await view.show(context, record)
 
 
-async def _sent(context: Context, record: Record, at_work: Agent, text: str) -> None:
+def can_be_typed(text: str) -> bool:
+    """Tell whether a terminal takes a text as it is: a control character would be a key."""
+    return not any(unicodedata.category(c) == "Cc" and c not in "\n\t" for c in text)
+
+
+async def tell(context: Context, record: Record, text: str) -> None:
+    """Type a text for the agent, or start it again on the text; the session is held."""
     command = supervision.send_command(context.store.agent_folder(record.id), text)
     code, said = await execution.execute(context.engine, container_name(record.id), command)
     if code == supervision.ENDED:
@@ -51,23 +59,28 @@ async def _sent(context: Context, record: Record, at_work: Agent, text: str) -> 
         )
     elif code != 0:
         raise ParaError(
-            "engine.refused", f"{at_work.name} could not be sent to: {said.strip() or code}"
+            "engine.refused", f"{record.name} could not be sent to: {said.strip() or code}"
         )
 
 
-def _demand_agent(record: Record, session: Session) -> Agent:
+def _demand_agent(record: Record, session: Session) -> None:
     open_it = Remedy(title="Open it", command="para.open", params=_params(record))
     if record.type == "worktree" or session.agent is None:
         what = "a worktree session" if record.type == "worktree" else "a session for a person"
         raise ParaError(
             "session.wrong-type", f"No agent of para's runs in {record.name}: it is {what}", open_it
         )
-    return session.agent
+
+
+def _demand_ears(context: Context, record: Record) -> None:
+    if agent.listens(context, record):
+        return
+    raise ParaError(
+        "session.illegal-transition",
+        f"Cannot send to session {record.name}: {record.agent} takes more only when it is done",
+        Remedy(title="Show it", command="para.show", params=_params(record)),
+    )
 
 
 def _params(record: Record) -> dict[str, object]:
     return {"name": record.name, "repo": record.repo}
-
-
-def _is_control(character: str) -> bool:
-    return unicodedata.category(character) == "Cc" and character not in "\n\t"

@@ -43,6 +43,21 @@ async def test_a_freeze_in_the_midst_of_an_answer_does_not_hurt(
     assert len(standin.requests) == 1
 
 
+async def test_a_frozen_agent_is_given_more_without_losing_what_it_is_at(
+    para: Para, standin: Api
+) -> None:
+    standin.script("also", [text("That too.")])
+    standin.script("fix", [LONG])
+    await para.call("para.dispatch", prompt="fix it", name="fix")
+    await speaking(standin)
+    await para.call("para.pause", name="fix", mode="freeze")
+    await para.call("para.resume", name="fix", prompt="also this")
+    await eventually(
+        lambda: para.call("para.show", name="fix"), lambda s: s["agent"]["detail"] == "That too."
+    )
+    assert standin.seen("fix it", "word end", "also this")
+
+
 async def test_a_freeze_in_the_midst_of_a_tool_does_not_hurt(
     para: Para, standin: Api, api: Any, request: pytest.FixtureRequest
 ) -> None:
