@@ -43,36 +43,41 @@ agent() {
 }
 
 # Some of what happens to an agent no hook tells: a person interrupts it, a dialog opens or is
-# answered. Its own status file does; where it disagrees for two seconds, it is right.
+# answered. Its own status file does; where what it says is newer, and stays, it is right.
 watch() {
-    local template status_file pid line status word since detail before="" ticks=0 verdict
+    local template status_file pid line status at word since detail before="" ticks=0 verdict
     template=$(cat "$in/status")
     [ -n "$template" ] || return
     exec 9<> <(:)
     while read -r -t 0.5 -u 9; [ -d /proc/$$ ]; do
         read -r pid <"$out/pid" || continue
         status_file="$HOME/${template/"{pid}"/$pid}"
-        line="" status=""
+        line="" status="" at=0
         IFS= read -r line <"$status_file"
         [[ $line =~ \"status\":\"([a-z]+)\" ]] && status=${BASH_REMATCH[1]}
+        [[ $line =~ \"statusUpdatedAt\":([0-9]+) ]] && at=${BASH_REMATCH[1]}
         word="" since="" detail=""
         { read -r word && read -r since && IFS= read -r detail; } <"$out/state"
         ticks=$((ticks + 1))
         [ "$before" = "$status $word $since $detail" ] || ticks=0
         before="$status $word $since $detail"
-        verdict=$(judged "$status" "$word" "$ticks") || continue
+        since=${since//[.,]/} # microseconds now, and the status has milliseconds
+        [[ $since =~ ^[1-9][0-9]{0,17}$ ]] || since=0
+        verdict=$(judged "$status" "$word" "$ticks" $((at - since / 1000))) || continue
         [ "$word ${detail:0:200}" = "$verdict" ] || say "${verdict%% *}" "${verdict#* }"
     done 2>/dev/null
 }
 
-judged() {
+judged() { # status, state, for how long (half seconds), how much newer the status is
     case "$1:$2" in
-        busy:waiting | busy:done | busy:failed | busy:starting)
-            [ "$3" -ge 4 ] && echo "working " ;;
+        busy:waiting | busy:done | busy:failed)
+            [ "$3" -ge 2 ] && [ "$4" -gt 0 ] && echo "working " ;;
+        idle:working | idle:waiting)
+            [ "$3" -ge 2 ] && [ "$4" -gt 0 ] && echo "waiting it was interrupted" ;;
         waiting:working | waiting:starting)
             [ "$3" -ge 4 ] && echo "waiting it shows a dialog" ;;
-        idle:working | idle:waiting)
-            [ "$3" -ge 4 ] && echo "waiting it was interrupted" ;;
+        busy:starting)
+            [ "$3" -ge 2 ] && echo "working " ;;
         *:starting)
             [ "$3" -ge 60 ] && echo "waiting it has not begun its task" ;;
         *) return 1 ;;
