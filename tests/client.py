@@ -16,6 +16,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 DEADLINE = 90.0  # seconds: generous, since a test waits for a state and not for a time
+BUILD_DEADLINE = 170.0  # seconds, in which hundreds of megabytes are fetched and written
 
 
 class Failed(Exception):  # noqa: N818 # reads as what happened
@@ -55,6 +56,10 @@ class Para:
         arguments = [params] if params else []
         return await self.answer(self.send(command, arguments))
 
+    async def image(self, agent: str) -> Any:
+        """Build the image of an agent, which installs it where it is not there yet."""
+        return await self.answer(self.send("para.image.build", [{"agent": agent}]), BUILD_DEADLINE)
+
     def send(
         self,
         command: str,
@@ -78,10 +83,10 @@ class Para:
         """End the server at once, wherever it is."""
         os.kill(self.lsp._server.pid, signal.SIGKILL)
 
-    async def answer(self, sent: Any) -> Any:
+    async def answer(self, sent: Any, deadline: float = DEADLINE) -> Any:
         """Wait for an answer; raises Failed."""
         try:
-            return plain(await asyncio.wait_for(sent, DEADLINE))
+            return plain(await asyncio.wait_for(sent, deadline))
         except JsonRpcException as error:
             raise Failed(error.code, plain(error.data), error.message) from None
 

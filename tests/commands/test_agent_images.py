@@ -48,7 +48,7 @@ async def test_an_agent_has_an_image_and_takes_the_flags_that_it_is_given(
     servers: Servers, api: Any, agent: str
 ) -> None:
     para = await servers(watching=False)
-    built = await para.call("para.image.build", agent=agent)
+    built = await para.image(agent)
     image = f"para-agent-{agent}:latest"
     assert built["image"] == image
     assert built["size"] - api.inspect_image(BASE)["Size"] < LARGEST
@@ -65,7 +65,7 @@ async def test_an_agent_has_an_image_and_takes_the_flags_that_it_is_given(
 
 async def test_the_image_of_claude_is_the_base(servers: Servers, api: Any) -> None:
     para = await servers(watching=False)
-    built = await para.call("para.image.build", agent="claude")
+    built = await para.image("claude")
     assert built["image"] == "para-agent-claude:latest"
     assert built["size"] == api.inspect_image(BASE)["Size"]
     assert "Claude Code" in printed(api, built["image"], "claude", "--version")

@@ -236,9 +236,10 @@ async def test_the_login_on_the_host_is_copied_only_when_told_to(
 
 
 async def test_another_agent_has_a_login_and_an_image_of_its_own(
-    claude: Para, api: Any, service: LoginService
+    claude: Para, servers: Servers, api: Any, service: LoginService
 ) -> None:
-    await claude.call("para.image.build", agent="codex")
+    # with the certificates of the machine, with which it may be there already
+    await (await servers(watching=False)).image("codex")
     begun = await claude.call("para.auth.setup", agent="codex")
     assert begun["terminal"]["args"][-2:] == ["codex", "login"]
     await claude.fails("auth.incomplete", "para.auth.complete", agent="codex")
