@@ -228,11 +228,15 @@ async def _shared(context: Context, name: str, agent: str) -> None:
             raise _incomplete(agent, f"{path} is missing: this way to log in cannot be shared")
         found[PurePosixPath(SHARED_FOLDER, PurePosixPath(path).name)] = content
     volume = login_of(agent, context.store.home)
-    await volumes.make(context.engine, volume, _labels(context, agent))
-    mounts, _ = await credentials.shared(context, settings, agent)
-    image = credentials.bare_image(agent)
-    async with _short_lived(context, settings, agent, image, mounts) as other:
-        await files.put(context.engine, other, found, ids_of_para())
+    async with undone_on_failure() as undo:
+        if not await volumes.exists(context.engine, volume):
+            # a volume that is there is taken for one with a login
+            undo.push_async_callback(volumes.remove, context.engine, volume)
+        await volumes.make(context.engine, volume, _labels(context, agent))
+        mounts, _ = await credentials.shared(context, settings, agent)
+        image = credentials.bare_image(agent)
+        async with _short_lived(context, settings, agent, image, mounts) as other:
+            await files.put(context.engine, other, found, ids_of_para())
     await containers.remove(context.engine, name)
     context.store.forget_variables(agent)
 
@@ -248,15 +252,16 @@ def _labels(context: Context, agent: str) -> dict[str, str]:
 async def _removed(context: Context, agent: str) -> list[str]:
     engine, name = context.engine, login_of(agent, context.store.home)
     removed: list[str] = []
-    if await containers.find(engine, name) is not None:
-        await containers.remove(engine, name)
-        removed.append(f"container {name}")
-    context.store.forget_variables(agent)
+    # first what may be refused
     if await volumes.exists(engine, name):
         if not await volumes.remove(engine, name):
             message = f"Sessions share the login of {agent}: the volume {name} is in use"
             raise ParaError("engine.refused", message, SHOW_SESSIONS)
         removed.append(f"volume {name}")
+    if await containers.find(engine, name) is not None:
+        await containers.remove(engine, name)
+        removed.append(f"container {name}")
+    context.store.forget_variables(agent)
     for image in await images.logins(engine, agent):
         if image.tags:
             await images.remove(engine, login_image(agent))
