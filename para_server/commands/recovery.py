@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Final
 
 from para_server.agents import claims
 from para_server.commands import agent, launch
@@ -18,6 +19,7 @@ from para_server.names import HELPER_PREFIX, archive_ref, container_name, saved_
 from para_server.records import Record
 
 _log = logging.getLogger(__name__)
+_AT_WORK: Final = "session.illegal-transition"
 
 
 async def sweep(context: Context) -> None:
@@ -29,7 +31,9 @@ async def sweep(context: Context) -> None:
             async with context.store.holding(record.id, patience=0):
                 await settle(context, record.id)
         except ParaError as error:
-            _log.info("not settled: %s", error, extra={"session": record.name})
+            # that a command is at work is no news
+            level = logging.DEBUG if error.slug == _AT_WORK else logging.INFO
+            _log.log(level, "not settled: %s", error, extra={"session": record.name})
     for stray in list(context.store.strays()):
         try:
             await _clear_stray(context, stray)

@@ -30,7 +30,7 @@ async def figures(place: Place, pairs: int, sessions: int) -> list[Figure]:
         found = []
         for processes in PROCESSES:
             judged = processes == JUDGED
-            number = sessions if judged else max(8, sessions // 4)
+            number = sessions if judged else max(processes, sessions // 4)
             title = f"{number} sessions at once, {processes} processes"
             least = 0.85 if judged else None
             figure = Figure(title, "create + start alike", least=least, unit="/s")
