@@ -9,7 +9,7 @@ OPENCODE: Final = Profile(
     title="OpenCode",
     start=("opencode", "run", ARGS, "--", PROMPT),
     resume=("opencode", "run", "-c", ARGS, "--", PROMPT),
-    on_host=("opencode", "--prompt", PROMPT),
+    on_host=("opencode", f"--prompt={PROMPT}"),
     skip=("--auto",),
     environment={"OPENCODE_DB": f"{KEPT}/opencode.db"},
     conversation="opencode.db",

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from para_server.spec import AGENT_FOLDER
 
-PROMPT: Final = "{prompt}"  # the task, as an argument of its own
+PROMPT: Final = "{prompt}"  # the task: an argument of its own, or the end of one
 PROMPT_FILE: Final = "{promptFile}"  # the file in the container that holds the task
 CONVERSATION: Final = "{conversation}"  # the id that para gave the conversation
 ARGS: Final = "{args}"  # what permissions and settings add
@@ -71,18 +71,18 @@ class Profile:
 
 def command_line(template: Argv, prompt: str, conversation: str, args: Sequence[str]) -> list[str]:
     """Fill a command line in; what is too long for an argument is read from the file."""
-    too_long = len(prompt.encode()) > _MAX_ARGUMENT
-    given = {
-        PROMPT: _READ_IT if too_long else prompt,
-        PROMPT_FILE: _PLACE,
-        CONVERSATION: conversation,
-    }
+    told = _READ_IT if len(prompt.encode()) > _MAX_ARGUMENT else prompt
+    given = {PROMPT_FILE: _PLACE, CONVERSATION: conversation}
     filled: list[str] = []
     for word in template:
-        filled += list(args) if word == ARGS else [given.get(word, word)]
+        filled += list(args) if word == ARGS else [given.get(word) or _told(word, told)]
     return filled
 
 
 def on_host(profile: Profile, prompt: str) -> list[str]:
     """Fill in the command line that a person runs in a worktree."""
-    return [prompt if word == PROMPT else word for word in profile.on_host]
+    return [_told(word, prompt) for word in profile.on_host]
+
+
+def _told(word: str, prompt: str) -> str:
+    return f"{word.removesuffix(PROMPT)}{prompt}" if word.endswith(PROMPT) else word

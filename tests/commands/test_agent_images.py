@@ -36,7 +36,8 @@ def lines(facts: Profile) -> list[tuple[tuple[str, ...], set[str]]]:
     found = []
     for line in (facts.start, facts.resume, facts.reopen):
         words = [word for word in line if not word.startswith("{") and word != "--"]
-        flags = {word for word in (*words, *facts.skip, *facts.ask) if word.startswith("-")}
+        given = (*words, *facts.skip, *facts.ask)
+        flags = {word.partition("=")[0] for word in given if word.startswith("-")}
         named = words[: next((i for i, w in enumerate(words) if w.startswith("-")), len(words))]
         if line:
             found.append((tuple(named), flags))
