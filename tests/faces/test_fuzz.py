@@ -19,6 +19,7 @@ from tests.wire import Process, Wire, framed
 
 assert every_command
 SOAK_SECONDS = 330
+Figures = Callable[[str], None]
 MEMORY_MB = 400  # far beyond what a server needs, far below what a leak of these messages takes
 
 json_values = st.recursive(
@@ -80,18 +81,20 @@ def process(environ: dict[str, str], tmp_path: Path) -> Iterator[Process]:
     running.popen.wait()
 
 
-def test_a_short_fuzz_run_is_survived(process: Process) -> None:
-    converse(process, lambda turn: turn < 1, examples=80)
+def test_a_short_fuzz_run_is_survived(process: Process, figures: Figures) -> None:
+    converse(process, figures, lambda turn: turn < 1, examples=80)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(SOAK_SECONDS * 3)
-def test_a_long_fuzz_run_is_survived(process: Process) -> None:
+def test_a_long_fuzz_run_is_survived(process: Process, figures: Figures) -> None:
     until = time.monotonic() + SOAK_SECONDS
-    converse(process, lambda _: time.monotonic() < until, examples=500)
+    converse(process, figures, lambda _: time.monotonic() < until, examples=500)
 
 
-def converse(process: Process, more: Callable[[int], bool], examples: int) -> None:
+def converse(
+    process: Process, figures: Figures, more: Callable[[int], bool], examples: int
+) -> None:
     wire = process.stdio()
     wire.initialize()
     tally: Counter[str] = Counter()
@@ -113,8 +116,9 @@ def converse(process: Process, more: Callable[[int], bool], examples: int) -> No
     assert process.popen.poll() is None
     status = Path(f"/proc/{process.popen.pid}/status").read_text()
     memory = int(status.partition("VmRSS:")[2].split()[0]) >> 10
-    print(f"{dict(tally)}, restarts 0, {memory} MB")
-    assert tally["request"] == tally["answer"]
+    unanswered = tally["request"] - tally["answer"]
+    figures(f"fuzz: {dict(tally)}; restarts 0, unanswered {unanswered}, {memory} MB")
+    assert unanswered == 0
     assert memory < MEMORY_MB
 
 

@@ -26,23 +26,24 @@ class Weight(NamedTuple):
 
 
 async def test_a_few_cycles_leave_nothing_behind(
-    servers: Callable[..., Awaitable[Para]], api: Any, home: Path
+    servers: Callable[..., Awaitable[Para]], api: Any, home: Path, figures: Callable[[str], None]
 ) -> None:
-    await cycle(servers, api, home, sessions=2, freezes=8, saves=2)
+    await cycle(servers, api, home, figures, sessions=2, freezes=8, saves=2)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 async def test_a_thousand_cycles_leave_nothing_behind(
-    servers: Callable[..., Awaitable[Para]], api: Any, home: Path
+    servers: Callable[..., Awaitable[Para]], api: Any, home: Path, figures: Callable[[str], None]
 ) -> None:
-    await cycle(servers, api, home, sessions=20, freezes=1000, saves=50)
+    await cycle(servers, api, home, figures, sessions=20, freezes=1000, saves=50)
 
 
 async def cycle(
     servers: Callable[..., Awaitable[Para]],
     api: Any,
     home: Path,
+    figures: Callable[[str], None],
     *,
     sessions: int,
     freezes: int,
@@ -61,7 +62,8 @@ async def cycle(
     for _ in range(saves):
         await each(para, names, "save")
     after = weigh(para, api, home)
-    print(f"{sessions} sessions, {freezes} freezes, {saves} saves: {before} {between} {after}")
+    what = f"cycles: {sessions} sessions, {freezes} freezes, {saves} saves"
+    figures(f"{what}; {before}, {between}, {after}")
     for later in (between, after):
         assert later.memory <= before.memory + SLACK_MB
         assert later.descriptors <= before.descriptors + 4  # one to the engine for each thread

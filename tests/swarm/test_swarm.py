@@ -56,8 +56,9 @@ async def test_three_processes_agree(
     tmp_path: Path,
     home: Path,
     request: pytest.FixtureRequest,
+    figures: Callable[[str], None],
 ) -> None:
-    await swarm(servers, api, tmp_path, home, 3, 12, request.config.getoption("--seed"))
+    await swarm(servers, api, tmp_path, home, figures, 3, 12, request.config.getoption("--seed"))
 
 
 @pytest.mark.soak
@@ -68,8 +69,9 @@ async def test_eight_processes_of_200_commands_agree(
     tmp_path: Path,
     home: Path,
     request: pytest.FixtureRequest,
+    figures: Callable[[str], None],
 ) -> None:
-    await swarm(servers, api, tmp_path, home, 8, 200, request.config.getoption("--seed"))
+    await swarm(servers, api, tmp_path, home, figures, 8, 200, request.config.getoption("--seed"))
 
 
 async def swarm(
@@ -77,6 +79,7 @@ async def swarm(
     api: Any,
     tmp_path: Path,
     home: Path,
+    figures: Callable[[str], None],
     processes: int,
     commands: int,
     seed: int,
@@ -96,12 +99,14 @@ async def swarm(
         )
     finally:
         watching.cancel()
-    print(
-        f"{dict(tally.outcomes)}, "
-        f"at most {tally.most} containers at once, {len(tally.markers)} sessions with work"
-    )
     assert tally.most <= LIMIT + others
-    await nothing_lost(clients[0], repos, tally)
+    missing = await lost(clients[0], repos, tally)
+    figures(
+        f"swarm: {processes} processes, {commands} commands each: {dict(tally.outcomes)}; "
+        f"at most {tally.most} containers at once, {len(tally.markers)} sessions with work, "
+        f"{len(missing)} lost"
+    )
+    assert missing == []
 
 
 async def drive(
@@ -153,19 +158,19 @@ async def work_is_in(para: Para, session: dict[str, Any], marker: str) -> bool:
     return marker in seen["patch"]
 
 
-async def nothing_lost(para: Para, repos: list[Repository], tally: Tally) -> None:
-    """Find each session's work in a branch, an archive, or its live workspace."""
+async def lost(para: Para, repos: list[Repository], tally: Tally) -> list[object]:
+    """List sessions whose work is in no branch, no archive and no live workspace."""
     sessions: list[dict[str, Any]] = []
     for repo in repos:
         listed = await para.call("para.list", repo=str(repo.path), all=True)
         sessions += listed["sessions"]
     by_id = {session["id"]: session for session in sessions}
-    lost = []
+    missing: list[object] = []
     for session_id, (repo, marker) in tally.markers.items():
         session = by_id[session_id]
         if not holds(session, repo, marker):
-            lost.append((session, marker))
-    assert not lost
+            missing.append((session, marker))
+    return missing
 
 
 def holds(session: dict[str, Any], repo: Repository, marker: str) -> bool:
