@@ -13,6 +13,7 @@ from tests.hostile.conftest import Bait
 from tests.hostile.test_traps import on_host, within
 from tests.scratch import Repository
 
+MANY, SOME = 1_000_000, 20_000  # files: with --soak, and in a short run
 TEN_MEGABYTES = 10 << 20
 ESCAPES = "\x1b\x07\x00\u202e"
 
@@ -122,6 +123,28 @@ async def test_a_text_of_nothing_but_line_ends_takes_no_more_memory_than_others(
     assert "+honest work" in shown["patch"]
     await para.call("para.finish", name="trap", message="x")
     assert repo.show("para/trap:work.txt") == "honest work"
+
+
+@pytest.mark.timeout(3600)
+async def test_very_many_files_are_taken_out(
+    servers: Callable[..., Awaitable[Para]],
+    repo: Repository,
+    api: Any,
+    bait: Bait,
+    request: pytest.FixtureRequest,
+) -> None:
+    count = MANY if request.config.getoption("--soak") else SOME
+    para = await servers(extra={"PARA_GIT_MAX_SECONDS": "3000"})
+    session = await para.call("para.start", name="trap")
+    make = (
+        "mkdir -p many/{0..999}; perl -e 'for my $n (0..$ARGV[0] - 1) {"
+        ' open(F, ">many/" . $n % 1000 . "/$n") or die; print F $n; close F }\''
+    )
+    made = within(api, session["container"]["name"], f"{make} {count}", bait)
+    assert made.code == 0, made
+    sent = para.send("para.finish", [{"name": "trap", "message": "x"}])
+    assert (await para.answer(sent, 3600))["files"] == count
+    assert repo.show("para/trap:many/999/19999") == "19999"
 
 
 async def test_a_patch_of_many_megabytes_is_cut_and_says_so(
