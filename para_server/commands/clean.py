@@ -42,6 +42,10 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
                     kept.append(f"{what}: {error}")
                     continue
             removed.append(what)
+    if not params.dry_run:
+        late = {f"container {name}" for name in await recovery.sweep_engine(context)}
+        removed += sorted(late)
+        kept = [what for what in kept if what not in late]
     async with context.store.holding_bases():
         removed += [f"base {one}" for one in await bases.evict(context, 0, dry_run=params.dry_run)]
         kept += [f"base {one}" for one in bases.kept(context)]

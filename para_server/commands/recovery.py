@@ -11,6 +11,7 @@ from para_server.commands import agent, launch
 from para_server.context import Context
 from para_server.disk import remove_tree
 from para_server.engine import containers, images, saving, volumes
+from para_server.engine.containers import Seen
 from para_server.errors import ParaError
 from para_server.git import bundle, repository
 from para_server.lifecycle import OVER
@@ -41,24 +42,28 @@ async def sweep(context: Context) -> None:
             _log.info("not cleared: %s", error)
 
 
-async def sweep_engine(context: Context) -> None:
-    """Remove what the engine made late, after its session had been undone or was over."""
+async def sweep_engine(context: Context) -> list[str]:
+    """Remove and name what the engine made late: for sessions that were undone, or for nobody."""
     home = str(context.store.home)
     engine = context.engine
+    removed: list[str] = []
     for one in [*await containers.sessions(engine), *await containers.helpers(engine)]:
         session = one.session or one.helper
-        if one.home != home or session is None or _may_have(context, session):
+        if one.home != home or session is None or _needed(context, one):
             continue
         try:
             async with context.store.holding(session, patience=0):
-                if not _may_have(context, session):
+                if not _needed(context, one):
                     await containers.remove(engine, one.name)
+                    removed.append(one.name)
         except ParaError as error:
             _log.info("not removed: %s", error)
+    return removed
 
 
-def _may_have(context: Context, session_id: str) -> bool:
-    record = context.store.read(session_id)
+def _needed(context: Context, one: Seen) -> bool:
+    """Tell whether a session needs its container; a helper is needed by who holds the session."""
+    record = context.store.read(one.session) if one.session else None
     return record is not None and (record.state not in OVER or record.doing is not None)
 
 
