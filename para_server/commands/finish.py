@@ -51,15 +51,19 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
 
 
 async def still(context: Context, record: Record, session: Session) -> None:
-    """Hold a running session's processes, so that its files do not change while they are read.
+    """Hold the processes of a session, so that its files do not change while they are read.
 
     An agent that can continue its conversation is ended first; any other would begin anew, should
     the session go on.
     """
-    if session.state is State.RUNNING:
-        if agent.continues(context, record):
-            await agent.rest(context, record)
-        await containers.freeze(context.engine, container_name(record.id))
+    if record.state is State.PAUSED or session.container is None:
+        return
+    seen = await containers.find(context.engine, container_name(record.id))
+    if seen is None or seen.state != "running":
+        return
+    if agent.continues(context, record):
+        await agent.rest(context, record)
+    await containers.freeze(context.engine, seen.name)
 
 
 async def _demand_free(repo: Repo, record: Record, branch: str) -> str | None:

@@ -168,11 +168,12 @@ async def _settle_end(context: Context, record: Record) -> None:
 
 async def undo_end(context: Context, record: Record) -> None:
     """Let a session go on that was to end."""
-    if record.type == "container" and record.state is State.RUNNING:
+    if record.type == "container" and record.state in {State.RUNNING, State.FAILED}:
         seen = await containers.find(context.engine, container_name(record.id))
         if seen is not None and seen.state == "paused":
             await containers.thaw(context.engine, seen.name)
-        if seen is not None and claims.rests(context.store.agent_folder(record.id)):
+        alive = seen is not None and seen.state in {"running", "paused"}
+        if alive and claims.rests(context.store.agent_folder(record.id)):
             await agent.go_on(context, record, None)
     context.store.write(record.but(doing=None, target=None, target_branch=None))
 

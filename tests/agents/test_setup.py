@@ -64,6 +64,13 @@ async def test_a_set_up_that_fails_is_the_sessions_problem_and_is_tried_again(
     assert (await para.call("para.logs", name="fix"))["text"].endswith("at work\n")
 
 
+async def test_what_a_failed_set_up_has_made_can_be_finished(para: Para, repo: Repository) -> None:
+    repo.commit("set-up", **{SCRIPT: "echo made >made; exit 3"})
+    await para.answer(dispatch(para, "echo at work"))
+    result = await para.call("para.finish", message="what there is", name="fix")
+    assert repo.show(f"{result['branch']}:made") == "made"
+
+
 async def test_a_set_up_that_hangs_is_cancelled_and_leaves_nothing(
     para: Para, repo: Repository, api: Any, home: Any
 ) -> None:
