@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -42,6 +45,25 @@ class Terminal:
         assert done.returncode == code, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done
+
+    def seen(self, *argv: str) -> str:
+        """Run a command as a person sees it: on a terminal."""
+        ours, theirs = pty.openpty()
+        with open(ours, "rb", buffering=0) as screen:  # noqa: PTH123 # it has no path
+            done = subprocess.Popen(
+                [PARA, *argv],
+                cwd=self.folder,
+                env=self.environ,
+                stdout=theirs,
+                stderr=subprocess.DEVNULL,
+            )
+            os.close(theirs)
+            shown = b""
+            with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it
+                while part := screen.read(65536):
+                    shown += part
+            assert done.wait(DEADLINE) == DONE, argv
+        return shown.decode()
 
     def json(self, *argv: str) -> Any:
         return json.loads(self.run(*argv, "--json").stdout)
@@ -219,3 +241,19 @@ def test_clean_and_logs_at_a_terminal(terminal: Terminal, api: Any, home: Path) 
 
 def test_the_version_is_told(alone: Terminal) -> None:
     assert alone.run("--version").stdout.startswith("para ")
+
+
+def test_what_a_session_says_draws_nothing_on_a_terminal(terminal: Terminal, api: Any) -> None:
+    drawing = r"\033]0;title\007\033[2J\033[31m\302\233"
+    task = f"printf '{drawing}' | tee drawing.txt \"$(printf '{drawing}.txt')\""
+    session = terminal.json("dispatch", task, "--name=fix")
+    engine.run(
+        api,
+        session["container"]["name"],
+        "until grep -q done /para-agent/out/state; do sleep 0.1; done; "
+        f"printf 'waiting\\n1\\n{drawing}' >/para-agent/out/state",
+    )
+    for argv in ("logs", "show", "list", "diff", "finish it"):
+        shown = terminal.seen(*argv.split())
+        assert shown
+        assert not {"\x1b", "\x07", "\x9b"} & set(shown), argv

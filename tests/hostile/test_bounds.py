@@ -42,6 +42,7 @@ def calm(text: str) -> bool:
     return not any(character in text for character in ESCAPES)
 
 
+@pytest.mark.slice(4)
 @pytest.mark.parametrize("claim", CLAIMS)
 async def test_what_an_agent_says_of_itself_may_be(
     para: Para, repo: Repository, api: Any, bait: Bait, claim: str
