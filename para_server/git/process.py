@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -167,7 +168,12 @@ def _tied() -> tuple[str, ...]:
 
     A git that works on would race whoever clears up after a process that was killed.
     """
-    return ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
+    tied = ("setpriv", "--pdeathsig", "TERM", "--")
+    try:
+        subprocess.run([*tied, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):  # not every system's can do that
+        return ()
+    return tied
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:
