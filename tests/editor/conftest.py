@@ -14,7 +14,15 @@ from para_server import __version__
 from para_server.engine.endpoint import find
 from para_server.settings import EngineSettings
 from tests import engine, scratch
-from tests.editor.workbench import ROOT, Switch, Window, Workbench, browser, without_para
+from tests.editor.workbench import (
+    ROOT,
+    Switch,
+    Window,
+    Workbench,
+    attacher,
+    browser,
+    without_para,
+)
 from tests.scratch import Repository
 
 VSIX = ROOT / "dist" / f"para-{__version__}.vsix"
@@ -94,6 +102,24 @@ def window(shared: Window, request: pytest.FixtureRequest) -> Iterator[Window]:
     if getattr(request.node, "failed", False):
         shared.failed(request.node.name)
     shared.page.keyboard.press("Escape")
+
+
+@pytest.fixture
+def attaching(
+    place: Path,
+    workbench: Workbench,
+    address: str,
+    chromium: Browser,
+    project: Repository,
+    request: pytest.FixtureRequest,
+) -> Iterator[Window]:
+    """Open a window of an editor that can attach to containers."""
+    workbench.install(attacher(place / "attacher.vsix"))
+    opened = Window.open(chromium, address, project.path)
+    yield opened
+    if getattr(request.node, "failed", False):
+        opened.failed(request.node.name)
+    opened.page.context.close()
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from para_server.engine.endpoint import find
 from para_server.settings import EngineSettings
-from tests.editor.workbench import Switch, Window, Workbench, attacher
+from tests.editor.workbench import Switch, Window, Workbench
 from tests.scratch import Repository
 
 Containers = Callable[[], list[str]]
@@ -265,19 +265,12 @@ def test_an_old_python_is_told_and_another_one_is_taken(
 
 
 def test_dev_containers_is_asked_for_the_container_and_its_engine(
-    workbench: Workbench,
-    address: str,
-    chromium: Browser,
-    project: Repository,
-    place: Path,
-    switch: Switch,
+    attaching: Window, workbench: Workbench, place: Path, switch: Switch
 ) -> None:
-    workbench.install(attacher(place / "attacher.vsix"))
-    window = Window.open(chromium, address, project.path)
+    window = attaching
     window.bar_says("Para 0/5")
     start(window)
     window.bar_says("Para 1/5")
-    window.page.context.on("page", lambda page: page.close())
     opened(window, None)
     meta = place / "home/.docker/contexts/meta" / hashlib.sha256(b"build").hexdigest()
     meta.mkdir(parents=True)
@@ -288,7 +281,6 @@ def test_dev_containers_is_asked_for_the_container_and_its_engine(
     remote = Switch(None, find(EngineSettings(), os.environ))
     workbench.set(engine_host=remote.address)
     opened(window, {"host": remote.address})
-    window.page.context.close()
 
 
 def opened(window: Window, engine: dict[str, str] | None) -> None:
@@ -298,6 +290,7 @@ def opened(window: Window, engine: dict[str, str] | None) -> None:
         window.calls.clear()
         window.command("Para: Open Session")
         until(lambda: window.pause() and bool(window.calls))
+        window.page.wait_for_timeout(2000)  # a browser without that window may say so
         window.page.keyboard.press("Escape")
         assert "/para-session" in window.calls[-1]
         found = re.search(r"attached-container\+([0-9a-f]+)", window.calls[-1])

@@ -183,6 +183,7 @@ class Window:
             except PlaywrightTimeout:
                 if patience == PATIENCE:
                     raise
+                self.page.keyboard.press("Escape")  # what it offers is told when it opens
             else:
                 return
 
