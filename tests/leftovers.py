@@ -115,6 +115,12 @@ async def at_work(para: Para, api: Any, name: str, **params: object) -> dict[str
     return session
 
 
+async def ended(para: Para, session: dict[str, Any]) -> None:
+    """Cancel a session that is not over."""
+    if (await para.call("para.show", name=session["name"]))["state"] not in OVER:
+        await para.call("para.cancel", name=session["name"])
+
+
 @dataclass(frozen=True)
 class Case:
     """A command on a session that is at work: what is done first, and what it may lead to."""

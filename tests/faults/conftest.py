@@ -19,7 +19,7 @@ from tests.proxy import Proxy
 from tests.scratch import Repository
 
 # what a server is told that is to notice soon that the engine hangs
-HASTY = {"PARA_ENGINE_TIMEOUT": "2", "PARA_GIT_MAX_SECONDS": "15"}
+HASTY = {"PARA_ENGINE_TIMEOUT": "1", "PARA_GIT_MAX_SECONDS": "8"}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from tests.client import Failed, Para
 from tests.faults.conftest import HASTY
-from tests.leftovers import CASES, Case, records, settled
+from tests.leftovers import CASES, Case, ended, records, settled
 from tests.proxy import WAYS, How, Proxy
 from tests.scratch import Repository
 
@@ -47,7 +47,7 @@ async def attempt(
     return outcome
 
 
-@pytest.mark.slice(5)
+@pytest.mark.slice(3)
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("command", ["para.dispatch", "para.start"])
@@ -84,7 +84,7 @@ async def test_a_session_comes_to_be_whole_or_not_at_all_when_a_call_fails(
             break
 
 
-@pytest.mark.slice(20)
+@pytest.mark.slice(12)
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -126,7 +126,7 @@ async def test_a_command_is_done_or_undone_when_a_call_fails(
         if faults.hit is None:
             break
     if session is not None:
-        await para.call("para.cancel", name=session["name"])
+        await ended(para, session)
         whole("cancelled at the end", session)
 
 

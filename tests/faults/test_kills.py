@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.client import Failed, Para
-from tests.leftovers import CASES, Case, lost, records, settled
+from tests.leftovers import CASES, Case, ended, lost, records, settled
 from tests.scratch import Repository
 
 KILLS, DRAWN = 100, 1  # of each command: with --soak, and in a short run
@@ -76,6 +76,7 @@ async def test_a_dispatch_that_was_killed_leaves_nothing_or_a_whole_session(
         whole(f"cancelled, after it was {where}")
 
 
+@pytest.mark.slice(6)
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 async def test_a_command_that_was_killed_is_completed_or_undone(
@@ -110,5 +111,5 @@ async def test_a_command_that_was_killed_is_completed_or_undone(
         whole(f"cancelled, after it was {where}", session)
         session = None
     if session is not None:
-        await para.call("para.cancel", name=session["name"])
+        await ended(para, session)
         whole("cancelled at the end", session)

@@ -150,7 +150,7 @@ def without_times(found: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in found.items() if not name.endswith(".json")}
 
 
-@pytest.mark.slice(2)
+@pytest.mark.slice(1)
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("how", WAYS)
 async def test_clean_removes_what_is_left_and_nothing_else_when_a_call_fails(
