@@ -6,7 +6,6 @@ out=/para-agent/out
 read -r pid 2>/dev/null <"$out/pid" && kill -0 "$pid" || exit 3
 template=$(cat "$in/status")
 status_file="$HOME/${template/"{pid}"/$pid}"
-begun=$EPOCHREALTIME
 line=""
 
 dialog() { # by the agent's own status, a line without an end
@@ -21,10 +20,10 @@ asks() { # by its hook, which is a little ahead of its screen
     [ "$word" = waiting ] && [ "$event" = "{" ]
 }
 
-works() { # since this was sent
-    local word="" since=""
-    { read -r word && read -r since; } 2>/dev/null <"$out/state"
-    [ "$word" = working ] && [[ "$since" > "$begun" ]]
+heard() { # its hooks have told something since this was typed
+    local word="" since="" event=""
+    { read -r word && read -r since && read -r -n 1 event; } 2>/dev/null <"$out/state"
+    [[ "$since" > "$begun" ]] && { [ "$word" != waiting ] || [ "$event" = "{" ]; }
 }
 
 within() { # so many tenths of a second, until a command succeeds
@@ -46,22 +45,26 @@ if dialog; then
     shown=$line
     sleep 0.3 # a dialog that has only just come up may not hear it
     if [[ $text == [0-9] ]]; then
-        tmux send-keys -t agent -l "$text" || exit 1
         answered() { ! dialog || [ "$line" != "$shown" ]; }
-        within 50 answered && exit 0
-        echo "it did not take the answer" # which is not typed again: it may answer what comes next
+        for _ in 1 2 3; do # it overhears keys that come right after others, so as not to be misled
+            tmux send-keys -t agent -l "$text" || exit 1
+            within 30 answered && exit 0
+        done
+        echo "it did not take the answer"
         exit 1
     fi
     tmux send-keys -t agent Escape
     closed() { ! dialog; }
     within 50 closed || exit 4
 fi
+begun=$EPOCHREALTIME
 tmux load-buffer -b para "$in/text" && tmux paste-buffer -p -r -d -b para -t agent || exit 1
 for _ in 1 2 3; do
     sleep 0.3 # an agent takes an Enter that comes with a paste for a part of it
+    heard && exit 0
     dialog && exit 4
     tmux send-keys -t agent Enter || exit 1
     [ -n "$template" ] || exit 0
-    within 10 works && exit 0 # a further Enter does no harm
+    within 10 heard && exit 0 # a further Enter does no harm
 done
 exit 0

@@ -27,7 +27,7 @@ async def speaking(standin: Api) -> None:
 
 def seconds(request: pytest.FixtureRequest) -> float:
     """Say for how long to freeze: a minute in a long run."""
-    return 60.0 if request.config.getoption("--soak") else 3.0
+    return 60.0 if request.config.getoption("--soak") else 2.0
 
 
 async def test_a_freeze_in_the_midst_of_an_answer_does_not_hurt(

@@ -67,7 +67,7 @@ async def test_five_idle_agents_cost_the_server_next_to_nothing(
         await para.agent(name, "done")
     assert len(standin.requests) == len(names)
     await eventually(lambda: asyncio.sleep(3, len(para.changes)), lambda _: True)
-    wait = 60.0 if request.config.getoption("--soak") else 15.0
+    wait = 60.0 if request.config.getoption("--soak") else 10.0
     before = cpu_seconds(para.pid)
     await asyncio.sleep(wait)
     share = (cpu_seconds(para.pid) - before) / wait

@@ -183,7 +183,7 @@ def seen_states(para: Para) -> list[tuple[str, float]]:
 async def test_states_are_told_in_order_and_at_once(servers: Any, standin: Api) -> None:
     para = await servers(extra=ASK)
     turns: list[list[Block] | int] = []
-    rounds = 8
+    rounds = 5
     for number in range(rounds):
         turns += [[bash(f"touch file{number}; true")], [text(f"Round {number}.")]]
     standin.script("round", *turns)
