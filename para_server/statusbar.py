@@ -27,7 +27,9 @@ _CALLS = (AgentState.WAITING, AgentState.FAILED)
 def status_bar(sessions: Sequence[Session], running: int, limit: int) -> StatusBar:
     """Say how many containers run, and whether one needs a person."""
     calling = [s for s in sessions if needs_a_person(s)]
-    text = f"Para {running}/{limit}" + (f" · {len(calling)} need you" if calling else "")
+    text = f"Para {running}/{limit}"
+    if calling:
+        text += f" · {len(calling)} need{'s' if len(calling) == 1 else ''} you"
     lines = [_line(session) for session in sessions] or ["No sessions"]
     return StatusBar(text=text, tooltip="\n".join(lines), severity="attention" if calling else "ok")
 

@@ -64,7 +64,7 @@ async def test_a_request_for_permission_is_shown_and_answered_by_a_digit(
     assert (
         await detail_of(para, "fix", "waiting") == f"permission: Bash: {RISKY['input']['command']}"
     )
-    bar = (await para.until(lambda c: "need you" in c["statusBar"]["text"]))["statusBar"]
+    bar = (await para.until(lambda c: "needs you" in c["statusBar"]["text"]))["statusBar"]
     assert "permission: Bash" in bar["tooltip"]
     assert "risky" not in files(api, session)
     await para.call("para.send", text="1", name="fix")

@@ -52,7 +52,7 @@ EMACS = """
 (wait-for "Para 0/50")
 (condition-case failed (para "finish" "nothing") (error (message "%s" failed)))
 (para "dispatch" "echo done >result; exit 3")
-(wait-for "1 need you")
+(wait-for "1 needs you")
 (para "list")
 (para "finish" "The result")
 (wait-for "Para 0/50")

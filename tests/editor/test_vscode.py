@@ -64,7 +64,7 @@ def test_a_session_is_dispatched_and_indicator_and_view_follow(window: Window) -
 
 def test_an_agent_that_waits_turns_the_indicator_and_calls_once(window: Window) -> None:
     window.bar_calls("warning")
-    window.bar_says("1 need you")
+    window.bar_says("1 needs you")
     expect(window.notice("waits for you: May I change the prices?")).to_have_count(1)
     expect(window.sessions().first).to_contain_text(f"+3 {MINUS}2")
     window.picture("waiting")

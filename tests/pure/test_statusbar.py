@@ -53,7 +53,7 @@ def test_a_session_that_stands_still_calls_for_a_person(
 ) -> None:
     bar = statusbar.status_bar([session(state, agent)], 1, 5)
     assert bar.severity == ("attention" if calls else "ok")
-    assert bar.text == ("Para 1/5 · 1 need you" if calls else "Para 1/5")
+    assert bar.text == ("Para 1/5 · 1 needs you" if calls else "Para 1/5")
 
 
 def test_the_tooltip_has_a_line_for_each_session() -> None:
