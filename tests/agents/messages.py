@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Final
+
+from tests.client import eventually
 
 Block = dict[str, Any]
 
@@ -27,6 +29,9 @@ def tool(name: str, **given: object) -> Block:
 def bash(command: str) -> Block:
     """Ask for a shell command."""
     return tool("Bash", command=command, description="as scripted")
+
+
+LONG: Final = text("word " * 40 + "end", pace=0.15)  # long enough to be cut in its midst
 
 
 @dataclass
@@ -75,6 +80,16 @@ class Api:
                 if key in prompt:
                     return turns.pop(0) if len(turns) > 1 else turns[0]
         return [text("All is well.")]
+
+
+async def speaking(standin: Api) -> None:
+    """Wait until the agent is in the midst of its answer."""
+    before = standin.words
+
+    async def words() -> int:
+        return standin.words
+
+    await eventually(words, lambda said: said >= before + 3)
 
 
 def _said(request: dict[str, Any]) -> list[str]:

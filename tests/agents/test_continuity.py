@@ -8,21 +8,9 @@ from typing import Any
 import pytest
 
 from tests import engine
-from tests.agents.messages import Api, bash, text
+from tests.agents.messages import LONG, Api, bash, speaking, text
 from tests.client import Para, eventually
 from tests.scratch import Repository
-
-LONG = text("word " * 40 + "end", pace=0.15)
-
-
-async def speaking(standin: Api) -> None:
-    """Wait until the agent is in the midst of its answer."""
-    before = standin.words
-
-    async def words() -> int:
-        return standin.words
-
-    await eventually(words, lambda said: said >= before + 3)
 
 
 def seconds(request: pytest.FixtureRequest) -> float:

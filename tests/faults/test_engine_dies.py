@@ -4,87 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
-import subprocess
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 import pytest_asyncio
-from docker.errors import DockerException
-from requests.exceptions import RequestException
 
-from para_server.names import BASE_IMAGE
-from tests.client import Failed, Para, eventually
+from tests.client import Failed, Para
 from tests.leftovers import CASES, Case, settled
+from tests.mortal import Mortal
 
 DEATHS, DRAWN = 20, 2  # with --soak, and in a short run
 LONGEST = 1.2  # seconds that a command takes: the engine dies somewhere within
-
-
-class Mortal:
-    """An engine of the test's own, in a network of its own: it may be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.address = f"unix://{folder}/s"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def live(self) -> None:
-        """Start it, and wait until it answers."""
-        # a number in a file of the dead may be another process by now
-        for file in (self._folder / "pid", self._folder / "exec/containerd/containerd.pid"):
-            file.unlink(missing_ok=True)
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *("unshare", "--net", "dockerd", "--host", self.address),
-                    *("--data-root", str(self._folder / "data")),
-                    *("--exec-root", str(self._folder / "exec")),
-                    *("--pidfile", str(self._folder / "pid")),
-                    *("--bridge=none", "--iptables=false", "--ip6tables=false"),
-                ],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def die(self) -> None:
-        """Kill it, with what keeps its containers: as when the machine loses power."""
-        assert self._process is not None
-        subprocess.run(
-            ["pkill", "-KILL", "-f", str(self._folder / "exec")], check=False, capture_output=True
-        )
-        self._process.kill()
-        self._process.wait()
-
-    async def answers(self) -> Any:
-        """Wait until it answers, and connect."""
-
-        async def asked() -> Any:
-            try:
-                api = docker.APIClient(base_url=self.address, version="1.41")
-                return api if api.ping() else None
-            except (DockerException, RequestException):
-                return None
-
-        return await eventually(asked, lambda api: api is not None)
-
-    def end(self) -> None:
-        """Stop it for good."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.die()
-        # each engine that was killed has left its folder mounted on itself
-        unmount = ["umount", "--lazy", str(self._folder / "data")]
-        while subprocess.run(unmount, check=False, capture_output=True).returncode == 0:
-            pass
 
 
 @pytest.fixture
@@ -119,7 +52,7 @@ async def test_sessions_survive_the_death_of_their_engine(
     tally: Counter[str],
     request: pytest.FixtureRequest,
 ) -> None:
-    await asyncio.to_thread(copy_image, mortal)
+    await mortal.take_image()
     para = await servers()
     chance = random.Random(request.config.getoption("--seed"))  # noqa: S311 # seeded on purpose
     soak = request.config.getoption("--soak")
@@ -155,14 +88,3 @@ async def killed_within(
         if not failed.slug:
             raise
         return failed
-
-
-def copy_image(mortal: Mortal) -> None:
-    """Bring the base image from the machine's engine into this one."""
-    with subprocess.Popen(["docker", "save", BASE_IMAGE], stdout=subprocess.PIPE) as saving:
-        subprocess.run(
-            ["docker", "--host", mortal.address, "load", "-q"],
-            stdin=saving.stdout,
-            check=True,
-            capture_output=True,
-        )
