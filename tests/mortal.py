@@ -17,11 +17,13 @@ from tests.client import eventually
 
 
 class Mortal:
-    """It listens on `address`; without `reach`, neither it nor a container has any network."""
+    """It listens on `address`, in a network of its own: in the machine's, it would take the bridge
+    of the machine's engine away. `apart` is the command that leads into that network.
+    """
 
-    def __init__(self, folder: Path, *, reach: bool = False) -> None:
+    def __init__(self, folder: Path, apart: tuple[str, ...] = ("unshare", "--net")) -> None:
         self._folder = folder
-        self._apart = () if reach else ("unshare", "--net")
+        self._apart = apart
         self.address = f"unix://{folder}/s"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -73,10 +75,11 @@ class Mortal:
                 self._process.wait(30)
             except subprocess.TimeoutExpired:
                 self.die()
-        # each engine that was killed has left its folder mounted on itself
-        unmount = ["umount", "--lazy", str(self._folder / "data")]
-        while subprocess.run(unmount, check=False, capture_output=True).returncode == 0:
-            pass
+        # each engine that was killed has left its folder mounted on itself, and its network
+        for mounted in ("data", "exec/netns/default"):
+            unmount = ["umount", "--lazy", str(self._folder / mounted)]
+            while subprocess.run(unmount, check=False, capture_output=True).returncode == 0:
+                pass
 
     async def take_image(self) -> None:
         """Bring the base image from the machine's engine into this one."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,21 +15,47 @@ from tests.agents.messages import LONG, Api, bash, speaking, text
 from tests.client import eventually
 from tests.mortal import Mortal
 
+NEAR, FAR = "198.18.213.1", "198.18.213.2"  # addresses that are kept for tests like this
+
 pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mortal]:
-    engine = Mortal(tmp_path_factory.mktemp("e"), reach=True)
+def mortal(network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mortal]:
+    engine = Mortal(tmp_path_factory.mktemp("e"), ("nsenter", f"--net=/run/netns/{network}"))
     engine.live()
     yield engine
     engine.end()
 
 
 @pytest.fixture
-def standin() -> Iterator[Api]:
-    """Serve the stand-in on loopback: the container shares the host's network."""
-    with messages.serving("127.0.0.1") as serving:
+def network() -> Iterator[str]:
+    """Make a network that reaches no further than this machine."""
+    name = f"para-{os.getpid()}"
+    near, far = f"para-n{os.getpid() % 10**6}", f"para-f{os.getpid() % 10**6}"
+    ip("netns", "add", name)
+    try:
+        ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", name)
+        ip("address", "add", f"{NEAR}/30", "dev", near)
+        ip("link", "set", near, "up")
+        for link in ("lo", far):
+            ip("-n", name, "link", "set", link, "up")
+        ip("-n", name, "address", "add", f"{FAR}/30", "dev", far)
+        yield name
+    finally:
+        ip("link", "delete", near)
+        ip("netns", "delete", name)
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
+@pytest.fixture
+def standin(network: str) -> Iterator[Api]:
+    """Serve the stand-in to that network, which the container shares with its engine."""
+    assert network
+    with messages.serving(NEAR) as serving:
         yield serving
 
 
