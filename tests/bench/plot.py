@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from tests.bench.measure import Figure
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 720, 360, 70, 50, 40
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 720, 360, 90, 50, 40
 _COLOURS = ("#0969da", "#cf222e", "#8250df", "#57606a")
 _BEGIN = (
     f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
