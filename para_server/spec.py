@@ -40,10 +40,8 @@ _SUDO_CAPABILITIES: Final = (
 _HELPER_CPUS: Final = 2.0
 _HELPER_MEMORY: Final = 2 << 30
 _HELPER_PIDS: Final = 256
-FOREVER: Final = ("sleep", "infinity")
-# the first look at files that lie in layers takes twice as long as those after it: it is taken at
-# once, by a process that init takes over
-_LOOKING: Final = ("sh", "-c", "(nice git status >/dev/null 2>&1 &); exec sleep infinity")
+_FOREVER: Final = ("sleep", "infinity")
+_MAIN: Final = ("sh", f"{AGENT_FOLDER}/in/main.sh")
 
 
 class Mount(Frozen):
@@ -98,7 +96,7 @@ def session_container(
             LABEL_REPO: record.repo,
             LABEL_HOME: str(home),
         },
-        command=_LOOKING if any(m.volume and m.target == WORKSPACE for m in mounts) else FOREVER,
+        command=(*_MAIN, "look") if _layered(mounts) else _MAIN,
         user="para",
         environment={**environment_of(settings, ca_bundle), **environment},
         mounts=(*mounts, *extra),
@@ -164,7 +162,7 @@ def login_container(
         name=name,
         image=image,
         labels={LABEL_HOME: str(home), LABEL_LOGIN: agent},
-        command=FOREVER,
+        command=_FOREVER,
         user="para",
         environment={},
         mounts=(*mounts, *(certificates if ca_bundle else ())),
@@ -175,6 +173,10 @@ def login_container(
         cap_add=("CHOWN",),
         new_privileges=False,
     )
+
+
+def _layered(mounts: Sequence[Mount]) -> bool:
+    return any(mount.volume and mount.target == WORKSPACE for mount in mounts)
 
 
 def environment_of(settings: ContainerSettings, ca_bundle: Path | None) -> dict[str, str]:

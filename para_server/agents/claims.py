@@ -43,6 +43,15 @@ def state(folder: Path, name: str, *, alive: bool) -> Agent:
     return Agent(name=name, state=said, detail=one_line(detail), since=_time(seconds))
 
 
+def begun(folder: Path) -> tuple[int, str] | None:
+    """Read how the start of an agent went that began with its container: exit code and words."""
+    claim = read_bounded(folder / "out" / "begun", _MAX_STATE)
+    if claim is None:
+        return None
+    code, _, said = claim.decode(errors="replace").partition("\n")
+    return (int(code) if code.isascii() and code.isdecimal() else 1), printable(said)
+
+
 def rests(folder: Path) -> bool:
     """Tell whether the agent was ended by para, and not started again."""
     return (folder / "out" / "resting").is_file()
@@ -59,7 +68,7 @@ def stamp(folder: str) -> tuple[int, int, int] | None:
 
 def forget_state(folder: Path) -> None:
     """Drop what an earlier run said; the output stays."""
-    for name in ("state", "resting"):
+    for name in ("state", "resting", "begun"):
         said = folder / "out" / name
         with contextlib.suppress(OSError):  # what cannot be removed is no claim that could be read
             if said.is_dir() and not said.is_symlink():

@@ -3,18 +3,25 @@
 # The host gives it the agent's secrets as variables, and their names in PARA_SECRETS. They go on
 # through a pipe in the file system, so that neither tmux nor any file ever has them.
 in=/para-agent/in
-folder=$(mktemp -d) && mkfifo -m 600 "$folder/secrets" || exit 1
-trap 'rm -rf "$folder"' EXIT
+secrets=/dev/null
 
 hidden=(-u PARA_SECRETS)
-for name in $PARA_SECRETS; do hidden+=(-u "$name"); done
-tmux kill-session -t agent 2>/dev/null
-for _ in 1 2 3 4 5; do # a tmux whose last session has gone may be on its way out
+if [ -n "$PARA_SECRETS" ]; then
+    folder=$(mktemp -d) && mkfifo -m 600 "$folder/secrets" || exit 1
+    trap 'rm -rf "$folder"' EXIT
+    secrets=$folder/secrets
+    for name in $PARA_SECRETS; do hidden+=(-u "$name"); done
+fi
+
+begun=
+for pause in 0 0.3 0.3 0.3 0.3; do # a tmux whose last session has gone may be on its way out
     env "${hidden[@]}" tmux -f "$in/tmux.conf" new-session -d -s agent -x 200 -y 50 \
-        bash "$in/supervise.sh" "$folder/secrets" && break
-    sleep 0.3
+        bash "$in/supervise.sh" "$secrets" && begun=yes && break
+    tmux kill-session -t agent 2>/dev/null # the agent before it
+    sleep "$pause"
 done
-tmux has-session -t agent || exit 1
+[ -n "$begun" ] || exit 1
+[ -n "$PARA_SECRETS" ] || exit 0
 # shellcheck disable=SC2016 # the inner shell expands it
 timeout 20 bash -c 'for name in $PARA_SECRETS; do printf "%s=%s\0" "$name" "${!name}"; done >"$1"' \
-    bash "$folder/secrets"
+    bash "$secrets"

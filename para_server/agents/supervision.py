@@ -21,7 +21,7 @@ ENDED: Final = 3  # the exit code of send_command where there is no agent any mo
 UNSURE: Final = 4  # and where a dialog came up, which an Enter would have answered
 MISSING: Final = 127  # the exit code of setup_command where there is no script
 _IN: Final = f"{AGENT_FOLDER}/in"
-_SCRIPTS: Final = "start.sh supervise.sh hook.sh end.sh send.sh setup.sh tmux.conf".split()
+_SCRIPTS: Final = "main.sh start.sh supervise.sh hook.sh end.sh send.sh setup.sh tmux.conf".split()
 _GRACE: Final = 5  # seconds that an agent has to end by itself
 
 
@@ -68,6 +68,27 @@ def instruct(
         file = _files(folder, target)
         file.parent.mkdir(parents=True, exist_ok=True)
         _put(file, text.encode())
+
+
+def enlist(folder: Path) -> None:
+    """Let the agent begin with its container, once its workspace is released."""
+    _put(folder / "in" / "held", b"")
+    _put(folder / "in" / "begin", b"")
+
+
+def release(folder: Path) -> None:
+    """Let what waits for a whole workspace go on."""
+    (folder / "in" / "held").unlink(missing_ok=True)
+
+
+def is_enlisted(folder: Path) -> bool:
+    """Tell whether the agent begins with its container."""
+    return (folder / "in" / "begin").exists()
+
+
+def discharge(folder: Path) -> None:
+    """Let no agent begin when its container is started another time."""
+    (folder / "in" / "begin").unlink(missing_ok=True)
 
 
 def start_command(secrets: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
+from typing import Final
 
 from para_server.agents import claims, supervision
 from para_server.agents.profile import CUT, Profile, command_line
@@ -18,15 +20,36 @@ from para_server.records import Record
 from para_server.settings import AgentSettings
 
 _log = logging.getLogger(__name__)
+_LOOK: Final = 0.002  # seconds between two looks
 _CUT: frozenset[AgentState] = frozenset({AgentState.WORKING, AgentState.WAITING})
+
+
+def enlist(context: Context, record: Record) -> None:
+    """Let the agent begin with its container, which is not there yet, unless it has secrets.
+
+    They are for an exec alone: the container's own environment can be inspected.
+    """
+    if record.agent is None or not record.prompt:
+        return
+    settings, facts = _facts(context, record, record.agent)
+    if not credentials.secrets(context, settings):
+        folder = context.store.agent_folder(record.id)
+        _instruct(context, record, settings, facts, facts.start, record.prompt)
+        supervision.enlist(folder)
 
 
 async def begin(context: Context, record: Record) -> None:
     """Start the agent on its task; a session for a person has none."""
     if record.agent is None or not record.prompt:
         return
-    settings, facts = _facts(context, record, record.agent)
-    await _run(context, record, settings, facts, facts.start, record.prompt)
+    folder = context.store.agent_folder(record.id)
+    if not supervision.is_enlisted(folder):
+        settings, facts = _facts(context, record, record.agent)
+        await _run(context, record, settings, facts, facts.start, record.prompt)
+        return
+    outcome = await _heard(context, record)
+    supervision.discharge(folder)
+    _demand_started(record, *outcome)
 
 
 async def go_on(context: Context, record: Record, more: str | None) -> None:
@@ -106,6 +129,22 @@ async def _run(
     prompt: str,
 ) -> None:
     """Start the agent under supervision; none is at work."""
+    secrets = _instruct(context, record, settings, facts, template, prompt)
+    command, environment = supervision.start_command(secrets)
+    name = container_name(record.id)
+    outcome = await execution.execute(context.engine, name, command, environment=environment)
+    _demand_started(record, *outcome)
+
+
+def _instruct(
+    context: Context,
+    record: Record,
+    settings: AgentSettings,
+    facts: Profile,
+    template: tuple[str, ...],
+    prompt: str,
+) -> dict[str, str]:
+    """Write down what the agent is started with, and give the secrets that are not written."""
     folder = context.store.agent_folder(record.id)
     allowed = facts.skip if settings.permissions == "skip" else facts.ask
     argv = command_line(template, prompt, record.conversation or "", (*allowed, *settings.args))
@@ -116,16 +155,35 @@ async def _run(
     supervision.instruct(folder, facts, argv, prompt, given)
     if prompt:
         claims.forget_state(folder)
-    command, environment = supervision.start_command(secrets)
-    name = container_name(record.id)
-    code, said = await execution.execute(context.engine, name, command, environment=environment)
-    if code != 0:
+    return secrets
+
+
+async def _heard(context: Context, record: Record) -> tuple[int, str]:
+    """Hear how the start of an agent went that began with its container."""
+    folder = context.store.agent_folder(record.id)
+    try:
+        async with asyncio.timeout(context.engine.settings.timeout):
+            while (told := claims.begun(folder)) is None:  # noqa: ASYNC110 # see below
+                await asyncio.sleep(_LOOK)  # files of a virtual machine give no notice
+    except TimeoutError:
+        message = f"The agent of {record.name} did not start in time"
         raise ParaError(
-            "engine.refused",
-            f"The agent could not be started in {record.image}, which needs bash and tmux: "
-            f"{said.strip()}",
-            Remedy(title="Choose another image", setting="container.image"),
-        )
+            "engine.timeout",
+            message,
+            Remedy(title="Give it more time", setting="engine.timeout"),
+        ) from None
+    return told
+
+
+def _demand_started(record: Record, code: int, said: str) -> None:
+    if code == 0:
+        return
+    raise ParaError(
+        "engine.refused",
+        f"The agent could not be started in {record.image}, which needs bash and tmux: "
+        f"{said.strip()}",
+        Remedy(title="Choose another image", setting="container.image"),
+    )
 
 
 def _all_of(record: Record, more: str | None) -> str:

@@ -19,7 +19,7 @@ from para_server.params import RecoverParams, SessionParams
 from para_server.records import Record
 from para_server.registry import command
 from para_server.results import CancelResult
-from para_server.steps import together, too_late_to_cancel, undone_on_failure
+from para_server.steps import too_late_to_cancel, undone_on_failure
 
 
 @command("para.cancel", "Cancel Session")
@@ -60,13 +60,7 @@ async def recover(context: Context, params: RecoverParams) -> Session:
             undo.push_async_callback(recovery.undo_recover, context, begun)
             context.report(f"Recovering {record.name}", 10)
             begun = await bases.found(context, repo, begun, settings, start)
-            fill = launch.workspace(context, repo, begun, settings, start)
-            if record.type == "worktree":
-                await fill
-            else:
-                box = launch.box(context, repo, begun, settings, record.image)
-                await together(fill, box)
-                await launch.start(context, begun)
+            await launch.up(context, repo, begun, settings, record.image, start)
             ready = begun.but(state=State.RUNNING, doing=None)
             session = await view.show(context, ready)
             context.store.write(ready)

@@ -23,7 +23,7 @@ from para_server.params import DispatchParams, StartParams
 from para_server.records import Record
 from para_server.registry import command
 from para_server.settings import Settings
-from para_server.steps import off_loop, together, undone_on_failure
+from para_server.steps import off_loop, undone_on_failure
 
 _MAX_PROMPT: Final = 16 << 20  # bytes; a task, not a data set
 _TRIES: Final = 50
@@ -92,17 +92,14 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         beginning = Start(branch=record.branch, tip=base, anchor=base)
         problem = None
         record = await bases.found(context, repo, record, settings, beginning)
-        fill = launch.workspace(context, repo, record, settings, beginning)
-        if kind == "worktree":
-            await fill
-        else:
-            await together(fill, launch.box(context, repo, record, settings, image))
-            context.report(f"Starting {record.name}", 60)
-            await launch.start(context, record)
-            if await setup.may_be(context, repo, record):
-                problem = await setup.run(context, record)
-            if problem is None:
-                await agents.begin(context, record)
+        scripted = kind == "container" and await setup.may_be(context, repo, record)
+        if kind == "container" and not scripted:
+            agents.enlist(context, record)
+        await launch.up(context, repo, record, settings, image, beginning)
+        if scripted:
+            problem = await setup.run(context, record)
+        if kind == "container" and problem is None:
+            await agents.begin(context, record)
         # shown before it is written: afterwards nothing may fail
         ready = record.but(
             state=State.FAILED if problem else State.RUNNING,

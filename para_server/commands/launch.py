@@ -29,9 +29,37 @@ from para_server.names import (
 )
 from para_server.records import Record
 from para_server.settings import Settings, bytes_of
-from para_server.steps import off_loop
+from para_server.steps import off_loop, together
 
 _REMOVAL_SECONDS: Final = 600
+
+
+async def up(
+    context: Context, repo: Repo, record: Record, settings: Settings, image: str, start: Start
+) -> None:
+    """Make the parts of a session side by side, and start its container."""
+    fill = _filled(context, repo, record, settings, start)
+    if record.type == "worktree":
+        await fill
+    elif record.bases:  # what lies beneath a mount may not change any more
+        await together(fill, box(context, repo, record, settings, image))
+        await run(context, record)
+    else:  # nothing is in the container yet that looks at the files
+        await together(fill, _boxed(context, repo, record, settings, image))
+
+
+async def _filled(
+    context: Context, repo: Repo, record: Record, settings: Settings, start: Start
+) -> None:
+    await workspace(context, repo, record, settings, start)
+    supervision.release(context.store.agent_folder(record.id))
+
+
+async def _boxed(
+    context: Context, repo: Repo, record: Record, settings: Settings, image: str
+) -> None:
+    await box(context, repo, record, settings, image)
+    await run(context, record)
 
 
 async def workspace(
@@ -89,8 +117,9 @@ async def files(context: Context, record: Record) -> spec.Mount:
     return await layering.lay(context, record, bases.layers(context, record))
 
 
-async def start(context: Context, record: Record) -> None:
+async def run(context: Context, record: Record) -> None:
     """Start a session's container."""
+    context.report(f"Starting {record.name}", 60)
     try:
         await containers.start(context.engine, container_name(record.id))
     except ParaError:

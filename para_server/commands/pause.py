@@ -165,7 +165,7 @@ async def _revived(context: Context, record: Record, more: str | None) -> Proble
         image = saved_image(record.id) if saved else record.image
         await launch.box(context, repo, record, context.settings(repo.top), image)
         new = new or saved is None
-    await launch.start(context, record)
+    await launch.run(context, record)
     problem = await setup.run(context, record) if new else None
     if problem is None:
         await agent.go_on(context, record, more)

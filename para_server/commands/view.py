@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 from para_server import lifecycle, limits
 from para_server.agents import claims
@@ -20,6 +21,8 @@ from para_server.models import Agent, Container, Session, State
 from para_server.names import container_name, volume_name
 from para_server.records import Record
 from para_server.results import ListResult
+
+_RUNS: Final = frozenset({"running", "restarting"})  # the engine's own words
 
 
 async def repo_of(context: Context, given: str | None) -> Repo:
@@ -112,7 +115,7 @@ async def listed(context: Context, repo: str | None, *, every: bool) -> ListResu
 def of(context: Context, record: Record, seen: Seen | None) -> Session:
     """Put together what the record, the engine and the agent say, unless it is known already."""
     claim = None
-    if record.agent is not None and record.state not in lifecycle.OVER:
+    if record.agent is not None and _may_speak(record, seen):
         claim = claims.stamp(f"{context.store.home}/agents/{record.id}")
     now = (record, seen, claim)
     known = context.shown.get(record.id)
@@ -121,6 +124,13 @@ def of(context: Context, record: Record, seen: Seen | None) -> Session:
     session = _put_together(context, record, seen)
     context.shown[record.id] = Shown(now, session)
     return session
+
+
+def _may_speak(record: Record, seen: Seen | None) -> bool:
+    """Tell whether the agent may say something new: of the hundreds that rest none is asked."""
+    if record.state is State.PAUSED:
+        return seen is not None and seen.state in _RUNS
+    return record.state not in lifecycle.OVER
 
 
 def _put_together(context: Context, record: Record, seen: Seen | None) -> Session:
@@ -162,7 +172,7 @@ def _state(record: Record, seen: Seen | None) -> tuple[State, Problem | None]:
         return record.state, record.problem
     if record.doing is not None:
         return record.state, None  # a command has its hands on the container
-    if seen is not None and seen.state in {"running", "restarting"}:
+    if seen is not None and seen.state in _RUNS:
         return State.RUNNING, None
     if record.state is State.PAUSED or (seen is not None and seen.state == "paused"):
         return State.PAUSED, None

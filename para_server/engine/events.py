@@ -93,10 +93,14 @@ class _Reader(threading.Thread):
         if not name.startswith(CONTAINER_PREFIX) or action not in _TELLING:
             return
         known = memory.of(self._engine)
+        if action == "die":
+            known.dying.add(name)
         known.events += 1
+        self._tell(name)
         if action == "die":
             # Docker says so before its list shows it; an answer about the container comes after
             with suppress(Exception):
                 api.inspect_container(name)
+            known.dying.discard(name)
             known.events += 1
-        self._tell(name)
+            self._tell(name)

@@ -6,7 +6,7 @@ It holds while events are heard, and neither an event nor a record has come sinc
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from para_server.engine import containers
@@ -26,6 +26,7 @@ class Memory:
     by_then: int = 0
     asked: float = 0.0
     seen: tuple[Seen, ...] = ()
+    dying: set[str] = field(default_factory=set)  # names: heard to have died, and not yet listed so
 
 
 def of(engine: Engine) -> Memory:
@@ -41,10 +42,14 @@ async def sessions(engine: Engine, since: float) -> tuple[Seen, ...]:
         return memory.seen
     # before it answers: what happens meanwhile may not be in the answer
     asked, by_then = time.time(), memory.events
-    seen = tuple(await containers.sessions(engine))
+    seen = tuple(_dead(memory, one) for one in await containers.sessions(engine))
     if asked >= memory.asked:
         memory.asked, memory.by_then, memory.seen = asked, by_then, seen
     return seen
+
+
+def _dead(memory: Memory, seen: Seen) -> Seen:
+    return seen.model_copy(update={"state": "exited"}) if seen.name in memory.dying else seen
 
 
 _memories: Final[dict[Engine, Memory]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Final
@@ -34,15 +35,11 @@ class Repo(Frozen):
 
 async def locate(folder: Path) -> Repo:
     """Find the repository that holds a folder; raises workspace.not-a-repository."""
+    asked = "--show-toplevel --git-common-dir --show-object-format --is-shallow-repository".split()
     try:
-        told = await git(
-            folder,
-            "rev-parse",
-            "--path-format=absolute",
-            "--show-toplevel",
-            "--git-common-dir",
-            "--show-object-format",
-            "--is-shallow-repository",
+        told, partial = await asyncio.gather(
+            git(folder, "rev-parse", "--path-format=absolute", *asked),
+            _config(folder, _PROMISES, "--get-regexp"),
         )
     except GitFailedError as error:
         if "dubious ownership" in error.output:
@@ -53,7 +50,6 @@ async def locate(folder: Path) -> Repo:
             Remedy(title="Make it one: git init && git commit --allow-empty"),
         ) from None
     top, common, object_format, shallow = told.splitlines()
-    partial = await _config(folder, _PROMISES, "--get-regexp")
     return Repo(
         top=Path(top),
         common=Path(common),
