@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from para_server.errors import ParaError
 
 T = TypeVar("T")
+U = TypeVar("U")
 _log: Final = logging.getLogger(__name__)
 
 
@@ -50,11 +51,11 @@ async def too_late_to_cancel(step: Awaitable[T]) -> T:
         return task.result()
 
 
-async def together(*steps: Awaitable[object]) -> None:
-    """Run steps side by side; when one fails, the others are stopped first."""
-    tasks = [asyncio.ensure_future(step) for step in steps]
+async def together(one: Awaitable[T], other: Awaitable[U]) -> tuple[T, U]:
+    """Take two steps side by side; when one fails, the other is stopped first."""
+    tasks = asyncio.ensure_future(one), asyncio.ensure_future(other)
     try:
-        await asyncio.gather(*tasks)
+        return await asyncio.gather(*tasks)
     except BaseException:
         for task in tasks:
             task.cancel()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -34,8 +35,8 @@ def prepare(folder: Path, owner: int | None) -> None:
             theirs.mkdir(mode=0o755)
             if owner is not None:
                 os.chown(theirs, owner, owner)
-    for name in _SCRIPTS:
-        _put(folder / "in" / name, (resources.files(__package__) / name).read_bytes())
+    for name, script in _scripts().items():
+        _put(folder / "in" / name, script)
 
 
 def mounts(folder: Path, profile: Profile) -> list[Mount]:
@@ -122,11 +123,19 @@ def has_conversation(folder: Path, profile: Profile, conversation: str) -> bool:
     return False
 
 
+@cache
+def _scripts() -> dict[str, bytes]:
+    return {name: (resources.files(__package__) / name).read_bytes() for name in _SCRIPTS}
+
+
 def _files(folder: Path, target: str) -> Path:
     return folder / "in" / "files" / target.lstrip("/")
 
 
 def _put(file: Path, content: bytes) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if file.read_bytes() == content:
+            return
     # renamed into its place: the container may be reading the one before
     draft = file.with_name(f".{file.name}.new")
     draft.write_bytes(content)

@@ -23,7 +23,7 @@ from para_server.params import DispatchParams, StartParams
 from para_server.records import Record
 from para_server.registry import command
 from para_server.settings import Settings
-from para_server.steps import off_loop, undone_on_failure
+from para_server.steps import off_loop, together, undone_on_failure
 
 _MAX_PROMPT: Final = 16 << 20  # bytes; a task, not a data set
 _TRIES: Final = 50
@@ -91,8 +91,10 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         context.report(f"Preparing {record.name}", 10)
         beginning = Start(branch=record.branch, tip=base, anchor=base)
         problem = None
-        record = await bases.found(context, repo, record, settings, beginning)
-        scripted = kind == "container" and await setup.may_be(context, repo, record)
+        record, scripted = await together(
+            bases.found(context, repo, record, settings, beginning),
+            setup.may_be(context, repo, record),
+        )
         if kind == "container" and not scripted:
             agents.enlist(context, record)
         await launch.up(context, repo, record, settings, image, beginning)
@@ -122,8 +124,9 @@ async def _named(
     if name in {r.name for r in live}:
         raise _name_taken(name, draft.repo)
     branch = params.branch or f"{settings.git.branch_prefix}{name}"
-    await repository.demand_branch_name(repo, branch)
-    exists = await repository.branch_commit(repo, branch) is not None
+    _, exists = await together(
+        repository.demand_branch_name(repo, branch), repository.branch_commit(repo, branch)
+    )
     if exists or branch in {r.branch for r in live}:
         raise repository.branch_exists(branch)
     return draft.but(id=new_id(name), name=name, branch=branch)

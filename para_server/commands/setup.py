@@ -23,6 +23,8 @@ _BETWEEN: Final = 0.1  # seconds between two reports: nobody reads faster
 
 async def may_be(context: Context, repo: Repo, record: Record) -> bool:
     """Tell whether a new session may have a script: the default one need not be in its base."""
+    if record.type == "worktree":
+        return False
     script = context.settings(Path(record.repo)).container.setup_script
     if script != _DEFAULT:
         return bool(script)

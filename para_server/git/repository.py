@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from para_server.errors import Frozen, Issue, ParaError, Remedy
 from para_server.git.process import GitFailedError, git
 from para_server.names import base_ref, review_ref
+from para_server.steps import together
 from para_server.untrusted import printable
 
 COMMIT: Final = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
@@ -37,7 +37,7 @@ async def locate(folder: Path) -> Repo:
     """Find the repository that holds a folder; raises workspace.not-a-repository."""
     asked = "--show-toplevel --git-common-dir --show-object-format --is-shallow-repository".split()
     try:
-        told, partial = await asyncio.gather(
+        told, partial = await together(
             git(folder, "rev-parse", "--path-format=absolute", *asked),
             _config(folder, _PROMISES, "--get-regexp"),
         )
