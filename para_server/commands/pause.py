@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -21,6 +22,8 @@ from para_server.params import PauseParams, ResumeParams
 from para_server.records import Record
 from para_server.registry import command
 from para_server.steps import too_late_to_cancel, undone_on_failure
+
+_log = logging.getLogger(__name__)
 
 
 @command("para.pause", "Pause Session")
@@ -49,12 +52,21 @@ async def pause(context: Context, params: PauseParams) -> Session:
 async def save(context: Context, record: Record) -> Session:
     """End the agent gently, save the container and remove it; the session is held."""
     context.report(f"Saving {record.name}", 10)
-    begun = context.store.write(record.but(doing="pause"))
+    begun = context.store.write(record.but(state=State.RUNNING, doing="pause"))
     async with undone_on_failure() as undo:
         undo.push_async_callback(_go_on, context, begun)
         await agent.rest(context, begun)
-        await recovery.complete_pause(context, begun)
-    return await _shown(context, record.id)
+        saved = await recovery.saved(context, begun)
+    return await too_late_to_cancel(_emptied(context, saved))
+
+
+async def _emptied(context: Context, record: Record) -> Session:
+    """Complete a pause whose image is there: what fails now, the next process does."""
+    try:
+        record = await recovery.complete_pause(context, record)
+    except ParaError as error:
+        _log.warning("not all is removed yet: %s", error, extra={"session": record.name})
+    return view.of(context, record, None)
 
 
 @command("para.resume", "Resume Session")

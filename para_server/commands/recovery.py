@@ -12,11 +12,20 @@ from para_server.context import Context
 from para_server.disk import remove_tree
 from para_server.engine import containers, images, saving, volumes
 from para_server.engine.containers import Seen
+from para_server.engine.images import Image
 from para_server.errors import ParaError
 from para_server.git import bundle, repository
 from para_server.lifecycle import OVER
 from para_server.models import State
-from para_server.names import HELPER_PREFIX, archive_ref, container_name, saved_image, volume_name
+from para_server.names import (
+    HELPER_PREFIX,
+    LABEL_HOME,
+    LABEL_SESSION,
+    archive_ref,
+    container_name,
+    saved_image,
+    volume_name,
+)
 from para_server.records import Record
 
 _log = logging.getLogger(__name__)
@@ -43,7 +52,10 @@ async def sweep(context: Context) -> None:
 
 
 async def sweep_engine(context: Context) -> list[str]:
-    """Remove and name what the engine made late: for sessions that were undone, or for nobody."""
+    """Remove what the engine made late, for sessions that were undone or for nobody.
+
+    Gives the names of the containers.
+    """
     home = str(context.store.home)
     engine = context.engine
     removed: list[str] = []
@@ -58,7 +70,26 @@ async def sweep_engine(context: Context) -> list[str]:
                     removed.append(one.name)
         except ParaError as error:
             _log.info("not removed: %s", error)
+    for image in await images.saved(engine):
+        session = image.labels.get(LABEL_SESSION, "")
+        if image.labels.get(LABEL_HOME) != home:
+            continue
+        try:
+            async with context.store.holding(session, patience=0):
+                await _drop_if_late(context, session, image)
+        except ParaError as error:
+            _log.info("not removed: %s", error)
     return removed
+
+
+async def _drop_if_late(context: Context, session: str, image: Image) -> None:
+    """Remove an image that a session was saved in only after its pause had been undone."""
+    record = context.store.read(session)
+    if record is None or record.doing is not None or record.state is not State.RUNNING:
+        return
+    seen = await containers.find(context.engine, container_name(session))
+    if seen is not None and seen.image_id != image.id:
+        await images.remove_unused(context.engine, image.id)
 
 
 def _needed(context: Context, one: Seen) -> bool:
@@ -114,19 +145,27 @@ async def undo_resume(context: Context, record: Record) -> None:
     context.store.write(record.but(doing=None, fresh=False))
 
 
-async def complete_pause(context: Context, record: Record) -> None:
-    """Save what there is of a container, and remove it only when the image is there."""
+async def saved(context: Context, record: Record) -> Record:
+    """Save what there is of a container, and note it when the image is there."""
     name, image = container_name(record.id), saved_image(record.id)
     if await containers.find(context.engine, name) is not None:
         await containers.stop(context.engine, name)
         labels = images.saved_labels(record.id, context.store.home)
         await saving.save(context.engine, name, image, labels)
-        saved = await images.find(context.engine, image)
-        if saved is None:
+        if await images.find(context.engine, image) is None:
             raise ParaError("engine.refused", f"{image} is not there after it was saved")
-        await containers.remove(context.engine, name)
-        await images.remove_saved(context.engine, record.id, context.store.home, but=saved.id)
-    context.store.write(record.but(state=State.PAUSED, doing=None))
+    return context.store.write(record.but(state=State.PAUSED))
+
+
+async def complete_pause(context: Context, record: Record) -> Record:
+    """Remove a container once it is saved, and the images that it was saved in before."""
+    if record.state is not State.PAUSED:
+        record = await saved(context, record)
+    await containers.remove(context.engine, container_name(record.id))
+    image = await images.find(context.engine, saved_image(record.id))
+    if image is not None:
+        await images.remove_saved(context.engine, record.id, context.store.home, but=image.id)
+    return context.store.write(record.but(doing=None))
 
 
 async def complete_end(context: Context, record: Record, state: State) -> Record:

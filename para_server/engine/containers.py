@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _GRACE: Final = 3  # seconds that a container has to stop by itself
 _FREEZES: Final = 5  # tries: where the machine is busy, processes may not stand still in time
 _GONE: Final = 404
+_ON_ITS_WAY: Final = "is already in progress"  # what the engine says of a removal
 _ALREADY: Final = (304, 409)
 
 
@@ -93,9 +94,19 @@ async def thaw(engine: Engine, container: str) -> None:
 
 async def remove(engine: Engine, container: str) -> None:
     """Remove a container with its anonymous volumes; what is gone is removed already."""
-    await engine.call(
-        lambda api: _tolerating(lambda: api.remove_container(container, v=True, force=True), _GONE)
-    )
+
+    def ask(api: APIClient) -> None:
+        from docker.errors import APIError
+
+        try:
+            api.remove_container(container, v=True, force=True)
+        except APIError as error:
+            if error.status_code != _GONE and _ON_ITS_WAY not in str(error.explanation):
+                raise
+            # whoever asked before may not have waited for it
+            _tolerating(lambda: api.wait(container, api.timeout, "removed"), _GONE)
+
+    await engine.call(ask)
 
 
 async def sessions(engine: Engine) -> list[Seen]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import engine
-from tests.client import Failed, Para
+from tests.client import Failed, Para, eventually
 from tests.scratch import Repository
 
 Servers = Callable[..., Awaitable[Para]]
@@ -80,6 +80,39 @@ async def test_the_end_of_an_agent_is_told_with_its_exit_code(para: Para) -> Non
     assert (well["agent"]["detail"], badly["agent"]["detail"]) == ("exit code 0", "exit code 7")
     assert badly["agent"]["since"] is not None
     assert (well["state"], badly["state"]) == ("running", "running")
+
+
+async def test_a_container_that_is_started_another_time_starts_no_agent(
+    para: Para, api: Any
+) -> None:
+    session = await para.call("para.dispatch", prompt="echo once >>told", name="once")
+    await para.agent("once", "done")
+    container = session["container"]["id"]
+    api.restart(container, timeout=3)
+    # what the container runs then is at its end: there is nothing left that could start one
+    await eventually(
+        lambda: asyncio.to_thread(lambda: str(api.top(container)["Processes"])),
+        lambda processes: "'sleep infinity'" in processes,
+    )
+    assert engine.run(api, container, "cat told; tmux ls 2>&1 || true").startswith("once\nno ")
+
+
+async def test_an_image_in_which_no_agent_can_start_is_refused_and_leaves_nothing(
+    para: Para, api: Any, home: Path
+) -> None:
+    bare = api.create_container("para-base:latest", ["rm", "/usr/bin/tmux"], user="root")
+    api.start(bare)
+    api.wait(bare)
+    image = api.commit(bare, changes="USER para")["Id"]
+    api.remove_container(bare)
+    try:
+        refused = await para.fails("engine.refused", "para.dispatch", prompt="true", image=image)
+        assert "needs bash and tmux" in refused.message
+        assert "tmux: " in refused.message  # the shell's own words
+        assert engine.containers(api, home) == []
+        assert (await para.call("para.list"))["sessions"] == []
+    finally:
+        api.remove_image(image)
 
 
 async def test_the_task_may_stand_in_a_file(para: Para, repo: Repository) -> None:
