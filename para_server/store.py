@@ -27,10 +27,14 @@ from para_server.records import SCHEMA, Record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    Held = AbstractAsyncContextManager[None]
 
 _RETRY: Final = 0.01  # seconds between two tries of a lock
 PATIENCE: Final = 60.0  # seconds that a command waits for the one before it
 _BUILD_PATIENCE: Final = 3600.0  # the same for a checkout that another command makes
+_SWEEP_PATIENCE: Final = 5.0  # the same for the clearing up, which the next process does too
 MANIFEST: Final = "base.json"  # a folder of bases that has none is no base, or none any more
 
 
@@ -168,52 +172,42 @@ class Store:
             if entry.is_dir() and not (entry / MANIFEST).exists():
                 yield entry
 
-    @asynccontextmanager
-    async def holding(self, session: str, *, patience: float = PATIENCE) -> AsyncIterator[None]:
+    def holding(self, session: str, *, patience: float = PATIENCE) -> Held:
         """Hold a session alone; after `patience` seconds raises session.illegal-transition."""
-        async with self._lock(f"session-{session}", patience, f"session {session}"):
-            yield
+        return self._lock(f"session-{session}", patience, f"session {session}")
 
-    @asynccontextmanager
-    async def holding_repo(self, repo: str) -> AsyncIterator[None]:
+    def holding_repo(self, repo: str) -> Held:
         """Hold the refs of a repository: parallel git commands fail on each other's locks."""
         key = hashlib.sha256(repo.encode()).hexdigest()[:16]
-        async with self._lock(f"repo-{key}", PATIENCE, repo):
-            yield
+        return self._lock(f"repo-{key}", PATIENCE, repo)
 
-    @asynccontextmanager
-    async def holding_names(self) -> AsyncIterator[None]:
+    def holding_names(self) -> Held:
         """Hold the names of all sessions."""
-        async with self._lock("names", PATIENCE, "the names of sessions"):
-            yield
+        return self._lock("names", PATIENCE, "the names of sessions")
 
-    @asynccontextmanager
-    async def holding_login(self, agent: str) -> AsyncIterator[None]:
+    def holding_login(self, agent: str) -> Held:
         """Hold the login of an agent."""
-        async with self._lock(f"login-{agent}", PATIENCE, f"the login of {agent}"):
-            yield
+        return self._lock(f"login-{agent}", PATIENCE, f"the login of {agent}")
 
-    @asynccontextmanager
-    async def holding_bases(self) -> AsyncIterator[None]:
+    def holding_sweep(self) -> Held:
+        """Hold the clearing up: two at once would each leave to the other what it holds."""
+        return self._lock("sweep", _SWEEP_PATIENCE, "what is left over")
+
+    def holding_bases(self) -> Held:
         """Hold the checkouts that sessions share: which there are, and who stands on them."""
-        async with self._lock("bases", PATIENCE, "the files that sessions share"):
-            yield
+        return self._lock("bases", PATIENCE, "the files that sessions share")
 
-    @asynccontextmanager
-    async def holding_build(self, repo: str) -> AsyncIterator[None]:
+    def holding_build(self, repo: str) -> Held:
         """Hold the making of a repository's checkouts: who comes second finds it made."""
         key = hashlib.sha256(repo.encode()).hexdigest()[:16]
-        async with self._lock(f"build-{key}", _BUILD_PATIENCE, f"the files of {repo}"):
-            yield
+        return self._lock(f"build-{key}", _BUILD_PATIENCE, f"the files of {repo}")
 
-    @asynccontextmanager
-    async def holding_limit(self) -> AsyncIterator[None]:
+    def holding_limit(self) -> Held:
         """Hold the number of containers, also against other homes of this user."""
         folder = Path(tempfile.gettempdir()) / f"para-{os.getuid()}"
         with written(folder):
             folder.mkdir(mode=0o700, exist_ok=True)
-        async with _held(folder / "limit.lock", PATIENCE, "the number of containers"):
-            yield
+        return _held(folder / "limit.lock", PATIENCE, "the number of containers")
 
     @asynccontextmanager
     async def _lock(self, name: str, patience: float, what: str) -> AsyncIterator[None]:

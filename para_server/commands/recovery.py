@@ -34,6 +34,11 @@ _AT_WORK: Final = "session.illegal-transition"
 
 async def sweep(context: Context) -> None:
     """Settle every session that no living process holds; what cannot be settled now waits."""
+    async with context.store.holding_sweep():
+        await _settle_all(context)
+
+
+async def _settle_all(context: Context) -> None:
     for record in context.store.all():
         if record.doing is None:
             continue
@@ -56,6 +61,12 @@ async def sweep_engine(context: Context) -> list[str]:
 
     Gives the names of the containers.
     """
+    async with context.store.holding_sweep():
+        await _drop_late_images(context)
+        return await _drop_late_containers(context)
+
+
+async def _drop_late_containers(context: Context) -> list[str]:
     home = str(context.store.home)
     engine = context.engine
     removed: list[str] = []
@@ -70,16 +81,19 @@ async def sweep_engine(context: Context) -> list[str]:
                     removed.append(one.name)
         except ParaError as error:
             _log.info("not removed: %s", error)
-    for image in await images.saved(engine):
+    return removed
+
+
+async def _drop_late_images(context: Context) -> None:
+    for image in await images.saved(context.engine):
         session = image.labels.get(LABEL_SESSION, "")
-        if image.labels.get(LABEL_HOME) != home:
+        if image.labels.get(LABEL_HOME) != str(context.store.home):
             continue
         try:
             async with context.store.holding(session, patience=0):
                 await _drop_if_late(context, session, image)
         except ParaError as error:
             _log.info("not removed: %s", error)
-    return removed
 
 
 async def _drop_if_late(context: Context, session: str, image: Image) -> None:

@@ -80,14 +80,21 @@ async def _watch_engine(context: Context, stirred: asyncio.Event) -> None:
             async for name in events.changes(context.engine):
                 pause = _AGAIN
                 if not name:  # it listens, after we do not know what
-                    await recovery.sweep(context)
-                    await recovery.sweep_engine(context)
+                    await _clear_up(context)
                 stirred.set()
         except ParaError as error:
             _log.info("no events from the engine: %s", error)
             stirred.set()
         await asyncio.sleep(pause)
         pause = min(pause * 2, _AGAIN_AT_MOST)
+
+
+async def _clear_up(context: Context) -> None:
+    try:
+        await recovery.sweep(context)
+        await recovery.sweep_engine(context)
+    except ParaError as error:
+        _log.info("not cleared up: %s", error)
 
 
 async def _watch_files(context: Context, stirred: asyncio.Event) -> None:
