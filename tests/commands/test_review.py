@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+import pytest
+
 from para_server.engine.endpoint import find
 from para_server.settings import EngineSettings
 from tests import engine, scratch
@@ -99,6 +101,27 @@ async def test_open_names_an_engine_that_an_editor_does_not_find_by_itself(
         "containerName": f"/{session['container']['name']}",
         "settings": {"context": "build"},
     }
+
+
+async def test_open_names_an_engine_that_is_reached_over_ssh(
+    servers: Servers, para: Para, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await para.call("para.start", name="fix")
+    ssh = engine.far_away(tmp_path, find(EngineSettings(), os.environ))
+    monkeypatch.setenv("PATH", f"{ssh}:{os.environ['PATH']}")
+    far = {"PARA_ENGINE_HOST": "ssh://ada@far", "PATH": os.environ["PATH"]}
+    elsewhere = await servers(extra=far)
+    assert (await elsewhere.call("para.list"))["sessions"] == [session]
+    opened = await elsewhere.call("para.open", name="fix")
+    authority = urlparse(opened["uri"]).netloc
+    assert json.loads(bytes.fromhex(authority.removeprefix("attached-container+"))) == {
+        "containerName": f"/{session['container']['name']}",
+        "settings": {"host": "ssh://ada@far"},
+    }
+    assert "-l ada -- far docker system dial-stdio" in (ssh / "ssh.log").read_text()
+    assert in_terminal(opened["terminal"], "pwd; exit\n").count("/para-session")
+    (ssh / "ssh").write_text("#!/bin/sh\nexit 255\n")
+    await elsewhere.fails("engine.unreachable", "para.open", name="fix")
 
 
 async def test_open_attaches_to_the_agent(para: Para) -> None:

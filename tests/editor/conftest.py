@@ -47,8 +47,10 @@ def machine(place: Path, switch: Switch) -> Iterator[dict[str, str]]:
     home.mkdir()
     (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PARA_", "GIT_"))}
-    yield without_para(kept) | {
+    found = without_para(kept)
+    yield found | {
         "HOME": str(home),
+        "PATH": f"{engine.far_away(place, switch.address)}:{found['PATH']}",
         "SHELL": "/bin/bash",
         "DOCKER_HOST": switch.address,
         "PARA_HOME": str(place / "para"),
