@@ -165,9 +165,13 @@ def start(window: Window) -> None:
 def test_a_session_is_chosen_from_the_indicator(window: Window) -> None:
     preparing = window.page.locator('[role="treeitem"][aria-label*="preparing"]')
     expect(preparing).to_have_count(0)
-    window.bar.click()
-    expect(window.row("Dispatch Agent…")).to_be_visible()
-    window.picture("sessions", again=window.bar.click)
+
+    def click() -> None:
+        window.bar.click()
+        expect(window.row("Dispatch Agent")).to_be_visible()
+
+    click()
+    window.picture("sessions", again=click)
     window.row("running · para/").click()
     for action in ("Review Changes", "Attach Terminal", "Pause", "Finish", "Cancel"):
         expect(window.row(action)).to_be_visible()
@@ -281,6 +285,9 @@ def test_dev_containers_is_asked_for_the_container_and_its_engine(
     remote = Switch(None, find(EngineSettings(), os.environ))
     workbench.set(engine_host=remote.address)
     opened(window, {"host": remote.address})
+    workbench.set(engine_host="ssh://ada@far")
+    opened(window, {"host": "ssh://ada@far"})
+    assert "-l ada -- far docker system dial-stdio" in (place / "ssh/ssh.log").read_text()
 
 
 def opened(window: Window, engine: dict[str, str] | None) -> None:
