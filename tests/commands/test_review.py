@@ -83,14 +83,14 @@ async def test_open_gives_an_editor_its_uri_and_a_terminal_its_command(para: Par
     assert in_terminal(opened["terminal"], "pwd; exit\n").count("/para-session")
 
 
-async def test_branches_are_listed_the_latest_first(para: Para, repo: Repository) -> None:
+async def test_branches_are_listed_the_latest_first(
+    para: Para, repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert await para.call("para.branches") == {"branches": ["main"]}
+    tree = repo.git("rev-parse", "HEAD^{tree}")
     for second, name in enumerate(("old/er", "new")):
-        when = f"2030-01-01T00:00:0{second}Z"
-        tree = repo.git("rev-parse", "HEAD^{tree}")
-        dated = ("env", f"GIT_COMMITTER_DATE={when}", "git", "commit-tree", "-m", "x", tree)
-        done = subprocess.run(dated, cwd=repo.path, capture_output=True, text=True, check=True)
-        repo.git("branch", name, done.stdout.strip())
+        monkeypatch.setenv("GIT_COMMITTER_DATE", f"2030-01-01T00:00:0{second}Z")
+        repo.git("branch", name, repo.git("commit-tree", "-m", "x", tree))
     asked = {"repo": str(repo.path / "src")}
     assert await para.call("para.branches", **asked) == {"branches": ["new", "old/er", "main"]}
     await para.fails("workspace.not-a-repository", "para.branches", repo=str(repo.path.parent))

@@ -145,6 +145,9 @@ def test_the_sixth_session_meets_the_limit_and_its_remedy_works(
     for number in range(1, 6):
         start(window)
         window.bar_says(f"Para {number}/5")
+    # VS Code shows but three notices within 800 ms, and sessions start faster than people type
+    window.dismiss()
+    assert window.offers("Para: Start Session")
     start(window)
     window.notice("Maximum 5 containers reached").wait_for()
     expect(window.notice("Start Session")).to_have_count(0)
