@@ -7,18 +7,22 @@ import { register } from './ui';
 
 /** Come to life: everything is there at once, the server when it answers. */
 export function activate(context: vscode.ExtensionContext): void {
+  const began = performance.now();
   const log = vscode.window.createOutputChannel('Para', { log: true });
-  log.info('activated');
   const para = new Para(context, log);
   const review = new Review(para);
   const sessions = new Sessions(para);
-  context.subscriptions.push(log, para, review, sessions, ...register(para, sessions, review));
-  context.subscriptions.push(
-    // what the server was told at its start has changed
-    vscode.workspace.onDidGrantWorkspaceTrust(() => para.attempt(() => para.start())),
-    vscode.workspace.onDidChangeConfiguration(({ affectsConfiguration: moved }) => {
-      if (moved('para.editor.server') || moved('para.editor.python')) void para.attempt(() => para.start());
-    }),
-  );
-  void para.attempt(() => para.start());
+  const start = () => para.attempt(() => para.start());
+  const ready = para.onChange(() => {
+    if (para.trouble) return;
+    log.info(`ready ${Math.round(performance.now() - began)} ms after activation`);
+    ready.dispose();
+  });
+  // what the server was told at its start has changed
+  const trusted = vscode.workspace.onDidGrantWorkspaceTrust(start);
+  const moved = vscode.workspace.onDidChangeConfiguration(({ affectsConfiguration: affects }) => {
+    if (affects('para.editor.server') || affects('para.editor.python')) void start();
+  });
+  context.subscriptions.push(log, para, review, sessions, ready, trusted, moved, ...register(para, sessions, review));
+  void start();
 }

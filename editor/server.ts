@@ -6,6 +6,9 @@ import { promisify } from 'node:util';
 import * as vscode from 'vscode';
 import type { Problem, Remedy } from './generated/protocol';
 
+/** What can be done about it: a remedy, of which only what there is has to be said. */
+export type Offer = Pick<Remedy, 'title'> & Partial<Remedy>;
+export type Trouble = Pick<Problem, 'slug' | 'message'> & { readonly remedies: readonly Offer[] };
 type Tell = vscode.Progress<{ message: string }>;
 const run = promisify(execFile);
 const NEEDED = [3, 11] as const;
@@ -14,13 +17,9 @@ const CHOOSE = { title: 'Choose a Python', setting: 'editor.python' };
 const GET = { title: 'Get Python', url: 'https://www.python.org/downloads/' };
 
 /** What went wrong, in the shape in which the server tells it too. */
-export class Failed extends Error {
-  readonly problem: Problem;
-
-  constructor(slug: string, message: string, ...remedies: Partial<Remedy>[]) {
+export class Failed extends Error implements Trouble {
+  constructor(readonly slug: string, message: string, readonly remedies: readonly Offer[] = []) {
     super(message);
-    const empty = { title: '', command: null, params: null, setting: null, url: null };
-    this.problem = { slug, message, remedies: remedies.map((one) => ({ ...empty, ...one })), issues: null };
   }
 }
 
@@ -30,7 +29,7 @@ export async function findServer(context: vscode.ExtensionContext): Promise<stri
   const chosen = settings.get<string>('server', '');
   if (chosen && !(await runs(chosen))) {
     const open = { title: 'Open the Setting', setting: 'editor.server' };
-    throw new Failed('editor.no-server', `There is no para-server at ${chosen}`, open);
+    throw new Failed('editor.no-server', `There is no para-server at ${chosen}`, [open]);
   }
   const found = chosen || (await fromPath('para-server'));
   if (found) return found;
@@ -48,8 +47,8 @@ export async function findServer(context: vscode.ExtensionContext): Promise<stri
 
 async function install(wheels: string, home: string, python: string, tell: Tell, token: vscode.CancellationToken): Promise<void> {
   const stopped = new AbortController();
-  token.onCancellationRequested(() => stopped.abort());
   const { signal } = stopped;
+  token.onCancellationRequested(() => stopped.abort());
   try {
     tell.report({ message: 'making a place for the server…' });
     await run(python, ['-m', 'venv', '--clear', home], { signal });
@@ -59,29 +58,21 @@ async function install(wheels: string, home: string, python: string, tell: Tell,
     await run(path.join(home, 'bin/python'), [...pip, ...given], { signal });
   } catch (error) {
     await rm(home, { recursive: true, force: true });
-    if (signal.aborted) throw new Failed('editor.no-server', 'The server was not installed', AGAIN);
+    if (signal.aborted) throw new Failed('editor.no-server', 'The server was not installed', [AGAIN]);
     const { stderr, stdout } = error as { stderr?: string; stdout?: string };
     const said = (stderr || stdout || String(error)).trim();
-    const hint = said.includes('ensurepip') ? ' (on Debian: apt-get install python3-venv)' : '';
-    const message = `The server could not be installed${hint}: ${said.slice(-400)}`;
-    throw new Failed('editor.no-server', message, AGAIN, CHOOSE);
+    throw new Failed('editor.no-server', `The server could not be installed: ${said.slice(-600)}`, [AGAIN, CHOOSE]);
   }
 }
 
 async function findPython(chosen: string): Promise<string> {
-  const found: string[] = [];
-  for (const name of chosen ? [chosen] : ['python3', 'python']) {
-    const python = path.isAbsolute(name) ? name : await fromPath(name);
-    if (!python) continue;
-    const asked = run(python, ['-c', 'import platform; print(platform.python_version())']);
-    const version = await asked.then(({ stdout }) => stdout.trim(), () => 'no Python');
-    const [major = 0, minor = 0] = version.split('.').map(Number);
-    if (major > NEEDED[0] || (major === NEEDED[0] && minor >= NEEDED[1])) return python;
-    found.push(`${python} is ${version}`);
-  }
-  const there = found.join(', ') || 'there is none on PATH';
-  const message = `Para needs Python ${NEEDED.join('.')} or newer: ${there}`;
-  throw new Failed('editor.no-python', message, CHOOSE, GET, AGAIN);
+  const python = chosen || (await fromPath('python3')) || 'python3';
+  const asked = run(python, ['-c', 'import platform; print(platform.python_version())']);
+  const version = await asked.then(({ stdout }) => stdout.trim(), () => '');
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  if (major > NEEDED[0] || (major === NEEDED[0] && minor >= NEEDED[1])) return python;
+  const found = version ? `${python} is ${version}` : `${python} does not run`;
+  throw new Failed('editor.no-python', `Para needs Python ${NEEDED.join('.')} or newer: ${found}`, [CHOOSE, GET, AGAIN]);
 }
 
 async function fromPath(name: string): Promise<string | undefined> {

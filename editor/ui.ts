@@ -1,12 +1,10 @@
 // The only place that knows what people do by name: each command asks for what it needs, and calls.
 import * as vscode from 'vscode';
-import type { Para, Work } from './client';
-import { ACTIONS } from './generated/protocol';
-import type { Session, StartParams, Terminal, Verb } from './generated/protocol';
+import type { Para } from './client';
+import { ACTIONS, ENTRIES, type Session, type StartParams, type Terminal, type Verb } from './generated/protocol';
 import type { Review } from './review';
-import { Failed } from './server';
-import { age, applies, iconOf, named, stateOf } from './sessions';
-import type { Sessions } from './sessions';
+import { Failed, type Offer } from './server';
+import { age, applies, iconOf, named, stateOf, type Sessions } from './sessions';
 
 const { window, workspace } = vscode;
 const { executeCommand } = vscode.commands;
@@ -15,16 +13,12 @@ const ATTACHES = 'onResolveRemoteAuthority:attached-container';
 const DEV_CONTAINERS = '@id:ms-vscode-remote.remote-containers';
 type Choice<T> = vscode.QuickPickItem & { value: T };
 /** As much of VS Code's own git extension as is asked of it. */
-type Git = { getAPI(version: 1): { getRepository(uri: vscode.Uri): Repository | null } };
-interface Repository {
-  getBranches(query: { remote: boolean }): Promise<readonly { name?: string }[]>;
-  checkout(branch: string): Promise<void>;
-}
+type Git = { getAPI(version: 1): { getRepository(uri: vscode.Uri): { checkout(branch: string): Promise<void> } | null } };
 
 /** Register every command; each is there whether the server runs or not. */
 export function register(para: Para, sessions: Sessions, review: Review): vscode.Disposable[] {
-  async function dispatch(task: { prompt?: string; promptFile?: string }): Promise<void> {
-    const { name } = await para.run('para.dispatch', { ...task, ...(await where()) });
+  async function dispatch(prompt: string): Promise<void> {
+    const { name } = await para.run('para.dispatch', { prompt, ...(await where()) });
     window.setStatusBarMessage(`$(check) ${name} is at work`, 5000);
   }
 
@@ -34,36 +28,28 @@ export function register(para: Para, sessions: Sessions, review: Review): vscode
     const folder = folders.length > 1 ? ((await window.showWorkspaceFolderPick()) ?? stop()) : folders[0];
     if (!folder) return {}; // the server says what is missing
     const repo = folder.uri.fsPath;
-    const branches = await repository(folder.uri)?.getBranches({ remote: false });
-    const names = (branches ?? []).flatMap(({ name }) => name ?? []);
-    if (!names.length) return { repo };
-    const items = [{ label: 'HEAD', description: 'what is checked out' }, ...names.map((label) => ({ label }))];
-    return { repo, base: ((await window.showQuickPick(items, { title: 'Start From' })) ?? stop()).label };
+    const { branches } = await para.ask('para.branches', { repo });
+    const head = { label: 'HEAD', description: 'what is checked out', value: 'HEAD' };
+    return { repo, base: await choose('Start From', [head, ...branches.map((value) => ({ label: value, value }))]) };
   }
 
   async function pick(verb: Verb | '', given: unknown): Promise<Session> {
-    await para.ask('para.list', {}); // says so where nobody answers
-    const all = [...sessions.live, ...sessions.over];
     const { name, repo } = (given ?? {}) as Partial<Session>;
-    const meant = name && all.find((session) => session.name === name && session.repo === repo);
-    if (meant) return meant;
+    if (name && repo) return para.ask('para.show', { name, repo });
+    const { sessions: all } = await para.ask('para.list', { all: true });
     const able = all.filter((session) => applies(verb, session));
     if (able.length === 1 && able[0]) return able[0];
     if (!able.length) throw new Failed(NOTHING, `There is no session to ${verb || 'look at'}`);
-    const chosen = await window.showQuickPick(able.map(choice), { title: 'Which session?', matchOnDetail: true });
-    return (chosen ?? stop()).value;
+    return choose('Which session?', able.map(choice));
   }
 
-  async function reviewed(session: Session): Promise<void> {
-    if (!(await review.show(session))) {
-      return void window.showInformationMessage(`${session.name} has changed nothing yet`);
-    }
-    const able: [string, () => Promise<unknown>][] = [];
-    if (applies('finish', session)) able.push(['Finish…', () => finish(session)]);
-    if (session.state === 'finished') able.push(['Check Out', () => checkOut(session)]);
-    if (session.type === 'container') able.push(['Ask for Changes…', () => askForChanges(session)]);
-    const chosen = await window.showInformationMessage(`Reviewing ${session.name}`, ...able.map(([title]) => title));
-    await able.find(([title]) => title === chosen)?.[1]();
+  async function reviewed(session: Session): Promise<unknown> {
+    if (!(await review.show(session))) return window.showInformationMessage(`${session.name} has changed nothing yet`);
+    const next: Offer[] = [];
+    if (applies('finish', session)) next.push(offer('Finish…', 'finish', session));
+    if (session.state === 'finished') next.push(offer('Check Out', 'checkOut', session));
+    if (session.type === 'container') next.push(offer('Ask for Changes…', 'send', session));
+    return para.offer('info', `Reviewing ${session.name}`, next);
   }
 
   async function askForChanges(session: Session): Promise<void> {
@@ -77,59 +63,50 @@ export function register(para: Para, sessions: Sessions, review: Review): vscode
     const message = await say(`Finish ${session.name}`, usual, 'The message of the commit of what is uncommitted');
     const done = await para.run('para.finish', { ...named(session), message }, session.name);
     const told = `The branch ${done.branch} is there: ${done.files} files, +${done.insertions} −${done.deletions}`;
-    const runs = done.autoRunFiles.length && `. These run by themselves when opened or built: ${done.autoRunFiles.join(', ')}`;
-    const show = runs ? window.showWarningMessage : window.showInformationMessage;
-    const chosen = await show(`${told}${runs || ''}`, 'Review Changes', 'Check Out');
-    if (chosen) await (chosen === 'Check Out' ? checkOut : reviewed)(done.session);
+    const runs = done.autoRunFiles.length ? `. These run by themselves when opened or built: ${done.autoRunFiles.join(', ')}` : '';
+    const next = [offer('Review Changes', 'diff', session), offer('Check Out', 'checkOut', session)];
+    await para.offer(runs ? 'warning' : 'info', told + runs, next);
   }
 
-  async function open(session: Session): Promise<void> {
+  async function open(session: Session): Promise<unknown> {
     const { uri, terminal } = await para.ask('para.open', named(session));
     const target = vscode.Uri.parse(uri, true);
-    if (target.scheme === 'file' || attachers().length) {
-      return executeCommand('vscode.openFolder', target, { forceNewWindow: true });
-    }
-    attach(session, terminal);
+    if (target.scheme === 'file' || canAttach()) return executeCommand('vscode.openFolder', target, { forceNewWindow: true });
+    attach(session.name, terminal);
     await review.show(session);
     const told = 'This editor cannot open a container as a folder; here are a terminal in it and its changes';
     const chosen = await window.showInformationMessage(told, 'Install Dev Containers');
-    if (chosen) await executeCommand('workbench.extensions.search', DEV_CONTAINERS);
+    return chosen && executeCommand('workbench.extensions.search', DEV_CONTAINERS);
   }
 
   async function checkSetup(): Promise<void> {
     const { checks } = await para.run('para.doctor', {});
-    const icon = (ok: boolean) => (ok ? '$(pass)' : '$(error)');
-    const items = checks.map(({ name, ok, detail, problem }) => ({ label: `${icon(ok)} ${name}`, description: detail, problem }));
+    const items = checks.map(({ name, ok, detail, problem }) => {
+      return { label: `$(${ok ? 'pass' : 'error'}) ${name}`, description: detail, value: problem };
+    });
     const placeHolder = checks.every(({ ok }) => ok) ? 'All is well' : 'Choose what is wrong to see what helps';
-    const chosen = await window.showQuickPick(items, { title: 'Check Setup', placeHolder });
-    if (chosen?.problem) await para.show(chosen.problem);
+    const problem = await choose('Check Setup', items, placeHolder);
+    if (problem) await para.show(problem);
   }
 
   async function showSessions(): Promise<void> {
-    if (para.trouble) await para.ask('para.list', {});
-    const items: Choice<Session | string>[] = [
-      ...sessions.live.map(choice),
-      { label: '$(add) Dispatch Agent…', value: 'para.ui.dispatch' },
-      { label: '$(account) Start Session for Yourself', value: 'para.ui.start' },
-      { label: '$(list-tree) Show the View', value: 'para.sessions.focus' },
-      { label: '$(checklist) Check Setup', value: 'para.ui.doctor' },
-    ];
-    const value = (await window.showQuickPick(items, { title: 'Para', matchOnDetail: true }))?.value ?? stop();
+    const { sessions: live } = await para.ask('para.list', {});
+    const entries = ENTRIES.map(([value, label]) => ({ label, value }));
+    const value = await choose<Session | string>('Para', [...live.map(choice), ...entries]);
     if (typeof value === 'string') return executeCommand(value);
     const able = ACTIONS.filter(([, , verb]) => applies(verb, value));
-    const choices = able.map(([command, label]) => ({ label, command }));
-    const chosen = await window.showQuickPick(choices, { title: value.name, placeHolder: value.prompt });
-    if (chosen) await executeCommand(chosen.command, value);
+    const choices = able.map(([command, label]) => ({ label, value: command }));
+    await executeCommand(await choose(value.name, choices, value.prompt), value);
   }
 
   const on = (verb: Verb | '', work: (session: Session) => Promise<unknown>) => async (given: unknown) =>
     work(await pick(verb, given));
   const plain = (verb: 'pause' | 'resume' | 'recover') =>
     on(verb, (session) => para.run(`para.${verb}`, named(session), session.name));
-  const commands: Record<string, (given: unknown) => ReturnType<Work>> = {
-    dispatch: async () => dispatch({ prompt: await say('Dispatch Agent', '', 'What is to be done?') }),
-    dispatchSelection: () => dispatch({ prompt: selection() }),
-    dispatchFile: () => dispatch(openFile()),
+  const commands: Record<string, (given: unknown) => unknown> = {
+    dispatch: async () => dispatch(await say('Dispatch Agent', '', 'What is to be done?')),
+    dispatchSelection: () => dispatch(written(true)),
+    dispatchFile: () => dispatch(written(false)),
     start: async () => para.run('para.start', await where()),
     ...{ pause: plain('pause'), resume: plain('resume'), recover: plain('recover') },
     finish: on('finish', finish),
@@ -140,19 +117,18 @@ export function register(para: Para, sessions: Sessions, review: Review): vscode
     }),
     send: on('send', askForChanges),
     open: on('open', open),
-    attach: on('open', async (session) => attach(session, (await para.ask('para.open', named(session))).terminal)),
+    attach: on('open', async (session) => attach(session.name, (await para.ask('para.open', named(session))).terminal)),
     diff: on('', reviewed),
+    checkOut: on('', checkOut),
     logs: on('', (session) => review.log(session)),
     'image.build': async () => {
       const { image, size, seconds } = await para.run('para.image.build', {});
       void window.showInformationMessage(`${image} is built: ${size >> 20} MiB in ${seconds} s`);
     },
     'auth.setup': async () => {
-      attach({ name: 'Log In' }, (await para.run('para.auth.setup', {})).terminal);
-      const asked = 'Log in in the terminal, then let the login be kept';
-      if (!(await window.showInformationMessage(asked, 'Complete Login'))) return;
-      const { image } = await para.run('para.auth.complete', {});
-      void window.showInformationMessage(`The login is kept${image ? ` in ${image}` : ''}`);
+      attach('Log In', (await para.run('para.auth.setup', {})).terminal);
+      const complete = { title: 'Complete Login', command: 'para.auth.complete' };
+      await para.offer('info', 'Log in in the terminal, then let the login be kept', [complete]);
     },
     doctor: checkSetup,
     sessions: showSessions,
@@ -169,6 +145,14 @@ function stop(): never {
   throw new vscode.CancellationError();
 }
 
+function offer(title: string, name: string, session: Session): Offer {
+  return { title, command: `para.ui.${name}`, params: named(session) };
+}
+
+async function choose<T>(title: string, items: readonly Choice<T>[], placeHolder = ''): Promise<T> {
+  return ((await window.showQuickPick(items, { title, placeHolder, matchOnDetail: true })) ?? stop()).value;
+}
+
 async function say(title: string, value: string, prompt: string): Promise<string> {
   return (await window.showInputBox({ title, value, prompt, ignoreFocusOut: true }))?.trim() || stop();
 }
@@ -179,36 +163,25 @@ function choice(session: Session): Choice<Session> {
   return { label, description, detail: session.prompt.slice(0, 200), value: session };
 }
 
-function attach({ name }: Pick<Session, 'name'>, { command, args }: Terminal): void {
+function attach(name: string, { command, args }: Terminal): void {
   window.createTerminal({ name, shellPath: command, shellArgs: [...args] }).show();
 }
 
-function attachers(): vscode.Extension<unknown>[] {
+function canAttach(): boolean {
   const events = (described: unknown) => (described as { activationEvents?: string[] }).activationEvents;
-  return vscode.extensions.all.filter(({ packageJSON }) => events(packageJSON)?.includes(ATTACHES));
+  return vscode.extensions.all.some(({ packageJSON }) => events(packageJSON)?.includes(ATTACHES));
 }
 
-function selection(): string {
+function written(selected: boolean): string {
   const editor = window.activeTextEditor;
-  const text = editor?.document.getText(editor.selection).trim();
-  if (!text) throw new Failed(NOTHING, 'Select the text that says what is to be done');
+  const text = editor?.document.getText(selected ? editor.selection : undefined).trim();
+  if (!text) throw new Failed(NOTHING, `${selected ? 'Select the text' : 'Open the file'} that says what is to be done`);
   return text;
 }
 
-function openFile(): { prompt: string } | { promptFile: string } {
-  const document = window.activeTextEditor?.document;
-  if (!document) throw new Failed(NOTHING, 'Open the file that says what is to be done');
-  const saved = document.uri.scheme === 'file' && !document.isDirty;
-  return saved ? { promptFile: document.uri.fsPath } : { prompt: document.getText() };
-}
-
-function repository(folder: vscode.Uri): Repository | null {
-  const git = vscode.extensions.getExtension<Git>('vscode.git');
-  return git?.isActive ? git.exports.getAPI(1).getRepository(folder) : null;
-}
-
 async function checkOut({ repo, branch }: Session): Promise<void> {
-  const found = repository(vscode.Uri.file(repo));
+  const git = await vscode.extensions.getExtension<Git>('vscode.git')?.activate();
+  const found = git?.getAPI(1).getRepository(vscode.Uri.file(repo));
   if (!found) throw new Failed(NOTHING, `Open ${repo} to check ${branch} out`);
   await found.checkout(branch);
 }

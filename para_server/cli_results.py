@@ -78,6 +78,11 @@ def _(result: results.ListResult) -> str:
 
 
 @in_words.register
+def _(result: results.BranchesResult) -> str:
+    return "\n".join(one_line(branch) for branch in result.branches) or "No branches"
+
+
+@in_words.register
 def _(result: results.FinishResult) -> str:
     text = (
         f"{result.session.name} is finished: branch {result.branch} at {result.commit[:12]}, "

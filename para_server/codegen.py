@@ -61,7 +61,9 @@ def files() -> dict[Path, str]:
         _REFERENCE / "commands.md": _commands(),
         _REFERENCE / "settings.md": _settings(),
         _REFERENCE / "errors.md": _errors(),
-        _PROTOCOL: codegen_typescript.protocol(codegen_package.actions()),
+        _PROTOCOL: codegen_typescript.protocol(
+            codegen_package.actions(), codegen_package.entries(), codegen_package.looks()
+        ),
         _PACKAGE: codegen_package.package((ROOT / _PACKAGE).read_text()),
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from para_server import __version__, lifecycle, settings
+from para_server.models import AgentState, State
 from para_server.registry import COMMANDS
 
 CATEGORY: Final = "Para"
@@ -17,6 +18,8 @@ _FOR_PEOPLE: Final = (
 ).split()
 _ICONS: Final = {
     "dispatch": "add",
+    "start": "account",
+    "doctor": "checklist",
     "pause": "debug-pause",
     "resume": "debug-continue",
     "finish": "check",
@@ -28,6 +31,24 @@ _ICONS: Final = {
     "logs": "output",
     "send": "comment",
 }
+# of a session, by its state or by its agent's while it runs
+_LOOKS: Final[dict[State | AgentState, tuple[str, ...]]] = {
+    State.PREPARING: ("loading~spin",),
+    State.RUNNING: ("account",),
+    State.PAUSED: ("debug-pause", "disabledForeground"),
+    State.FINISHED: ("git-branch", "charts.green"),
+    State.CANCELLED: ("archive", "disabledForeground"),
+    State.FAILED: ("error", "charts.red"),
+    AgentState.STARTING: ("loading~spin",),
+    AgentState.WORKING: ("sync~spin", "charts.blue"),
+    AgentState.WAITING: ("bell-dot", "charts.yellow"),
+    AgentState.DONE: ("pass", "charts.green"),
+    AgentState.FAILED: ("error", "charts.red"),
+    AgentState.EXITED: ("circle-slash", "disabledForeground"),
+    AgentState.UNKNOWN: ("question",),
+}
+# what the indicator offers beside the sessions
+_ENTRIES: Final = "dispatch start doctor".split()
 # beside a session in the view, in this order, and in its menu
 _INLINE: Final = "diff open resume pause finish recover".split()
 _MENU: Final = "open attach diff logs send pause resume finish cancel recover".split()
@@ -69,6 +90,17 @@ def actions() -> list[tuple[str, str, str]]:
         for verb in _MENU
         if verb in titled
     ]
+
+
+def entries() -> list[tuple[str, str]]:
+    """Give what can be done without a session: command, and title with icon."""
+    made = [(_ui(v), f"$({_ICONS[v]}) {COMMANDS[f'para.{v}'].title}") for v in _ENTRIES]
+    return [*made, ("para.sessions.focus", "$(list-tree) Show the View")]
+
+
+def looks() -> dict[str, tuple[str, ...]]:
+    """Give icon and colour of every state."""
+    return {state: _LOOKS[state] for state in (*State, *AgentState)}
 
 
 def _ui(verb: str) -> str:

@@ -16,10 +16,15 @@ _NOTE: Final = "// Written by `make generate`; edit the Python side instead."
 _KINDS: Final = {"integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
 
 
-def protocol(actions: Sequence[tuple[str, str, str]]) -> str:
+def protocol(
+    actions: Sequence[tuple[str, str, str]],
+    entries: Sequence[tuple[str, str]],
+    looks: Mapping[str, Sequence[str]],
+) -> str:
     """Write the module: all shapes, the table of commands, and what applies in which state.
 
-    `actions` are what can be done with a session: command, label, and the verb that must apply.
+    `actions` are what can be done with a session: command, label, and the verb that must apply;
+    `entries` what can be done without one. `looks` are icon and colour of each state.
     """
     table = [COMMANDS[name] for name in sorted(COMMANDS)]
     shapes: dict[str, str] = {}
@@ -50,6 +55,14 @@ def protocol(actions: Sequence[tuple[str, str, str]]) -> str:
         "export const ACTIONS: readonly (readonly [string, string, Verb | ''])[] = [",
         *(f"  [{', '.join(_quoted(text) for text in action)}]," for action in actions),
         "];",
+        "/** Commands for none in particular, with their labels. */",
+        "export const ENTRIES: readonly (readonly [string, string])[] = [",
+        *(f"  [{', '.join(_quoted(text) for text in entry)}]," for entry in entries),
+        "];",
+        "/** The icon of a session by its state or its agent's, and the colour of some. */",
+        "export const LOOKS: Record<State | AgentState, readonly [string, string?]> = {",
+        *(f"  {state}: [{', '.join(map(_quoted, looks[state]))}]," for state in sorted(looks)),
+        "};",
     ]
     return "\n".join(parts) + "\n"
 

@@ -59,6 +59,12 @@ class RecoverParams(Frozen):
     repo: str | None = Field(None, description="its repository; left out, the one that is open")
 
 
+class RepoParams(Frozen):
+    """Name a repository."""
+
+    repo: str | None = Field(None, description="the repository; left out, the one that is open")
+
+
 class ListParams(Frozen):
     """Choose which sessions to list."""
 
@@ -70,6 +76,14 @@ class PauseParams(SessionParams):
     """Choose how to pause."""
 
     mode: Literal["save", "freeze"] = Field("save", description="save or freeze")
+
+
+class StatsParams(SessionParams):
+    """Say whether the load is wanted."""
+
+    load: bool = Field(
+        default=True, description="measure CPU and memory too, which takes a second or two"
+    )
 
 
 class ResumeParams(SessionParams):

@@ -17,6 +17,12 @@ class ListResult(Frozen):
     limit: int
 
 
+class BranchesResult(Frozen):
+    """Branches of a repository."""
+
+    branches: tuple[str, ...]
+
+
 class FinishResult(Frozen):
     """What a finished session brought."""
 
@@ -90,13 +96,15 @@ class StatsResult(Frozen):
     """What a session uses and has changed; what cannot be told is null.
 
     `cpu` is in percent of one CPU, memory in bytes. The changes of a live session are what its
-    container says: a claim.
+    container says: a claim. `tooltip` says it in words, with what else an editor shows of a
+    session that is pointed at.
     """
 
     cpu: float | None = None
     memory: int | None = None
     memory_limit: int | None = None
     changes: Changes | None = None
+    tooltip: str = ""
 
 
 class LogsResult(Frozen):

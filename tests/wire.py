@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -110,11 +110,17 @@ class Wire:
 class Process:
     """A server process; its stderr is a file."""
 
-    def __init__(self, environ: Mapping[str, str], log: Path, *arguments: str) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        log: Path,
+        *arguments: str,
+        command: Sequence[str] = (sys.executable, "-m", "para_server"),
+    ) -> None:
         self._log = log
         with log.open("wb") as stderr:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "para_server", *arguments],
+                [*command, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

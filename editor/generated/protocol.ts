@@ -17,6 +17,10 @@ export interface Attention {
   message: string;
   remedies: readonly Remedy[];
 }
+/** Branches of a repository. */
+export interface BranchesResult {
+  branches: readonly string[];
+}
 /** Say which image to build. */
 export interface BuildParams {
   agent?: string | null;
@@ -207,6 +211,10 @@ export interface Remedy {
 export interface RemovedResult {
   removed: readonly string[];
 }
+/** Name a repository. */
+export interface RepoParams {
+  repo?: string | null;
+}
 /** Say what to add to the task. */
 export interface ResumeParams {
   name?: string | null;
@@ -272,12 +280,19 @@ export interface StartParams {
 }
 /** Where a session is in its life. */
 export type State = 'preparing' | 'running' | 'paused' | 'finished' | 'cancelled' | 'failed';
+/** Say whether the load is wanted. */
+export interface StatsParams {
+  name?: string | null;
+  repo?: string | null;
+  load?: boolean;
+}
 /** What a session uses and has changed; what cannot be told is null. */
 export interface StatsResult {
   cpu: number | null;
   memory: number | null;
   memoryLimit: number | null;
   changes: Changes | null;
+  tooltip: string;
 }
 /** What an editor shows in one line. */
 export interface StatusBar {
@@ -296,6 +311,7 @@ export interface Commands {
   'para.auth.complete': [LoginParams, LoginResult];
   'para.auth.setup': [SetupParams, SetupResult];
   'para.auth.status': [LoginParams, LoginStatus];
+  'para.branches': [RepoParams, BranchesResult];
   'para.cancel': [SessionParams, CancelResult];
   'para.clean': [CleanParams, CleanResult];
   'para.diff': [SessionParams, DiffResult];
@@ -313,7 +329,7 @@ export interface Commands {
   'para.send': [SendParams, Session];
   'para.show': [SessionParams, Session];
   'para.start': [StartParams, Session];
-  'para.stats': [SessionParams, StatsResult];
+  'para.stats': [StatsParams, StatsResult];
 }
 export type Command = keyof Commands;
 export const TITLES: Record<Command, string> = {
@@ -321,6 +337,7 @@ export const TITLES: Record<Command, string> = {
   'para.auth.complete': 'Complete Login',
   'para.auth.setup': 'Log In',
   'para.auth.status': 'Show Login',
+  'para.branches': 'List Branches',
   'para.cancel': 'Cancel Session',
   'para.clean': 'Remove Leftovers',
   'para.diff': 'Review Changes',
@@ -406,3 +423,25 @@ export const ACTIONS: readonly (readonly [string, string, Verb | ''])[] = [
   ['para.ui.cancel', '$(trash) Cancel Session', 'cancel'],
   ['para.ui.recover', '$(history) Recover Session', 'recover'],
 ];
+/** Commands for none in particular, with their labels. */
+export const ENTRIES: readonly (readonly [string, string])[] = [
+  ['para.ui.dispatch', '$(add) Dispatch Agent'],
+  ['para.ui.start', '$(account) Start Session'],
+  ['para.ui.doctor', '$(checklist) Check Setup'],
+  ['para.sessions.focus', '$(list-tree) Show the View'],
+];
+/** The icon of a session by its state or its agent's, and the colour of some. */
+export const LOOKS: Record<State | AgentState, readonly [string, string?]> = {
+  cancelled: ['archive', 'disabledForeground'],
+  done: ['pass', 'charts.green'],
+  exited: ['circle-slash', 'disabledForeground'],
+  failed: ['error', 'charts.red'],
+  finished: ['git-branch', 'charts.green'],
+  paused: ['debug-pause', 'disabledForeground'],
+  preparing: ['loading~spin'],
+  running: ['account'],
+  starting: ['loading~spin'],
+  unknown: ['question'],
+  waiting: ['bell-dot', 'charts.yellow'],
+  working: ['sync~spin', 'charts.blue'],
+};

@@ -2,6 +2,7 @@
 
 from para_server.commands import (
     auth,
+    branches,
     cancel,
     clean,
     dispatch,
@@ -16,6 +17,7 @@ from para_server.commands import (
 
 __all__ = [
     "auth",
+    "branches",
     "cancel",
     "clean",
     "dispatch",

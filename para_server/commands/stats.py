@@ -13,10 +13,11 @@ from para_server.engine import load
 from para_server.git import differences, repository
 from para_server.models import State
 from para_server.names import container_name
-from para_server.params import SessionParams
+from para_server.params import StatsParams
 from para_server.records import Record
 from para_server.registry import command
 from para_server.results import Changes, StatsResult
+from para_server.tooltip import tooltip
 
 _SECONDS: Final = 10.0  # that a container has to say what has changed
 _MAX_SAID: Final = 1000  # bytes of it
@@ -30,20 +31,29 @@ _FIGURE: Final = re.compile(r"(\d{1,9}) (file|insertion|deletion)")
 
 
 @command("para.stats", "Show Figures")
-async def stats(context: Context, params: SessionParams) -> StatsResult:
+async def stats(context: Context, params: StatsParams) -> StatsResult:
     """Tell what a session uses, and how much it has changed since its base."""
     record = await view.pick(context, params.name, params.repo, live_only=False)
-    if record.state in lifecycle.OVER:
-        return StatsResult(changes=await _of_branch(record))
     session = await view.show(context, record)
-    if session.state is not State.RUNNING or session.container is None:
-        return StatsResult()
+    if record.state in lifecycle.OVER:
+        figures = StatsResult(changes=await _of_branch(record))
+    elif session.state is State.RUNNING and session.container is not None:
+        figures = await _of_container(context, record, measured=params.load)
+    else:
+        figures = StatsResult()
+    return figures.model_copy(update={"tooltip": tooltip(session, figures)})
+
+
+async def _of_container(context: Context, record: Record, *, measured: bool) -> StatsResult:
     name = container_name(record.id)
     asked = ("sh", "-c", _COUNT, "sh", record.base)
     said = await load.overheard(context.engine, name, asked, seconds=_SECONDS, most=_MAX_SAID)
+    changes = _claimed(said)
+    if not measured:
+        return StatsResult(changes=changes)
     used = await load.load(context.engine, name)
     return StatsResult(
-        cpu=used.cpu, memory=used.memory, memory_limit=used.memory_limit, changes=_claimed(said)
+        cpu=used.cpu, memory=used.memory, memory_limit=used.memory_limit, changes=changes
     )
 
 

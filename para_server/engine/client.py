@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from para_server.engine.endpoint import find, for_editors, unreachable
@@ -22,6 +24,7 @@ if TYPE_CHECKING:  # docker is slow to import: only the thread that calls the en
 T = TypeVar("T")
 _THREADS: Final = 8
 SLOW: Final = 15  # times as long as for other answers: builds, and what saves a large container
+_SSH: Final = "ssh://"
 _API: Final = "1.41"  # of Engine 20.10 and Podman 4: the oldest that para is tried with
 
 
@@ -60,8 +63,20 @@ class Engine:
         from docker import APIClient
         from docker.transport import UnixHTTPAdapter
 
-        client = APIClient(base_url=self.address, version=_API, timeout=timeout, num_pools=1)  # type: ignore[arg-type] # the stubs know neither None nor fractions
+        address = self.address
+        if address.startswith(_SSH):
+            _let_ssh_run()
+        client = APIClient(
+            base_url=address,
+            version=_API,
+            timeout=timeout,  # type: ignore[arg-type] # the stubs know neither None nor fractions
+            num_pools=1,
+            use_ssh_client=True,
+        )
         adapter = client.get_adapter(client.base_url)
+        if address.startswith(_SSH):
+            # docker-py adds port 22, and ssh would no more look for the port in its configuration
+            adapter.ssh_host = address.removeprefix(_SSH).rstrip("/")  # type: ignore[attr-defined] # not of all
         if isinstance(adapter, UnixHTTPAdapter):
             # docker-py has a pool for each URL and loses their sockets: one URL, one pool
             pool = partial(adapter.get_connection, client.base_url)
@@ -115,6 +130,20 @@ class Engines:
 def engines(environ: Mapping[str, str]) -> Engines:
     """Know no engine yet."""
     return Engines(environ)
+
+
+def _let_ssh_run() -> None:
+    """Let docker-py run `ssh`: it can only where there is paramiko, which it then does not use."""
+    from docker.api import client
+
+    if hasattr(client, "SSHHTTPAdapter"):
+        return
+    sys.modules["paramiko"] = ModuleType("paramiko")
+    try:
+        from docker.transport.sshconn import SSHHTTPAdapter
+    finally:
+        sys.modules.pop("paramiko", None)
+    client.SSHHTTPAdapter = SSHHTTPAdapter  # type: ignore[attr-defined] # the stubs leave it out
 
 
 def translated(error: Exception, settings: EngineSettings) -> Exception:

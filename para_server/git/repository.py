@@ -105,6 +105,12 @@ async def demand_branch_name(repo: Repo, branch: str) -> None:
         raise ParaError("command.invalid-params", message, issues=[issue])
 
 
+async def branches(repo: Repo) -> tuple[str, ...]:
+    """List the branches, the one with the latest commit first."""
+    how = ("--sort=-committerdate", "--format=%(refname:lstrip=2)", "refs/heads")
+    return tuple((await git(repo.top, "for-each-ref", *how)).splitlines())
+
+
 async def branch_commit(repo: Repo, branch: str) -> str | None:
     """Tell where a branch is; None where there is none."""
     return await ref_commit(repo, f"refs/heads/{branch}")

@@ -20,7 +20,7 @@ class Client:
 
     def with_settings(self, settings: object) -> Client:
         """Take the settings that the client sent; what is no object changes nothing."""
-        return replace(self, editor=settings) if isinstance(settings, dict) else self
+        return replace(self, editor=_nested(settings)) if isinstance(settings, dict) else self
 
     def with_folders(self, params: object) -> Client:
         """Take the folders that were opened and closed."""
@@ -53,6 +53,17 @@ def inside(value: object, *keys: str) -> object:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Put `section.key`, as an editor's file of settings may have it, into the section's table."""
+    found = {key: value for key, value in settings.items() if "." not in key}
+    for path, value in settings.items():
+        section, dot, key = path.partition(".")
+        table = found.get(section) or {}
+        if dot and isinstance(table, Mapping):
+            found[section] = {**table, key: value}
+    return found
 
 
 def _folders(listed: object) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+import pytest
+
 from para_server.engine.endpoint import find
 from para_server.settings import EngineSettings
 from tests import engine, scratch
@@ -81,6 +83,19 @@ async def test_open_gives_an_editor_its_uri_and_a_terminal_its_command(para: Par
     assert in_terminal(opened["terminal"], "pwd; exit\n").count("/para-session")
 
 
+async def test_branches_are_listed_the_latest_first(
+    para: Para, repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await para.call("para.branches") == {"branches": ["main"]}
+    tree = repo.git("rev-parse", "HEAD^{tree}")
+    for second, name in enumerate(("old/er", "new")):
+        monkeypatch.setenv("GIT_COMMITTER_DATE", f"2030-01-01T00:00:0{second}Z")
+        repo.git("branch", name, repo.git("commit-tree", "-m", "x", tree))
+    asked = {"repo": str(repo.path / "src")}
+    assert await para.call("para.branches", **asked) == {"branches": ["new", "old/er", "main"]}
+    await para.fails("workspace.not-a-repository", "para.branches", repo=str(repo.path.parent))
+
+
 async def test_open_names_an_engine_that_an_editor_does_not_find_by_itself(
     servers: Servers, api: Any, tmp_path: Path
 ) -> None:
@@ -99,6 +114,27 @@ async def test_open_names_an_engine_that_an_editor_does_not_find_by_itself(
         "containerName": f"/{session['container']['name']}",
         "settings": {"context": "build"},
     }
+
+
+async def test_open_names_an_engine_that_is_reached_over_ssh(
+    servers: Servers, para: Para, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await para.call("para.start", name="fix")
+    ssh = engine.far_away(tmp_path, find(EngineSettings(), os.environ))
+    monkeypatch.setenv("PATH", f"{ssh}:{os.environ['PATH']}")
+    far = {"PARA_ENGINE_HOST": "ssh://ada@far", "PATH": os.environ["PATH"]}
+    elsewhere = await servers(extra=far)
+    assert (await elsewhere.call("para.list"))["sessions"] == [session]
+    opened = await elsewhere.call("para.open", name="fix")
+    authority = urlparse(opened["uri"]).netloc
+    assert json.loads(bytes.fromhex(authority.removeprefix("attached-container+"))) == {
+        "containerName": f"/{session['container']['name']}",
+        "settings": {"host": "ssh://ada@far"},
+    }
+    assert "-l ada -- far docker system dial-stdio" in (ssh / "ssh.log").read_text()
+    assert in_terminal(opened["terminal"], "pwd; exit\n").count("/para-session")
+    (ssh / "ssh").write_text("#!/bin/sh\nexit 255\n")
+    await elsewhere.fails("engine.unreachable", "para.open", name="fix")
 
 
 async def test_open_attaches_to_the_agent(para: Para) -> None:

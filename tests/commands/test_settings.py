@@ -53,6 +53,10 @@ async def test_each_layer_lies_on_the_one_before(servers: Servers, environ: dict
     assert await prefix_of(para, "three") == "env/"
     para = await servers(extra=env, settings={"git": {"branchPrefix": "editor/"}})
     assert await prefix_of(para, "four") == "editor/"
+    para = await servers(
+        extra=env, settings={"git.branchPrefix": "flat/", "git": {"objects": "own"}}
+    )
+    assert await prefix_of(para, "flat") == "flat/"
     assert await prefix_of(para, "five", branch="own/five") == "own/"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,8 +10,13 @@ import pytest
 from para_server.engine.load import read
 from tests import engine
 from tests.client import Para
+from tests.scratch import Repository
 
 CHANGES = "echo 2 >>src/app.py; printf '1\\n2\\n' >new; rm README.md; git add src; echo x >>new"
+
+
+def figures(told: dict[str, Any]) -> set[Any]:
+    return {value for name, value in told.items() if name != "tooltip"}
 
 
 async def test_stats_tell_what_a_session_uses_and_has_changed(para: Para, api: Any) -> None:
@@ -25,7 +31,7 @@ async def test_stats_tell_what_a_session_uses_and_has_changed(para: Para, api: A
     assert told["cpu"] >= 0
     assert engine.run(api, session["container"]["name"], "git status --short new") == "?? new\n"
     await para.call("para.pause", name="fix")
-    assert set((await para.call("para.stats", name="fix")).values()) == {None}
+    assert figures(await para.call("para.stats", name="fix")) == {None}
     await para.call("para.finish", message="x", name="fix")
     over = await para.call("para.stats", name="fix")
     assert (over["changes"], over["memory"]) == (told["changes"], None)
@@ -51,9 +57,35 @@ async def test_what_a_container_says_of_its_changes_is_bounded(
     assert told["memory"] > 0
 
 
+async def test_the_tooltip_tells_it_in_words_a_line_for_each_whatever_the_session_says(
+    para: Para, api: Any, repo: Repository
+) -> None:
+    prompt = "echo 1 >new\nsleep 60 # \x1b[31m"
+    session = await para.call("para.dispatch", name="fix", prompt=prompt)
+    engine.run(api, session["container"]["name"], "until [ -s new ]; do sleep 0.1; done")
+    lines = (await para.call("para.stats", name="fix"))["tooltip"].split("\n")
+    told = dict(line.split(": ", 1) for line in lines)
+    assert told.pop("State").startswith("running; command is working")
+    assert re.fullmatch(r"[0-9.]+ %", told.pop("CPU"))
+    assert re.fullmatch(r"[0-9]+ MiB of 4096 MiB", told.pop("Memory"))
+    assert told == {
+        "Prompt": r"echo 1 >new sleep 60 # \x1b[31m",
+        "Repository": str(repo.path),
+        "Image": session["container"]["image"],
+        "Changed": "1 file, +1 \N{MINUS SIGN}0",
+    }
+
+
+async def test_what_a_session_has_changed_is_told_without_its_load(para: Para) -> None:
+    await para.call("para.start", name="fix")
+    told = await para.call("para.stats", name="fix", load=False)
+    assert told["changes"] == {"files": 0, "insertions": 0, "deletions": 0}
+    assert (told["cpu"], told["memory"], told["memoryLimit"]) == (None, None, None)
+
+
 async def test_a_worktree_has_no_load_of_its_own(para: Para) -> None:
     await para.call("para.start", name="fix", type="worktree")
-    assert set((await para.call("para.stats")).values()) == {None}
+    assert figures(await para.call("para.stats")) == {None}
 
 
 def test_figures_that_an_engine_leaves_out_are_unknown() -> None:

@@ -47,6 +47,9 @@ def machine(place: Path, switch: Switch) -> Iterator[dict[str, str]]:
     home.mkdir()
     (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PARA_", "GIT_"))}
+    tools = engine.far_away(place, switch.address)
+    # a workbench takes the PATH of the person's shell
+    (home / ".profile").write_text(f'PATH="{tools}:$PATH"\n')
     yield without_para(kept) | {
         "HOME": str(home),
         "SHELL": "/bin/bash",

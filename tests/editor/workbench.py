@@ -37,7 +37,8 @@ SETTINGS = """{
   "window.commandCenter": false,
   "chat.commandCenter.enabled": false,
   "git.autofetch": false,
-  "git.openRepositoryInParentFolders": "never"
+  "git.openRepositoryInParentFolders": "never",
+  "security.workspace.trust.startupPrompt": "never"
 }"""
 CHROMIUM = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -69,12 +70,14 @@ class Workbench:
         assert "successfully installed" in done.stdout, done.stdout + done.stderr
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator[str]:
-        """Serve the workbench, and give its address."""
+    def serving(self, *, trusting: bool = True) -> Iterator[str]:
+        """Serve the workbench, which may trust all folders, and give its address."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
-        quiet = "--disable-telemetry --disable-update-check --disable-workspace-trust".split()
+        quiet = "--disable-telemetry --disable-update-check".split()
+        if trusting:
+            quiet.append("--disable-workspace-trust")
         with (self._folder / "log").open("w") as log:
             process = subprocess.Popen(
                 [
@@ -145,12 +148,13 @@ class Window:
         expect.set_options(timeout=PATIENCE)
 
     @classmethod
-    def open(cls, chromium: Browser, address: str, folder: Path | None) -> Window:
-        """Open a folder in a new window."""
+    def open(cls, chromium: Browser, address: str, place: Path, script: str = "") -> Window:
+        """Open a folder, or a file that names several, in a new window; `script` runs first."""
         context = chromium.new_context(viewport={"width": 1280, "height": 800})
         page = context.new_page()
+        page.add_init_script(script)
         window = cls(page)
-        page.goto(f"{address}/?folder={folder}" if folder else f"{address}/?ew=true")
+        page.goto(f"{address}/?{'folder' if place.is_dir() else 'workspace'}={place}")
         page.wait_for_selector(".monaco-workbench")
         return window
 

@@ -106,6 +106,7 @@ def test_a_whole_life_at_a_terminal(
     assert "fix is finished: branch para/fix" in finished
     assert "1 file +1" in finished
     assert repo.show("para/fix:result.txt") == "done"
+    assert terminal.run("branches").stdout == "para/fix\nmain\n"
     assert terminal.run("list").stdout.startswith("No sessions")
     assert engine.containers(api, home) == []
 
