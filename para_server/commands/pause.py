@@ -13,6 +13,7 @@ from para_server.commands import agent, bases, credentials, launch, recovery, se
 from para_server.commands.send import can_be_typed, tell
 from para_server.context import Context
 from para_server.engine import containers, images
+from para_server.engine.containers import Seen
 from para_server.errors import ParaError, Problem, Remedy
 from para_server.git import repository
 from para_server.git.clone import Start
@@ -45,7 +46,7 @@ async def pause(context: Context, params: PauseParams) -> Session:
                 ),
             )
         if params.mode == "freeze":
-            return await _frozen(context, record)
+            return await too_late_to_cancel(_frozen(context, record))
         return await save(context, record)
 
 
@@ -76,6 +77,10 @@ async def resume(context: Context, params: ResumeParams) -> Session:
     A finished session goes on with more work on the same branch.
     """
     async with view.held(context, "resume", params.name, params.repo) as (record, session):
+        if params.prompt is None and session.container is not None:
+            seen = await containers.find(context.engine, session.container.name)
+            if seen is not None and seen.state == "paused":
+                return await too_late_to_cancel(_thawed(context, record, seen))
         fresh = record.type == "container" and session.container is None
         more = await _more(context, record, params)
         begun = context.store.write(record.but(doing="resume", fresh=fresh))
@@ -116,14 +121,18 @@ async def _more(context: Context, record: Record, params: ResumeParams) -> dict[
 
 
 async def _frozen(context: Context, record: Record) -> Session:
-    name = container_name(record.id)
+    await containers.freeze(context.engine, container_name(record.id))
+    return await view.show(context, context.store.write(record.but(state=State.PAUSED)))
 
-    async def freeze() -> Session:
-        await containers.freeze(context.engine, name)
-        context.store.write(record.but(state=State.PAUSED))
-        return await _shown(context, record.id)
 
-    return await too_late_to_cancel(freeze())
+async def _thawed(context: Context, record: Record, seen: Seen) -> Session:
+    """Let a frozen session go on, or leave it frozen."""
+    async with undone_on_failure() as undo:
+        undo.push_async_callback(recovery.frozen_again, context, record)
+        await containers.thaw(context.engine, seen.name)
+    ready = record.but(state=State.RUNNING, started_at=datetime.now(UTC))
+    context.store.write(ready)
+    return view.of(context, ready, seen.model_copy(update={"state": "running"}))
 
 
 async def _go_on(context: Context, record: Record) -> None:
@@ -182,10 +191,3 @@ async def _revived(context: Context, record: Record, more: str | None) -> Proble
     if problem is None:
         await agent.go_on(context, record, more)
     return problem
-
-
-async def _shown(context: Context, session_id: str) -> Session:
-    record = context.store.read(session_id)
-    if record is None:
-        raise ParaError("session.not-found", f"There is no session {session_id} any more")
-    return await view.show(context, record)

@@ -155,7 +155,7 @@ async def undo_resume(context: Context, record: Record) -> None:
     elif record.fresh:
         await containers.remove(context.engine, container_name(record.id))
     elif record.state is State.PAUSED and record.type == "container":
-        await _frozen_again(context, record)
+        await frozen_again(context, record)
     context.store.write(record.but(doing=None, fresh=False))
 
 
@@ -231,7 +231,8 @@ async def undo_end(context: Context, record: Record) -> None:
     context.store.write(record.but(doing=None, target=None, target_branch=None))
 
 
-async def _frozen_again(context: Context, record: Record) -> None:
+async def frozen_again(context: Context, record: Record) -> None:
+    """Freeze a container that was let go on."""
     seen = await containers.find(context.engine, container_name(record.id))
     if seen is not None and seen.state == "running":
         await containers.freeze(context.engine, seen.name)

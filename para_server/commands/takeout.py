@@ -85,7 +85,7 @@ class _TooLongError(ParaError):
 async def _attempt(context: Context, repo: Repo, record: Record, message: str, mode: str) -> Taken:
     scratch = context.store.scratch(record.id)
     try:
-        await _give(scratch, repo, record, message)
+        _give(scratch, repo, record, message)
         await _snapshot(context, repo, record, scratch, mode)
         return await _checked(context, repo, record, scratch)
     finally:
@@ -101,15 +101,14 @@ async def _clear_up(context: Context, scratch: Path, record: Record) -> None:
         _log.warning("not all is cleared away yet: %s", error, extra={"session": record.name})
 
 
-async def _give(scratch: Path, repo: Repo, record: Record, message: str) -> None:
-    name, email = await repository.identity(repo)
+def _give(scratch: Path, repo: Repo, record: Record, message: str) -> None:
     stores = "".join(f"{store}\n" for store in repository.lenders(repo))
     script = resources.files(git_package) / "snapshot.sh"
     given = {
         "message": message,
         "alternates": stores,
-        "name": name,
-        "email": email,
+        "name": repo.author,
+        "email": repo.email,
         "snapshot.sh": script.read_text(),
     }
     if record.bases:

@@ -13,19 +13,24 @@ from para_server.steps import together
 from para_server.untrusted import printable
 
 COMMIT: Final = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
-# what git marks a partial clone with: a remote since 2.22, before that the repository
-_PROMISES: Final = r"^(extensions\.partialclone|remote\..*\.promisor)$"
+# who commits, and what git marks a partial clone with: a remote since 2.22, before that the
+# repository
+_ASKED: Final = r"^(user\.(name|email)|extensions\.partialclone|remote\..*\.promisor)$"
+_USER: Final = "user."
+_SURELY_A_BRANCH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(/[A-Za-z0-9_-]+)*")
 _MAX_DEPTH: Final = 5  # git follows alternates no deeper
 
 
 class Repo(Frozen):
-    """A repository: its work tree and where its refs and objects are."""
+    """A repository: its work tree, where its refs and objects are, and who commits there."""
 
     top: Path
     common: Path
     object_format: str
     shallow: bool
     partial: bool
+    author: str
+    email: str
 
     @property
     def objects(self) -> Path:
@@ -37,9 +42,9 @@ async def locate(folder: Path) -> Repo:
     """Find the repository that holds a folder; raises workspace.not-a-repository."""
     asked = "--show-toplevel --git-common-dir --show-object-format --is-shallow-repository".split()
     try:
-        told, partial = await together(
+        told, config = await together(
             git(folder, "rev-parse", "--path-format=absolute", *asked),
-            _config(folder, _PROMISES, "--get-regexp"),
+            _config(folder),
         )
     except GitFailedError as error:
         if "dubious ownership" in error.output:
@@ -55,7 +60,9 @@ async def locate(folder: Path) -> Repo:
         common=Path(common),
         object_format=object_format,
         shallow=shallow == "true",
-        partial=bool(partial),
+        partial=any(not key.startswith(_USER) for key in config),
+        author=config.get("user.name") or "para",
+        email=config.get("user.email") or "para@localhost",
     )
 
 
@@ -93,6 +100,8 @@ async def demand_whole(repo: Repo, commit: str) -> None:
 
 async def demand_branch_name(repo: Repo, branch: str) -> None:
     """Raise command.invalid-params where git takes no such name for a branch."""
+    if _SURELY_A_BRANCH.fullmatch(branch):
+        return
     try:
         await git(repo.top, "check-ref-format", f"refs/heads/{branch}")
     except GitFailedError:
@@ -172,13 +181,6 @@ async def keep_review(repo: Repo, session_id: str, commit: str) -> None:
     await git(repo.top, "update-ref", review_ref(session_id), commit)
 
 
-async def identity(repo: Repo) -> tuple[str, str]:
-    """Tell who commits: the user's own name and address, or else para's."""
-    told = await _config(repo.top, r"^user\.(name|email)$", "--get-regexp")
-    known = dict(line.partition(" ")[::2] for line in told.splitlines())
-    return known.get("user.name") or "para", known.get("user.email") or "para@localhost"
-
-
 def lenders(repo: Repo) -> list[Path]:
     """List the object stores that a repository's objects are in: its own, and what it borrows."""
     found: list[Path] = []
@@ -198,11 +200,13 @@ def lenders(repo: Repo) -> list[Path]:
     return found
 
 
-async def _config(folder: Path, key: str, how: str = "--get") -> str:
+async def _config(folder: Path) -> dict[str, str]:
     try:
-        return (await git(folder, "config", how, key)).strip()
-    except GitFailedError:
-        return ""
+        told = await git(folder, "config", "-z", "--get-regexp", _ASKED)
+    except GitFailedError:  # nothing of it is set
+        return {}
+    pairs = [entry.partition("\n") for entry in told.split("\0") if entry]
+    return {key: value for key, _, value in pairs}
 
 
 async def _resolved(folder: Path, revision: str) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from para_server.errors import ParaError
 from para_server.git.clone import Start
 from para_server.git.process import GitFailedError, git
-from para_server.git.repository import Repo, branch_commit, branch_exists, identity
+from para_server.git.repository import Repo, branch_commit, branch_exists
 
 
 async def make(repo: Repo, folder: Path, start: Start) -> None:
@@ -49,7 +49,7 @@ async def snapshot(repo: Repo, folder: Path, message: str) -> tuple[str, str]:
         last = await _last_commit(repo, folder)
         return last, last
     head = (await git(folder, "rev-parse", "HEAD")).strip()
-    name, email = await identity(repo)
+    name, email = repo.author, repo.email
     with tempfile.TemporaryDirectory() as scratch:
         index = Path(scratch) / "index"
         await git(folder, "read-tree", f"--index-output={index}", "HEAD")
