@@ -19,7 +19,6 @@ const SHOWN: Readonly<Record<string, string>> = {
 };
 const { showInformationMessage: info, showWarningMessage: warning, showErrorMessage: error } = vscode.window;
 const VOICES = { info, warning, error };
-type Work = () => unknown;
 type Progress = { message?: string; percentage?: number };
 
 /** The connection to the server; `trouble` says why there is none. */
@@ -75,7 +74,7 @@ export class Para implements vscode.Disposable {
   }
 
   /** Do something for a person: what goes wrong is shown, with its remedies as buttons. */
-  async attempt(work: Work): Promise<void> {
+  async attempt(work: () => unknown): Promise<void> {
     try {
       await work();
     } catch (error) {
@@ -86,7 +85,7 @@ export class Para implements vscode.Disposable {
   }
 
   /** Show what is wrong, and offer what failed once more when a remedy is through. */
-  async show({ slug, message, remedies }: Trouble, again?: Work): Promise<void> {
+  async show({ slug, message, remedies }: Trouble, again?: () => unknown): Promise<void> {
     this.log.error(`${slug}: ${message}`);
     const can = ({ command, setting, url }: Offer) => Boolean(command ?? setting ?? url);
     const advice = remedies.filter((remedy) => !can(remedy)).map(({ title }) => title);
@@ -94,7 +93,7 @@ export class Para implements vscode.Disposable {
   }
 
   /** Offer what can be done as buttons, and carry out the one that is chosen. */
-  async offer(voice: keyof typeof VOICES, message: string, offers: readonly Offer[], again?: Work): Promise<void> {
+  async offer(voice: keyof typeof VOICES, message: string, offers: readonly Offer[], again?: () => unknown): Promise<void> {
     const titles = offers.map(({ title }) => title);
     const buttons = titles.length > 3 ? [...titles.slice(0, 2), MORE] : titles; // as many as fit
     let chosen = await VOICES[voice](message, ...buttons);

@@ -77,8 +77,9 @@ async function findPython(chosen: string): Promise<string> {
 
 async function fromPath(name: string): Promise<string | undefined> {
   const folders = (process.env['PATH'] ?? '').split(path.delimiter).filter((folder) => path.isAbsolute(folder));
-  for (const folder of folders) if (await runs(path.join(folder, name))) return path.join(folder, name);
-  return undefined;
+  const files = folders.map((folder) => path.join(folder, name));
+  const there = await Promise.all(files.map(runs)); // at once: an answer waits its turn in a busy editor
+  return files.find((_, place) => there[place]);
 }
 
 async function runs(file: string): Promise<boolean> {
