@@ -1,7 +1,7 @@
 #!/bin/bash
-# Runs in the session's container, as an exec of the host: puts the agent under supervision.
-# The host gives it the agent's secrets as variables, and their names in PARA_SECRETS. They go on
-# through a pipe in the file system, so that neither tmux nor any file ever has them.
+# Runs in the session's container, by main.sh or as an exec of the host: puts the agent under
+# supervision. An exec gives it the agent's secrets as variables, and their names in PARA_SECRETS.
+# They go on through a pipe in the file system, so that neither tmux nor any file ever has them.
 in=/para-agent/in
 secrets=/dev/null
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from para_server.agents import claims, supervision
 from para_server.agents.profile import CUT, Profile, command_line
@@ -24,6 +24,15 @@ _LOOK: Final = 0.002  # seconds between two looks
 _CUT: frozenset[AgentState] = frozenset({AgentState.WORKING, AgentState.WAITING})
 
 
+class _Turn(NamedTuple):
+    """What an agent is started with: its command line is made from `template` and `prompt`."""
+
+    settings: AgentSettings
+    facts: Profile
+    template: tuple[str, ...]
+    prompt: str
+
+
 def enlist(context: Context, record: Record) -> None:
     """Let the agent begin with its container, which is not there yet, unless it has secrets.
 
@@ -34,7 +43,7 @@ def enlist(context: Context, record: Record) -> None:
     settings, facts = _facts(context, record, record.agent)
     if not credentials.secrets(context, settings):
         folder = context.store.agent_folder(record.id)
-        _instruct(context, record, settings, facts, facts.start, record.prompt)
+        _instruct(context, record, _Turn(settings, facts, facts.start, record.prompt))
         supervision.enlist(folder)
 
 
@@ -45,7 +54,7 @@ async def begin(context: Context, record: Record) -> None:
     folder = context.store.agent_folder(record.id)
     if not supervision.is_enlisted(folder):
         settings, facts = _facts(context, record, record.agent)
-        await _run(context, record, settings, facts, facts.start, record.prompt)
+        await _run(context, record, _Turn(settings, facts, facts.start, record.prompt))
         return
     outcome = await _heard(context, record)
     supervision.discharge(folder)
@@ -70,11 +79,11 @@ async def go_on(context: Context, record: Record, more: str | None) -> None:
         # it never began, or can only begin anew
         if more is not None or cut:
             prompt = _all_of(record, more) if facts.resume else more or record.prompt
-            await _run_again(context, record, settings, facts, facts.start, prompt)
+            await _run_again(context, record, _Turn(settings, facts, facts.start, prompt))
     elif more is not None or cut:
-        await _run_again(context, record, settings, facts, facts.resume, more or CUT)
+        await _run_again(context, record, _Turn(settings, facts, facts.resume, more or CUT))
     elif facts.reopen:
-        await _run_again(context, record, settings, facts, facts.reopen, "")
+        await _run_again(context, record, _Turn(settings, facts, facts.reopen, ""))
 
 
 async def rest(context: Context, record: Record) -> None:
@@ -99,17 +108,10 @@ def continues(context: Context, record: Record) -> bool:
     return bool(_facts(context, record, record.agent)[1].resume)
 
 
-async def _run_again(
-    context: Context,
-    record: Record,
-    settings: AgentSettings,
-    facts: Profile,
-    template: tuple[str, ...],
-    prompt: str,
-) -> None:
+async def _run_again(context: Context, record: Record, turn: _Turn) -> None:
     """Start the agent once more; one that is at work is ended first."""
     await rest(context, record)
-    await _run(context, record, settings, facts, template, prompt)
+    await _run(context, record, turn)
 
 
 def listens(context: Context, record: Record) -> bool:
@@ -120,31 +122,18 @@ def listens(context: Context, record: Record) -> bool:
     return facts.manner == "terminal" or not facts.resume
 
 
-async def _run(
-    context: Context,
-    record: Record,
-    settings: AgentSettings,
-    facts: Profile,
-    template: tuple[str, ...],
-    prompt: str,
-) -> None:
+async def _run(context: Context, record: Record, turn: _Turn) -> None:
     """Start the agent under supervision; none is at work."""
-    secrets = _instruct(context, record, settings, facts, template, prompt)
+    secrets = _instruct(context, record, turn)
     command, environment = supervision.start_command(secrets)
     name = container_name(record.id)
     outcome = await execution.execute(context.engine, name, command, environment=environment)
     _demand_started(record, *outcome)
 
 
-def _instruct(
-    context: Context,
-    record: Record,
-    settings: AgentSettings,
-    facts: Profile,
-    template: tuple[str, ...],
-    prompt: str,
-) -> dict[str, str]:
+def _instruct(context: Context, record: Record, turn: _Turn) -> dict[str, str]:
     """Write down what the agent is started with, and give the secrets that are not written."""
+    settings, facts, template, prompt = turn
     folder = context.store.agent_folder(record.id)
     allowed = facts.skip if settings.permissions == "skip" else facts.ask
     argv = command_line(template, prompt, record.conversation or "", (*allowed, *settings.args))
@@ -163,8 +152,8 @@ async def _heard(context: Context, record: Record) -> tuple[int, str]:
     folder = context.store.agent_folder(record.id)
     try:
         async with asyncio.timeout(context.engine.settings.timeout):
-            while (told := claims.begun(folder)) is None:  # noqa: ASYNC110 # see below
-                await asyncio.sleep(_LOOK)  # files of a virtual machine give no notice
+            while (told := claims.begun(folder)) is None:  # noqa: ASYNC110 # no notice comes
+                await asyncio.sleep(_LOOK)  # from an engine in a virtual machine
     except TimeoutError:
         message = f"The agent of {record.name} did not start in time"
         raise ParaError(

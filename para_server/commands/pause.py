@@ -130,7 +130,7 @@ async def _thawed(context: Context, record: Record, seen: Seen) -> Session:
     async with undone_on_failure() as undo:
         undo.push_async_callback(recovery.frozen_again, context, record)
         await containers.thaw(context.engine, seen.name)
-    ready = record.but(state=State.RUNNING, started_at=datetime.now(UTC))
+    ready = record.but(state=State.RUNNING, problem=None, started_at=datetime.now(UTC))
     context.store.write(ready)
     return view.of(context, ready, seen.model_copy(update={"state": "running"}))
 

@@ -101,7 +101,9 @@ async def remove(engine: Engine, container: str) -> None:
         try:
             api.remove_container(container, v=True, force=True)
         except APIError as error:
-            if error.status_code != _GONE and _ON_ITS_WAY not in str(error.explanation):
+            if error.status_code == _GONE:
+                return
+            if _ON_ITS_WAY not in str(error.explanation):
                 raise
             # whoever asked before may not have waited for it
             _tolerating(lambda: api.wait(container, api.timeout, "removed"), _GONE)

@@ -17,6 +17,7 @@ COMMIT: Final = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
 # repository
 _ASKED: Final = r"^(user\.(name|email)|extensions\.partialclone|remote\..*\.promisor)$"
 _USER: Final = "user."
+# what git takes by any of its rules, so that it need not be started to ask
 _SURELY_A_BRANCH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(/[A-Za-z0-9_-]+)*")
 _MAX_DEPTH: Final = 5  # git follows alternates no deeper
 

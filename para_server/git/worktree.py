@@ -49,7 +49,6 @@ async def snapshot(repo: Repo, folder: Path, message: str) -> tuple[str, str]:
         last = await _last_commit(repo, folder)
         return last, last
     head = (await git(folder, "rev-parse", "HEAD")).strip()
-    name, email = repo.author, repo.email
     with tempfile.TemporaryDirectory() as scratch:
         index = Path(scratch) / "index"
         await git(folder, "read-tree", f"--index-output={index}", "HEAD")
@@ -58,7 +57,7 @@ async def snapshot(repo: Repo, folder: Path, message: str) -> tuple[str, str]:
         tree = (await git(folder, "write-tree", environment=environment)).strip()
     if tree == (await git(folder, "rev-parse", "HEAD^{tree}")).strip():
         return head, head
-    who = ("-c", f"user.name={name}", "-c", f"user.email={email}")
+    who = ("-c", f"user.name={repo.author}", "-c", f"user.email={repo.email}")
     made = await git(folder, *who, "commit-tree", tree, "-p", head, "-F", "-", given=message)
     return made.strip(), head
 
