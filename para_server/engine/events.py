@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _TELLING: Final = "create start die stop pause unpause destroy oom rename".split()
+_EARLY: Final = ("die", "pause", "unpause")  # what Docker says before its list shows it
 
 
 async def changes(engine: Engine) -> AsyncIterator[str]:
@@ -97,8 +98,8 @@ class _Reader(threading.Thread):
             known.dying.add(name)
         known.events += 1
         self._tell(name)
-        if action == "die":
-            # Docker says so before its list shows it; an answer about the container comes after
+        if action in _EARLY:
+            # an answer about the container comes after it is listed so
             with suppress(Exception):
                 api.inspect_container(name)
             known.dying.discard(name)
