@@ -13,12 +13,15 @@ import shutil
 import stat
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from para_server.git import untracked
 from para_server.git.clone import hand_over
-from para_server.git.process import git
+from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo, lenders
+from para_server.spec import WORKSPACE
 from para_server.steps import off_loop
 
 INDEX: Final = ".git/index"
@@ -51,9 +54,11 @@ def worth_a_layer(changes: dict[str, str], files: int) -> bool:
 
 async def make(repo: Repo, commit: str, scratch: Path) -> Path:
     """Write all files of a commit into a new folder below `scratch`."""
-    files = await _begun(repo, scratch)
+    files = await _begun(repo, commit, scratch)
     await _git(scratch, "read-tree", "-u", "--reset", commit)
-    return await _ended(files)
+    await _ended(scratch)
+    await _look(repo, scratch)
+    return files
 
 
 async def make_layer(
@@ -63,7 +68,7 @@ async def make_layer(
 
     Raises PermissionError where this system lets only root say that a file is gone.
     """
-    files = await _begun(repo, scratch)
+    files = await _begun(repo, commit, scratch)
     index = next(folder / INDEX for folder in lower if (folder / INDEX).is_file())
     await off_loop(lambda: shutil.copyfile(index, files / INDEX))
     await _git(scratch, "read-tree", "-m", commit)
@@ -73,7 +78,8 @@ async def make_layer(
     folders = await git(repo.top, "ls-tree", "-r", "-d", "-z", "--name-only", commit)
     gone = _gone(deleted, set(folders.split("\0")))
     await off_loop(lambda: _say_gone(files, gone))
-    return await _ended(files)
+    await _ended(scratch)
+    return files
 
 
 def size(folder: Path) -> int:
@@ -85,7 +91,7 @@ def size(folder: Path) -> int:
     return total
 
 
-async def _begun(repo: Repo, scratch: Path) -> Path:
+async def _begun(repo: Repo, commit: str, scratch: Path) -> Path:
     files = scratch / "files"
     (files / ".git").mkdir(parents=True)
     await git(
@@ -94,6 +100,7 @@ async def _begun(repo: Repo, scratch: Path) -> Path:
         *("--", str(scratch / "git")),
         plain=True,
     )
+    (scratch / "git/HEAD").write_text(f"{commit}\n")
     (scratch / "git/objects/info").mkdir(exist_ok=True)
     (scratch / "git/objects/info/alternates").write_text(f"{lenders(repo)[0]}\n")
     return files
@@ -104,6 +111,7 @@ async def _git(scratch: Path, *arguments: str, given: str | None = None) -> None
         "GIT_DIR": str(scratch / "git"),
         "GIT_WORK_TREE": str(scratch / "files"),
         "GIT_INDEX_FILE": str(scratch / "files" / INDEX),
+        "GIT_OPTIONAL_LOCKS": "1",  # what `status` finds out is to be written down
     }
     await git(
         scratch / "files",
@@ -115,15 +123,29 @@ async def _git(scratch: Path, *arguments: str, given: str | None = None) -> None
     )
 
 
-async def _ended(files: Path) -> Path:
+async def _ended(scratch: Path) -> None:
     """Give a checkout to agents' user, and an index that git can rely upon."""
+    files = scratch / "files"
     await hand_over(files)
+    # it has the owners that files had before; of a layer, it knows also the files beneath
+    await _git(scratch, "update-index", "-q", "--refresh", "--ignore-missing")
     # git compares whole seconds: what an agent changes must not be of the second of the checkout,
     # and an index that is younger than its files spares git a look into them
     since = int((files / INDEX).stat().st_mtime)
     await asyncio.sleep(max(0.0, since + 1.05 - time.time()))
     os.utime(files / INDEX)
-    return files
+    await hand_over(files / ".git")
+
+
+async def _look(repo: Repo, scratch: Path) -> None:
+    """Let the index remember that no folder has untracked files, for the first look of sessions."""
+    files = scratch / "files"
+    with suppress(GitFailedError):  # rules that git cannot read; it looks anew then
+        await _git(scratch, "-c", "core.untrackedCache=true", "-c", "index.threads=1", "status")
+    index = (files / INDEX).read_bytes()
+    moved = untracked.moved(index, files, WORKSPACE, repo.object_format)
+    (files / INDEX).write_bytes(moved)
+    await hand_over(files / ".git")
 
 
 def _gone(deleted: list[str], folders: set[str]) -> set[str]:

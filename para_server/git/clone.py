@@ -14,8 +14,6 @@ from para_server.git.repository import Repo, lenders
 from para_server.names import base_ref
 from para_server.steps import off_loop
 
-# owner, inode and the time of its change are other ones where files are shared
-_SHARED: Final = "[core]\n\tcheckStat = minimal\n\ttrustctime = false\n"
 AGENT_UID: Final = 1000  # of the user para in the images, where the host's user is root
 
 
@@ -59,7 +57,7 @@ async def make(
             shutil.copyfile(repo.common / "shallow", here / "shallow")
         with (here / "config").open("a") as config:
             config.write(f"[user]\n\tname = {_quoted(repo.author)}\n")
-            config.write(f"\temail = {_quoted(repo.email)}\n{_SHARED if index else ''}")
+            config.write(f"\temail = {_quoted(repo.email)}\n")
         if not own:
             (here / "objects/info").mkdir(exist_ok=True)
             (here / "objects/info/alternates").write_text(f"{lenders(repo)[0]}\n")

@@ -27,10 +27,6 @@ for own in git theirs; do
     git -C "/para-out/$own" config core.bigFileThreshold 64m
     git -C "/para-out/$own" config core.multiPackIndex false
     git -C "/para-out/$own" config pack.windowMemory 128m
-    if [ -f /para-out/layered ]; then
-        git -C "/para-out/$own" config core.checkStat minimal
-        git -C "/para-out/$own" config core.trustctime false
-    fi
     cp /para-out/alternates "/para-out/$own/objects/info/alternates"
     [ ! -f /para-out/shallow ] || cp /para-out/shallow "/para-out/$own/shallow"
 done

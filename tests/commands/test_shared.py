@@ -155,6 +155,36 @@ async def test_a_saved_session_needs_no_volume(
     assert leftovers(api, home, repo) == []
 
 
+SWAPS: dict[str, str] = {
+    "files": "mv a/f t && mv b/f a/f && mv t b/f",
+    "folders": "mv a t && mv b a && mv t b",
+}
+
+
+@pytest.mark.parametrize("swap", SWAPS)
+async def test_what_changes_places_with_its_like_is_work(
+    swap: str, sharing: Para, repo: Repository, api: Any
+) -> None:
+    repo.commit(**{"a/f": "1\n", "b/f": "2\n"})  # alike in size and time, like all of a checkout
+    session = await sharing.call("para.start", name="fix")
+    inside(api, session, SWAPS[swap])
+    assert inside(api, session, "git status --porcelain").split() == ["M", "a/f", "M", "b/f"]
+    done = await sharing.call("para.finish", name="fix", message="swapped")
+    assert done["files"] == 2
+    assert (repo.show("para/fix:a/f"), repo.show("para/fix:b/f")) == ("2", "1")
+
+
+async def test_the_first_look_at_shared_files_opens_no_folder_but_the_first(
+    sharing: Para, repo: Repository, api: Any
+) -> None:
+    repo.commit(**{f"d{n}/f": "x\n" for n in range(100)})
+    session = await sharing.call("para.start", name="fix")
+    told = inside(api, session, "GIT_TRACE2_PERF=1 git --no-optional-locks status --porcelain 2>&1")
+    assert "opendir:1\n" in told, told
+    inside(api, session, "echo new >d7/new && echo new >new")
+    assert inside(api, session, "git status --porcelain").split() == ["??", "d7/new", "??", "new"]
+
+
 async def test_recovered_work_is_as_uncommitted_as_it_was(sharing: Para, api: Any) -> None:
     session = await sharing.call("para.start", name="fix")
     inside(api, session, "echo 1 >one && git add one && git commit -qm one && echo 2 >two")
