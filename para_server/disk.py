@@ -1,17 +1,27 @@
-"""The only place that removes folders, and tells what the disk refuses."""
+"""The only place that makes and removes folders, and tells what the disk refuses."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import shutil
+import struct
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from fcntl import ioctl
 from pathlib import Path
+from typing import Final
 
 from filelock import Timeout
 
 from para_server.errors import SETUP_CHECK, ParaError
+
+# of linux/fs.h: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL
+_GET_FLAGS: Final = 0x80086601
+_SET_FLAGS: Final = 0x40086602
+_TOPDIR: Final = 0x20000
+_FLAGS: Final = struct.Struct("I")
 
 
 @contextmanager
@@ -23,6 +33,29 @@ def written(path: Path) -> Iterator[None]:
         raise  # an OSError too, but a lock that another holds is no trouble with the disk
     except OSError as error:
         raise unreadable(path, error.strerror or str(error)) from None
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for this user alone, unless it is there; what is in it comes and goes.
+
+    ext4 then lays the folders in it far apart. Where one took the place of another that was just
+    removed, ext4 would look at each inode that was freed, which made 200 files take 180 ms, not 17.
+    """
+    if folder.is_dir():
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if sys.platform == "linux":
+        with suppress(OSError):  # a file system that knows no such flag
+            _spread(folder)
+
+
+def _spread(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        told = ioctl(descriptor, _GET_FLAGS, _FLAGS.pack(0))
+        ioctl(descriptor, _SET_FLAGS, _FLAGS.pack(_FLAGS.unpack(told)[0] | _TOPDIR))
+    finally:
+        os.close(descriptor)
 
 
 def remove_tree(folder: Path) -> None:

@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from para_server.disk import remove_tree, unreadable, written
+from para_server.disk import make_folder, remove_tree, unreadable, written
 from para_server.errors import SETUP_CHECK, SHOW_SESSIONS, ParaError
 from para_server.records import SCHEMA, Record
 
@@ -50,7 +50,7 @@ class Store:
         """Make the folders, for this user alone; raises store.unreadable."""
         with written(self.home):
             for folder in (self.home, *(self.home / part for part in _FOLDERS)):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folder(folder)
 
     @property
     def records_folder(self) -> Path:
