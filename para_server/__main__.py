@@ -16,6 +16,8 @@ from para_server import __version__, logs
 if TYPE_CHECKING:  # each face imports what it needs, when it needs it
     from para_server.context import Context
 
+# pydantic would look through all that is installed for plugins: 10 ms of each start
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 _LOOPBACK: Final = "127.0.0.1"
 _HIGHEST_PORT: Final = 65535
 

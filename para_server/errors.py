@@ -59,7 +59,11 @@ class Frozen(BaseModel):
     """A value: it never changes, has no unknown field, and is camelCase outside of Python."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        defer_build=True,  # most processes meet a few of them only
     )
 
 
