@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -26,6 +26,7 @@ def server() -> None:
     """Serve editors: the console script `para-server`."""
     options = _options(sys.argv[1:])
     logs.to_stderr()
+    _hear_of_children()
     from para_server.lsp import transport
 
     with ExitStack() as stack:
@@ -53,6 +54,7 @@ def para() -> None:
         sys.stdout.write(told)
         return
     logs.to_stderr()
+    _hear_of_children()
     from para_server import cli
 
     with _context(os.environ) as context:
@@ -77,6 +79,17 @@ def _context(environ: Mapping[str, str]) -> Iterator[Context]:
         )
     finally:
         connections.close()
+
+
+def _hear_of_children() -> None:
+    """Let the loop that is to run hear by itself that a git has ended, not from a thread each."""
+    if sys.version_info >= (3, 12):
+        return  # there they do
+    import asyncio
+
+    with suppress(OSError, AttributeError):  # this system cannot
+        os.close(os.pidfd_open(os.getpid()))
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
 
 def _folder(environ: Mapping[str, str], variable: str) -> Path:

@@ -15,7 +15,7 @@ U = TypeVar("U")
 _log: Final = logging.getLogger(__name__)
 
 
-async def to_end(step: Awaitable[T], interrupt: Callable[[], None] | None = None) -> T:
+async def to_end(step: Awaitable[T], interrupt: Callable[[], object] | None = None) -> T:
     """Let a step run to its end, and pass a cancellation on only then.
 
     Otherwise the undo races the step that it undoes.

@@ -10,6 +10,7 @@ if [ ! -e "$1" ]; then
 fi
 size=$(stat -c %s "$output" 2>/dev/null || echo 0)
 if [ -x "$1" ]; then run=("$(realpath "$1")"); else run=(bash "$1"); fi
+: >>"$output" # there before anybody follows it
 "${run[@]}" >>"$output" 2>&1 </dev/null &
 script=$!
 tail -c "+$((size + 1))" -s 0.1 -f --pid="$script" "$output" &

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ from para_server.errors import ParaError
 from para_server.models import State
 from para_server.records import Record
 from para_server.settings import AgentSettings
+from para_server.steps import to_end
 
 _log = logging.getLogger(__name__)
 
@@ -33,9 +35,15 @@ async def rest(context: Context) -> None:
             async with view.held(context, "pause", record.name, record.repo) as (held, _):
                 if _is_over(context, held, settings):  # nobody else has acted since
                     _log.info("its time is over: pausing", extra={"session": held.name})
-                    await save(context, held)
+                    await _saved(context, held)
         except ParaError as error:
             _log.info("not paused: %s", error, extra={"session": record.name})
+
+
+async def _saved(context: Context, record: Record) -> None:
+    """Pause a session, and pass a cancellation on that the pause overheard: nobody else asks."""
+    saving = asyncio.ensure_future(save(context, record))
+    await to_end(saving, saving.cancel)
 
 
 def _is_over(context: Context, record: Record, settings: AgentSettings) -> bool:

@@ -27,12 +27,16 @@ from para_server.steps import off_loop
 INDEX: Final = ".git/index"
 _RULES: Final = ".gitattributes"
 _SUBMODULE: Final = "160000"
+_counted: Final[dict[str, int]] = {}
 _WORTH: Final = 4  # a layer has at most one of so many files: more is made anew
 
 
 async def count(repo: Repo, commit: str) -> int:
-    """Tell how many files a commit has."""
-    return (await git(repo.top, "ls-tree", "-r", "-z", "--name-only", commit)).count("\0")
+    """Tell how many files a commit has; it is counted once."""
+    if commit not in _counted:
+        told = await git(repo.top, "ls-tree", "-r", "-z", "--name-only", commit)
+        _counted[commit] = told.count("\0")
+    return _counted[commit]
 
 
 async def changed(repo: Repo, old: str, new: str) -> dict[str, str]:

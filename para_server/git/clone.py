@@ -14,6 +14,7 @@ from para_server.git.repository import Repo, lenders
 from para_server.names import base_ref
 from para_server.steps import off_loop
 
+_configs: Final[dict[str, str]] = {}  # of a new repository, by its object format
 AGENT_UID: Final = 1000  # of the user para in the images, where the host's user is root
 
 
@@ -46,12 +47,7 @@ async def make(
     Where the files lie in a layer beneath already, `index` is the one that knows them.
     """
     here = folder / ".git"
-    await git(
-        repo.top,
-        *("init", "-q", "--template=", f"--object-format={repo.object_format}"),
-        *(f"--initial-branch={start.branch}", "--", str(folder)),
-        plain=True,
-    )
+    await _init(repo, folder, start.branch)
     with written(folder):
         if repo.shallow:
             shutil.copyfile(repo.common / "shallow", here / "shallow")
@@ -75,6 +71,26 @@ async def make(
             shutil.copyfile(index, here / "index")
         await git(folder, "read-tree", "--reset", "HEAD", plain=True)
     await hand_over(folder)
+
+
+async def _init(repo: Repo, folder: Path, branch: str) -> None:
+    """Make a repository without a commit; git is asked once how that looks, and then no more."""
+    here = folder / ".git"
+    known = _configs.get(repo.object_format)
+    if known is None:
+        await git(
+            repo.top,
+            *("init", "-q", "--template=", f"--object-format={repo.object_format}"),
+            *(f"--initial-branch={branch}", "--", str(folder)),
+            plain=True,
+        )
+        _configs[repo.object_format] = (here / "config").read_text()
+        return
+    with written(folder):
+        for part in ("", "objects", "objects/info", "objects/pack", "refs", "refs/heads"):
+            (here / part).mkdir(parents=True)
+        (here / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
+        (here / "config").write_text(known)
 
 
 def _put_ref(file: Path, commit: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.client import Para, eventually
+from tests.client import Para, disconnect, eventually
 
 TENTH = "0.1"  # minutes
 
@@ -44,6 +44,17 @@ async def test_a_session_is_paused_when_its_time_is_over_and_says_so_before(
         return list(api.containers(all=True, filters={"label": f"dev.para.home={home}"}))
 
     await eventually(containers, lambda left: left == [])  # it is paused once its image is there
+
+
+async def test_a_server_ends_in_the_midst_of_a_pause_of_its_own(servers: Any, api: Any) -> None:
+    assert api.ping()
+    para = await servers(extra={"PARA_AGENT_MAX_MINUTES": "0.02"})
+    await para.call("para.dispatch", prompt="sleep 600", name="fix")
+    # its image is there, and its container about to be removed
+    await para.until(lambda change: [s["state"] for s in change["sessions"]] == ["paused"])
+    await disconnect(para)
+    shown = await (await servers()).call("para.show", name="fix")
+    assert shown["state"] == "paused"
 
 
 async def test_an_idle_limit_leaves_alone_what_is_at_work(servers: Any) -> None:
