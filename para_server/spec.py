@@ -54,7 +54,7 @@ class Mount(Frozen):
 
 
 class ContainerSpec(Frozen):
-    """A container before it exists; memory and file_size in bytes."""
+    """A container before it exists; memory and file_size in bytes, no network is none at all."""
 
     name: str
     image: str
@@ -63,7 +63,7 @@ class ContainerSpec(Frozen):
     user: str
     environment: dict[str, str]
     mounts: tuple[Mount, ...]
-    network: str
+    network: str | None
     cpus: float
     memory: int
     pids: int
@@ -132,7 +132,7 @@ def helper_container(
         user="0:0",
         environment=dict(environment),
         mounts=tuple(mounts),
-        network="none",
+        network=None,
         cpus=_HELPER_CPUS,
         memory=_HELPER_MEMORY,
         pids=_HELPER_PIDS,

@@ -186,7 +186,7 @@ def _config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
         limits.append(Ulimit(name="fsize", soft=spec.file_size, hard=spec.file_size))
     host = api.create_host_config(
         init=True,
-        network_mode=spec.network,
+        network_mode=spec.network or "none",
         mounts=[_mount(one) for one in spec.mounts],
         nano_cpus=int(spec.cpus * 1e9),
         mem_limit=spec.memory,
@@ -207,6 +207,8 @@ def _config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
         environment=spec.environment,
         working_dir=OUT_OF_IMAGE if spec.read_only else WORKSPACE,
         host_config=host,
+        # without even a loopback of its own to set up, it starts in half the time
+        network_disabled=spec.network is None,
         entrypoint=[],
     )
     return config
