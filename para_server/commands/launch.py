@@ -135,6 +135,11 @@ def owner() -> int | None:
 
 async def tear_down(context: Context, record: Record, *, keep_agent: bool = False) -> None:
     """Remove container, saved image, workspace and base of a session; what is gone stays gone."""
+    # the engine takes its time, in which git can be at work
+    await together(_drop_files(context, record, keep_agent=keep_agent), _drop_refs(context, record))
+
+
+async def _drop_files(context: Context, record: Record, *, keep_agent: bool) -> None:
     if record.type == "container":
         await containers.remove(context.engine, container_name(record.id))
         await volumes.remove(context.engine, volume_name(record.id))
@@ -142,7 +147,6 @@ async def tear_down(context: Context, record: Record, *, keep_agent: bool = Fals
     await drop_workspace(context, record)
     if not keep_agent:
         await clear_away(context, context.store.agent_folder(record.id), record)
-    await _drop_refs(context, record)
 
 
 async def drop_workspace(context: Context, record: Record) -> None:
@@ -195,9 +199,8 @@ async def _drop_refs(context: Context, record: Record) -> None:
         return  # the repository is gone, and its refs with it
     repo = await repository.locate(Path(record.repo))
     async with context.store.holding_repo(record.repo):
-        await repository.delete_ref(repo, base_ref(record.id))
-        await repository.delete_ref(repo, review_ref(record.id))
-        await bundle.drop_incoming(repo, record.id)
+        ours = base_ref(record.id), review_ref(record.id), *bundle.incoming_refs(record.id)
+        await repository.delete_refs(repo, *ours)
 
 
 def _lent(repo: Repo) -> list[spec.Mount]:

@@ -248,7 +248,7 @@ async def _drop_empty_branch(context: Context, record: Record, branch: str) -> N
         if record.archive is not None:
             kept |= {record.archive, record.archive_tip}
         if at is not None and at in kept:
-            await repository.delete_ref(repo, f"refs/heads/{branch}")
+            await repository.delete_refs(repo, f"refs/heads/{branch}")
 
 
 async def _clear_stray(context: Context, stray: Path) -> None:

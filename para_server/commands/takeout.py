@@ -23,7 +23,7 @@ from para_server.git.repository import Repo
 from para_server.names import HELPER_PREFIX, incoming_ref
 from para_server.records import Record
 from para_server.settings import bytes_of
-from para_server.steps import to_end
+from para_server.steps import to_end, together
 from para_server.untrusted import printable, read_bounded
 
 _log = logging.getLogger(__name__)
@@ -87,7 +87,11 @@ async def _attempt(context: Context, repo: Repo, record: Record, message: str, m
     try:
         _give(scratch, repo, record, message)
         await _snapshot(context, repo, record, scratch, mode)
-        return await _checked(context, repo, record, scratch)
+        # what it made is in the folder
+        taken, _ = await together(
+            _checked(context, repo, record, scratch), _remove_helper(context, scratch)
+        )
+        return taken
     finally:
         await to_end(_clear_up(context, scratch, record))
 
@@ -95,10 +99,14 @@ async def _attempt(context: Context, repo: Repo, record: Record, message: str, m
 async def _clear_up(context: Context, scratch: Path, record: Record) -> None:
     """Remove the helper, and then the folder by which the next process would find it."""
     try:
-        await containers.remove(context.engine, f"{HELPER_PREFIX}{scratch.name}")
+        await _remove_helper(context, scratch)
         await launch.clear_away(context, scratch, record)
     except ParaError as error:
         _log.warning("not all is cleared away yet: %s", error, extra={"session": record.name})
+
+
+async def _remove_helper(context: Context, scratch: Path) -> None:
+    await containers.remove(context.engine, f"{HELPER_PREFIX}{scratch.name}")
 
 
 def _give(scratch: Path, repo: Repo, record: Record, message: str) -> None:
@@ -138,7 +146,7 @@ async def _snapshot(context: Context, repo: Repo, record: Record, scratch: Path,
         ],
         file_size=bytes_of(settings.max_bundle),
     )
-    code = await helper.run(context.engine, wanted, settings.max_seconds)
+    code = await helper.run_and_leave(context.engine, wanted, settings.max_seconds)
     if code is None:
         raise _TooLongError(
             "workspace.git-failed",

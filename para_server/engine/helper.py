@@ -15,19 +15,24 @@ if TYPE_CHECKING:
 
 
 async def run(engine: Engine, spec: ContainerSpec, seconds: float) -> int | None:
-    """Run a container to its end and give its exit code; None where it took too long.
+    """Run a container to its end, remove it and give its exit code; None where it took too long.
 
     What it has to say it writes into a mount. A cancellation kills it.
     """
     async with undone_on_failure() as undo:
         undo.push_async_callback(containers.remove, engine, spec.name)
-        await containers.create(engine, spec)
-        await containers.start(engine, spec.name)
-        code = await engine.call(
-            lambda api: _waited(api, spec.name, seconds), interrupt=lambda: _kill(engine, spec.name)
-        )
+        code = await run_and_leave(engine, spec, seconds)
         await containers.remove(engine, spec.name)
     return code
+
+
+async def run_and_leave(engine: Engine, spec: ContainerSpec, seconds: float) -> int | None:
+    """Do the same for a caller that removes the container, however this ends."""
+    await containers.create(engine, spec)
+    await containers.start(engine, spec.name)
+    return await engine.call(
+        lambda api: _waited(api, spec.name, seconds), interrupt=lambda: _kill(engine, spec.name)
+    )
 
 
 def _waited(api: APIClient, name: str, seconds: float) -> int | None:

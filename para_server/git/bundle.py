@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from para_server.git.process import GitFailedError, git
-from para_server.git.repository import Repo, delete_ref, lenders
+from para_server.git.repository import Repo, delete_refs, lenders
 from para_server.names import incoming_ref
 
 _HEADS: Final = (b"# v2 git bundle\n", b"# v3 git bundle\n")
@@ -59,10 +59,15 @@ async def fetch(
     )
 
 
+def incoming_refs(session_id: str) -> tuple[str, str]:
+    """Name the refs that a bundle arrives under."""
+    incoming = incoming_ref(session_id)
+    return f"{incoming}/tip", f"{incoming}/keep"
+
+
 async def drop_incoming(repo: Repo, session_id: str) -> None:
     """Delete the refs that a bundle arrived under."""
-    for end in ("tip", "keep"):
-        await delete_ref(repo, f"{incoming_ref(session_id)}/{end}")
+    await delete_refs(repo, *incoming_refs(session_id))
 
 
 def _quoted(folder: Path) -> str:

@@ -167,9 +167,10 @@ async def move_ref(repo: Repo, ref: str, commit: str, expected: str | None) -> N
     await git(repo.top, "-c", "core.fsync=all", "update-ref", "-m", "para", ref, commit, old)
 
 
-async def delete_ref(repo: Repo, ref: str) -> None:
-    """Delete a ref; one that is not there is deleted already."""
-    await git(repo.top, "update-ref", "-d", ref)
+async def delete_refs(repo: Repo, *refs: str) -> None:
+    """Delete refs, all or none; one that is not there is deleted already."""
+    told = "".join(f"delete {ref}\0\0" for ref in refs)
+    await git(repo.top, "update-ref", "-z", "--stdin", given=told)
 
 
 async def keep_base(repo: Repo, session_id: str, commit: str) -> None:
