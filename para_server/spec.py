@@ -15,6 +15,7 @@ from para_server.names import (
     LABEL_REPO,
     LABEL_SESSION,
     container_name,
+    saved_image,
 )
 from para_server.records import Record
 from para_server.settings import ContainerSettings, bytes_of
@@ -96,7 +97,7 @@ def session_container(
             LABEL_REPO: record.repo,
             LABEL_HOME: str(home),
         },
-        command=(*_MAIN, "look") if _layered(mounts) else _MAIN,
+        command=_command(record, image, mounts),
         user="para",
         environment={**environment_of(settings, ca_bundle), **environment},
         mounts=(*mounts, *extra),
@@ -175,8 +176,12 @@ def login_container(
     )
 
 
-def _layered(mounts: Sequence[Mount]) -> bool:
-    return any(mount.volume and mount.target == WORKSPACE for mount in mounts)
+def _command(record: Record, image: str, mounts: Sequence[Mount]) -> tuple[str, ...]:
+    # no agent begins with a saved session, whose shell may be another by now
+    if image == saved_image(record.id):
+        return _FOREVER
+    layered = any(mount.volume and mount.target == WORKSPACE for mount in mounts)
+    return (*_MAIN, "look") if layered else _MAIN
 
 
 def environment_of(settings: ContainerSettings, ca_bundle: Path | None) -> dict[str, str]:
