@@ -23,6 +23,7 @@ from para_server.settings import ContainerSettings, bytes_of
 WORKSPACE: Final = "/para-session"
 AGENT_FOLDER: Final = "/para-agent"
 OUT: Final = "/para-out"
+UPPER: Final = "/para-upper"
 CA_TARGET: Final = "/etc/para/ca-bundle.crt"
 # what curl, node, requests, pip, git and OpenSSL read
 _CA_VARIABLES: Final = (

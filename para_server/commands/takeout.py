@@ -132,6 +132,7 @@ async def _snapshot(context: Context, repo: Repo, record: Record, scratch: Path,
     settings = context.settings(None).git
     stores = repository.lenders(repo)
     work = await launch.files(context, record)
+    own = [context.store.upper(record.id)] if record.bases else []
     wanted = spec.helper_container(
         f"{HELPER_PREFIX}{scratch.name}",
         record.id,
@@ -142,6 +143,7 @@ async def _snapshot(context: Context, repo: Repo, record: Record, scratch: Path,
         mounts=[
             work.model_copy(update={"read_only": True}),
             spec.Mount(source=str(scratch), target=spec.OUT),
+            *(spec.Mount(source=str(u), target=spec.UPPER, read_only=True) for u in own),
             *(spec.Mount(source=str(s), target=str(s), read_only=True) for s in stores),
         ],
         file_size=bytes_of(settings.max_bundle),

@@ -8,13 +8,13 @@
 #   plain  the commits, and the files byte for byte: where git cannot follow their own rules
 #   flat   the files alone, as one commit on the base: where its .git cannot be used
 # in:  /para-out/message, /para-out/alternates, /para-out/layered (where files are shared),
-#      /para-out/name, /para-out/email
+#      /para-out/name, /para-out/email, and /para-upper: of shared files, what is the session's own
 # out: /para-out/bundle, /para-out/result (tip, keep, head, more), /para-out/log
 set -euo pipefail
 exec >/para-out/log 2>&1
 mode=$1 base=$2 format=$3
 most_files=5000000
-work=/para-session
+work=/para-session upper=/para-upper
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 GIT_NO_REPLACE_OBJECTS=1
 export HOME=/tmp LC_ALL=C
 export GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL
@@ -22,14 +22,12 @@ GIT_AUTHOR_NAME=$(cat /para-out/name) GIT_AUTHOR_EMAIL=$(cat /para-out/email)
 GIT_COMMITTER_NAME=$GIT_AUTHOR_NAME GIT_COMMITTER_EMAIL=$GIT_AUTHOR_EMAIL
 
 # a git dir of our own for the work, and one that holds copies of the workspace's refs
-for own in git theirs; do
-    git init -q --bare --template= --object-format="$format" "/para-out/$own"
-    git -C "/para-out/$own" config core.bigFileThreshold 64m
-    git -C "/para-out/$own" config core.multiPackIndex false
-    git -C "/para-out/$own" config pack.windowMemory 128m
-    cp /para-out/alternates "/para-out/$own/objects/info/alternates"
-    [ ! -f /para-out/shallow ] || cp /para-out/shallow "/para-out/$own/shallow"
-done
+git init -q --bare --template= --object-format="$format" /para-out/git
+printf '[core]\nbigFileThreshold = 64m\nmultiPackIndex = false\n[pack]\nwindowMemory = 128m\n' \
+    >>/para-out/git/config
+cp /para-out/alternates /para-out/git/objects/info/alternates
+[ ! -f /para-out/shallow ] || cp /para-out/shallow /para-out/git/shallow
+cp -r /para-out/git /para-out/theirs
 export GIT_DIR=/para-out/git GIT_INDEX_FILE=/para-out/index
 ours() { git --work-tree="$work" "$@"; }
 theirs() { GIT_DIR=/para-out/theirs git "$@"; }
@@ -150,9 +148,20 @@ take() {
 }
 drop_below() { git ls-files -z -- ":(literal)$1" | ours update-index -z --force-remove --stdin; }
 
-# one look at all there is: repositories within the workspace, and what is neither file nor folder
-find . -mindepth 1 -path ./.git -prune -o -name .git -prune -fprintf /para-out/repositories '%P\0' \
-    -o ! -type f ! -type l ! -type d -fprintf /para-out/specials '%P\0'
+# one look at all there is: repositories within the workspace, and what is neither file nor folder;
+# files that are shared come from git, which has neither
+look_at() {
+    local path
+    (cd "$1" && find . -mindepth 1 -path ./.git -prune \
+        -o -type c -fprintf /para-out/devices '%P\0' \
+        -o -name .git -prune -fprintf /para-out/repositories '%P\0' \
+        -o ! -type f ! -type l ! -type d -fprintf /para-out/specials '%P\0')
+    # a layer says by a device that a file is gone
+    while IFS= read -r -d '' path; do
+        [ ! -c "$path" ] || printf '%s\0' "$path" >>/para-out/specials
+    done </para-out/devices
+}
+if [ -f /para-out/layered ]; then look_at "$upper"; else look_at "$work"; fi
 special() { grep -qzE "(^|/)\.git($1)\$" /para-out/specials; }
 
 # the workspace's own index knows which files are unchanged, unless it was told to overlook some;
@@ -177,7 +186,8 @@ as_git_adds() {
     local entry folder nested=() submodules=()
     ! special 'ignore|attributes|modules' || refuse "git would wait for a file of its rules"
     read_index
-    ours update-index -z --force-remove --stdin </para-out/specials
+    [ ! -s /para-out/specials ] ||
+        ours update-index -z --force-remove --stdin </para-out/specials
     # repositories within: git would note their commit and drop their files
     while IFS= read -r -d '' entry; do
         nested+=("${entry%/.git}")
@@ -195,7 +205,8 @@ as_git_adds() {
         *) flatten "$folder" ;;
         esac
     done
-    tree=$(git write-tree)
+    tree=$(git write-tree) kept=$tree
+    [ ${#submodules[@]} -gt 0 ] || return 0
     for folder in "${submodules[@]}"; do
         flatten "$folder"
     done
@@ -228,8 +239,8 @@ byte_for_byte() {
 
 if [ "$mode" = full ]; then as_git_adds; else byte_for_byte; fi
 # an index may lie about the trees that it stands for
-countable "$tree" || refuse "there are too many files"
-[ "$kept" = "$tree" ] || countable "$kept" || refuse "there are too many files"
+countable "$tree" & counts=($!)
+[ "$kept" = "$tree" ] || { countable "$kept" & counts+=($!); }
 tip=$head
 if [ "$tree" != "$(git rev-parse "$head^{tree}")" ]; then
     tip=$(git commit-tree "$tree" -p "$head" -F /para-out/message)
@@ -246,11 +257,13 @@ if [ "$kept" != "$tree" ] || [ ${#tips[@]} -gt 0 ] || [ "$tip" != "$head" ]; the
 fi
 [ ${#tips[@]} -gt 0 ] || [ "$kept" != "$tree" ] && more=1 || more=0
 
-git update-ref refs/para/tip "$tip"
-git update-ref refs/para/keep "$keep"
+printf 'create refs/para/%s %s\n' tip "$tip" keep "$keep" | git update-ref --stdin
 if [ "$(git rev-list --count "$tip" "$keep" "^$base")" != 0 ]; then
     git bundle create -q /para-out/bundle refs/para/tip refs/para/keep "^$base"
     # the host will do the same: what takes more memory than there is in here, it is never given
     git bundle unbundle /para-out/bundle >/dev/null
 fi
+for one in "${counts[@]}"; do
+    wait "$one" || refuse "there are too many files"
+done
 printf '%s %s %s %s\n' "$tip" "$keep" "$head" "$more" >/para-out/result

@@ -16,6 +16,10 @@ from tests.client import Para, eventually
 from tests.leftovers import leftovers
 from tests.scratch import Repository
 
+STUMBLES = """
+git mv src moved; mkfifo moved/pipe; git init -q moved/lib; echo nested >moved/lib/file
+rm README.md; mkfifo README.md; rm -r docs; rm gone
+"""
 SHARED = {"PARA_GIT_SHARE_FROM": "0"}
 LIST = """
 find . -path ./.git -prune -o -printf '%P %y %m %l\\n' | sort | cat -v
@@ -183,6 +187,19 @@ async def test_the_first_look_at_shared_files_opens_no_folder_but_the_first(
     assert "opendir:1\n" in told, told
     inside(api, session, "echo new >d7/new && echo new >new")
     assert inside(api, session, "git status --porcelain").split() == ["??", "d7/new", "??", "new"]
+
+
+async def test_pipes_and_repositories_among_shared_files_hold_git_up_no_more_than_among_own(
+    sharing: Para, repo: Repository, api: Any, home: Path
+) -> None:
+    repo.commit(**{"docs/one": "1\n", "gone": "1\n", "stays": "1\n"})
+    session = await sharing.call("para.start", name="fix")
+    inside(api, session, STUMBLES)
+    assert "gone" not in inside(api, session, "ls")
+    await sharing.call("para.finish", name="fix", message="work")
+    taken = ["moved/app.py", "moved/lib/file", "stays"]
+    assert repo.git("ls-tree", "-r", "--name-only", "para/fix").split() == taken
+    assert leftovers(api, home, repo) == []
 
 
 async def test_recovered_work_is_as_uncommitted_as_it_was(sharing: Para, api: Any) -> None:
