@@ -55,12 +55,13 @@ async def together(one: Awaitable[T], other: Awaitable[U]) -> tuple[T, U]:
     """Take two steps side by side; when one fails, the other is stopped first."""
     tasks = asyncio.ensure_future(one), asyncio.ensure_future(other)
     try:
-        return await asyncio.gather(*tasks)
+        first, second = await asyncio.gather(*tasks)
     except BaseException:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
         raise
+    return first, second
 
 
 async def off_loop(work: Callable[[], T]) -> T:

@@ -175,24 +175,25 @@ async def _checked(context: Context, repo: Repo, record: Record, scratch: Path) 
     told = {"tip": tip, "keep": keep}
     names = {end: f"{commit}^{{commit}}" for end, commit in told.items()}
     if bundle.is_file() and not bundle.is_symlink():
-        # git leaves out of a bundle what its base has
-        ends = [
-            end
-            for end, commit in told.items()
-            if not await repository.is_ancestor(repo, commit, record.base)
-        ]
-        names |= {end: f"{incoming_ref(record.id)}/{end}" for end in ends}
         seconds = context.settings(None).git.max_seconds
         quarantine = scratch / secrets.token_hex(8)  # a name that the helper could not know
         with written(quarantine):
             quarantine.mkdir()
-        await bundles.judge(repo, bundle, quarantine, seconds)
+        _, old = await together(
+            bundles.judge(repo, bundle, quarantine, seconds),
+            together(*(repository.is_ancestor(repo, one, record.base) for one in (tip, keep))),
+        )
+        # git leaves out of a bundle what its base has
+        ends = [end for end, is_old in zip(told, old, strict=True) if not is_old]
+        names |= {end: f"{incoming_ref(record.id)}/{end}" for end in ends}
         async with context.store.holding_repo(record.repo):
             await bundles.fetch(repo, bundle, record.id, ends, seconds)
     # where the branch was is a claim, too
-    head_is_known = await repository.is_ancestor(repo, head, keep)
-    arrived = {end: await repository.ref_commit(repo, name) for end, name in names.items()}
-    if arrived != told or not head_is_known:
+    head_is_known, arrived = await together(
+        repository.is_ancestor(repo, head, keep),
+        together(*(repository.ref_commit(repo, name) for name in names.values())),
+    )
+    if arrived != (tip, keep) or not head_is_known:
         raise _not_arrived(record)
     return Taken(tip=tip, keep=keep, head=head, more=more == "1")
 
