@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from docker.errors import APIError
 from para_server.engine.endpoint import find
 from para_server.names import LABEL_HOME
 from para_server.settings import EngineSettings
+
+_PATIENCE = 30.0  # seconds in which a container has to be gone
 
 
 def connect() -> Any:
@@ -68,16 +71,31 @@ def run(api: Any, container: str, script: str) -> str:
 
 
 def clear(api: Any, home: object) -> None:
-    """Remove all that an installation has on the engine."""
-    for one in containers(api, home):
-        with contextlib.suppress(APIError):
-            api.remove_container(one["Id"], force=True, v=True)
+    """Remove all that an installation has on the engine; fails where a container stays."""
+    until = time.monotonic() + _PATIENCE
+    refused = ""
+    while left := containers(api, home):
+        assert time.monotonic() < until, f"{[one['Names'] for one in left]} stay: {refused}"
+        for one in left:
+            try:
+                api.remove_container(one["Id"], force=True, v=True)
+            except APIError as error:  # its removal is under way, or it is gone
+                refused = str(error)
+                time.sleep(0.1)
     for image in images(api, home):
         with contextlib.suppress(APIError):
             api.remove_image(image, force=True)
     for volume in volumes(api, home):
         with contextlib.suppress(APIError):
             api.remove_volume(volume)
+
+
+def clear_below(api: Any, folder: Path) -> None:
+    """Remove what any installation in a folder has on the engine."""
+    listed = api.containers(all=True, filters={"label": LABEL_HOME})
+    for home in {one["Labels"][LABEL_HOME] for one in listed}:
+        if Path(home).is_relative_to(folder):
+            clear(api, home)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("editor")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _idle_engine(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """See to it that nothing runs that a test before has left: an indicator counts all there is."""
+    api = engine.connect()
+    engine.clear_below(api, tmp_path_factory.getbasetemp())
+    api.close()
+
+
 @pytest.fixture(scope="module")
 def switch(place: Path) -> Switch:
     """Stand between para and the engine."""
