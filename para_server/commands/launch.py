@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import Final
 
-from para_server import spec
+from para_server import locks, spec
 from para_server.agents import supervision
 from para_server.agents.profiles import profile
 from para_server.commands import bases, credentials, layering
 from para_server.context import Context
 from para_server.disk import remove_tree
-from para_server.engine import containers, helper, images, volumes
+from para_server.engine import containers, helper, images, memory, volumes
 from para_server.engine.client import image_missing
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.git import bundle, checkout, clone, repository, worktree
@@ -99,11 +99,15 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
         mounts=[*mounts, *login],
         ca_bundle=spec.ca_bundle_of(settings.container, context.environ),
     )
-    async with context.store.holding_limit():
-        existing = await containers.sessions(context.engine)
-        if len(existing) >= settings.container.max_running:
-            raise _limit_reached(context, settings.container.max_running)
+    limit = settings.container.max_running
+    async with locks.place(wanted.name, limit, lambda: _there(context)) as free:
+        if not free:
+            raise _limit_reached(context, limit)
         return await containers.create(context.engine, wanted)
+
+
+async def _there(context: Context) -> set[str]:
+    return {one.name for one in await memory.asked(context.engine)}
 
 
 async def files(context: Context, record: Record) -> spec.Mount:

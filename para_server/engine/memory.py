@@ -1,10 +1,12 @@
 """The only place that remembers which session containers there are, and for how long that holds.
 
 It holds while events are heard, and neither an event nor a record has come since it was asked.
+Whoever needs an answer of its own shares it with all who ask before the engine is asked.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Final
@@ -26,6 +28,8 @@ class Memory:
     by_then: int = 0
     asked: float = 0.0
     seen: tuple[Seen, ...] = ()
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # one question at a time
+    following: asyncio.Task[tuple[Seen, ...]] | None = None  # the question that has not begun yet
     dying: set[str] = field(default_factory=set)  # names: heard to have died, and not yet listed so
 
 
@@ -40,12 +44,25 @@ async def sessions(engine: Engine, since: float) -> tuple[Seen, ...]:
     heard = memory.listening and memory.by_then == memory.events
     if heard and since + _COARSE < memory.asked and time.time() < memory.asked + _SILENCE:
         return memory.seen
-    # before it answers: what happens meanwhile may not be in the answer
-    asked, by_then = time.time(), memory.events
-    seen = tuple(_dead(memory, one) for one in await containers.sessions(engine))
-    if asked >= memory.asked:
+    return await asked(engine)
+
+
+async def asked(engine: Engine) -> tuple[Seen, ...]:
+    """List the containers of all sessions as they are now."""
+    memory = of(engine)
+    if memory.following is None or memory.following.done():
+        memory.following = asyncio.create_task(_answered(engine, memory))
+    return await asyncio.shield(memory.following)
+
+
+async def _answered(engine: Engine, memory: Memory) -> tuple[Seen, ...]:
+    async with memory.turn:
+        memory.following = None  # who asks from now on may know of more than this answer
+        # before it answers: what happens meanwhile may not be in the answer
+        asked, by_then = time.time(), memory.events
+        seen = tuple(_dead(memory, one) for one in await containers.sessions(engine))
         memory.asked, memory.by_then, memory.seen = asked, by_then, seen
-    return seen
+        return seen
 
 
 def _dead(memory: Memory, seen: Seen) -> Seen:
