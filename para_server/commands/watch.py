@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Final
 
-from para_server import folders, statusbar
+from para_server import folders, statusbar, storm
 from para_server.commands import recovery, view
 from para_server.context import Context
 from para_server.engine import events
@@ -33,11 +33,17 @@ async def changes(context: Context) -> AsyncGenerator[SessionsChanged]:
     ]
     before: SessionsChanged | None = None
     known: tuple[Session, ...] | None = None
+    clock = asyncio.get_running_loop().time
+    pace = storm.Pace()
     try:
         while True:
             await stirred.wait()
+            # what comes meanwhile is seen by the same look
+            await asyncio.sleep(storm.rest(pace, clock()))
             stirred.clear()
+            began = clock()
             now = await _now(context)
+            pace = storm.looked(pace, began, clock())
             if now != before:
                 events: tuple[Attention, ...] = ()
                 if now.status_bar.severity != "error":  # it tells of no session then
