@@ -1,12 +1,10 @@
 """The only place that remembers which session containers there are, and for how long that holds.
 
 It holds while events are heard, and neither an event nor a record has come since it was asked.
-Whoever needs an answer of its own shares it with all who ask before the engine is asked.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,6 +12,7 @@ from typing import Final
 from para_server.engine import containers
 from para_server.engine.client import Engine
 from para_server.engine.containers import Seen
+from para_server.sharing import shared
 
 _COARSE: Final = 0.02  # seconds by which the times of files may lag behind
 _SILENCE: Final = 30.0  # seconds after which a stream that tells nothing is not relied upon
@@ -28,8 +27,6 @@ class Memory:
     by_then: int = 0
     asked: float = 0.0
     seen: tuple[Seen, ...] = ()
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # one question at a time
-    following: asyncio.Task[tuple[Seen, ...]] | None = None  # the question that has not begun yet
     dying: set[str] = field(default_factory=set)  # names: heard to have died, and not yet listed so
 
 
@@ -47,22 +44,15 @@ async def sessions(engine: Engine, since: float) -> tuple[Seen, ...]:
     return await asked(engine)
 
 
+@shared
 async def asked(engine: Engine) -> tuple[Seen, ...]:
     """List the containers of all sessions as they are now."""
     memory = of(engine)
-    if memory.following is None or memory.following.done():
-        memory.following = asyncio.create_task(_answered(engine, memory))
-    return await asyncio.shield(memory.following)
-
-
-async def _answered(engine: Engine, memory: Memory) -> tuple[Seen, ...]:
-    async with memory.turn:
-        memory.following = None  # who asks from now on may know of more than this answer
-        # before it answers: what happens meanwhile may not be in the answer
-        asked, by_then = time.time(), memory.events
-        seen = tuple(_dead(memory, one) for one in await containers.sessions(engine))
-        memory.asked, memory.by_then, memory.seen = asked, by_then, seen
-        return seen
+    # before it answers: what happens meanwhile may not be in the answer
+    asked, by_then = time.time(), memory.events
+    seen = tuple(_dead(memory, one) for one in await containers.sessions(engine))
+    memory.asked, memory.by_then, memory.seen = asked, by_then, seen
+    return seen
 
 
 def _dead(memory: Memory, seen: Seen) -> Seen:
