@@ -93,7 +93,10 @@ async def thaw(engine: Engine, container: str) -> None:
 
 
 async def remove(engine: Engine, container: str) -> None:
-    """Remove a container with its anonymous volumes; what is gone is removed already."""
+    """Remove a container with its anonymous volumes; what is gone is removed already.
+
+    A few at a time: Docker 20.10 can come to a standstill where dozens are removed at once.
+    """
 
     def ask(api: APIClient) -> None:
         from docker.errors import APIError
@@ -108,7 +111,8 @@ async def remove(engine: Engine, container: str) -> None:
             # whoever asked before may not have waited for it
             _tolerating(lambda: api.wait(container, api.timeout, "removed"), _GONE)
 
-    await engine.call(ask)
+    async with engine.removals:
+        await engine.call(ask)
 
 
 async def sessions(engine: Engine) -> list[Seen]:
