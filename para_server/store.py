@@ -1,4 +1,4 @@
-"""The only place that knows where para keeps its files on the host, and who may touch them when.
+"""The only place that knows where para keeps its files on the host, and what is held with which.
 
 Under PARA_HOME: `sessions/ID.json` the records, `work/ID` the workspaces, `agents/ID` what an
 agent's supervisor writes, `bases/NAME` the checkouts that workspaces share, `scratch/ID.HEX` what
@@ -7,22 +7,19 @@ is on its way, `logins/AGENT.env` what a login's terminal is handed, `locks/`.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
 import secrets
-import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from weakref import WeakValueDictionary
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from para_server.disk import make_folder, remove_tree, unreadable, written
-from para_server.errors import SETUP_CHECK, SHOW_SESSIONS, ParaError
+from para_server.errors import SETUP_CHECK, ParaError
+from para_server.locks import PATIENCE, held
 from para_server.records import SCHEMA, Record
 
 if TYPE_CHECKING:
@@ -31,8 +28,6 @@ if TYPE_CHECKING:
 
     Held = AbstractAsyncContextManager[None]
 
-_RETRY: Final = 0.01  # seconds between two tries of a lock
-PATIENCE: Final = 60.0  # seconds that a command waits for the one before it
 _BUILD_PATIENCE: Final = 3600.0  # the same for a checkout that another command makes
 _SWEEP_PATIENCE: Final = 5.0  # the same for the clearing up, which the next process does too
 MANIFEST: Final = "base.json"  # a folder of bases that has none is no base, or none any more
@@ -202,17 +197,10 @@ class Store:
         key = hashlib.sha256(repo.encode()).hexdigest()[:16]
         return self._lock(f"build-{key}", _BUILD_PATIENCE, f"the files of {repo}")
 
-    def holding_limit(self) -> Held:
-        """Hold the number of containers, also against other homes of this user."""
-        folder = Path(tempfile.gettempdir()) / f"para-{os.getuid()}"
-        with written(folder):
-            folder.mkdir(mode=0o700, exist_ok=True)
-        return _held(folder / "limit.lock", PATIENCE, "the number of containers")
-
     @asynccontextmanager
     async def _lock(self, name: str, patience: float, what: str) -> AsyncIterator[None]:
         self.prepare()
-        async with _held(self.home / "locks" / f"{name}.lock", patience, what):
+        async with held(self.home / "locks" / f"{name}.lock", patience, what):
             yield
 
     def _variables(self, agent: str) -> Path:
@@ -223,49 +211,6 @@ class Store:
 
 
 _FOLDERS: Final = ("sessions", "work", "agents", "bases", "scratch", "logins", "locks")
-
-
-@asynccontextmanager
-async def _held(file: Path, patience: float, what: str) -> AsyncIterator[None]:
-    until = asyncio.get_running_loop().time() + patience
-    # within this process they wait for each other, and one of them for other processes
-    inner = _inner.setdefault(file, asyncio.Lock())
-    try:
-        async with asyncio.timeout_at(until):
-            await inner.acquire()
-    except TimeoutError:
-        raise _busy(what) from None
-    try:
-        lock = await _taken(file, until, what)
-        try:
-            yield
-        finally:
-            lock.release()
-    finally:
-        inner.release()
-
-
-async def _taken(file: Path, until: float, what: str) -> FileLock:
-    # the kernel drops a lock with its holder, so nobody waits for the dead
-    lock = FileLock(file, thread_local=False, mode=0o600)
-    while True:
-        try:
-            with written(file):
-                lock.acquire(blocking=False)
-        except Timeout:
-            if asyncio.get_running_loop().time() >= until:
-                raise _busy(what) from None
-        else:
-            return lock
-        await asyncio.sleep(_RETRY)
-
-
-def _busy(what: str) -> ParaError:
-    message = f"Another command is at work on {what}"
-    return ParaError("session.illegal-transition", message, SHOW_SESSIONS)
-
-
-_inner: Final[WeakValueDictionary[Path, asyncio.Lock]] = WeakValueDictionary()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -97,7 +97,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         )
         if kind == "container" and not scripted:
             agents.enlist(context, record)
-        await launch.up(context, repo, record, settings, image, beginning)
+        seen = await launch.up(context, repo, record, settings, image, beginning)
         if scripted:
             problem = await setup.run(context, record)
         if kind == "container" and problem is None:
@@ -109,7 +109,8 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
             problem=problem,
             started_at=datetime.now(UTC),
         )
-        session = await view.show(context, ready)
+        # a script takes its time, in which anything may happen
+        session = await view.show(context, ready, None if scripted else seen)
         context.store.write(ready)
     return session
 

@@ -6,14 +6,15 @@ import os
 from pathlib import Path
 from typing import Final
 
-from para_server import spec
+from para_server import locks, spec
 from para_server.agents import supervision
 from para_server.agents.profiles import profile
 from para_server.commands import bases, credentials, layering
 from para_server.context import Context
 from para_server.disk import remove_tree
-from para_server.engine import containers, helper, images, volumes
+from para_server.engine import containers, helper, images, memory, volumes
 from para_server.engine.client import image_missing
+from para_server.engine.containers import Seen
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.git import bundle, checkout, clone, repository, worktree
 from para_server.git.clone import AGENT_UID, Start
@@ -36,16 +37,22 @@ _REMOVAL_SECONDS: Final = 600
 
 async def up(
     context: Context, repo: Repo, record: Record, settings: Settings, image: str, start: Start
-) -> None:
-    """Make the parts of a session side by side, and start its container."""
+) -> Seen | None:
+    """Make the parts of a session side by side, and start its container.
+
+    Gives what is known of it, unless the engine has to be asked where it has mounted the workspace.
+    """
     fill = _filled(context, repo, record, settings, start)
     if record.type == "worktree":
         await fill
-    elif record.bases:  # what lies beneath a mount may not change any more
+        return None
+    if record.bases:  # what lies beneath a mount may not change any more
         await together(fill, box(context, repo, record, settings, image))
         await run(context, record)
-    else:  # nothing is in the container yet that looks at the files
-        await together(fill, _boxed(context, repo, record, settings, image))
+        return None
+    # nothing is in the container yet that looks at the files
+    _, seen = await together(fill, _boxed(context, repo, record, settings, image))
+    return seen
 
 
 async def _filled(
@@ -57,9 +64,10 @@ async def _filled(
 
 async def _boxed(
     context: Context, repo: Repo, record: Record, settings: Settings, image: str
-) -> None:
-    await box(context, repo, record, settings, image)
+) -> Seen:
+    made = await box(context, repo, record, settings, image)
     await run(context, record)
+    return containers.started(made, container_name(record.id), image)
 
 
 async def workspace(
@@ -99,11 +107,15 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
         mounts=[*mounts, *login],
         ca_bundle=spec.ca_bundle_of(settings.container, context.environ),
     )
-    async with context.store.holding_limit():
-        existing = await containers.sessions(context.engine)
-        if len(existing) >= settings.container.max_running:
-            raise _limit_reached(context, settings.container.max_running)
+    limit = settings.container.max_running
+    async with locks.place(wanted.name, limit, lambda: _there(context)) as free:
+        if not free:
+            raise _limit_reached(context, limit)
         return await containers.create(context.engine, wanted)
+
+
+async def _there(context: Context) -> set[str]:
+    return {one.name for one in await memory.asked(context.engine)}
 
 
 async def files(context: Context, record: Record) -> spec.Mount:

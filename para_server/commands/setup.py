@@ -29,7 +29,7 @@ async def may_be(context: Context, repo: Repo, record: Record) -> bool:
     if script != _DEFAULT:
         return bool(script)
     folder = PurePosixPath(script).parts[0]
-    return await repository.ref_commit(repo, f"{record.base}:{folder}") is not None
+    return await repository.has(repo, record.base, folder)
 
 
 async def run(context: Context, record: Record) -> Problem | None:

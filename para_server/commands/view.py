@@ -86,10 +86,9 @@ async def held(
         yield record, session
 
 
-async def show(context: Context, record: Record) -> Session:
-    """Show one session as it is now."""
-    seen = None
-    if record.type == "container" and record.state not in lifecycle.OVER:
+async def show(context: Context, record: Record, seen: Seen | None = None) -> Session:
+    """Show one session as it is now; the engine is asked unless its container was just seen."""
+    if seen is None and record.type == "container" and record.state not in lifecycle.OVER:
         seen = await containers.find(context.engine, container_name(record.id))
     return of(context, record, seen)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import stat
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Final
 
-from para_server import folders, statusbar
+from para_server import folders, statusbar, storm
 from para_server.commands import recovery, view
 from para_server.context import Context
 from para_server.engine import events
@@ -33,11 +35,17 @@ async def changes(context: Context) -> AsyncGenerator[SessionsChanged]:
     ]
     before: SessionsChanged | None = None
     known: tuple[Session, ...] | None = None
+    clock = asyncio.get_running_loop().time
+    pace = storm.Pace()
     try:
         while True:
             await stirred.wait()
+            # what comes meanwhile is seen by the same look
+            await asyncio.sleep(storm.rest(pace, clock()))
             stirred.clear()
+            began = clock()
             now = await _now(context)
+            pace = storm.looked(pace, began, clock())
             if now != before:
                 events: tuple[Attention, ...] = ()
                 if now.status_bar.severity != "error":  # it tells of no session then
@@ -107,5 +115,17 @@ async def _watch_files(context: Context, stirred: asyncio.Event) -> None:
 
 
 def _agents(context: Context) -> list[Path]:
-    told = (context.store.home / "agents").glob("*/out")
-    return sorted(folder for folder in told if folder.is_dir() and not folder.is_symlink())
+    # by their names: where fifty sessions begin at once, it is asked again and again
+    try:
+        with os.scandir(context.store.home / "agents") as entries:
+            told = sorted(f"{entry.path}/out" for entry in entries)
+    except FileNotFoundError:
+        return []
+    return [Path(folder) for folder in told if _is_folder(folder)]
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False

@@ -23,16 +23,18 @@ if TYPE_CHECKING:  # docker is slow to import: only the thread that calls the en
 
 T = TypeVar("T")
 _THREADS: Final = 8
+_REMOVALS: Final = 2  # at once
 SLOW: Final = 15  # times as long as for other answers: builds, and what saves a large container
 _SSH: Final = "ssh://"
 _API: Final = "1.41"  # of Engine 20.10 and Podman 4: the oldest that para is tried with
 
 
 class Engine:
-    """One engine; `call` is the only way to it."""
+    """One engine; `call` is the only way to it, and `removals` how many may be under way."""
 
     def __init__(self, settings: EngineSettings, environ: Mapping[str, str]) -> None:
         self.settings = settings
+        self.removals = asyncio.Semaphore(_REMOVALS)
         self._environ = environ
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="engine")
         self._own = threading.local()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import Field
 
 from para_server.engine.client import Engine, image_missing
 from para_server.errors import Frozen
@@ -39,7 +40,7 @@ class Seen(Frozen):
     session: str | None
     home: str | None
     helper: str | None = None
-    volumes: Mapping[str, str] = MappingProxyType({})  # where the engine has them mounted
+    volumes: Mapping[str, str] = Field(default_factory=dict)  # where the engine has them mounted
 
 
 async def create(engine: Engine, spec: ContainerSpec) -> str:
@@ -62,6 +63,20 @@ async def create(engine: Engine, spec: ContainerSpec) -> str:
 async def start(engine: Engine, container: str) -> None:
     """Start a container."""
     await engine.call(lambda api: api.start(container))
+
+
+def started(container: str, name: str, image: str) -> Seen:
+    """Tell how the engine would list a container that it has just started, without asking it."""
+    return Seen(
+        id=container,
+        name=name,
+        image=image,
+        image_id="",
+        state="running",
+        status="",
+        session=None,
+        home=None,
+    )
 
 
 async def stop(engine: Engine, container: str) -> None:
@@ -93,7 +108,10 @@ async def thaw(engine: Engine, container: str) -> None:
 
 
 async def remove(engine: Engine, container: str) -> None:
-    """Remove a container with its anonymous volumes; what is gone is removed already."""
+    """Remove a container with its anonymous volumes; what is gone is removed already.
+
+    A few at a time: Docker 20.10 can come to a standstill where dozens are removed at once.
+    """
 
     def ask(api: APIClient) -> None:
         from docker.errors import APIError
@@ -108,7 +126,8 @@ async def remove(engine: Engine, container: str) -> None:
             # whoever asked before may not have waited for it
             _tolerating(lambda: api.wait(container, api.timeout, "removed"), _GONE)
 
-    await engine.call(ask)
+    async with engine.removals:
+        await engine.call(ask)
 
 
 async def sessions(engine: Engine) -> list[Seen]:

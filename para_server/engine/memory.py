@@ -12,6 +12,7 @@ from typing import Final
 from para_server.engine import containers
 from para_server.engine.client import Engine
 from para_server.engine.containers import Seen
+from para_server.sharing import shared
 
 _COARSE: Final = 0.02  # seconds by which the times of files may lag behind
 _SILENCE: Final = 30.0  # seconds after which a stream that tells nothing is not relied upon
@@ -40,11 +41,17 @@ async def sessions(engine: Engine, since: float) -> tuple[Seen, ...]:
     heard = memory.listening and memory.by_then == memory.events
     if heard and since + _COARSE < memory.asked and time.time() < memory.asked + _SILENCE:
         return memory.seen
+    return await asked(engine)
+
+
+@shared
+async def asked(engine: Engine) -> tuple[Seen, ...]:
+    """List the containers of all sessions as they are now."""
+    memory = of(engine)
     # before it answers: what happens meanwhile may not be in the answer
     asked, by_then = time.time(), memory.events
     seen = tuple(_dead(memory, one) for one in await containers.sessions(engine))
-    if asked >= memory.asked:
-        memory.asked, memory.by_then, memory.seen = asked, by_then, seen
+    memory.asked, memory.by_then, memory.seen = asked, by_then, seen
     return seen
 
 

@@ -21,22 +21,20 @@ from para_server.git import untracked
 from para_server.git.clone import hand_over
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo, lenders
+from para_server.sharing import once
 from para_server.spec import WORKSPACE
 from para_server.steps import off_loop
 
 INDEX: Final = ".git/index"
 _RULES: Final = ".gitattributes"
 _SUBMODULE: Final = "160000"
-_counted: Final[dict[str, int]] = {}
 _WORTH: Final = 4  # a layer has at most one of so many files: more is made anew
 
 
+@once
 async def count(repo: Repo, commit: str) -> int:
-    """Tell how many files a commit has; it is counted once."""
-    if commit not in _counted:
-        told = await git(repo.top, "ls-tree", "-r", "-z", "--name-only", commit)
-        _counted[commit] = told.count("\0")
-    return _counted[commit]
+    """Tell how many files a commit has, named by its hash."""
+    return (await git(repo.top, "ls-tree", "-r", "-z", "--name-only", commit)).count("\0")
 
 
 async def changed(repo: Repo, old: str, new: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Final
 from para_server.errors import Frozen, Issue, ParaError, Remedy
 from para_server.git.process import GitFailedError, git
 from para_server.names import base_ref, review_ref
+from para_server.sharing import once, shared
 from para_server.steps import together
 from para_server.untrusted import printable
 
@@ -39,6 +40,7 @@ class Repo(Frozen):
         return self.common / "objects"
 
 
+@shared
 async def locate(folder: Path) -> Repo:
     """Find the repository that holds a folder; raises workspace.not-a-repository."""
     asked = "--show-toplevel --git-common-dir --show-object-format --is-shallow-repository".split()
@@ -67,6 +69,7 @@ async def locate(folder: Path) -> Repo:
     )
 
 
+@shared
 async def commit_of(repo: Repo, revision: str) -> str:
     """Resolve a revision; raises workspace.unknown-base and workspace.no-commits."""
     found = await _resolved(repo.top, f"{revision}^{{commit}}")
@@ -129,6 +132,12 @@ async def branch_commit(repo: Repo, branch: str) -> str | None:
 async def ref_commit(repo: Repo, ref: str) -> str | None:
     """Tell where a ref is; None where there is none."""
     return await _resolved(repo.top, ref)
+
+
+@once
+async def has(repo: Repo, commit: str, path: str) -> bool:
+    """Tell whether a commit, named by its hash, has a file or folder."""
+    return await _resolved(repo.top, f"{commit}:{path}") is not None
 
 
 def branch_exists(branch: str) -> ParaError:

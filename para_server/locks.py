@@ -1,0 +1,184 @@
+"""The only place that knows how the processes of a user wait for each other, and count together."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import tempfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+from weakref import WeakValueDictionary
+
+from filelock import FileLock, Timeout
+
+from para_server.disk import written
+from para_server.errors import SHOW_SESSIONS, ParaError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+
+_RETRY: Final = 0.01  # seconds between two tries of a lock
+PATIENCE: Final = 60.0  # seconds that a command waits for the one before it
+_NUMBER: Final = "the number of containers"
+
+
+@asynccontextmanager
+async def held(file: Path, patience: float, what: str) -> AsyncIterator[None]:
+    """Hold a lock file alone; after `patience` seconds raises session.illegal-transition."""
+    until = asyncio.get_running_loop().time() + patience
+    # within this process they wait for each other, and one of them for other processes
+    inner = _inner.setdefault(file, asyncio.Lock())
+    try:
+        async with asyncio.timeout_at(until):
+            await inner.acquire()
+    except TimeoutError:
+        raise _busy(what) from None
+    try:
+        lock = await _taken(file, until, what)
+        try:
+            yield
+        finally:
+            lock.release()
+    finally:
+        inner.release()
+
+
+@asynccontextmanager
+async def place(
+    container: str, limit: int, listed: Callable[[], Awaitable[Collection[str]]]
+) -> AsyncIterator[bool]:
+    """Take a place for a container that is about to be made; tells whether there was one.
+
+    It is taken until the block ends, in which the container is made: from then on `listed`, which
+    asks the engine for the names of all there are, has it. No lock is held while the engine works:
+    who comes counts what is listed and the places that were taken before.
+    After a minute of waiting for those raises session.illegal-transition.
+    """
+    folder = _places()
+    async with held(folder / "lock", PATIENCE, _NUMBER):
+        mine = _draw(folder, container)
+    try:
+        yield await _is_free(folder, mine.number, limit, listed)
+    finally:
+        # first the file: whoever finds it without its lock would believe its maker to be dead
+        mine.file.unlink(missing_ok=True)
+        os.close(mine.descriptor)
+
+
+class _Place(NamedTuple):
+    """A place that is taken: its file is `NUMBER.CONTAINER`, and locked as long as it counts."""
+
+    number: int
+    file: Path
+    descriptor: int
+
+
+async def _is_free(
+    folder: Path, number: int, limit: int, listed: Callable[[], Awaitable[Collection[str]]]
+) -> bool:
+    """Count the containers and the places before this one, and wait where those decide."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + PATIENCE
+    while True:
+        # in this order: a place that is given back between the two has its container listed
+        before = _before(folder, number)
+        there = set(await listed())
+        if len(there | before) < limit:
+            return True
+        if len(there) >= limit:
+            return False
+        # one of those before may come to nothing, which leaves its place to this one
+        while _before(folder, number) == before:
+            if loop.time() >= until:
+                raise _busy(_NUMBER)
+            await asyncio.sleep(_RETRY)
+
+
+def _places() -> Path:
+    """Name the folder of all places of this user, whatever the home and the engine.
+
+    A place for another engine's container makes nobody fail: it is waited for at most.
+    """
+    folder = Path(tempfile.gettempdir()) / f"para-{os.getuid()}" / "places"
+    with written(folder):
+        folder.parent.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _draw(folder: Path, container: str) -> _Place:
+    """Take the next place, and clear away those of the dead; nobody else draws meanwhile."""
+    with written(folder):
+        last = 0
+        for number, file in _all(folder):
+            if _is_alive(file):
+                last = max(last, number)
+            else:
+                file.unlink(missing_ok=True)
+        file = folder / f"{last + 1}.{container}"
+        draft = folder / "draft"
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            draft.rename(file)  # there it is locked from its beginning
+        except OSError:
+            os.close(descriptor)
+            raise
+    return _Place(last + 1, file, descriptor)
+
+
+def _before(folder: Path, number: int) -> set[str]:
+    """Name the containers that places were taken for before this one, and that may still come."""
+    with written(folder):
+        return {
+            file.name.partition(".")[2]
+            for other, file in _all(folder)
+            if other < number and _is_alive(file)
+        }
+
+
+def _all(folder: Path) -> Iterator[tuple[int, Path]]:
+    for file in folder.iterdir():
+        number, _, container = file.name.partition(".")
+        if container and number.isdecimal():
+            yield int(number), file
+
+
+def _is_alive(file: Path) -> bool:
+    """Tell whether the process that took a place still has it: the kernel gives it back."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+async def _taken(file: Path, until: float, what: str) -> FileLock:
+    # the kernel drops a lock with its holder, so nobody waits for the dead
+    lock = FileLock(file, thread_local=False, mode=0o600)
+    while True:
+        try:
+            with written(file):
+                lock.acquire(blocking=False)
+        except Timeout:
+            if asyncio.get_running_loop().time() >= until:
+                raise _busy(what) from None
+        else:
+            return lock
+        await asyncio.sleep(_RETRY)
+
+
+def _busy(what: str) -> ParaError:
+    message = f"Another command is at work on {what}"
+    return ParaError("session.illegal-transition", message, SHOW_SESSIONS)
+
+
+_inner: Final[WeakValueDictionary[Path, asyncio.Lock]] = WeakValueDictionary()

@@ -1,0 +1,49 @@
+"""How often a watcher looks: at once where it is calm, and seldom where it storms."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from para_server.storm import Pace, looked, rest
+
+CREDIT, LONGEST, SHARE = 0.25, 2.0, 4
+
+
+def stormed(taken: list[float]) -> tuple[Pace, float, float]:
+    """Look again as soon as that may be; gives the pace, the time, and the longest rest."""
+    pace, now, longest = Pace(), 100.0, 0.0
+    for took in taken:
+        rested = rest(pace, now)
+        longest = max(longest, rested)
+        now += rested
+        pace = looked(pace, now, now + took)
+        now += took
+    return pace, now, longest
+
+
+def test_a_change_after_quiet_is_looked_at_at_once() -> None:
+    pace, now, _ = stormed([0.05] * 100)
+    assert rest(pace, now) > 0
+    assert rest(pace, now + 2.0) == 0
+
+
+def test_a_few_changes_in_sequence_are_looked_at_at_once() -> None:
+    _, _, longest = stormed([0.02] * 10)
+    assert longest == 0
+
+
+@given(st.lists(st.floats(0.001, 0.4), min_size=1, max_size=200))
+def test_in_a_storm_looks_take_a_share_of_the_time(taken: list[float]) -> None:
+    pace, now, longest = stormed(taken)
+    until = now + rest(pace, now) - 100.0
+    assert sum(taken) <= CREDIT + max(taken) + until / (1 + SHARE) * (1 + 1e-9)
+    assert longest <= LONGEST
+
+
+@given(st.floats(0, 1000))
+def test_however_long_a_look_took_the_next_is_not_put_off_for_long(took: float) -> None:
+    assert rest(looked(Pace(), 0.0, took), took) == pytest.approx(
+        min(LONGEST, max(0.0, took - CREDIT) * SHARE)
+    )
