@@ -9,7 +9,7 @@ from typing import Final
 from para_server.errors import Frozen, Issue, ParaError, Remedy
 from para_server.git.process import GitFailedError, git
 from para_server.names import base_ref, review_ref
-from para_server.sharing import once, shared
+from para_server.sharing import shared
 from para_server.steps import together
 from para_server.untrusted import printable
 
@@ -134,7 +134,7 @@ async def ref_commit(repo: Repo, ref: str) -> str | None:
     return await _resolved(repo.top, ref)
 
 
-@once
+@shared
 async def has(repo: Repo, commit: str, path: str) -> bool:
     """Tell whether a commit, named by its hash, has a file or folder."""
     return await _resolved(repo.top, f"{commit}:{path}") is not None
