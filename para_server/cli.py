@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, TextIO
 
+from pydantic import BaseModel
+
 import para_server.commands.all  # noqa: F401 # fills the registry
 from para_server.cli_arguments import command_line, parse, words
 from para_server.cli_overview import overview
@@ -48,7 +50,7 @@ def main(argv: Sequence[str], context: Context) -> int:
         asked = replace(context, report=progress.report)
         result = asyncio.run(_stoppable(asked, command, params, progress))
         progress.clear()
-        return _print(command, result, as_json=as_json)
+        return _print(result, as_json=as_json)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else DONE
     except ParaError as error:
@@ -89,7 +91,7 @@ def _chosen(argv: Sequence[str]) -> tuple[Command, Sequence[str]]:
 
 async def _stoppable(
     context: Context, command: Command, params: dict[str, Any], progress: _Progress
-) -> dict[str, Any]:
+) -> BaseModel:
     """Run a command so that a signal cancels it once: a second one must not break the undoing."""
     task = asyncio.current_task()
     assert task is not None
@@ -145,11 +147,11 @@ def _tell(text: str) -> None:
         sys.stderr.write(f"{printable(text)}\n")
 
 
-def _print(command: Command, result: dict[str, Any], *, as_json: bool) -> int:
+def _print(result: BaseModel, *, as_json: bool) -> int:
     if as_json:
-        text = json.dumps(result, indent=2)
+        text = json.dumps(result.model_dump(mode="json", by_alias=True), indent=2)
     else:
-        text = in_words(command.result.model_validate(result))
+        text = in_words(result)
         text = printable(text.replace("\r\n", "\n")) if sys.stdout.isatty() else text
     try:
         sys.stdout.write(text if text.endswith("\n") or not text else f"{text}\n")

@@ -1,4 +1,4 @@
-"""The only place that knows how a command is found, its params validated, its result written out.
+"""The only place that knows how a command is found, and its params validated.
 
 Every face (LSP, command line, MCP) and every generated file is a loop over `COMMANDS`.
 """
@@ -59,7 +59,7 @@ def command(
     return enter
 
 
-async def call(context: Context, name: str, arguments: object) -> dict[str, Any]:
+async def call(context: Context, name: str, arguments: object) -> BaseModel:
     """Run a command; `arguments` is what JSON-RPC gave: nothing, [] or [{…}].
 
     Raises ParaError: command.unknown, command.invalid-params, and what the command raises.
@@ -67,8 +67,7 @@ async def call(context: Context, name: str, arguments: object) -> dict[str, Any]
     found = COMMANDS.get(name)
     if found is None:
         raise ParaError("command.unknown", f"There is no command {name[:100]}")
-    result = await found.run(context, _parsed(found, arguments))
-    return result.model_dump(mode="json", by_alias=True)
+    return await found.run(context, _parsed(found, arguments))
 
 
 def _parsed(found: Command, arguments: object) -> BaseModel:

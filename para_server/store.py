@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import secrets
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     Held = AbstractAsyncContextManager[None]
 
+_COARSE: Final = 20_000_000  # nanoseconds by which the times of files may lag behind
 _BUILD_PATIENCE: Final = 3600.0  # the same for a checkout that another command makes
 _SWEEP_PATIENCE: Final = 5.0  # the same for the clearing up, which the next process does too
 MANIFEST: Final = "base.json"  # a folder of bases that has none is no base, or none any more
@@ -40,6 +42,8 @@ class Store:
         self.home = home
         self.newest = 0.0  # when the latest record of those that `all` gave was written
         self._known: dict[str, tuple[tuple[int, int, int], Record]] = {}
+        self._sorted: list[Record] = []
+        self._as_of: int | None = None  # the time of the folder of which these are all records
 
     def prepare(self) -> None:
         """Make the folders, for this user alone; raises store.unreadable."""
@@ -88,8 +92,13 @@ class Store:
         """Read every record, oldest first; one that did not change is the same object again."""
         self.prepare()
         known = {}
-        with written(self.records_folder), os.scandir(self.records_folder) as entries:
-            files = [entry for entry in entries if entry.name.endswith(".json")]
+        asked = time.time_ns()
+        with written(self.records_folder):
+            as_of = self.records_folder.stat().st_mtime_ns
+            if as_of == self._as_of:
+                return list(self._sorted)
+            with os.scandir(self.records_folder) as entries:
+                files = [entry for entry in entries if entry.name.endswith(".json")]
         for entry in files:
             try:
                 told = entry.stat()
@@ -104,7 +113,14 @@ class Store:
                 known[entry.name] = (stamp, record)
         self._known = known
         self.newest = max((stamp[1] for stamp, _ in known.values()), default=0) / 1e9
-        return sorted((r for _, r in known.values()), key=lambda r: (r.created_at, r.id))
+        self._sorted = sorted((r for _, r in known.values()), key=lambda r: (r.created_at, r.id))
+        # what is renamed into the folder at this very moment need not change its time once more
+        self._as_of = as_of if as_of + _COARSE < asked else None
+        return list(self._sorted)
+
+    def doubt(self) -> None:
+        """Look at each record again the next time: one may have been written over in its place."""
+        self._as_of = None
 
     def write(self, record: Record) -> Record:
         """Write a record so that it is there whole or not at all, also after a power cut."""

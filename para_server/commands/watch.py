@@ -111,6 +111,7 @@ async def _watch_files(context: Context, stirred: asyncio.Event) -> None:
     Each agent's folder is watched alone: what an agent makes beneath it is of no interest.
     """
     async for _ in folders.changes(context.store.records_folder, lambda: _agents(context)):
+        context.store.doubt()
         stirred.set()
 
 

@@ -35,6 +35,12 @@ class Phase(Enum):
     SHUT_DOWN = auto()
 
 
+class Json(str):
+    """A value as the text that is sent: writing it out is the dear part of a long answer."""
+
+    __slots__ = ()
+
+
 class Protocol(JsonRPCProtocol):
     """A conversation with one client, of plain JSON.
 
@@ -62,11 +68,11 @@ class Protocol(JsonRPCProtocol):
 
     def refuse(self, msg_id: MsgId | None, code: int, message: str) -> None:
         """Answer with an error that has no problem to tell of."""
-        self._answer(msg_id, error={"code": int(code), "message": message})
+        self._answer(msg_id, "error", {"code": int(code), "message": message})
 
     def notify(self, method: str, params: Any | None = None) -> None:
         """Send a notification."""
-        self._send_data({"jsonrpc": self.VERSION, "method": method, "params": params})
+        self._send({"jsonrpc": self.VERSION, "method": method}, "params", params)
 
     async def ask(self, method: str, params: Any) -> Any:
         """Send a request to the client and wait for its result; raises JsonRpcException."""
@@ -108,9 +114,9 @@ class Protocol(JsonRPCProtocol):
             if inspect.iscoroutinefunction(handler):
                 self._start(msg_id, handler(params), _name(method, params), params)
                 return
-            self._answer(msg_id, result=handler(params))
+            self._answer(msg_id, "result", handler(params))
         except Exception as error:  # noqa: BLE001 # every request is answered
-            self._answer(msg_id, error=_told(method, error))
+            self._answer(msg_id, "error", _told(method, error))
 
     def _start(
         self, msg_id: MsgId, work: Coroutine[Any, Any, Any], name: str, params: object
@@ -157,9 +163,9 @@ class Protocol(JsonRPCProtocol):
         elif task.cancelled():
             self.refuse(msg_id, CANCELLED, f"{task.get_name()} was cancelled")
         elif error := task.exception():
-            self._answer(msg_id, error=_told(task.get_name(), error))
+            self._answer(msg_id, "error", _told(task.get_name(), error))
         else:
-            self._answer(msg_id, result=task.result())
+            self._answer(msg_id, "result", task.result())
 
     def _take_notification(self, method: str, params: object) -> None:
         if method == types.CANCEL_REQUEST:
@@ -189,17 +195,22 @@ class Protocol(JsonRPCProtocol):
         else:
             future.set_result(message.get("result"))
 
-    def _answer(self, msg_id: MsgId | None, **answer: Any) -> None:
+    def _answer(self, msg_id: MsgId | None, part: str, value: Any) -> None:
+        head = {"jsonrpc": self.VERSION, "id": msg_id}
         try:
-            self._send_data({"jsonrpc": self.VERSION, "id": msg_id, **answer})
+            self._send(head, part, value)
         except (TypeError, ValueError, RecursionError) as error:
-            self._send_data(
-                {"jsonrpc": self.VERSION, "id": msg_id, "error": _told("The answer", error)}
-            )
+            self._send(head, "error", _told("The answer", error))
+
+    def _send(self, head: dict[str, Any], part: str, value: Any) -> None:
+        text = value if isinstance(value, Json) else json.dumps(value)
+        self._write(f'{json.dumps(head)[:-1]}, "{part}": {text}}}')
 
     def _send_data(self, data: Any) -> None:
+        self._write(json.dumps(data, default=self._serialize_message))  # a request of pygls' own
+
+    def _write(self, text: str) -> None:
         if self.writer is not None:
-            text = json.dumps(data, default=self._serialize_message)
             self.writer.write(text.encode())
 
 

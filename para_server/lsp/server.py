@@ -19,7 +19,7 @@ from pygls.server import JsonRPCServer
 from para_server import __version__
 from para_server.logs import ToClient
 from para_server.lsp.client import Client, inside, introduced
-from para_server.lsp.protocol import Phase, Protocol, is_id
+from para_server.lsp.protocol import Json, Phase, Protocol, is_id
 from para_server.untrusted import one_line
 
 if TYPE_CHECKING:  # an editor waits for `initialize`: what it does not need is loaded after it
@@ -101,7 +101,7 @@ class Server(JsonRPCServer):
         self.exit_code = 0 if self.protocol.phase is Phase.SHUT_DOWN else 1
         self._over.set()
 
-    async def _execute(self, params: object) -> dict[str, Any]:
+    async def _execute(self, params: object) -> Json:
         from para_server.lsp import work
 
         title = work.title_of(params)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import para_server.commands.all  # noqa: F401 # fills the table
 from para_server.commands import resting
@@ -20,6 +20,7 @@ from para_server.commands.watch import changes
 from para_server.context import Context, Report, path_of
 from para_server.errors import ParaError
 from para_server.lsp.client import Client, inside
+from para_server.lsp.protocol import Json
 from para_server.registry import COMMANDS, call
 
 logger = logging.getLogger(__name__)
@@ -49,10 +50,11 @@ def title_of(params: object) -> str:
     return COMMANDS[name].title if name in COMMANDS else name
 
 
-async def execute(context: Context, params: object, report: Report) -> dict[str, Any]:
+async def execute(context: Context, params: object, report: Report) -> Json:
     """Run the command that a request asks for."""
     name = str(inside(params, "command"))
-    return await call(replace(context, report=report), name, inside(params, "arguments"))
+    result = await call(replace(context, report=report), name, inside(params, "arguments"))
+    return Json(result.model_dump_json(by_alias=True))
 
 
 async def clear_up(context: Context) -> None:
@@ -71,14 +73,14 @@ async def rest(context: Context) -> None:
         logger.info("No session is paused by itself: %s", error)
 
 
-async def watch(context: Context, tell: Callable[[dict[str, Any]], None]) -> None:
+async def watch(context: Context, tell: Callable[[Json], None]) -> None:
     """Tell of the sessions now and whenever they change, until cancelled."""
     pause = 1.0
     while True:
         try:
             async with aclosing(changes(context)) as found:
                 async for change in found:
-                    tell(change.model_dump(mode="json", by_alias=True))
+                    tell(Json(change.model_dump_json(by_alias=True)))
                     pause = 1.0
         except ParaError as error:
             logger.warning("The sessions cannot be watched: %s", error)

@@ -87,6 +87,16 @@ async def test_each_client_is_called_once_when_an_agent_is_done_or_fails(
     assert calls(late) == [("badly", "failed")]
 
 
+async def test_a_record_that_somebody_writes_over_in_its_place_is_told(
+    para: Para, home: Path
+) -> None:
+    session = await para.call("para.start", name="fix")
+    await comes_to(para, state_is("running"))
+    record = home / "sessions" / f"{session['id']}.json"
+    record.write_text(record.read_text().replace('"prompt":""', '"prompt":"by hand"'))
+    await comes_to(para, lambda change: change["sessions"][0]["prompt"] == "by hand")
+
+
 @pytest.mark.parametrize("how", ["stop", "kill", "rm"])
 async def test_what_somebody_does_with_the_engine_is_told(para: Para, api: Any, how: str) -> None:
     session = await para.call("para.start", name="fix")
