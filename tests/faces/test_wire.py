@@ -240,6 +240,7 @@ def test_wrong_lengths_are_refused(client: Wire, length: bytes) -> None:
 
 def test_a_message_that_is_too_large_is_skipped(client: Wire, process: Process) -> None:
     size = MAX_MESSAGE + 1
+    client.answer(client.command("para.list"))  # it has loaded all that it needs
     client.raw(b"Content-Length: %d\r\n\r\n" % size)
     assert code(client.answer(None)) == -32600
     before = memory(process)
