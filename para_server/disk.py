@@ -13,8 +13,6 @@ from fcntl import ioctl
 from pathlib import Path
 from typing import Final
 
-from filelock import Timeout
-
 from para_server.errors import SETUP_CHECK, ParaError
 
 # of linux/fs.h: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL
@@ -29,8 +27,6 @@ def written(path: Path) -> Iterator[None]:
     """Turn what the disk refuses into store.unreadable."""
     try:
         yield
-    except Timeout:
-        raise  # an OSError too, but a lock that another holds is no trouble with the disk
     except OSError as error:
         raise unreadable(path, error.strerror or str(error)) from None
 

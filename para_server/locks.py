@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from filelock import FileLock, Timeout
-
 from para_server.disk import written
 from para_server.errors import SHOW_SESSIONS, ParaError
 
@@ -36,11 +34,11 @@ async def held(file: Path, patience: float, what: str) -> AsyncIterator[None]:
     except TimeoutError:
         raise _busy(what) from None
     try:
-        lock = await _taken(file, until, what)
+        descriptor = await _taken(file, until, what)
         try:
             yield
         finally:
-            lock.release()
+            os.close(descriptor)
     finally:
         inner.release()
 
@@ -119,9 +117,9 @@ def _draw(folder: Path, container: str) -> _Place:
                 file.unlink(missing_ok=True)
         file = folder / f"{last + 1}.{container}"
         draft = folder / "draft"
-        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = _locked(draft)
+        assert descriptor is not None, "nobody else draws"
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             draft.rename(file)  # there it is locked from its beginning
         except OSError:
             os.close(descriptor)
@@ -161,19 +159,31 @@ def _is_alive(file: Path) -> bool:
     return False
 
 
-async def _taken(file: Path, until: float, what: str) -> FileLock:
-    # the kernel drops a lock with its holder, so nobody waits for the dead
-    lock = FileLock(file, thread_local=False, mode=0o600)
+async def _taken(file: Path, until: float, what: str) -> int:
     while True:
-        try:
-            with written(file):
-                lock.acquire(blocking=False)
-        except Timeout:
-            if asyncio.get_running_loop().time() >= until:
-                raise _busy(what) from None
-        else:
-            return lock
+        with written(file):
+            descriptor = _locked(file)
+        if descriptor is not None:
+            return descriptor
+        if asyncio.get_running_loop().time() >= until:
+            raise _busy(what)
         await asyncio.sleep(_RETRY)
+
+
+def _locked(file: Path) -> int | None:
+    """Lock a file until the descriptor is closed; None where another process has it.
+
+    The kernel drops a lock with its holder, so nobody waits for the dead.
+    """
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    return descriptor
 
 
 def _busy(what: str) -> ParaError:
