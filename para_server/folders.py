@@ -7,9 +7,11 @@ import ctypes
 import errno
 import logging
 import os
+import stat
 import struct
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +20,13 @@ _GATHER: Final = 0.02  # seconds in which changes that come together become one
 _LOOK: Final = 1.0  # seconds between two looks where the system has to be asked
 # IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE; IN_ONLYDIR, IN_DONT_FOLLOW
 _MASK: Final = 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x1000000 | 0x2000000
+_IGNORED: Final = 0x8000  # IN_IGNORED: what was watched is gone
+_LOST: Final = -1  # the number that is told where more has happened than could be
 _GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _EVENT: Final = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
 
 
-async def changes(first: Path, others: Callable[[], Sequence[Path]]) -> AsyncIterator[None]:
+async def changes(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
     """Give notice once it watches, and then when something in one of the folders changed.
 
     Which `others` there are is asked again when something in the first folder changed.
@@ -38,63 +42,86 @@ async def changes(first: Path, others: Callable[[], Sequence[Path]]) -> AsyncIte
         yield
 
 
-async def _told(first: Path, others: Callable[[], Sequence[Path]]) -> AsyncIterator[None]:
+async def _told(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
     """Watch by inotify: it costs nothing while nothing happens."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    notes = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-    if notes < 0:
-        raise OSError(ctypes.get_errno(), "inotify_init1")
+    watches = _Watches()
     loop = asyncio.get_running_loop()
     stirred = asyncio.Event()
     heard: set[int] = set()
 
     def hear() -> None:
-        heard.update(_watches(os.read(notes, 1 << 16)))
+        heard.update(watches.heard())
         stirred.set()
 
-    def watch(folder: Path) -> int:
-        # one that is watched already keeps its number; one that is gone needs none
-        number = int(libc.inotify_add_watch(notes, os.fsencode(folder), _MASK))
-        if number < 0 and ctypes.get_errno() not in _GONE:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
-        return number
-
-    loop.add_reader(notes, hear)
+    loop.add_reader(watches.descriptor, hear)
     try:
-        number = watch(first)
+        number = watches.add(str(first))
         heard.add(number)
         while True:
-            if number in heard or -1 in heard:  # -1: more has happened than could be told
+            if number in heard or _LOST in heard:
                 for folder in others():
-                    watch(folder)
+                    watches.add(folder)
             heard.clear()
             yield
             await stirred.wait()
             await asyncio.sleep(_GATHER)
             stirred.clear()
     finally:
-        loop.remove_reader(notes)
-        os.close(notes)
+        loop.remove_reader(watches.descriptor)
+        os.close(watches.descriptor)
 
 
-def _watches(told: bytes) -> set[int]:
-    found: set[int] = set()
-    at = 0
-    while at < len(told):
-        number, _, _, length = _EVENT.unpack_from(told, at)
-        found.add(number)
-        at += _EVENT.size + length
-    return found
+class _Watches:
+    """The folders that inotify watches, each by the number that it has given it."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._numbers: dict[str, int] = {}
+        self.descriptor = int(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        if self.descriptor < 0:
+            raise OSError(ctypes.get_errno(), "inotify_init1")
+
+    def add(self, folder: str) -> int:
+        """Watch a folder unless it is watched; one that is gone need not be."""
+        if folder in self._numbers:
+            return self._numbers[folder]
+        number = int(self._libc.inotify_add_watch(self.descriptor, os.fsencode(folder), _MASK))
+        if number >= 0:
+            self._numbers[folder] = number
+        elif ctypes.get_errno() not in _GONE:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), folder)
+        return number
+
+    def heard(self) -> set[int]:
+        """Read in which folders something changed; another one may come where one is gone."""
+        events = os.read(self.descriptor, 1 << 16)
+        found, gone, at = set(), set(), 0
+        while at < len(events):
+            number, what, _, length = _EVENT.unpack_from(events, at)
+            found.add(number)
+            if what & _IGNORED:
+                gone.add(number)
+            at += _EVENT.size + length
+        if gone or _LOST in found:  # what was lost may have told that one is gone
+            kept = {} if _LOST in found else self._numbers
+            self._numbers = {f: number for f, number in kept.items() if number not in gone}
+        return found
 
 
-async def _asked(first: Path, others: Callable[[], Sequence[Path]]) -> AsyncIterator[None]:
+async def _asked(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
     """Look again and again whether a folder has another time than before."""
     while True:
         yield
-        before = _times([first, *others()])
-        while _times([first, *others()]) == before:  # noqa: ASYNC110 # nobody else can tell
+        before = _times([str(first), *others()])
+        while _times([str(first), *others()]) == before:  # noqa: ASYNC110 # nobody else can tell
             await asyncio.sleep(_LOOK)
 
 
-def _times(folders: Sequence[Path]) -> list[tuple[str, int]]:
-    return [(str(folder), folder.stat().st_mtime_ns) for folder in folders if folder.is_dir()]
+def _times(folders: Iterable[str]) -> list[tuple[str, int]]:
+    found = []
+    for folder in folders:
+        with suppress(OSError):
+            told = os.lstat(folder)
+            if stat.S_ISDIR(told.st_mode):
+                found.append((folder, told.st_mtime_ns))
+    return found

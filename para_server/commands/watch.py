@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import stat
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Final
 
 from para_server import folders, statusbar, storm
@@ -115,18 +113,10 @@ async def _watch_files(context: Context, stirred: asyncio.Event) -> None:
         stirred.set()
 
 
-def _agents(context: Context) -> list[Path]:
+def _agents(context: Context) -> list[str]:
     # by their names: where fifty sessions begin at once, it is asked again and again
     try:
-        with os.scandir(context.store.home / "agents") as entries:
-            told = sorted(f"{entry.path}/out" for entry in entries)
+        with os.scandir(f"{context.store.home}/agents") as entries:
+            return [f"{entry.path}/out" for entry in entries]
     except FileNotFoundError:
         return []
-    return [Path(folder) for folder in told if _is_folder(folder)]
-
-
-def _is_folder(path: str) -> bool:
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except OSError:
-        return False
