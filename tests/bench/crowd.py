@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tests.bench.dispatching import FEW
 from tests.bench.measure import Figure, compared, timed
 from tests.bench.place import IMAGE, NETWORK, Place, run
 from tests.bench.rivals import Floor
+from tests.bench.serving import PARA, Talk
 
 PROCESSES = (1, 2, 4, 8)
 JUDGED = 4  # processes, with all sessions; the others show how it grows
@@ -48,23 +49,28 @@ async def figures(place: Place, pairs: int, sessions: int) -> list[Figure]:
 
 async def _ours(place: Place, repo: str, processes: int, number: int) -> float:
     names = [place.name() for _ in range(number)]
-    async with AsyncExitStack() as stack:
-        servers = [await stack.enter_async_context(place.server()) for _ in range(processes)]
-        params = {"repo": repo, "network": NETWORK, "image": IMAGE}
-        async with timed() as watch:
+    parts = [names[turn::processes] for turn in range(processes)]
+    options = {"notifications": True}
+    with ExitStack() as stack:
+        servers = [stack.enter_context(Talk(PARA, place.environ, options)) for _ in parts]
+
+        async def each(command: str, **params: str) -> None:
             await asyncio.gather(
                 *(
-                    servers[turn % processes].call("para.start", name=name, **params)
-                    for turn, name in enumerate(names)
+                    asyncio.to_thread(server.ask_all, "workspace/executeCommand", calls)
+                    for server, part in zip(servers, parts, strict=True)
+                    for calls in [_calls(command, part, repo=repo, **params)]
                 )
             )
-        await asyncio.gather(
-            *(
-                servers[turn % processes].call("para.cancel", name=name, repo=repo)
-                for turn, name in enumerate(names)
-            )
-        )
+
+        async with timed() as watch:
+            await each("para.start", network=NETWORK, image=IMAGE)
+        await each("para.cancel")
     return number / watch.taken * 1000
+
+
+def _calls(command: str, names: list[str], **params: str) -> list[object]:
+    return [{"command": command, "arguments": [{"name": name, **params}]} for name in names]
 
 
 async def _theirs(place: Place, floor: Floor, processes: int, number: int) -> float:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +21,7 @@ from tests.bench.place import Place
 from tests.bench.rivals import BARE_SERVER
 
 KNOWN = (1, 10, 50, 500)  # sessions
-_PARA = [sys.executable, "-m", "para_server"]
+PARA = [sys.executable, "-m", "para_server"]
 _BARE = [sys.executable, "-c", BARE_SERVER]
 
 
@@ -72,6 +74,20 @@ class Talk:
             pass
         return heard
 
+    def ask_all(self, method: str, params: Sequence[object]) -> None:
+        """Ask all at once, and wait until each is answered well."""
+        first = self._id + 1
+        for one in params:
+            self._id += 1
+            self.send({"id": self._id, "method": method, "params": one})
+        missing = set(range(first, self._id + 1))
+        while missing:
+            heard = self.hear()
+            answer = re.match(rb'{"jsonrpc": "2.0", "id": (\d+), "(result|error)"', heard)
+            if answer:
+                assert answer[2] == b"result", heard
+                missing.remove(int(answer[1]))
+
     @property
     def resident(self) -> float:
         """Tell the megabytes of memory that the process has."""
@@ -98,7 +114,7 @@ async def figures(place: Place, pairs: int) -> list[Figure]:
         await compared(
             Figure("initialize", "a bare pygls server", 1.10),
             2 * pairs,
-            lambda: initialized(_PARA),
+            lambda: initialized(PARA),
             lambda: initialized(_BARE),
         )
     ]
@@ -139,7 +155,7 @@ def _known(place: Place, repo: str, number: int) -> Path:
 
 def _of_many(place: Place, home: Path, known: int, pairs: int) -> list[Figure]:
     environ = place.environ | {"PARA_HOME": str(home)}
-    with Talk(_PARA, environ) as para, Talk(_BARE, place.environ) as bare:
+    with Talk(PARA, environ) as para, Talk(_BARE, place.environ) as bare:
         call = {"command": "para.list", "arguments": []}
         listed = Figure(f"para.list, {known} sessions")
         for turn in range(6 * pairs):
