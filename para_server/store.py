@@ -40,6 +40,7 @@ class Store:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self._folders = (home, *(home / part for part in _FOLDERS))
         self.newest = 0.0  # when the latest record of those that `all` gave was written
         self._known: dict[str, tuple[tuple[int, int, int], Record]] = {}
         self._sorted: list[Record] = []
@@ -48,7 +49,7 @@ class Store:
     def prepare(self) -> None:
         """Make the folders, for this user alone; raises store.unreadable."""
         with written(self.home):
-            for folder in (self.home, *(self.home / part for part in _FOLDERS)):
+            for folder in self._folders:
                 make_folder(folder)
 
     @property

@@ -79,7 +79,7 @@ async def git(
     its time: a cancellation stops it, and so does the end of this process, however it comes.
     """
     verb = _verb(arguments)
-    surroundings = _environment(plain=plain) | dict(environment or {})
+    surroundings = {**_environment(plain=plain), **(environment or {})}
     leash = _Leash() if long else None
     running = _run(
         folder, arguments, verb, given, surroundings, seconds, leash=leash, source=source
@@ -99,7 +99,9 @@ def _verb(arguments: Sequence[str]) -> str:
     return next((a for a in arguments if not a.startswith("-") and "=" not in a), "")
 
 
-def _environment(*, plain: bool) -> dict[str, str]:
+@cache
+def _environment(*, plain: bool) -> Mapping[str, str]:
+    # made once: nobody changes the environment of this process
     kept = {name: value for name, value in os.environ.items() if name not in _STRANGE}
     kept |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
     if plain:
@@ -112,7 +114,7 @@ async def _run(
     arguments: Sequence[str],
     verb: str,
     given: str | None,
-    environment: dict[str, str],
+    environment: Mapping[str, str],
     seconds: float | None,
     most: int | None = None,
     leash: _Leash | None = None,
