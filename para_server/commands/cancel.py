@@ -59,6 +59,7 @@ async def recover(context: Context, params: RecoverParams) -> Session:
         async with undone_on_failure() as undo:
             undo.push_async_callback(recovery.undo_recover, context, begun)
             context.report(f"Recovering {record.name}", 10)
+            await launch.keep_base(context, repo, begun, start.anchor)
             begun = await bases.found(context, repo, begun, settings, start)
             await launch.up(context, repo, begun, settings, record.image, start)
             ready = begun.but(state=State.RUNNING, doing=None)

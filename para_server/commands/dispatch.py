@@ -91,9 +91,12 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         context.report(f"Preparing {record.name}", 10)
         beginning = Start(branch=record.branch, tip=base, anchor=base)
         problem = None
-        record, scripted = await together(
-            bases.found(context, repo, record, settings, beginning),
-            setup.may_be(context, repo, record),
+        (record, scripted), _ = await together(
+            together(
+                bases.found(context, repo, record, settings, beginning),
+                setup.may_be(context, repo, record),
+            ),
+            launch.keep_base(context, repo, record, base, new=True),
         )
         if kind == "container" and not scripted:
             agents.enlist(context, record)
@@ -118,17 +121,22 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
 async def _named(
     context: Context, repo: Repo, params: StartParams, settings: Settings, draft: Record
 ) -> Record:
-    """Choose name, id and branch; raises session.name-taken and workspace.branch-exists."""
+    """Choose name, id and branch; raises session.name-taken and workspace.branch-exists.
+
+    For a container, git says while the base is kept whether it has the branch already.
+    """
     mine = [r for r in context.store.all() if r.repo == draft.repo]
     live = [r for r in mine if r.state not in OVER]
     name = params.name or await _free_name(repo, settings, {r.name for r in mine})
     if name in {r.name for r in live}:
         raise _name_taken(name, draft.repo)
     branch = params.branch or f"{settings.git.branch_prefix}{name}"
-    _, exists = await together(
-        repository.demand_branch_name(repo, branch), repository.branch_commit(repo, branch)
-    )
-    if exists or branch in {r.branch for r in live}:
+    await repository.demand_branch_name(repo, branch)
+    exists = branch in {r.branch for r in live}
+    # a worktree that is undone takes its branch with it, which must then be its own
+    if not exists and draft.type == "worktree":
+        exists = await repository.branch_commit(repo, branch) is not None
+    if exists:
         raise repository.branch_exists(branch)
     return draft.but(id=new_id(name), name=name, branch=branch)
 

@@ -11,7 +11,7 @@ from para_server.agents import supervision
 from para_server.agents.profiles import profile
 from para_server.commands import bases, credentials, layering
 from para_server.context import Context
-from para_server.disk import remove_tree
+from para_server.disk import remove_tree, written
 from para_server.engine import containers, helper, images, memory, volumes
 from para_server.engine.client import image_missing
 from para_server.engine.containers import Seen
@@ -70,6 +70,17 @@ async def _boxed(
     return containers.started(made, container_name(record.id), image)
 
 
+async def keep_base(
+    context: Context, repo: Repo, record: Record, commit: str, *, new: bool = False
+) -> None:
+    """Keep what a session begins with alive; of a new one raises workspace.branch-exists."""
+    async with context.store.holding_repo(record.repo):
+        if new:
+            await repository.keep_base_of_new(repo, record.id, commit, record.branch)
+        else:
+            await repository.keep_base(repo, record.id, commit)
+
+
 async def workspace(
     context: Context, repo: Repo, record: Record, settings: Settings, start: Start
 ) -> None:
@@ -79,12 +90,12 @@ async def workspace(
     if record.bases:
         folder = context.store.upper(record.id)
         index = bases.layers(context, record)[0] / checkout.INDEX
-    async with context.store.holding_repo(record.repo):
-        await repository.keep_base(repo, record.id, start.anchor)
-        if record.type == "worktree":
+    if record.type == "worktree":
+        async with context.store.holding_repo(record.repo):
             await worktree.make(repo, folder, start)
-            return
+        return
     own = settings.git.objects == "own"
+    _lay_out(context, record)
     await clone.make(repo, folder, record.id, start, own=own, index=index)
 
 
@@ -120,13 +131,19 @@ async def _there(context: Context) -> set[str]:
 
 async def files(context: Context, record: Record) -> spec.Mount:
     """Describe the mount of a session's files, and see to it that it can be mounted."""
-    folder = context.store.workspace(record.id)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _lay_out(context, record)
     if not record.bases:
+        folder = context.store.workspace(record.id)
         return spec.Mount(source=str(folder), target=spec.WORKSPACE)
-    for part in (context.store.upper(record.id), context.store.overlay_work(record.id)):
-        part.mkdir(mode=0o700, exist_ok=True)
     return await layering.lay(context, record, bases.layers(context, record))
+
+
+def _lay_out(context: Context, record: Record) -> None:
+    store, key = context.store, record.id
+    own = [store.upper(key), store.overlay_work(key)] if record.bases else []
+    with written(store.workspace(key)):
+        for folder in (store.workspace(key), *own):
+            folder.mkdir(mode=0o700, exist_ok=True)
 
 
 async def run(context: Context, record: Record) -> None:

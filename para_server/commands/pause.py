@@ -161,6 +161,7 @@ async def _reopened(context: Context, record: Record) -> Record:
             "workspace.unknown-base", f"The branch {record.branch} of {record.name} is gone"
         )
     start = Start(branch=record.branch, tip=tip, anchor=tip)
+    await launch.keep_base(context, repo, record, tip)
     standing = await bases.found(context, repo, record, settings, start)
     await launch.workspace(context, repo, standing, settings, start)
     return standing.but(finished=tip)

@@ -187,6 +187,19 @@ async def keep_base(repo: Repo, session_id: str, commit: str) -> None:
     await git(repo.top, "update-ref", base_ref(session_id), commit)
 
 
+async def keep_base_of_new(repo: Repo, session_id: str, commit: str, branch: str) -> None:
+    """Keep a base alive whose branch is still to come; raises workspace.branch-exists."""
+    told = f"verify refs/heads/{branch}\0\0update {base_ref(session_id)}\0{commit}\0\0"
+    try:
+        await git(repo.top, "update-ref", "-z", "--stdin", given=told)
+    except GitFailedError:
+        parts = branch.split("/")
+        for taken in ("/".join(parts[:n]) for n in range(1, len(parts) + 1)):
+            if await branch_commit(repo, taken):
+                raise branch_exists(taken) from None
+        raise
+
+
 async def keep_review(repo: Repo, session_id: str, commit: str) -> None:
     """Keep what was shown of a session until it is shown again."""
     await git(repo.top, "update-ref", review_ref(session_id), commit)

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests import engine
 from tests.client import Failed, Para, eventually
 from tests.scratch import Repository
@@ -179,6 +181,19 @@ async def test_a_name_is_taken_only_by_a_live_session_and_a_branch_by_any(
     again = await para.call("para.start", name="fix", type="worktree")
     assert again["id"] != shown["id"]
     assert repo.refs("refs/heads").keys() == {"refs/heads/main", "refs/heads/para/fix"}
+
+
+@pytest.mark.parametrize("there", ["para/fix", "para"])
+async def test_a_branch_that_git_has_or_that_is_in_its_way_is_told_before_anything_is_made(
+    para: Para, repo: Repository, home: Path, there: str
+) -> None:
+    repo.git("branch", there)
+    for kind in ("container", "worktree"):
+        refused = await para.fails("workspace.branch-exists", "para.start", name="fix", type=kind)
+        assert refused.message == f"The branch {there} exists already"
+    assert (await para.call("para.list", all=True))["sessions"] == []
+    assert list((home / "work").iterdir()) == []
+    assert repo.refs().keys() == {"refs/heads/main", f"refs/heads/{there}"}
 
 
 async def test_image_and_network_may_be_chosen(para: Para, api: Any) -> None:
