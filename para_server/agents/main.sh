@@ -11,5 +11,5 @@ if [ -e "$in/begin" ]; then
     said=$(bash "$in/start.sh" 2>&1)
     printf '%s\n%s\n' "$?" "$said" >"$out/begun.new" && mv -f "$out/begun.new" "$out/begun"
 fi
-[ "$1" = look ] && (nice git status >/dev/null 2>&1 &)
+[ "$1" = look ] && (git status >/dev/null 2>&1 &)
 exec sleep infinity
