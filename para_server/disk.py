@@ -19,6 +19,7 @@ from para_server.errors import SETUP_CHECK, ParaError
 _GET_FLAGS: Final = 0x80086601
 _SET_FLAGS: Final = 0x40086602
 _TOPDIR: Final = 0x20000
+COARSE: Final = 0.02  # seconds by which the times of files may lag behind
 _FLAGS: Final = struct.Struct("I")
 
 

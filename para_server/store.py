@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from para_server.disk import make_folder, remove_tree, unreadable, written
+from para_server.disk import COARSE, make_folder, remove_tree, unreadable, written
 from para_server.errors import SETUP_CHECK, ParaError
 from para_server.locks import PATIENCE, held
 from para_server.records import SCHEMA, Record
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     Held = AbstractAsyncContextManager[None]
 
-_COARSE: Final = 20_000_000  # nanoseconds by which the times of files may lag behind
 _BUILD_PATIENCE: Final = 3600.0  # the same for a checkout that another command makes
 _SWEEP_PATIENCE: Final = 5.0  # the same for the clearing up, which the next process does too
 MANIFEST: Final = "base.json"  # a folder of bases that has none is no base, or none any more
@@ -93,7 +92,7 @@ class Store:
         """Read every record, oldest first; one that did not change is the same object again."""
         self.prepare()
         known = {}
-        asked = time.time_ns()
+        asked = time.time()
         with written(self.records_folder):
             as_of = self.records_folder.stat().st_mtime_ns
             if as_of == self._as_of:
@@ -116,7 +115,7 @@ class Store:
         self.newest = max((stamp[1] for stamp, _ in known.values()), default=0) / 1e9
         self._sorted = sorted((r for _, r in known.values()), key=lambda r: (r.created_at, r.id))
         # what is renamed into the folder at this very moment need not change its time once more
-        self._as_of = as_of if as_of + _COARSE < asked else None
+        self._as_of = as_of if as_of / 1e9 + COARSE < asked else None
         return list(self._sorted)
 
     def doubt(self) -> None:

@@ -9,12 +9,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
+from para_server.disk import COARSE
 from para_server.engine import containers
 from para_server.engine.client import Engine
 from para_server.engine.containers import Seen
 from para_server.sharing import shared
 
-_COARSE: Final = 0.02  # seconds by which the times of files may lag behind
 _SILENCE: Final = 30.0  # seconds after which a stream that tells nothing is not relied upon
 
 
@@ -39,7 +39,7 @@ async def sessions(engine: Engine, since: float) -> tuple[Seen, ...]:
     """List the containers of all sessions as they are after a time, in seconds of the epoch."""
     memory = of(engine)
     heard = memory.listening and memory.by_then == memory.events
-    if heard and since + _COARSE < memory.asked and time.time() < memory.asked + _SILENCE:
+    if heard and since + COARSE < memory.asked and time.time() < memory.asked + _SILENCE:
         return memory.seen
     return await asked(engine)
 

@@ -55,11 +55,11 @@ async def _ours(place: Place, repo: str, processes: int, number: int) -> float:
         servers = [stack.enter_context(Talk(PARA, place.environ, options)) for _ in parts]
 
         async def each(command: str, **params: str) -> None:
+            calls = [_calls(command, part, repo=repo, **params) for part in parts]
             await asyncio.gather(
                 *(
-                    asyncio.to_thread(server.ask_all, "workspace/executeCommand", calls)
-                    for server, part in zip(servers, parts, strict=True)
-                    for calls in [_calls(command, part, repo=repo, **params)]
+                    asyncio.to_thread(server.ask_all, "workspace/executeCommand", one)
+                    for server, one in zip(servers, calls, strict=True)
                 )
             )
 
