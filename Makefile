@@ -19,7 +19,12 @@ endif
 help: ## List what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-venv: .venv/.stamp ## Install para and its tools into .venv
+venv: .venv/.compiled ## Install para and its tools into .venv
+
+# As an installation does it: where Python may not write, each start would compile para anew.
+.venv/.compiled: .venv/.stamp $(wildcard para_server/*.py para_server/*/*.py)
+	@$(venv)/python -m compileall -q para_server
+	@touch $@
 
 .venv/.stamp: pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

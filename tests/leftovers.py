@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ NOTE = "/home/para/note"  # in the container alone, as an agent's conversation i
 
 
 def records(home: Path) -> dict[str, dict[str, Any]]:
-    """Read the records as they are on the disk."""
-    files = (home / "sessions").glob("*.json")
-    return {record["id"]: record for record in (json.loads(f.read_text()) for f in files)}
+    """Read the records as they are on the disk; one that goes meanwhile was not there."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in (home / "sessions").glob("*.json"):
+        with suppress(FileNotFoundError):
+            found[file.stem] = json.loads(file.read_text())
+    return found
 
 
 def live(home: Path) -> list[str]:
