@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator
@@ -59,22 +60,29 @@ async def taken_out(
     Where git cannot follow the workspace's own rules, or its .git is beyond reading, less is asked:
     the files byte for byte, and in the end as one commit on the base.
     """
+    clearing: list[asyncio.Task[None]] = []  # the caller need not wait for it before it goes on
     try:
-        yield await _best(context, repo, record, message)
+        yield await _best(context, repo, record, message, clearing)
     finally:
-        await to_end(_drop_incoming(context, repo, record))
+        try:
+            await to_end(_drop_incoming(context, repo, record))
+        finally:
+            await to_end(asyncio.gather(*clearing))
 
 
-async def _best(context: Context, repo: Repo, record: Record, message: str) -> Taken:
+async def _best(
+    context: Context, repo: Repo, record: Record, message: str, clearing: list[asyncio.Task[None]]
+) -> Taken:
     for mode, less in _MODES.items():
         try:
-            return await _attempt(context, repo, record, message, mode)
+            return await _attempt(context, repo, record, message, mode, clearing)
         except _TooLongError:
             raise
         except ParaError as error:
             if error.slug != "workspace.git-failed" or not less:
                 raise
             _log.warning("taking %s: %s", less, error, extra={"session": record.name})
+            await to_end(asyncio.gather(*clearing))  # the next one may need the room
     raise _not_arrived(record)
 
 
@@ -82,7 +90,14 @@ class _TooLongError(ParaError):
     """Less would take as long."""
 
 
-async def _attempt(context: Context, repo: Repo, record: Record, message: str, mode: str) -> Taken:
+async def _attempt(
+    context: Context,
+    repo: Repo,
+    record: Record,
+    message: str,
+    mode: str,
+    clearing: list[asyncio.Task[None]],
+) -> Taken:
     scratch = context.store.scratch(record.id)
     try:
         _give(scratch, repo, record, message)
@@ -93,7 +108,7 @@ async def _attempt(context: Context, repo: Repo, record: Record, message: str, m
         )
         return taken
     finally:
-        await to_end(_clear_up(context, scratch, record))
+        clearing.append(asyncio.create_task(_clear_up(context, scratch, record)))
 
 
 async def _clear_up(context: Context, scratch: Path, record: Record) -> None:

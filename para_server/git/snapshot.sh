@@ -50,6 +50,8 @@ borrow() {
         [ ! -d "$folder" ] || ln -s "$work/$folder" /para-out/borrowed/
     done
     echo /para-out/borrowed | tee -a /para-out/{git,theirs}/objects/info/alternates >/dev/null
+}
+copy_refs() {
     (cd .git && find refs -type f -print0 | xargs -0 -r cp --parents -t /para-out/theirs)
     # one line that is none would spoil the others
     ! is_file .git/packed-refs || ! grep -E '^[0-9a-f]{40,64} refs/[^ ]+$' .git/packed-refs \
@@ -94,14 +96,6 @@ find_tips() {
         tips+=("$tip")
     done < <({ candidates || true; } | awk '!seen[$0]++' | head -n 5000)
 }
-
-head=$base tips=()
-if [ "$mode" != flat ]; then
-    borrow
-    find_head
-    find_tips
-fi
-git symbolic-ref HEAD refs/heads/none
 
 # names that git on the host refuses to take in, or would read as its own
 harmless() { # sets $called; of a path, its object, its mode
@@ -161,17 +155,18 @@ look_at() {
         [ ! -c "$path" ] || printf '%s\0' "$path" >>/para-out/specials
     done </para-out/devices
 }
-if [ -f /para-out/layered ]; then look_at "$upper"; else look_at "$work"; fi
 special() { grep -qzE "(^|/)\.git($1)\$" /para-out/specials; }
 
 # the workspace's own index knows which files are unchanged, unless it was told to overlook some;
 # its age tells git which files may have changed within the second in which it was written
-read_index() {
-    if is_file .git/index && cp --preserve=timestamps .git/index "$GIT_INDEX_FILE" && git ls-files -vz >/para-out/listed; then
-        grep -qz '^[a-zS]' /para-out/listed || return 0
-    else
-        : >/para-out/listed
-    fi
+take_index() {
+    : >/para-out/listed
+    is_file .git/index || return 1
+    cp --preserve=timestamps .git/index "$GIT_INDEX_FILE" || return 1
+    git ls-files -vz >/para-out/listed || { : >/para-out/listed && return 1; }
+    ! grep -qz '^[a-zS]' /para-out/listed
+}
+make_index() {
     rm -f "$GIT_INDEX_FILE"
     git read-tree "$head"
     # a sparse checkout leaves files out that are not deleted
@@ -181,19 +176,23 @@ read_index() {
     git ls-files -z | sort -z | comm -z -12 - /para-out/absent |
         ours update-index -z --skip-worktree --stdin
 }
-
-as_git_adds() {
-    local entry folder nested=() submodules=()
+add() {
     ! special 'ignore|attributes|modules' || refuse "git would wait for a file of its rules"
-    read_index
     [ ! -s /para-out/specials ] ||
         ours update-index -z --force-remove --stdin </para-out/specials
     # repositories within: git would note their commit and drop their files
-    while IFS= read -r -d '' entry; do
-        nested+=("${entry%/.git}")
-    done </para-out/repositories
     printf '%s\0' . "${nested[@]/#/:(exclude,literal)}" |
         ours add -A --sparse --pathspec-from-file=- --pathspec-file-nul
+}
+
+as_git_adds() {
+    local folder submodules=()
+    if [ -n "$adding" ]; then
+        wait "$adding"
+    else
+        make_index
+        add
+    fi
     flatten() {
         drop_below "$1"
         find "./$1" -name .git -prune -o \( -type f -o -type l \) -print0 | sed -z 's|^\./||' |
@@ -236,6 +235,25 @@ byte_for_byte() {
     git update-index -z --index-info </para-out/links
     tree=$(git write-tree)
 }
+
+if [ -f /para-out/layered ]; then look_at "$upper"; else look_at "$work"; fi
+nested=()
+while IFS= read -r -d '' path; do
+    nested+=("${path%/.git}")
+done </para-out/repositories
+head=$base tips=() adding=
+[ "$mode" = flat ] || borrow
+# to look at every file takes longest, and needs nothing of what is found out meanwhile
+if [ "$mode" = full ] && take_index; then
+    add &
+    adding=$!
+fi
+if [ "$mode" != flat ]; then
+    copy_refs
+    find_head
+    find_tips
+fi
+git symbolic-ref HEAD refs/heads/none
 
 if [ "$mode" = full ]; then as_git_adds; else byte_for_byte; fi
 # an index may lie about the trees that it stands for

@@ -96,33 +96,34 @@ async def _status(place: Place, para: Para, pairs: int) -> Figure:
 
 
 async def _finish(place: Place, para: Para, pairs: int) -> Figure:
-    """Measure the finish of ten changed files, and stopping and removing a container."""
+    """Measure the finish of ten changed files, and stopping and removing such a container."""
     repo = place.repo(MANY)
 
-    async def ours() -> float:
+    async def changed() -> dict[str, Any]:
         name = place.name()
-        session = await para.call("para.start", name=name, repo=str(repo.path))
+        session: dict[str, Any] = await para.call("para.start", name=name, repo=str(repo.path))
         await asyncio.to_thread(engine.run, place.api, session["container"]["name"], _TEN)
+        return session
+
+    async def ours() -> float:
+        name = (await changed())["name"]
         async with timed() as watch:
             done = await para.call("para.finish", message="ten", name=name, repo=str(repo.path))
         assert done["files"] == 10, done
         return watch.taken
 
     async def theirs() -> float:
-        name = place.name()
-        await floor.up(name)
+        session = await changed()
+        container = session["container"]["name"]
         async with timed() as watch:
-            await asyncio.to_thread(place.api.stop, name, timeout=_GRACE)
-            await floor.down(name)
+            await asyncio.to_thread(place.api.stop, container, timeout=_GRACE)
+            await asyncio.to_thread(place.api.remove_container, container, v=True)
+        await para.call("para.cancel", name=session["name"], repo=str(repo.path))
         return watch.taken
 
-    model = await para.call("para.start", name="model", repo=str(repo.path))
-    floor = Floor(place, model)
     title = f"finish of 10 files of {MANY:,}"
     figure = Figure(title, "docker stop, docker rm", most=600, extra=True)
-    found = await compared(figure, pairs, ours, theirs)
-    await para.call("para.cancel", name="model", repo=str(repo.path))
-    return found
+    return await compared(figure, pairs, ours, theirs)
 
 
 async def _disk(place: Place, para: Para) -> list[Figure]:
