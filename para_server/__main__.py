@@ -54,7 +54,7 @@ def para() -> None:
     if told is not None:
         sys.stdout.write(told)
         return
-    gc.disable()  # all that is loaded stays: looking for garbage in it took a seventh of the time
+    gc.disable()  # all that is loaded stays: looking for garbage in it took a sixth of the time
     logs.to_stderr()
     _hear_of_children()
     from para_server import cli
