@@ -12,8 +12,9 @@ from typing import BinaryIO, Literal
 
 # before or after the engine did it, with a 500, by an answer that never comes; late is an engine
 # that does not answer either, and does it only when the client has hung up
-# and deaf is one that neither does nor answers anything from then on
-How = Literal["before", "after", "500", "hangs", "late", "deaf"]
+# and deaf is one that neither does nor answers anything from then on; one that halts begins to
+# answer, and says no more
+How = Literal["before", "after", "500", "hangs", "late", "deaf", "halts"]
 WAYS: tuple[How, ...] = ("before", "after", "500", "hangs", "late")
 
 _LENGTH = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
@@ -33,7 +34,7 @@ class Proxy:
         self.hit: str | None = None  # the request that was made to fail
         self._engine = engine.removeprefix("unix://")
         self._lock = threading.Lock()
-        self._fault: tuple[int, How] | None = None
+        self._fault: tuple[int | str, How] | None = None
         self._over = threading.Event()  # nothing is done late any more
         self._over.set()
         self._socket = socket.socket(socket.AF_UNIX)
@@ -42,10 +43,10 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     @contextlib.contextmanager
-    def failing(self, k: int, how: How) -> Iterator[Proxy]:
-        """Make the k-th request fail, and wait until the engine has done what it does late."""
+    def failing(self, which: int | str, how: How) -> Iterator[Proxy]:
+        """Make the k-th request or those of a path fail, and wait until what is late is done."""
         with self._lock:
-            self.seen, self.hit, self._fault = [], None, (k, how)
+            self.seen, self.hit, self._fault = [], None, (which, how)
         try:
             yield self
         finally:
@@ -88,7 +89,7 @@ class Proxy:
         engine.sendall(request)
         answer = _head(told)
         status = int(answer.split(b" ", 2)[1])
-        if how is None:
+        if how in {None, "halts"}:
             client.sendall(answer)
         switched = status == _SWITCHED
         if switched and how is None:
@@ -97,7 +98,7 @@ class Proxy:
         for part in () if bodiless else _body(answer, told, endless=True):
             if how is None:
                 client.sendall(part)
-        if how == "hangs":
+        if how in {"hangs", "halts"}:
             asked.read(1)
         if switched:
             client.shutdown(socket.SHUT_RDWR)
@@ -117,9 +118,13 @@ class Proxy:
             self.seen.append(line)
             if self._fault is None:
                 return None
-            k, how = self._fault
-            since = len(self.seen) - 1 - k
-            if since != 0 and (since < 0 or how != "deaf"):
+            which, how = self._fault
+            if isinstance(which, str):
+                fails = which in line
+            else:
+                since = len(self.seen) - 1 - which
+                fails = since == 0 or (since > 0 and how == "deaf")
+            if not fails:
                 return None
             self.hit = line
             return how

@@ -152,14 +152,18 @@ def translated(error: Exception, settings: EngineSettings) -> Exception:
     """Tell what went wrong with the engine; what is no error of the engine's stays as it is."""
     from docker import errors as docker_errors
     from requests import exceptions as http
+    from urllib3 import exceptions as stream  # a stream that is read raises them as they are
 
     text = _words(error)
-    broken = http.ConnectionError | http.ChunkedEncodingError | ConnectionError
+    broken = (
+        http.ConnectionError | http.ChunkedEncodingError | stream.ProtocolError | ConnectionError
+    )
+    late = http.ReadTimeout | stream.ReadTimeoutError | TimeoutError
     silent = isinstance(error, broken) or "Error while fetching server API" in text
     # in this order: a full disk and a missing image arrive as answers that mean other things too
     table: list[tuple[bool, Callable[[], ParaError]]] = [
         ("Permission denied" in text, _forbidden),
-        (isinstance(error, http.ReadTimeout | TimeoutError), lambda: _too_slow(settings)),
+        (isinstance(error, late), lambda: _too_slow(settings)),
         (silent, lambda: unreachable("The container engine does not answer")),
         ("no space left on device" in text, _full),
         (isinstance(error, docker_errors.ImageNotFound), lambda: image_missing(text)),

@@ -216,3 +216,15 @@ async def test_the_image_is_there_and_whole_when_a_call_of_its_build_fails(
         assert not engine.containers(api, home)
         if faults.hit is None:
             break
+
+
+async def test_a_build_that_says_no_more_is_told_as_an_engine_that_is_too_slow(
+    servers: Servers, api: Any, faults: Proxy
+) -> None:
+    hasty = await servers(watching=False, extra=HASTY)
+    before = api.inspect_image(BASE_IMAGE)["Id"]
+    with faults.failing("/build?", "halts"):
+        outcome = await attempt(hasty, faults, "para.image.build")
+    assert isinstance(outcome, Failed), outcome
+    assert outcome.slug == "engine.timeout"
+    assert api.inspect_image(BASE_IMAGE)["Id"] == before
