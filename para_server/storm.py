@@ -6,7 +6,7 @@ from typing import Final
 
 from para_server.errors import Frozen
 
-_SHARE: Final = 19  # a look is followed by a rest of so many times what it took
+_SHARE: Final = 13  # a look is followed by a rest of so many times what it took
 _CREDIT: Final = 0.25  # seconds of looking that quiet saves up: a few changes are told at once
 _LONGEST: Final = 2.0  # seconds that a client waits for news at most
 

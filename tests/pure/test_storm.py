@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from para_server.storm import Pace, looked, rest
 
-CREDIT, LONGEST, SHARE = 0.25, 2.0, 19
+CREDIT, LONGEST, SHARE = 0.25, 2.0, 13
 
 
 def stormed(taken: list[float]) -> tuple[Pace, float, float]:
