@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import cache
 from typing import Final, Literal
 
 from pydantic import BaseModel, Field, field_validator
@@ -162,7 +164,8 @@ def sections() -> dict[str, type[BaseModel]]:
     }
 
 
-def keys() -> dict[str, bool]:
+@cache
+def keys() -> Mapping[str, bool]:
     """Tell for every key, as `section.key`, whether an untrusted repository may set it."""
     return {
         f"{section}.{field.alias}": field.json_schema_extra == _OF_REPO

@@ -6,10 +6,9 @@ from typing import Final
 
 from para_server.errors import Frozen
 
-_SHARE: Final = 13  # a look is followed by a rest of so many times what it took
+_SHARE: Final = 4  # a look is followed by a rest of so many times what it took
 _CREDIT: Final = 0.25  # seconds of looking that quiet saves up: a few changes are told at once
-_CALM: Final = 0.05  # seconds; a look that takes longer has to wait for others, who are at work
-_BUSY: Final = 3  # how many times what it takes beyond that counts
+_FEW: Final = 2  # sessions that begin at once; where there are more, each look counts for more
 _LONGEST: Final = 2.0  # seconds that a client waits for news at most
 
 
@@ -20,11 +19,10 @@ class Pace(Frozen):
     at: float = 0.0
 
 
-def looked(pace: Pace, began: float, ended: float) -> Pace:
-    """Note a look; what it took is owed for, and time pays it back."""
-    took = ended - began
-    counted = min(took, _CALM) + _BUSY * max(0.0, took - _CALM)
-    return Pace(debt=_owed(pace, began) + counted, at=ended)
+def looked(pace: Pace, began: float, ended: float, beginning: int) -> Pace:
+    """Note a look, which saw so many sessions begin; time pays back what is owed for it."""
+    weight = max(1.0, beginning / _FEW)
+    return Pace(debt=_owed(pace, began) + weight * (ended - began), at=ended)
 
 
 def rest(pace: Pace, now: float) -> float:

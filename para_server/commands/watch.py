@@ -13,7 +13,7 @@ from para_server.commands import recovery, view
 from para_server.context import Context
 from para_server.engine import events
 from para_server.errors import ParaError
-from para_server.models import Session
+from para_server.models import Session, State
 from para_server.results import Attention, ListResult, SessionsChanged
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,8 @@ async def changes(context: Context) -> AsyncGenerator[SessionsChanged]:
             stirred.clear()
             began = clock()
             now = await _now(context)
-            pace = storm.looked(pace, began, clock())
+            beginning = sum(one.state is State.PREPARING for one in now.sessions)
+            pace = storm.looked(pace, began, clock(), beginning)
             if now != before:
                 events: tuple[Attention, ...] = ()
                 if now.status_bar.severity != "error":  # it tells of no session then

@@ -83,6 +83,7 @@ class Engine:
             # docker-py has a pool for each URL and loses their sockets: one URL, one pool
             pool = partial(adapter.get_connection, client.base_url)
             adapter.get_connection = lambda _url, _proxies=None: pool()  # type: ignore[method-assign, assignment] # on purpose
+            client.trust_env = False  # no proxy is between, so none is looked for at each request
         return client
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ from tests.wire import Process, eventually
 
 PAIRS = 7
 MOST = 300  # milliseconds that the extension may add to the server's own start
+OWN = 600  # milliseconds within which a server starts by itself on a machine that has the time
 READY = "ready "  # what the extension's log says when it has shown what the server told
 # when the indicator first shows what the server told, by the clock that the log has too
 WATCH = """
@@ -105,7 +106,7 @@ def test_the_indicator_comes_soon_after_the_server_could(
 ) -> None:
     activated(opening, place, project.path)  # warms up
     (server,) = {re.findall(r"\] starting (.*)", log)[0] for log in logs(place)}
-    added = []
+    alone, added = [], []
     for _ in range(PAIRS):
         # by itself, but as an extension would: while another window becomes ready
         workbench.set(editor_server="/nowhere/para-server")
@@ -115,10 +116,13 @@ def test_the_indicator_comes_soon_after_the_server_could(
         window.page.context.close()
         workbench.set()
         shown = activated(opening, place, project.path)
+        alone.append(bare)
         added.append(shown - bare)
         figures(f"activation to indicator {shown:.0f} ms, the server's own start {bare:.0f} ms")
     figures(f"the extension adds {statistics.median(added):.0f} ms, median of {PAIRS}")
-    assert statistics.median(added) <= MOST
+    # where the server alone takes longer, everything does
+    slower = max(1, statistics.median(alone) / OWN)
+    assert statistics.median(added) <= MOST * slower
 
 
 def activated(opening: Open, place: Path, folder: Path) -> float:

@@ -271,7 +271,9 @@ class Window:
             again()
 
     def failed(self, name: str) -> None:
-        """Keep a picture of the window where a test failed."""
+        """Keep a picture of the window where a test failed, unless the test has closed it."""
+        if self.page.is_closed():
+            return
         FAILURES.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=FAILURES / f"{name}.png")
 

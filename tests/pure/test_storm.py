@@ -8,22 +8,17 @@ from hypothesis import strategies as st
 
 from para_server.storm import Pace, looked, rest
 
-CREDIT, LONGEST, SHARE = 0.25, 2.0, 13
-CALM, BUSY = 0.05, 3
+CREDIT, LONGEST, SHARE, FEW = 0.25, 2.0, 4, 2
 
 
-def counted(took: float) -> float:
-    return took if took < CALM else CALM + BUSY * (took - CALM)
-
-
-def stormed(taken: list[float]) -> tuple[Pace, float, float]:
+def stormed(taken: list[float], beginning: int = 0) -> tuple[Pace, float, float]:
     """Look again as soon as that may be; gives the pace, the time, and the longest rest."""
     pace, now, longest = Pace(), 100.0, 0.0
     for took in taken:
         rested = rest(pace, now)
         longest = max(longest, rested)
         now += rested
-        pace = looked(pace, now, now + took)
+        pace = looked(pace, now, now + took, beginning)
         now += took
     return pace, now, longest
 
@@ -40,28 +35,27 @@ def test_a_few_changes_in_sequence_are_looked_at_at_once() -> None:
 
 
 # looks so short that the rest after them is not cut off
-@given(st.lists(st.floats(0.001, LONGEST / SHARE / BUSY), min_size=1, max_size=200))
+@given(st.lists(st.floats(0.001, LONGEST / SHARE), min_size=1, max_size=200))
 def test_in_a_storm_looks_take_a_share_of_the_time(taken: list[float]) -> None:
     pace, now, longest = stormed(taken)
     until = now + rest(pace, now) - 100.0
-    assert sum(taken) <= CREDIT + counted(max(taken)) + until / (1 + SHARE) * (1 + 1e-9)
+    assert sum(taken) <= CREDIT + max(taken) + until / (1 + SHARE) * (1 + 1e-9)
     assert longest <= LONGEST
 
 
-@given(st.one_of(st.floats(0, 1), st.floats(1, 1000)))
-def test_however_long_a_look_took_the_next_is_not_put_off_for_long(took: float) -> None:
-    assert rest(looked(Pace(), 0.0, took), took) == pytest.approx(
-        min(LONGEST, max(0.0, counted(took) - CREDIT) * SHARE)
+@given(st.one_of(st.floats(0, 1), st.floats(1, 1000)), st.integers(0, 1000))
+def test_however_long_a_look_took_the_next_is_not_put_off_for_long(
+    took: float, beginning: int
+) -> None:
+    owed = took * max(1.0, beginning / FEW) - CREDIT
+    assert rest(looked(Pace(), 0.0, took, beginning), took) == pytest.approx(
+        min(LONGEST, max(0.0, owed) * SHARE)
     )
 
 
-def test_where_a_look_has_to_wait_for_others_there_are_fewer() -> None:
-    def looks(took: float) -> float:
-        pace, now, count = Pace(), 0.0, 0
-        while now < 60:
-            pace = looked(pace, now, now + took)
-            now += took + rest(pace, now + took)
-            count += 1
-        return count * took
+def test_a_few_that_begin_at_once_are_watched_as_one_is_and_fifty_seldom() -> None:
+    def lasted(beginning: int) -> float:
+        return stormed([0.02] * 30, beginning)[1] - 100.0
 
-    assert looks(0.08) < looks(0.04) * 0.7
+    assert lasted(FEW) == lasted(0)
+    assert lasted(50) > 10 * lasted(0)
