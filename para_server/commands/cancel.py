@@ -29,7 +29,7 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
     The archive is a ref of the repository, refs/para/archive/ID; `para.recover` brings it back.
     Files that git ignores are not kept.
     """
-    async with view.held(context, "cancel", params.name, params.repo) as (record, session):
+    async with view.held(context, "cancel", params.name, params.repo) as (record, _, seen):
         repo = await repository.locate(Path(record.repo))
         begun = context.store.write(record.but(doing="cancel"))
         async with undone_on_failure() as undo:
@@ -40,7 +40,7 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
                 folder = context.store.workspace(record.id)
                 keep, head = await worktree.snapshot(repo, folder, message)
                 return await too_late_to_cancel(_archived(context, repo, begun, keep, head))
-            await still(context, record, session)
+            await still(context, record, seen)
             async with taken_out(context, repo, begun, message) as taken:
                 return await too_late_to_cancel(
                     _archived(context, repo, begun, taken.keep, taken.head)
@@ -50,7 +50,7 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
 @command("para.recover", "Recover Session")
 async def recover(context: Context, params: RecoverParams) -> Session:
     """Bring a cancelled session back, with all that it had."""
-    async with view.held(context, "recover", params.name, params.repo) as (record, _):
+    async with view.held(context, "recover", params.name, params.repo) as (record, *_):
         repo = await repository.locate(Path(record.repo))
         settings = context.settings(repo.top)
         await _demand_free(context, repo, record)

@@ -9,12 +9,13 @@ from para_server.commands import agent, recovery, view
 from para_server.commands.takeout import Taken, taken_out
 from para_server.context import Context
 from para_server.engine import containers
+from para_server.engine.containers import Seen
 from para_server.errors import ParaError, Remedy
 from para_server.git import differences, repository, worktree
 from para_server.git.differences import Difference
 from para_server.git.repository import Repo
-from para_server.models import Session, State
-from para_server.names import archive_ref, container_name
+from para_server.models import State
+from para_server.names import archive_ref
 from para_server.params import FinishParams
 from para_server.records import Record
 from para_server.registry import command
@@ -30,7 +31,7 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
     after the branch holds the work. `autoRunFiles` are the changed files that run by themselves
     when a person opens or builds the branch.
     """
-    async with view.held(context, "finish", params.name, params.repo) as (record, session):
+    async with view.held(context, "finish", params.name, params.repo) as (record, _, seen):
         repo = await repository.locate(Path(record.repo))
         branch = params.branch or record.branch
         await repository.demand_branch_name(repo, branch)
@@ -43,23 +44,20 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
         async with undone_on_failure() as undo:
             undo.push_async_callback(recovery.undo_end, context, begun)
             context.report(f"Taking the work of {record.name} out", 10)
-            await still(context, record, session)
+            await still(context, record, seen)
             async with taken_out(context, repo, begun, params.message) as taken:
                 begun = await _judged(context, repo, begun, taken, branch, existing)
                 result = too_late_to_cancel(_kept(context, repo, begun, taken, existing))
                 return await result
 
 
-async def still(context: Context, record: Record, session: Session) -> None:
+async def still(context: Context, record: Record, seen: Seen | None) -> None:
     """Hold the processes of a session, so that its files do not change while they are read.
 
     An agent that can continue its conversation is ended first; any other would begin anew, should
     the session go on.
     """
-    if record.state is State.PAUSED or session.container is None:
-        return
-    seen = await containers.find(context.engine, container_name(record.id))
-    if seen is None or seen.state != "running":
+    if record.state is State.PAUSED or seen is None or seen.state != "running":
         return
     if agent.continues(context, record):
         await agent.rest(context, record)

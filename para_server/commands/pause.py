@@ -34,7 +34,7 @@ async def pause(context: Context, params: PauseParams) -> Session:
     `save` saves the container as an image and removes it, which frees CPU, memory and its slot.
     `freeze` stops its processes where they are; it keeps its memory and its slot.
     """
-    async with view.held(context, "pause", params.name, params.repo) as (record, _):
+    async with view.held(context, "pause", params.name, params.repo) as (record, _, seen):
         if record.type == "worktree":
             raise ParaError(
                 "session.wrong-type",
@@ -46,7 +46,7 @@ async def pause(context: Context, params: PauseParams) -> Session:
                 ),
             )
         if params.mode == "freeze":
-            return await too_late_to_cancel(_frozen(context, record))
+            return await too_late_to_cancel(_frozen(context, record, seen))
         return await save(context, record)
 
 
@@ -76,12 +76,10 @@ async def resume(context: Context, params: ResumeParams) -> Session:
 
     A finished session goes on with more work on the same branch.
     """
-    async with view.held(context, "resume", params.name, params.repo) as (record, session):
-        if params.prompt is None and session.container is not None:
-            seen = await containers.find(context.engine, session.container.name)
-            if seen is not None and seen.state == "paused":
-                return await too_late_to_cancel(_thawed(context, record, seen))
-        fresh = record.type == "container" and session.container is None
+    async with view.held(context, "resume", params.name, params.repo) as (record, session, seen):
+        if params.prompt is None and seen is not None and seen.state == "paused":
+            return await too_late_to_cancel(_thawed(context, record, seen))
+        fresh = record.type == "container" and seen is None
         more = await _more(context, record, params)
         begun = context.store.write(record.but(doing="resume", fresh=fresh))
         async with undone_on_failure() as undo:
@@ -120,9 +118,10 @@ async def _more(context: Context, record: Record, params: ResumeParams) -> dict[
     }
 
 
-async def _frozen(context: Context, record: Record) -> Session:
+async def _frozen(context: Context, record: Record, seen: Seen | None) -> Session:
     await containers.freeze(context.engine, container_name(record.id))
-    return await view.show(context, context.store.write(record.but(state=State.PAUSED)))
+    rests = seen and seen.model_copy(update={"state": "paused"})
+    return view.of(context, context.store.write(record.but(state=State.PAUSED)), rests)
 
 
 async def _thawed(context: Context, record: Record, seen: Seen) -> Session:

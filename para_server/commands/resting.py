@@ -32,7 +32,7 @@ async def rest(context: Context) -> None:
         if not _is_over(context, record, settings):
             continue
         try:
-            async with view.held(context, "pause", record.name, record.repo) as (held, _):
+            async with view.held(context, "pause", record.name, record.repo) as (held, *_):
                 if _is_over(context, held, settings):  # nobody else has acted since
                     _log.info("its time is over: pausing", extra={"session": held.name})
                     await _saved(context, held)

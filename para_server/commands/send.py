@@ -32,7 +32,7 @@ async def send(context: Context, params: SendParams) -> Session:
         message = "A text to send is at most 1 MiB long and has no control characters"
         issue = Issue(path="text", message=message)
         raise ParaError("command.invalid-params", message, issues=[issue])
-    async with view.held(context, "send", params.name, params.repo) as (record, session):
+    async with view.held(context, "send", params.name, params.repo) as (record, session, _):
         _demand_agent(record, session)
         if session.agent and session.agent.state is AgentState.WORKING:
             _demand_ears(context, record)

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from para_server import lifecycle, limits
 from para_server.agents import claims
@@ -23,6 +23,14 @@ from para_server.records import Record
 from para_server.results import ListResult
 
 _RUNS: Final = frozenset({"running", "restarting"})  # the engine's own words
+
+
+class Held(NamedTuple):
+    """A session that nobody else acts on, as it was when it came to be held."""
+
+    record: Record
+    session: Session
+    seen: Seen | None  # its container, where it has one
 
 
 async def repo_of(context: Context, given: str | None) -> Repo:
@@ -71,7 +79,7 @@ async def pick(
 @asynccontextmanager
 async def held(
     context: Context, verb: str, name: str | None, repo: str | None
-) -> AsyncIterator[tuple[Record, Session]]:
+) -> AsyncIterator[Held]:
     """Hold the session that is meant, settled and in a state that the command applies to."""
     chosen = await pick(context, name, repo)
     async with context.store.holding(chosen.id):
@@ -81,16 +89,21 @@ async def held(
             raise ParaError(
                 "session.not-found", f"There is no session {chosen.name} any more", SHOW_SESSIONS
             )
-        session = await show(context, record)
+        seen = await _container(context, record)
+        session = of(context, record, seen)
         lifecycle.demand(verb, record.name, record.repo, session.state)
-        yield record, session
+        yield Held(record, session, seen)
 
 
 async def show(context: Context, record: Record, seen: Seen | None = None) -> Session:
     """Show one session as it is now; the engine is asked unless its container was just seen."""
-    if seen is None and record.type == "container" and record.state not in lifecycle.OVER:
-        seen = await containers.find(context.engine, container_name(record.id))
-    return of(context, record, seen)
+    return of(context, record, seen or await _container(context, record))
+
+
+async def _container(context: Context, record: Record) -> Seen | None:
+    if record.type != "container" or record.state in lifecycle.OVER:
+        return None
+    return await containers.find(context.engine, container_name(record.id))
 
 
 async def listed(context: Context, repo: str | None, *, every: bool) -> ListResult:

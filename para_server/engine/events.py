@@ -89,8 +89,10 @@ class _Reader(threading.Thread):
                 self._stream.close()
 
     def _heard(self, api: APIClient, event: dict[str, Any]) -> None:
-        name = (event.get("Actor") or {}).get("Attributes", {}).get("name", "")
-        action = str(event.get("Action", ""))
+        told = (event.get("Actor") or {}).get("Attributes", {})
+        name, action = told.get("name", ""), str(event.get("Action", ""))
+        if action == "rename" and not name.startswith(CONTAINER_PREFIX):
+            name = told.get("oldName", "").removeprefix("/")  # a session's container went away
         if not name.startswith(CONTAINER_PREFIX) or action not in _TELLING:
             return
         known = memory.of(self._engine)

@@ -125,6 +125,16 @@ async def test_a_container_that_is_frozen_from_outside_is_told(para: Para, api: 
     await comes_to(para, state_is("running"))
 
 
+async def test_a_container_that_is_given_another_name_is_told(para: Para, api: Any) -> None:
+    session = await para.call("para.start", name="fix")
+    await para.until(state_is("running"))
+    container = session["container"]
+    api.rename(container["id"], f"away-{container['name']}")
+    await para.until(state_is("failed"))
+    api.rename(container["id"], container["name"])
+    await comes_to(para, state_is("running"))
+
+
 async def test_what_another_process_does_is_told(para: Para, servers: Servers) -> None:
     other = await servers()
     await other.call("para.start", name="fix", type="worktree")
