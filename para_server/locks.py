@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import math
 import os
 import tempfile
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -15,11 +17,12 @@ from para_server.disk import written
 from para_server.errors import SHOW_SESSIONS, ParaError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterator
 
 _RETRY: Final = 0.01  # seconds between two tries of a lock
 PATIENCE: Final = 60.0  # seconds that a command waits for the one before it
 _NUMBER: Final = "the number of containers"
+_FRESH: Final = 2.0  # seconds that a count holds: so late is seen what another user makes
 
 
 @asynccontextmanager
@@ -45,20 +48,25 @@ async def held(file: Path, patience: float, what: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def place(
-    container: str, limit: int, listed: Callable[[], Awaitable[Collection[str]]]
+    engine: Hashable,
+    container: str,
+    limit: int,
+    listed: Callable[[], Awaitable[Collection[str]]],
 ) -> AsyncIterator[bool]:
     """Take a place for a container that is about to be made; tells whether there was one.
 
     It is taken until the block ends, in which the container is made: from then on `listed`, which
     asks the engine for the names of all there are, has it. No lock is held while the engine works:
-    who comes counts what is listed and the places that were taken before.
+    who comes counts what is listed and the places that were taken before. Where even with all that
+    were taken since the last count there is room, nothing is asked.
     After a minute of waiting for those raises session.illegal-transition.
     """
     folder = _places()
     async with held(folder / "lock", PATIENCE, _NUMBER):
         mine = _draw(folder, container)
     try:
-        yield await _is_free(folder, mine.number, limit, listed)
+        has_room = _count(engine, mine.number) <= limit
+        yield has_room or await _is_free(engine, folder, mine.number, limit, listed)
     finally:
         # first the file: whoever finds it without its lock would believe its maker to be dead
         mine.file.unlink(missing_ok=True)
@@ -73,16 +81,37 @@ class _Place(NamedTuple):
     descriptor: int
 
 
+class _Counted(NamedTuple):
+    """How many containers there were, or were to be, once a place was taken; and when."""
+
+    number: int
+    most: int
+    asked: float
+
+
+def _count(engine: Hashable, number: int) -> float:
+    """Tell how many containers there are at most once this place is filled."""
+    counted = _counted.get(engine)
+    if counted is None or counted.number >= number or time.monotonic() > counted.asked + _FRESH:
+        return math.inf
+    return counted.most + number - counted.number
+
+
 async def _is_free(
-    folder: Path, number: int, limit: int, listed: Callable[[], Awaitable[Collection[str]]]
+    engine: Hashable,
+    folder: Path,
+    number: int,
+    limit: int,
+    listed: Callable[[], Awaitable[Collection[str]]],
 ) -> bool:
     """Count the containers and the places before this one, and wait where those decide."""
     loop = asyncio.get_running_loop()
     until = loop.time() + PATIENCE
     while True:
         # in this order: a place that is given back between the two has its container listed
-        before = _before(folder, number)
+        asked, before = time.monotonic(), _before(folder, number)
         there = set(await listed())
+        _counted[engine] = _Counted(number, len(there | before) + 1, asked)
         if len(there | before) < limit:
             return True
         if len(there) >= limit:
@@ -109,7 +138,9 @@ def _places() -> Path:
 def _draw(folder: Path, container: str) -> _Place:
     """Take the next place, and clear away those of the dead; nobody else draws meanwhile."""
     with written(folder):
-        last = 0
+        with (folder / "drawn").open("ab") as drawn:  # as long as many places were ever taken
+            drawn.write(b".")
+            last = drawn.tell() - 1
         for number, file in _all(folder):
             if _is_alive(file):
                 last = max(last, number)
@@ -191,4 +222,5 @@ def _busy(what: str) -> ParaError:
     return ParaError("session.illegal-transition", message, SHOW_SESSIONS)
 
 
+_counted: Final[dict[Hashable, _Counted]] = {}  # by engine
 _inner: Final[WeakValueDictionary[Path, asyncio.Lock]] = WeakValueDictionary()

@@ -32,7 +32,7 @@ async def listed():
     return [file.name for file in folder.iterdir()]
 
 async def make(name):
-    async with locks.place(name, limit, listed) as free:
+    async with locks.place(folder, name, limit, listed) as free:
         if free:
             await asyncio.sleep(0)
             (folder / name).touch(exist_ok=False)
@@ -55,7 +55,7 @@ async def listed():
     return ()
 
 async def hold(name):
-    async with locks.place(name, 100, listed):
+    async with locks.place("engine", name, 100, listed):
         print("taken", flush=True)
         await asyncio.Event().wait()
 
@@ -127,7 +127,7 @@ async def test_a_place_is_taken_as_long_as_its_holder_lives(made: Path) -> None:
         return [file.name for file in made.iterdir()]
 
     async def take() -> bool:
-        async with locks.place("mine", 1, listed) as free:
+        async with locks.place(made, "mine", 1, listed) as free:
             return free
 
     with ExitStack() as stack:
@@ -146,14 +146,14 @@ async def test_who_waits_is_refused_once_the_container_is_there(made: Path) -> N
     inside, go_on = asyncio.Event(), asyncio.Event()
 
     async def first() -> bool:
-        async with locks.place("first", 1, listed) as free:
+        async with locks.place(made, "first", 1, listed) as free:
             inside.set()
             await go_on.wait()
             (made / "first").touch()
             return free
 
     async def second() -> bool:
-        async with locks.place("second", 1, listed) as free:
+        async with locks.place(made, "second", 1, listed) as free:
             return free
 
     one = asyncio.create_task(first())
@@ -169,17 +169,35 @@ async def test_nothing_is_counted_twice_or_left_when_it_is_cancelled(
     async def listed() -> list[str]:
         return [file.name for file in made.iterdir()]
 
-    async with locks.place("first", 2, listed) as free:
+    async with locks.place(made, "first", 2, listed) as free:
         assert free
         (made / "first").touch()  # listed already, and its place is not given back yet
-        async with locks.place("second", 2, listed) as room:
+        async with locks.place(made, "second", 2, listed) as room:
             assert room
-            waiting = asyncio.create_task(locks.place("third", 2, listed).__aenter__())
+            waiting = asyncio.create_task(locks.place(made, "third", 2, listed).__aenter__())
             await asyncio.sleep(0)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
-    assert [file.name for file in tmp_path.glob("para-*/places/*")] == ["lock"]
+    assert {file.name for file in tmp_path.glob("para-*/places/*")} == {"lock", "drawn"}
+
+
+async def test_the_engine_is_asked_again_only_where_room_might_be_short(made: Path) -> None:
+    asked = []
+
+    async def listed() -> list[str]:
+        asked.append(name)
+        return [file.name for file in made.iterdir()]
+
+    given = []
+    for number in range(8):
+        name = f"c{number}"
+        async with locks.place(made, name, 5, listed) as free:
+            given.append(free)
+            if free and number not in {1, 2}:  # two come to nothing
+                (made / name).touch()
+    assert asked == ["c0", "c5", "c7"]
+    assert given == [True] * 7 + [False]
 
 
 @settings(deadline=None, max_examples=30)
@@ -191,7 +209,7 @@ def test_there_are_never_more_and_none_is_refused_where_there_is_room(
     limit: int, steps: list[tuple[int, int, bool]]
 ) -> None:
     """Whatever the engine takes to list and to make, and whatever comes to nothing."""
-    there: set[str] = set()
+    engine, there = object(), set[str]()
 
     async def make(number: int, slow: int, making: int, *, comes: bool) -> None:
         async def listed() -> set[str]:
@@ -200,7 +218,7 @@ def test_there_are_never_more_and_none_is_refused_where_there_is_room(
                 await asyncio.sleep(0)
             return seen
 
-        async with locks.place(f"c{number}", limit, listed) as free:
+        async with locks.place(engine, f"c{number}", limit, listed) as free:
             if not free:
                 assert len(there) == limit
                 return
