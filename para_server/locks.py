@@ -105,8 +105,7 @@ async def _is_free(
     listed: Callable[[], Awaitable[Collection[str]]],
 ) -> bool:
     """Count the containers and the places before this one, and wait where those decide."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + PATIENCE
+    until = time.monotonic() + PATIENCE
     while True:
         # in this order: a place that is given back between the two has its container listed
         asked, before = time.monotonic(), _before(folder, number)
@@ -118,7 +117,7 @@ async def _is_free(
             return False
         # one of those before may come to nothing, which leaves its place to this one
         while _before(folder, number) == before:
-            if loop.time() >= until:
+            if time.monotonic() >= until:
                 raise _busy(_NUMBER)
             await asyncio.sleep(_RETRY)
 

@@ -13,7 +13,7 @@ from para_server.commands import bases, credentials, layering
 from para_server.context import Context
 from para_server.disk import remove_tree, written
 from para_server.engine import containers, helper, images, memory, volumes
-from para_server.engine.client import Engine, image_missing
+from para_server.engine.client import image_missing
 from para_server.engine.containers import Seen
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.git import bundle, checkout, clone, repository, worktree
@@ -119,15 +119,14 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
         ca_bundle=spec.ca_bundle_of(settings.container, context.environ),
     )
     limit = settings.container.max_running
-    engine = context.engine
-    async with locks.place(engine, wanted.name, limit, lambda: _there(engine)) as free:
+    async with locks.place(context.engine, wanted.name, limit, lambda: _there(context)) as free:
         if not free:
             raise _limit_reached(context, limit)
         return await containers.create(context.engine, wanted)
 
 
-async def _there(engine: Engine) -> set[str]:
-    return {one.name for one in await memory.asked(engine)}
+async def _there(context: Context) -> set[str]:
+    return {one.name for one in await memory.asked(context.engine)}
 
 
 async def files(context: Context, record: Record) -> spec.Mount:
