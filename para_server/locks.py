@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _RETRY: Final = 0.01  # seconds between two tries of a lock
 PATIENCE: Final = 60.0  # seconds that a command waits for the one before it
 _NUMBER: Final = "the number of containers"
-_FRESH: Final = 2.0  # seconds that a count holds: so late is seen what another user makes
+_FRESH: Final = 2.0  # seconds that a count holds: so late is seen what takes no place here
 
 
 @asynccontextmanager
@@ -57,9 +57,9 @@ async def place(
 
     It is taken until the block ends, in which the container is made: from then on `listed`, which
     asks the engine for the names of all there are, has it. No lock is held while the engine works:
-    who comes counts what is listed and the places that were taken before. Where even with all that
-    were taken since the last count there is room, nothing is asked.
-    After a minute of waiting for those raises session.illegal-transition.
+    who comes counts what is listed and the places that were taken before, and waits for those at
+    most a minute; then raises session.illegal-transition. For two seconds after a count nothing is
+    asked where even with all places that were taken since there is room.
     """
     folder = _places()
     async with held(folder / "lock", PATIENCE, _NUMBER):
@@ -137,9 +137,9 @@ def _places() -> Path:
 def _draw(folder: Path, container: str) -> _Place:
     """Take the next place, and clear away those of the dead; nobody else draws meanwhile."""
     with written(folder):
-        with (folder / "drawn").open("ab") as drawn:  # as long as many places were ever taken
-            drawn.write(b".")
-            last = drawn.tell() - 1
+        with (folder / "drawn").open("ab") as drawn:  # its length is how many were ever taken
+            last = drawn.tell()
+            drawn.truncate(last + 1)  # nothing is written, which a full disk would not let
         for number, file in _all(folder):
             if _is_alive(file):
                 last = max(last, number)

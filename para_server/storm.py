@@ -20,14 +20,18 @@ class Pace(Frozen):
 
 
 def looked(pace: Pace, began: float, ended: float, beginning: int) -> Pace:
-    """Note a look, which saw so many sessions begin; time pays back what is owed for it."""
+    """Note a look, which saw so many sessions begin; time pays back what is owed for it.
+
+    No more is owed than the longest rest pays back: one slow look puts off no others.
+    """
     weight = max(1.0, beginning / _FEW)
-    return Pace(debt=_owed(pace, began) + weight * (ended - began), at=ended)
+    owed = _owed(pace, began) + weight * (ended - began)
+    return Pace(debt=min(owed, _CREDIT + _LONGEST / _SHARE), at=ended)
 
 
 def rest(pace: Pace, now: float) -> float:
     """Tell for how many seconds not to look."""
-    return min(_LONGEST, max(0.0, (_owed(pace, now) - _CREDIT) * _SHARE))
+    return max(0.0, (_owed(pace, now) - _CREDIT) * _SHARE)
 
 
 def _owed(pace: Pace, now: float) -> float:

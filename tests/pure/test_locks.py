@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from para_server import locks
 
 LIMIT = 5
+FRESH = 2.0  # seconds that a count holds
 
 # takes places side by side and makes a file for each container; says which it did not get
 MAKER = """
@@ -198,6 +200,25 @@ async def test_the_engine_is_asked_again_only_where_room_might_be_short(made: Pa
                 (made / name).touch()
     assert asked == ["c0", "c5", "c7"]
     assert given == [True] * 7 + [False]
+
+
+async def test_what_another_user_made_is_counted_once_the_last_count_is_old(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def listed() -> list[str]:
+        return [file.name for file in made.iterdir()]
+
+    async def has_room() -> bool:
+        async with locks.place(made, "mine", 3, listed) as free:
+            return free
+
+    assert await has_room()
+    for number in range(3):
+        (made / f"theirs-{number}").touch()
+    assert await has_room()  # by the count of a moment ago
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + FRESH + 0.1)
+    assert not await has_room()
 
 
 @settings(deadline=None, max_examples=30)

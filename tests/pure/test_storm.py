@@ -40,7 +40,18 @@ def test_in_a_storm_looks_take_a_share_of_the_time(taken: list[float]) -> None:
     pace, now, longest = stormed(taken)
     until = now + rest(pace, now) - 100.0
     assert sum(taken) <= CREDIT + max(taken) + until / (1 + SHARE) * (1 + 1e-9)
-    assert longest <= LONGEST
+    assert longest <= LONGEST * (1 + 1e-9)
+
+
+@given(st.lists(st.floats(0, 1000), max_size=50), st.integers(0, 1000))
+def test_whatever_came_before_two_seconds_of_quiet_pay_for_it(
+    taken: list[float], beginning: int
+) -> None:
+    pace, now, _ = stormed(taken, beginning)
+    assert rest(pace, now + LONGEST) == pytest.approx(0, abs=1e-6)
+    # and what is saved up by then is enough for a few changes in sequence
+    later = now + 2 * LONGEST
+    assert rest(looked(pace, later, later + 0.02, 0), later + 0.02) == 0
 
 
 @given(st.one_of(st.floats(0, 1), st.floats(1, 1000)), st.integers(0, 1000))
