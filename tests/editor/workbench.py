@@ -89,6 +89,7 @@ class Workbench:
                 env=self._environ,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                process_group=0,
             )
             try:
                 _wait_for(address)
@@ -96,6 +97,8 @@ class Workbench:
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait(30)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)  # hosts of extensions may outlive it
 
     def set(self, **settings: str) -> None:
         """Change the machine's settings as in the settings editor; an open window follows."""
