@@ -68,3 +68,4 @@ class Session(Frozen):
     created_at: datetime
     updated_at: datetime
     problem: Problem | None
+    warnings: tuple[str, ...] = ()

@@ -38,6 +38,7 @@ class Record(Frozen):
     updated_at: datetime
     started_at: datetime | None = None  # when it was last started or resumed
     problem: Problem | None = None
+    warnings: tuple[str, ...] = ()  # what a person should know of it, though it works
     doing: Doing | None = None
     bases: tuple[str, ...] = ()  # the checkouts beneath its own files, topmost first
     fresh: bool = False  # the container is what resume makes, and goes when that is undone

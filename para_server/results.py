@@ -23,8 +23,17 @@ class BranchesResult(Frozen):
     branches: tuple[str, ...]
 
 
+class Left(Frozen):
+    """Work that is not in the branch (or archive): where it is, by path or by ref, and why."""
+
+    what: Literal["submodule", "stash", "branch", "tag", "ignored-repository", "merge"]
+    path: str | None = None
+    ref: str | None = None
+    detail: str = ""
+
+
 class FinishResult(Frozen):
-    """What a finished session brought."""
+    """What a finished session brought; `archive` is the ref of what is kept beside the branch."""
 
     session: Session
     branch: str
@@ -33,6 +42,8 @@ class FinishResult(Frozen):
     insertions: int
     deletions: int
     auto_run_files: tuple[str, ...]
+    left: tuple[Left, ...] = ()
+    archive: str | None = None
 
 
 class CancelResult(Frozen):
@@ -40,6 +51,7 @@ class CancelResult(Frozen):
 
     session: Session
     archive: str | None
+    left: tuple[Left, ...] = ()
 
 
 class Terminal(Frozen):
@@ -167,6 +179,7 @@ class Check(Frozen):
     ok: bool
     detail: str
     problem: Problem | None = None
+    level: Literal["error", "warning", "ok"] = "ok"
 
 
 class DoctorResult(Frozen):

@@ -37,6 +37,7 @@ export interface BuildResult {
 export interface CancelResult {
   session: Session;
   archive: string | null;
+  left: readonly Left[];
 }
 /** How much a session has changed since its base. */
 export interface Changes {
@@ -50,6 +51,7 @@ export interface Check {
   ok: boolean;
   detail: string;
   problem: Problem | null;
+  level: 'error' | 'warning' | 'ok';
 }
 /** Say whether to remove or only to tell. */
 export interface CleanParams {
@@ -121,7 +123,7 @@ export interface FinishParams {
   message: string;
   branch?: string | null;
 }
-/** What a finished session brought. */
+/** What a finished session brought; `archive` is the ref of what is kept beside the branch. */
 export interface FinishResult {
   session: Session;
   branch: string;
@@ -130,11 +132,20 @@ export interface FinishResult {
   insertions: number;
   deletions: number;
   autoRunFiles: readonly string[];
+  left: readonly Left[];
+  archive: string | null;
 }
 /** One field of the params or of the settings that does not fit. */
 export interface Issue {
   path: string;
   message: string;
+}
+/** Work that is not in the branch (or archive): where it is, by path or by ref, and why. */
+export interface Left {
+  what: 'submodule' | 'stash' | 'branch' | 'tag' | 'ignored-repository' | 'merge';
+  path: string | null;
+  ref: string | null;
+  detail: string;
 }
 /** Choose which sessions to list. */
 export interface ListParams {
@@ -243,6 +254,7 @@ export interface Session {
   createdAt: string;
   updatedAt: string;
   problem: Problem | null;
+  warnings: readonly string[];
 }
 /** Name a session; what is left out is told by the folder and by what is live. */
 export interface SessionParams {

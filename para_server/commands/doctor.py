@@ -39,7 +39,7 @@ async def _checked(name: str, look: Callable[[Context], Awaitable[str]], context
     try:
         return Check(name=name, ok=True, detail=await look(context))
     except ParaError as error:
-        return Check(name=name, ok=False, detail=str(error), problem=error.problem)
+        return Check(name=name, ok=False, detail=str(error), problem=error.problem, level="error")
 
 
 async def _git(context: Context) -> str:

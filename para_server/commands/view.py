@@ -165,6 +165,7 @@ def _put_together(context: Context, record: Record, seen: Seen | None) -> Sessio
         created_at=record.created_at,
         updated_at=record.updated_at,
         problem=problem,
+        warnings=record.warnings,
     )
 
 
