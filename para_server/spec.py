@@ -84,6 +84,7 @@ def session_container(
     home: Path,
     mounts: Sequence[Mount],
     ca_bundle: Path | None,
+    proxies: Mapping[str, str],
 ) -> ContainerSpec:
     """Describe the container of a session."""
     extra = [_mount_of(text) for text in settings.mounts]
@@ -100,7 +101,7 @@ def session_container(
         },
         command=_command(record, image, mounts),
         user="para",
-        environment={**environment_of(settings, ca_bundle), **environment},
+        environment={**environment_of(settings, ca_bundle, proxies), **environment},
         mounts=(*mounts, *extra),
         network=record.network,
         cpus=settings.cpus,
@@ -185,10 +186,12 @@ def _command(record: Record, image: str, mounts: Sequence[Mount]) -> tuple[str, 
     return (*_MAIN, "look") if layered else _MAIN
 
 
-def environment_of(settings: ContainerSettings, ca_bundle: Path | None) -> dict[str, str]:
-    """Give the variables that the settings want, and those by which programs find certificates."""
+def environment_of(
+    settings: ContainerSettings, ca_bundle: Path | None, proxies: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the variables that the settings want, and those for certificates and proxies."""
     trusted = dict.fromkeys(_CA_VARIABLES, CA_TARGET) if ca_bundle else {}
-    return trusted | settings.env
+    return {**proxies, **trusted, **settings.env}
 
 
 def ca_bundle_of(settings: ContainerSettings, environ: Mapping[str, str]) -> Path | None:

@@ -22,7 +22,7 @@ def connect() -> Any:
     """Connect to the engine that para would use; a test without an engine fails."""
     import os  # noqa: PLC0415
 
-    return docker.APIClient(base_url=find(EngineSettings(), os.environ), version="1.41")
+    return docker.APIClient(base_url=find(EngineSettings(), os.environ), version="auto")
 
 
 def far_away(folder: Path, engine: str) -> Path:

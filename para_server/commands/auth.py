@@ -17,7 +17,7 @@ from para_server.commands import credentials
 from para_server.commands.images import ids_of_para
 from para_server.context import Context
 from para_server.engine import containers, execution, files, images, saving, volumes
-from para_server.engine.client import image_missing
+from para_server.engine.failures import image_missing
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.names import (
     LABEL_HOME,
@@ -63,7 +63,7 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
         await containers.start(context.engine, name)
         file = context.store.write_variables(agent, _environment(context, settings))
     shown = ("--env-file", str(file), "--workdir", str(_HOME), name, *login.command)
-    args = ("--host", context.engine.address, "exec", "-it", *shown)
+    args = (*context.engine.terminal_options, "exec", "-it", *shown)
     return SetupResult(terminal=Terminal(command="docker", args=args), container=name)
 
 
@@ -169,9 +169,8 @@ def _container(
 
 
 def _environment(context: Context, settings: Settings) -> dict[str, str]:
-    return spec.environment_of(
-        settings.container, spec.ca_bundle_of(settings.container, context.environ)
-    )
+    ca_bundle = spec.ca_bundle_of(settings.container, context.environ)
+    return spec.environment_of(settings.container, ca_bundle, context.engine.session_proxies)
 
 
 @asynccontextmanager

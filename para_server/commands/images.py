@@ -10,7 +10,7 @@ from para_server import spec
 from para_server.agents.profiles import profile
 from para_server.context import Context
 from para_server.engine import images
-from para_server.engine.client import image_missing
+from para_server.engine.failures import image_missing
 from para_server.engine.images import Image, Recipe
 from para_server.errors import ParaError, Remedy
 from para_server.git.clone import AGENT_UID

@@ -13,8 +13,8 @@ from para_server.commands import bases, credentials, layering
 from para_server.context import Context
 from para_server.disk import remove_tree, written
 from para_server.engine import containers, helper, images, memory, volumes
-from para_server.engine.client import image_missing
 from para_server.engine.containers import Seen
+from para_server.engine.failures import image_missing
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.git import bundle, checkout, clone, repository, worktree
 from para_server.git.clone import AGENT_UID, Start
@@ -117,6 +117,7 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
         home=context.store.home,
         mounts=[*mounts, *login],
         ca_bundle=spec.ca_bundle_of(settings.container, context.environ),
+        proxies=context.engine.session_proxies,
     )
     limit = settings.container.max_running
     async with locks.place(context.engine, wanted.name, limit, lambda: _there(context)) as free:

@@ -63,7 +63,7 @@ async def open_session(context: Context, params: SessionParams) -> OpenResult:
         folder=spec.WORKSPACE,
         terminal=Terminal(
             command="docker",
-            args=("--host", context.engine.address, "exec", "-it", name, *inside),
+            args=(*context.engine.terminal_options, "exec", "-it", name, *inside),
         ),
     )
 

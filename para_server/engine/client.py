@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from types import ModuleType
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from para_server.engine.endpoint import find, for_editors, unreachable
-from para_server.errors import SETUP_CHECK, ParaError, Remedy
-from para_server.names import BASE_IMAGE, build_params
+from para_server.engine import connection, endpoint
+from para_server.engine.endpoint import Endpoint
+from para_server.engine.failures import translated
+from para_server.errors import ParaError
 from para_server.settings import EngineSettings
 from para_server.steps import to_end
-from para_server.untrusted import one_line
 
 if TYPE_CHECKING:  # docker is slow to import: only the thread that calls the engine pays for it
     from docker import APIClient
@@ -24,9 +22,8 @@ if TYPE_CHECKING:  # docker is slow to import: only the thread that calls the en
 T = TypeVar("T")
 _THREADS: Final = 8
 _REMOVALS: Final = 2  # at once
+_ANY: Final = "1.41"  # of a connection that only asks for versions, which has none in its URL
 SLOW: Final = 15  # times as long as for other answers: builds, and what saves a large container
-_SSH: Final = "ssh://"
-_API: Final = "1.41"  # of Engine 20.10 and Podman 4: the oldest that para is tried with
 
 
 class Engine:
@@ -39,6 +36,8 @@ class Engine:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="engine")
         self._own = threading.local()
         self._clients: list[APIClient] = []
+        self._agreeing = threading.Lock()
+        self._versions: dict[str, Future[str]] = {}  # of the API, by address
 
     async def call(
         self, ask: Callable[[APIClient], T], interrupt: Callable[[], None] | None = None
@@ -53,38 +52,31 @@ class Engine:
     @property
     def address(self) -> str:
         """Name where the engine listens; raises engine.unreachable."""
-        return find(self.settings, self._environ)
+        return self._endpoint.address
 
     @property
     def for_editors(self) -> dict[str, str]:
         """Say how an editor is told of this engine; nothing where it is the usual one."""
-        return for_editors(self.settings, self._environ)
+        return endpoint.for_editors(self.settings, self._environ)
+
+    @property
+    def terminal_options(self) -> tuple[str, ...]:
+        """Return the options by which the docker command line reaches this engine."""
+        return endpoint.options(self._endpoint)
+
+    @property
+    def session_proxies(self) -> dict[str, str]:
+        """Return the proxy variables that docker's configuration has for containers."""
+        return endpoint.session_proxies(self.address, self._environ)
 
     def connect(self, timeout: float | None) -> APIClient:
-        """Make a connection for one thread; no timeout is for streams."""
-        from docker import APIClient
-        from docker.transport import UnixHTTPAdapter
+        """Open a connection for one thread; no timeout is for streams.
 
-        address = self.address
-        if address.startswith(_SSH):
-            _let_ssh_run()
-        client = APIClient(
-            base_url=address,
-            version=_API,
-            timeout=timeout,  # type: ignore[arg-type] # the stubs know neither None nor fractions
-            num_pools=1,
-            use_ssh_client=True,
-        )
-        adapter = client.get_adapter(client.base_url)
-        if address.startswith(_SSH):
-            # docker-py adds port 22, and ssh would no more look for the port in its configuration
-            adapter.ssh_host = address.removeprefix(_SSH).rstrip("/")  # type: ignore[attr-defined] # not of all
-        if isinstance(adapter, UnixHTTPAdapter):
-            # docker-py has a pool for each URL and loses their sockets: one URL, one pool
-            pool = partial(adapter.get_connection, client.base_url)
-            adapter.get_connection = lambda _url, _proxies=None: pool()  # type: ignore[method-assign, assignment] # on purpose
-            client.trust_env = False  # no proxy is between, so none is looked for at each request
-        return client
+        The first one to an engine asks for its API versions; all others use the same.
+        """
+        found = self._endpoint
+        version = self._version(found, timeout or self.settings.timeout)
+        return self._open(found, version, timeout)
 
     def close(self) -> None:
         """End the connections."""
@@ -94,11 +86,44 @@ class Engine:
 
     def _asked(self, ask: Callable[[APIClient], T]) -> T:
         try:
-            return ask(self._client())
+            return self._answered(ask)
         except ParaError:
             raise
         except Exception as error:
             raise translated(error, self.settings) from error
+
+    def _answered(self, ask: Callable[[APIClient], T]) -> T:
+        try:
+            return ask(self._client())
+        except Exception as error:
+            if not connection.is_other_version(error):
+                raise
+        # another engine listens there since, or this one was upgraded; it has done nothing yet
+        self._versions.pop(self.address, None)
+        self._own.client = None
+        return ask(self._client())
+
+    def _version(self, found: Endpoint, timeout: float) -> str:
+        with self._agreeing:
+            agreed = self._versions.get(found.address)
+            asks = agreed is None
+            if agreed is None:
+                agreed = self._versions[found.address] = Future()
+        if asks:
+            try:
+                with closing(self._open(found, _ANY, timeout)) as client:
+                    agreed.set_result(connection.agreed_version(client, found))
+            except BaseException as error:  # noqa: BLE001 # whoever waits for it fails with it
+                self._versions.pop(found.address, None)
+                agreed.set_exception(error)
+        return agreed.result(timeout)
+
+    @property
+    def _endpoint(self) -> Endpoint:
+        return endpoint.locate(self.settings, self._environ)
+
+    def _open(self, found: Endpoint, version: str, timeout: float | None) -> APIClient:
+        return connection.open_client(found, self._environ, version, timeout)
 
     def _client(self) -> APIClient:
         # a client is not safe between threads
@@ -133,92 +158,3 @@ class Engines:
 def engines(environ: Mapping[str, str]) -> Engines:
     """Know no engine yet."""
     return Engines(environ)
-
-
-def _let_ssh_run() -> None:
-    """Let docker-py run `ssh`: it can only where there is paramiko, which it then does not use."""
-    from docker.api import client
-
-    if hasattr(client, "SSHHTTPAdapter"):
-        return
-    sys.modules["paramiko"] = ModuleType("paramiko")
-    try:
-        from docker.transport.sshconn import SSHHTTPAdapter
-    finally:
-        sys.modules.pop("paramiko", None)
-    client.SSHHTTPAdapter = SSHHTTPAdapter  # type: ignore[attr-defined] # the stubs leave it out
-
-
-def translated(error: Exception, settings: EngineSettings) -> Exception:
-    """Tell what went wrong with the engine; what is no error of the engine's stays as it is."""
-    from docker import errors as docker_errors
-    from requests import exceptions as http
-    from urllib3 import exceptions as stream  # a stream that is read raises them as they are
-
-    text = _words(error)
-    broken = (
-        http.ConnectionError | http.ChunkedEncodingError | stream.ProtocolError | ConnectionError
-    )
-    late = http.ReadTimeout | stream.ReadTimeoutError | TimeoutError
-    silent = isinstance(error, broken) or "Error while fetching server API" in text
-    # in this order: a full disk and a missing image arrive as answers that mean other things too
-    table: list[tuple[bool, Callable[[], ParaError]]] = [
-        ("Permission denied" in text, _forbidden),
-        (isinstance(error, late), lambda: _too_slow(settings)),
-        (silent, lambda: unreachable("The container engine does not answer")),
-        ("no space left on device" in text, _full),
-        (isinstance(error, docker_errors.ImageNotFound), lambda: image_missing(text)),
-        (
-            isinstance(error, docker_errors.DockerException | http.RequestException),
-            lambda: _refused(text),
-        ),
-    ]
-    return next((make() for applies, make in table if applies), error)
-
-
-def _forbidden() -> ParaError:
-    return ParaError(
-        "engine.permission-denied",
-        "The engine's socket may not be used by this user",
-        Remedy(title="Add yourself to the group docker", url=_GROUP_URL),
-        SETUP_CHECK,
-    )
-
-
-def _too_slow(settings: EngineSettings) -> ParaError:
-    return ParaError(
-        "engine.timeout",
-        f"The engine did not answer in time (engine.timeout is {settings.timeout:g} seconds)",
-        Remedy(title="Give it more time", setting="engine.timeout"),
-        SETUP_CHECK,
-    )
-
-
-def _full() -> ParaError:
-    clean = Remedy(title="Remove what is left over", command="para.clean", params={})
-    return ParaError("store.unreadable", "The engine's disk is full", clean)
-
-
-def _refused(text: str) -> ParaError:
-    return ParaError("engine.refused", f"The engine refused: {one_line(text, 500)}", SETUP_CHECK)
-
-
-_GROUP_URL: Final = "https://docs.docker.com/engine/install/linux-postinstall/"
-
-
-def image_missing(image: str) -> ParaError:
-    """Say which image is missing, and how to get it."""
-    name = image.removeprefix("No such image: ").removeprefix("no such image: ") or BASE_IMAGE
-    params = build_params(name)
-    build = Remedy(title="Build image", command="para.image.build", params=params)
-    choose = Remedy(title="Choose another image", setting="container.image")
-    ours = name == BASE_IMAGE or params
-    remedies = [build] if ours else [choose, build]
-    return ParaError("engine.image-missing", f"There is no image {name}", *remedies)
-
-
-def _words(error: Exception) -> str:
-    explanation = getattr(error, "explanation", None)
-    if isinstance(explanation, bytes):
-        explanation = explanation.decode(errors="replace")
-    return str(explanation or error)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
-from para_server.engine.client import Engine, image_missing
+from para_server.engine.client import Engine
+from para_server.engine.failures import image_missing
 from para_server.errors import Frozen
 from para_server.names import (
     CONTAINER_PREFIX,

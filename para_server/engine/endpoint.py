@@ -1,37 +1,62 @@
-"""The only place that knows where an engine may be listening."""
+"""The only place that knows where an engine may be listening, and how it is reached there."""
 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
-from para_server.errors import ParaError, Remedy
+from para_server.errors import Frozen, ParaError, Remedy
 from para_server.settings import EngineSettings
 
 _LOCAL: Final = ("unix://", "npipe://")
+_PORT: Final = 2375  # what the docker command line adds to an address that has none
+_TLS_PORT: Final = 2376
+
+
+class Tls(Frozen):
+    """The certificates of a connection; without `verify` the engine's own is not checked."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    verify: bool = True
+
+
+class Endpoint(Frozen):
+    """The address of an engine, complete with its port, and the TLS that it is reached with."""
+
+    address: str
+    tls: Tls | None = None
 
 
 def find(settings: EngineSettings, environ: Mapping[str, str]) -> str:
-    """Give the engine's address: settings, DOCKER_HOST, current context, the usual sockets.
+    """Return the address of the engine; raises engine.unreachable."""
+    return locate(settings, environ).address
 
-    Raises engine.unreachable where there is nothing to ask.
+
+def locate(settings: EngineSettings, environ: Mapping[str, str]) -> Endpoint:
+    """Find the engine: settings, DOCKER_HOST, current context, the usual sockets.
+
+    Raises engine.unreachable where there is nothing to ask, or a certificate is missing.
     """
     if settings.host:
-        return settings.host
+        return _of_host(settings.host, environ)
     if settings.context:
         return _of_context(settings.context, environ)
     if environ.get("DOCKER_HOST"):
-        return environ["DOCKER_HOST"]
+        return _of_host(environ["DOCKER_HOST"], environ)
     context = environ.get("DOCKER_CONTEXT") or _current_context(environ)
     if context not in {"", "default"}:
         return _of_context(context, environ)
     for socket in _usual_sockets(environ):
         if Path(socket).exists():
-            return f"unix://{socket}"
+            return Endpoint(address=f"unix://{socket}")
     looked = ", ".join(_usual_sockets(environ))
     raise unreachable(f"No container engine answers (looked for {looked})")
 
@@ -48,6 +73,55 @@ def for_editors(settings: EngineSettings, environ: Mapping[str, str]) -> dict[st
     return {} if context in {"", "default"} else {"context": context}
 
 
+def options(endpoint: Endpoint) -> tuple[str, ...]:
+    """Return the options by which the docker command line reaches the engine."""
+    named = ("--host", endpoint.address)
+    if endpoint.tls is None:
+        return named
+    files = (
+        ("--tlscacert", endpoint.tls.ca),
+        ("--tlscert", endpoint.tls.cert),
+        ("--tlskey", endpoint.tls.key),
+    )
+    given = [word for option, file in files if file for word in (option, str(file))]
+    return (*named, "--tlsverify" if endpoint.tls.verify else "--tls", *given)
+
+
+def proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> str | None:
+    """Return the proxy that stands before the engine, by the rules of the docker command line.
+
+    There is none before a socket or a loopback address, whatever NO_PROXY says.
+    """
+    url = urlsplit(endpoint.address)
+    if url.scheme not in {"tcp", "http", "https"} or _is_loopback(url.hostname or ""):
+        return None
+    name = "HTTPS_PROXY" if endpoint.tls or url.scheme == "https" else "HTTP_PROXY"
+    return environ.get(name) or environ.get(name.lower()) or None
+
+
+def session_proxies(address: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that `proxies` of docker's config.json puts into containers."""
+    known = _config(environ).get("proxies")
+    known = known if isinstance(known, dict) else {}
+    found = known.get(address, known.get("default"))
+    found = found if isinstance(found, dict) else {}
+    variables: dict[str, str] = {}
+    for key, name in _PROXY_VARIABLES.items():
+        value = found.get(key)
+        if isinstance(value, str) and value:
+            variables |= {name: value, name.lower(): value}
+    return variables
+
+
+_PROXY_VARIABLES: Final = {
+    "httpProxy": "HTTP_PROXY",
+    "httpsProxy": "HTTPS_PROXY",
+    "ftpProxy": "FTP_PROXY",
+    "noProxy": "NO_PROXY",
+    "allProxy": "ALL_PROXY",
+}
+
+
 def unreachable(message: str) -> ParaError:
     """Make the error that says how to get an engine."""
     return ParaError(
@@ -58,6 +132,61 @@ def unreachable(message: str) -> ParaError:
         Remedy(title="Work without containers", setting="container.enabled"),
         Remedy(title="Install Docker", url="https://docs.docker.com/engine/install/"),
     )
+
+
+def _of_host(host: str, environ: Mapping[str, str]) -> Endpoint:
+    verify, tls = bool(environ.get("DOCKER_TLS_VERIFY")), bool(environ.get("DOCKER_TLS"))
+    is_tcp = _complete(host, _PORT).startswith("tcp://")
+    if not is_tcp or not (verify or tls):
+        return Endpoint(address=_complete(host, _PORT))
+    folder = Path(environ.get("DOCKER_CERT_PATH") or _docker_config(environ))
+    return Endpoint(address=_complete(host, _TLS_PORT), tls=_certificates(folder, verify=verify))
+
+
+def _complete(host: str, port: int) -> str:
+    """Complete an address as the docker command line does: tcp where no scheme is, and a port."""
+    host = host.strip()
+    if host.startswith("/"):
+        return f"unix://{host}"
+    if "://" not in host:
+        host = f"tcp://{host}"
+    if not host.startswith("tcp://"):
+        return host
+    try:
+        url = urlsplit(host)
+        given = url.port
+    except ValueError as error:
+        raise unreachable(f"{host} is no address of an engine: {error}") from None
+    if given is not None:
+        return host
+    name = url.netloc.removesuffix(":") or "localhost"
+    return SplitResult("tcp", f"{name}:{port}", url.path, "", "").geturl()
+
+
+def _certificates(folder: Path, *, verify: bool) -> Tls:
+    """Find the certificates of a folder; raises engine.unreachable where one is missing."""
+    ca, cert, key = (folder / name for name in ("ca.pem", "cert.pem", "key.pem"))
+    if verify and not ca.is_file():
+        raise unreachable(f"The engine wants TLS, and there is no certificate authority {ca}")
+    if cert.is_file() != key.is_file():
+        missing = key if cert.is_file() else cert
+        raise unreachable(f"The engine wants TLS, and there is no {missing}")
+    pair = cert.is_file()
+    return Tls(
+        ca=ca if ca.is_file() else None,
+        cert=cert if pair else None,
+        key=key if pair else None,
+        verify=verify,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _usual_sockets(environ: Mapping[str, str]) -> Iterator[str]:
@@ -73,20 +202,34 @@ def _docker_config(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
 
 
-def _current_context(environ: Mapping[str, str]) -> str:
+def _config(environ: Mapping[str, str]) -> dict[str, object]:
     try:
-        config = json.loads((_docker_config(environ) / "config.json").read_text())
+        config = json.loads((_docker_config(environ) / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return ""
-    name = config.get("currentContext") if isinstance(config, dict) else ""
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _current_context(environ: Mapping[str, str]) -> str:
+    name = _config(environ).get("currentContext")
     return name if isinstance(name, str) else ""
 
 
-def _of_context(name: str, environ: Mapping[str, str]) -> str:
+def _of_context(name: str, environ: Mapping[str, str]) -> Endpoint:
     # the docker command line keeps a context under the digest of its name
     digest = hashlib.sha256(name.encode()).hexdigest()
-    file = _docker_config(environ) / "contexts/meta" / digest / "meta.json"
+    contexts = _docker_config(environ) / "contexts"
     try:
-        return str(json.loads(file.read_text())["Endpoints"]["docker"]["Host"])
-    except (OSError, ValueError, KeyError, TypeError):
+        text = (contexts / "meta" / digest / "meta.json").read_text(encoding="utf-8")
+        docker = json.loads(text)["Endpoints"]["docker"]
+        host, verify = str(docker["Host"]), not docker.get("SkipTLSVerify")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise unreachable(f"There is no Docker context {name}") from None
+    folder = contexts / "tls" / digest / "docker"
+    secured = folder.is_dir() and any(folder.iterdir())
+    if not _complete(host, _PORT).startswith("tcp://") or not (secured or not verify):
+        return Endpoint(address=_complete(host, _PORT))
+    # a context need not have an authority of its own: then the system's count
+    known = verify and (folder / "ca.pem").is_file()
+    tls = _certificates(folder, verify=known).model_copy(update={"verify": verify})
+    return Endpoint(address=_complete(host, _TLS_PORT), tls=tls)

@@ -9,8 +9,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from para_server.engine import memory
-from para_server.engine.client import Engine, translated
+from para_server.engine.client import Engine
 from para_server.engine.endpoint import unreachable
+from para_server.engine.failures import translated
 from para_server.names import CONTAINER_PREFIX
 
 if TYPE_CHECKING:
