@@ -1,4 +1,4 @@
-"""How an editor that asks the docker command line is told of the engine."""
+"""Where the engine listens, and how an editor and the docker command line are told of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from para_server.engine.endpoint import for_editors
+from para_server.engine.endpoint import (
+    Endpoint,
+    find,
+    for_editors,
+    locate,
+    options,
+    proxy,
+    session_proxies,
+)
+from para_server.errors import ParaError
 from para_server.settings import EngineSettings
 
 
@@ -36,3 +45,84 @@ def test_the_current_context_of_the_docker_command_line_is_named(tmp_path: Path)
     (tmp_path / "config.json").write_text(json.dumps({"currentContext": "build"}))
     environ = {"DOCKER_CONFIG": str(tmp_path)}
     assert for_editors(EngineSettings(), environ) == {"context": "build"}
+
+
+@pytest.mark.parametrize(
+    ("host", "environ", "address"),
+    [
+        ("tcp://build", {}, "tcp://build:2375"),
+        ("tcp://build:", {}, "tcp://build:2375"),
+        ("build", {}, "tcp://build:2375"),
+        ("build:4000", {}, "tcp://build:4000"),
+        ("tcp://", {}, "tcp://localhost:2375"),
+        ("tcp://[::1]", {}, "tcp://[::1]:2375"),
+        ("tcp://build/path", {}, "tcp://build:2375/path"),
+        ("/run/docker.sock", {}, "unix:///run/docker.sock"),
+        (" unix:///run/docker.sock", {}, "unix:///run/docker.sock"),
+        ("ssh://ada@build", {"DOCKER_TLS_VERIFY": "1"}, "ssh://ada@build"),
+        ("unix:///run/docker.sock", {"DOCKER_TLS_VERIFY": "1"}, "unix:///run/docker.sock"),
+        ("tcp://build", {"DOCKER_TLS": "1"}, "tcp://build:2376"),
+    ],
+)
+def test_an_address_is_completed_as_docker_completes_it(
+    host: str, environ: dict[str, str], address: str, tmp_path: Path
+) -> None:
+    environ |= {"DOCKER_HOST": host, "DOCKER_CONFIG": str(tmp_path)}
+    assert find(EngineSettings(), environ) == address
+    assert find(EngineSettings(host=host), environ | {"DOCKER_HOST": "tcp://other"}) == address
+
+
+def test_an_address_with_a_port_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    environ = {"DOCKER_HOST": "tcp://build:many", "DOCKER_CONFIG": str(tmp_path)}
+    with pytest.raises(ParaError, match="tcp://build:many is no address"):
+        find(EngineSettings(), environ)
+
+
+def test_the_docker_command_line_is_told_of_the_certificates(tmp_path: Path) -> None:
+    for name in ("ca.pem", "cert.pem", "key.pem"):
+        (tmp_path / name).touch()
+    environ = {"DOCKER_HOST": "tcp://build", "DOCKER_CERT_PATH": str(tmp_path)}
+    assert options(locate(EngineSettings(), environ)) == ("--host", "tcp://build:2375")
+    told = options(locate(EngineSettings(), environ | {"DOCKER_TLS_VERIFY": "1"}))
+    assert told[:3] == ("--host", "tcp://build:2376", "--tlsverify")
+    assert told[3:5] == ("--tlscacert", str(tmp_path / "ca.pem"))
+    (tmp_path / "key.pem").unlink()
+    with pytest.raises(ParaError, match=r"key\.pem"):
+        locate(EngineSettings(), environ | {"DOCKER_TLS_VERIFY": "1"})
+
+
+@pytest.mark.parametrize(
+    ("address", "environ", "found"),
+    [
+        ("tcp://build:2375", {"HTTP_PROXY": "http://p"}, "http://p"),
+        ("tcp://build:2375", {"http_proxy": "http://p"}, "http://p"),
+        ("tcp://build:2375", {"HTTPS_PROXY": "http://p", "ALL_PROXY": "http://p"}, None),
+        ("tcp://127.0.0.2:2375", {"HTTP_PROXY": "http://p"}, None),
+        ("tcp://localhost:2375", {"HTTP_PROXY": "http://p"}, None),
+        ("tcp://[::1]:2375", {"HTTP_PROXY": "http://p"}, None),
+        ("unix:///s", {"HTTP_PROXY": "http://p"}, None),
+        ("ssh://build", {"HTTP_PROXY": "http://p"}, None),
+    ],
+)
+def test_a_proxy_is_before_an_engine_where_docker_has_one(
+    address: str, environ: dict[str, str], found: str | None
+) -> None:
+    assert proxy(Endpoint(address=address), environ) == found
+
+
+def test_proxies_of_docker_s_configuration_are_those_of_the_engine_or_of_all(
+    tmp_path: Path,
+) -> None:
+    proxies = {
+        "default": {"httpProxy": "http://all", "noProxy": "x", "allProxy": ""},
+        "tcp://build:2375": {"httpsProxy": "http://build"},
+    }
+    (tmp_path / "config.json").write_text(json.dumps({"proxies": proxies}))
+    environ = {"DOCKER_CONFIG": str(tmp_path)}
+    everywhere = {"HTTP_PROXY": "http://all", "http_proxy": "http://all"}
+    assert session_proxies("unix:///s", environ) == {**everywhere, "NO_PROXY": "x", "no_proxy": "x"}
+    there = {"HTTPS_PROXY": "http://build", "https_proxy": "http://build"}
+    assert session_proxies("tcp://build:2375", environ) == there
+    for wrong in ("[]", '{"proxies": 1}', '{"proxies": {"default": [1]}}', "\0"):
+        (tmp_path / "config.json").write_text(wrong)
+        assert session_proxies("unix:///s", environ) == {}

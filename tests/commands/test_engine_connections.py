@@ -1,0 +1,197 @@
+"""How the engine is reached: its API versions, TLS, proxies; and what is said where it is not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from para_server.engine.endpoint import find
+from para_server.settings import EngineSettings
+from tests import engine, front
+from tests.client import Para
+from tests.front import Front
+
+Servers = Callable[..., Awaitable[Para]]
+NEWER = {"ApiVersion": "1.52", "MinAPIVersion": "1.44"}
+
+
+@pytest.fixture
+def before(api: Any) -> Front:
+    """Make a front before the engine, which listens nowhere yet."""
+    assert api.ping()
+    return Front(find(EngineSettings(), os.environ))
+
+
+@pytest.fixture
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Name a socket; its path has little room."""
+    return tmp_path_factory.mktemp("e") / "s"
+
+
+def without_proxies() -> dict[str, str]:
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+    return {name: "" for upper in names for name in (upper, upper.lower())}
+
+
+async def test_a_newer_engine_is_spoken_to_in_the_oldest_version_that_it_has(
+    servers: Servers, before: Front, place: Path
+) -> None:
+    before.version = NEWER
+    para = await servers(extra={"DOCKER_HOST": before.on_socket(place)}, watching=False)
+    await para.call("para.start", name="fix")
+    await para.call("para.cancel", name="fix")
+    assert len(before.requests(" /version ")) == 1, "it is asked once"
+    assert before.requests(" /v1.44/containers/create")
+    assert not before.requests(" /v1.41/")
+
+
+async def test_an_engine_that_was_upgraded_meanwhile_is_asked_again(
+    servers: Servers, before: Front, place: Path
+) -> None:
+    before.version = {"ApiVersion": "1.43", "MinAPIVersion": "1.24"}
+    para = await servers(extra={"DOCKER_HOST": before.on_socket(place)}, watching=False)
+    await para.call("para.start", name="fix")
+    before.version = NEWER
+    await para.call("para.cancel", name="fix")
+    assert len(before.requests(" /version ")) >= 2
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        ({"ApiVersion": "1.40", "MinAPIVersion": "1.12"}, "too old: it speaks API 1.40"),
+        ({"ApiVersion": "2.3", "MinAPIVersion": "2.1"}, "too new: it demands API 2.1"),
+    ],
+)
+async def test_an_engine_without_a_version_in_common_is_refused_by_name(
+    servers: Servers, before: Front, place: Path, version: dict[str, str], told: str
+) -> None:
+    before.version = version
+    para = await servers(extra={"DOCKER_HOST": before.on_socket(place)}, watching=False)
+    refused = await para.fails("engine.refused", "para.start")
+    assert told in refused.message
+    assert refused.remedies
+    checks = {c["name"]: c for c in (await para.call("para.doctor"))["checks"]}
+    assert told in checks["engine"]["detail"]
+
+
+async def test_what_is_no_engine_is_not_taken_for_one(
+    servers: Servers, before: Front, place: Path
+) -> None:
+    before.answers = {" /": (200, json.dumps(["hello"]))}
+    para = await servers(extra={"DOCKER_HOST": before.on_socket(place)}, watching=False)
+    assert "no container engine" in (await para.fails("engine.unreachable", "para.start")).message
+
+
+@pytest.mark.parametrize("by", ["variables", "context"])
+async def test_an_engine_behind_tls_is_reached_as_docker_reaches_it(
+    servers: Servers, before: Front, tmp_path: Path, by: str
+) -> None:
+    certificates = tmp_path / "certificates"
+    port = before.on_port(front.certificates(certificates))
+    host = f"tcp://127.0.0.1:{port}"
+    # what is set for other programs is not for the engine
+    extra = {"DOCKER_CONFIG": str(tmp_path / "docker"), "REQUESTS_CA_BUNDLE": "/dev/null"}
+    if by == "variables":
+        extra |= {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(certificates)}
+        extra |= {"DOCKER_HOST": host}
+    else:
+        extra |= {"DOCKER_HOST": "", "DOCKER_CONTEXT": "far"}
+        make_context(tmp_path / "docker", host, certificates)
+    para = await servers(extra=extra, watching=False)
+    await para.call("para.dispatch", prompt="echo done > done; cat done", name="fix")
+    await para.agent("fix", "done")
+    assert (await para.call("para.logs", name="fix"))["text"].strip() == "done"
+    opened = (await para.call("para.open", name="fix"))["terminal"]["args"]
+    assert "--tlsverify" in opened
+    assert any(word.endswith("/cert.pem") for word in opened)
+    finished = await para.call("para.finish", name="fix", message="Do it")
+    assert finished["files"] == 1
+
+
+def make_context(config: Path, host: str, certificates: Path) -> None:
+    """Write a context as the docker command line does."""
+    digest = hashlib.sha256(b"far").hexdigest()
+    meta, tls = config / "contexts/meta" / digest, config / "contexts/tls" / digest / "docker"
+    meta.mkdir(parents=True)
+    tls.mkdir(parents=True)
+    endpoint = {"Host": host, "SkipTLSVerify": False}
+    (meta / "meta.json").write_text(json.dumps({"Name": "far", "Endpoints": {"docker": endpoint}}))
+    for name in ("ca.pem", "cert.pem", "key.pem"):
+        (tls / name).write_bytes((certificates / name).read_bytes())
+
+
+async def test_certificates_that_do_not_fit_are_named_as_the_cause(
+    servers: Servers, before: Front, tmp_path: Path
+) -> None:
+    port = before.on_port(front.certificates(tmp_path / "right"))
+    front.certificates(tmp_path / "wrong")
+    asked = {"DOCKER_HOST": f"tcp://127.0.0.1:{port}", "DOCKER_TLS_VERIFY": "1"}
+    wrong = await servers(extra=asked | {"DOCKER_CERT_PATH": str(tmp_path / "wrong")})
+    assert "TLS" in (await wrong.fails("engine.unreachable", "para.start")).message
+    missing = await servers(extra=asked | {"DOCKER_CERT_PATH": str(tmp_path / "none")})
+    refused = await missing.fails("engine.unreachable", "para.start")
+    assert str(tmp_path / "none" / "ca.pem") in refused.message
+
+
+async def test_no_proxy_is_asked_for_an_engine_on_a_loopback_port(
+    servers: Servers, before: Front
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
+    extra = without_proxies() | {"HTTP_PROXY": nobody, "http_proxy": nobody}
+    para = await servers(extra=extra | {"DOCKER_HOST": f"tcp://127.0.0.1:{before.on_port()}"})
+    checks = {c["name"]: c for c in (await para.call("para.doctor"))["checks"]}
+    assert checks["engine"]["ok"], checks["engine"]
+
+
+async def test_a_session_has_the_proxies_of_docker_s_configuration(
+    servers: Servers, api: Any, tmp_path: Path
+) -> None:
+    proxies = {"httpProxy": "http://proxy.invalid:3128", "noProxy": "127.0.0.1"}
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker/config.json").write_text(json.dumps({"proxies": {"default": proxies}}))
+    extra = {"DOCKER_CONFIG": str(tmp_path / "docker"), "PARA_CONTAINER_ENV": '{"NO_PROXY": "x"}'}
+    para = await servers(extra=extra | {"DOCKER_HOST": find(EngineSettings(), os.environ)})
+    session = await para.call("para.start", name="fix")
+    inside = engine.run(api, session["container"]["name"], "env").splitlines()
+    assert "HTTP_PROXY=http://proxy.invalid:3128" in inside
+    assert "http_proxy=http://proxy.invalid:3128" in inside
+    assert "NO_PROXY=x" in inside, "the user's own settings count more"
+    assert "no_proxy=127.0.0.1" in inside
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "unshare: no space left on device",
+        "could not create session key: no space left on device",
+        "inotify_add_watch: no space left on device",
+        "mkdir /sys/fs/cgroup/memory/docker/1: no space left on device",
+        "exec: /bin/x: permission denied",
+    ],
+)
+async def test_what_the_engine_says_is_blamed_on_nothing_else(
+    servers: Servers, before: Front, place: Path, words: str
+) -> None:
+    before.answers = {"POST .*/containers/.*/start": (500, json.dumps({"message": words}))}
+    para = await servers(extra={"DOCKER_HOST": before.on_socket(place)}, watching=False)
+    refused = await para.fails("engine.refused", "para.start")
+    assert words in refused.message
+
+
+async def test_a_full_disk_of_the_engine_is_told_with_its_own_words(
+    servers: Servers, before: Front, place: Path
+) -> None:
+    words = "write /var/lib/docker/overlay2/x/file: no space left on device"
+    before.answers = {"POST .*/containers/.*/start": (500, json.dumps({"message": words}))}
+    para = await servers(extra={"DOCKER_HOST": before.on_socket(place)}, watching=False)
+    refused = await para.fails("store.unreadable", "para.start")
+    assert refused.message == f"The engine's disk is full: {words}"
