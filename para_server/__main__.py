@@ -6,7 +6,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -28,21 +28,13 @@ def server() -> None:
     options = _options(sys.argv[1:])
     logs.to_stderr()
     _hear_of_children()
-    from para_server.lsp import transport
-
     with ExitStack() as stack:
 
         @cache
         def context() -> Context:
             return stack.enter_context(_context(os.environ))
 
-        if options.tcp:
-            serving = transport.serve_tcp(context, *options.tcp)
-        elif options.ws:
-            serving = transport.serve_ws(context, *options.ws)
-        else:
-            serving = transport.serve_stdio(context)
-        code = transport.run(serving)
+        code = _serve(context, options)
     sys.exit(code)
 
 
@@ -65,6 +57,23 @@ def para() -> None:
         code = cli.main(sys.argv[1:], context)
     gc.freeze()  # the interpreter would look through it all before it ends
     sys.exit(code)
+
+
+def _serve(context: Callable[[], Context], options: argparse.Namespace) -> int:
+    from para_server.lsp import transport
+
+    if not (options.tcp or options.ws):
+        return transport.run(transport.serve_stdio(context))
+    from para_server.lsp import admission, ports
+
+    serve = ports.serve_tcp if options.tcp else ports.serve_ws
+    host, port = options.tcp or options.ws
+    try:
+        token = admission.token_of(options.token_file)
+        return transport.run(serve(context, host, port, token))
+    except (admission.TokenFileError, ports.CannotListenError) as error:
+        sys.stderr.write(f"para-server: {error}\n")
+        return 1
 
 
 @contextmanager
@@ -122,7 +131,18 @@ def _options(argv: list[str]) -> argparse.Namespace:
     either.add_argument("--stdio", action="store_true", help="over stdio: the default")
     either.add_argument("--tcp", type=_address, metavar="HOST:PORT", help="over TCP instead")
     either.add_argument("--ws", type=_address, metavar="HOST:PORT", help="over WebSocket instead")
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="with --tcp or --ws: the token that clients must send; made where there is none",
+    )
+    options = parser.parse_args(argv)
+    if (options.tcp or options.ws) and options.token_file is None:
+        parser.error("--tcp and --ws need --token-file FILE")
+    if options.token_file is not None and not (options.tcp or options.ws):
+        parser.error("--token-file is for --tcp and --ws")
+    return options
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeGuard
+
+MsgId = int | str
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ def inside(value: object, *keys: str) -> object:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def is_id(value: object) -> TypeGuard[MsgId]:
+    """Tell whether a value may name a request or a progress."""
+    return isinstance(value, int | str) and not isinstance(value, bool)
 
 
 def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:

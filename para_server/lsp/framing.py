@@ -15,7 +15,12 @@ _MAX_LINE: Final = 8 << 10
 # found at the end of a line, because what went wrong before it need not have ended with one
 _LENGTH: Final = re.compile(rb"content-length:[ \t]*(\d{1,18})[ \t]*\r?$", re.IGNORECASE)
 _WRONG_LENGTH: Final = re.compile(rb"^content-length:", re.IGNORECASE)
-_HTTP: Final = re.compile(rb"^[A-Z]{3,10} \S+ HTTP/\d")
+# where anybody may connect, nothing but these two is taken
+_CONTENT_TYPE: Final = b"content-type:"
+_HEADERS: Final = (b"content-length:", _CONTENT_TYPE)
+_STRICT_LENGTH: Final = re.compile(rb"content-length:[ \t]*(\d{1,18})[ \t]*", re.IGNORECASE)
+_MAX_STRICT_LINE: Final = 256
+_MAX_STRICT_LINES: Final = 4
 
 
 @dataclass(frozen=True)
@@ -26,15 +31,22 @@ class Refusal:
     message: str
 
 
-class SpeaksHttpError(Exception):
-    """The other side speaks HTTP: a browser, not an editor."""
+class ForeignStreamError(Exception):
+    """The other side does not speak LSP: a browser, not an editor."""
 
 
 class Framing:
-    """Cut a stream into messages; it never holds more than one of at most MAX_MESSAGE bytes."""
+    """Cut a stream into messages; it never holds more than one of at most `limit` bytes.
 
-    def __init__(self, *, guarded: bool = False) -> None:
-        self._guarded = guarded  # anybody may connect
+    What is no header is passed over, as programs print to the stdout that they share with a
+    server. `strict`, for ports, raises ForeignStreamError at the first byte that cannot belong to
+    a header, or where a message is larger than the limit.
+    """
+
+    def __init__(self, *, strict: bool = False, limit: int = MAX_MESSAGE) -> None:
+        self.limit = limit
+        self._strict = strict
+        self._lines = 0  # of the header that is being read
         self._line = bytearray()
         self._body = bytearray()
         self._length: int | None = None  # of the message whose headers are being read
@@ -42,7 +54,7 @@ class Framing:
         self._skipped = 0  # bytes to come of a body that is too large
 
     def feed(self, chunk: bytes) -> Iterator[bytes | Refusal]:
-        """Take what came and give the messages that are whole; guarded, raises SpeaksHttpError."""
+        """Take what came and give the messages that are whole."""
         at = 0
         while at < len(chunk):
             if self._skipped:
@@ -60,8 +72,10 @@ class Framing:
                 end = chunk.find(b"\n", at)
                 stop = len(chunk) if end < 0 else end
                 self._line += chunk[at:stop]
-                del self._line[:-_MAX_LINE]
                 at = stop + 1
+                if self._strict:
+                    self._demand_header()
+                del self._line[:-_MAX_LINE]
                 if end >= 0:
                     yield from self._header()
 
@@ -73,23 +87,45 @@ class Framing:
     def _header(self) -> Iterator[Refusal]:
         line = bytes(self._line)
         self._line.clear()
-        if self._guarded and _HTTP.match(line):
-            raise SpeaksHttpError
-        if found := _LENGTH.search(line):
+        if self._strict:
+            yield from self._strict_header(line.removesuffix(b"\r"))
+        elif found := _LENGTH.search(line):
             self._length = int(found[1])
         elif _WRONG_LENGTH.match(line):
             yield Refusal(ErrorCodes.ParseError, "The Content-Length is not a number of bytes")
         elif not line.strip() and self._length is not None:
-            length, self._length = self._length, None
-            yield from self._start(length)
+            yield from self._start(self._length)
+
+    def _demand_header(self) -> None:
+        """Raise ForeignStreamError where a line, also one that is not whole, begins no header."""
+        line = bytes(self._line).lower().rstrip(b"\r")
+        begins = any(name.startswith(line) or line.startswith(name) for name in _HEADERS)
+        if not begins or len(line) > _MAX_STRICT_LINE:
+            raise ForeignStreamError
+
+    def _strict_header(self, line: bytes) -> Iterator[Refusal]:
+        self._lines += 1
+        if self._lines > _MAX_STRICT_LINES:
+            raise ForeignStreamError
+        if found := _STRICT_LENGTH.fullmatch(line):
+            if self._length is not None:
+                raise ForeignStreamError
+            self._length = int(found[1])
+        elif not line and self._length is not None:
+            yield from self._start(self._length)
+        elif not line.lower().startswith(_CONTENT_TYPE):
+            raise ForeignStreamError
 
     def _start(self, length: int) -> Iterator[Refusal]:
-        if length <= MAX_MESSAGE:
+        self._length, self._lines = None, 0
+        if length <= self.limit:
             self._missing = length
             return
+        if self._strict and self.limit < MAX_MESSAGE:
+            raise ForeignStreamError
         if length <= _MAX_SKIPPED:
             self._skipped = length
         yield Refusal(
             ErrorCodes.InvalidRequest,
-            f"A message may have {MAX_MESSAGE} bytes, this one has {length}",
+            f"A message may have {self.limit} bytes, this one has {length}",
         )

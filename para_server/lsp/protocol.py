@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from enum import Enum, auto
 from functools import partial
-from typing import Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final
 
 from cattrs import Converter
 from lsprotocol import types
@@ -17,14 +17,23 @@ from pygls.exceptions import JsonRpcException
 from pygls.protocol import JsonRPCProtocol
 from pygls.server import JsonRPCServer
 
-from para_server.lsp.client import inside
+from para_server.lsp.client import MsgId, inside, is_id
 from para_server.untrusted import one_line
 
+if TYPE_CHECKING:
+    from para_server.lsp.admission import Gate
+
 logger = logging.getLogger(__name__)
-MsgId = int | str
 CANCELLED: Final = types.LSPErrorCodes.RequestCancelled
 SHUTTING_DOWN: Final = types.LSPErrorCodes.ServerCancelled
+_UNREADABLE: Final = object()
+_NOT_ADMITTED: Final = "Send the token of --token-file first, as initializationOptions.token"
+MAX_SENT: Final = 64 << 20  # bytes of a message
 _ROLLBACK: Final = 30.0  # seconds; what takes longer is completed or undone at the next start
+
+
+class _TooLargeError(Exception):
+    """A message is larger than what may be sent."""
 
 
 class Phase(Enum):
@@ -51,6 +60,8 @@ class Protocol(JsonRPCProtocol):
     def __init__(self, server: JsonRPCServer, converter: Converter) -> None:
         super().__init__(server, converter)
         self.phase = Phase.NEW
+        self.gate: Gate | None = None  # what a client has to pass that did not start this process
+        self.hang_up: Callable[[], None] = lambda: None
         self._running: dict[MsgId, asyncio.Task[Any]] = {}
         self._tokens: dict[MsgId, asyncio.Task[Any]] = {}  # by the token of their progress
 
@@ -59,12 +70,24 @@ class Protocol(JsonRPCProtocol):
         try:
             message = json.loads(body)
         except (ValueError, RecursionError):
+            message = _UNREADABLE
+        if self.gate is not None and not self.gate.admits(message):
+            self._turn_away(message)
+        elif message is _UNREADABLE:
             self.refuse(None, types.ErrorCodes.ParseError, "The message is not JSON")
-            return
-        if not isinstance(message, dict):
+        elif not isinstance(message, dict):
             self.refuse(None, types.ErrorCodes.InvalidRequest, "A message is one JSON object")
-            return
-        self._dispatch(message)
+        else:
+            self._dispatch(message)
+
+    def _turn_away(self, message: object) -> None:
+        """Refuse what comes before the token, and close the connection."""
+        msg_id = inside(message, "id")
+        code = types.ErrorCodes.InvalidRequest
+        if inside(message, "method") == types.INITIALIZE:
+            code = types.ErrorCodes.InvalidParams
+        self.refuse(msg_id if is_id(msg_id) else None, code, _NOT_ADMITTED)
+        self.hang_up()
 
     def refuse(self, msg_id: MsgId | None, code: int, message: str) -> None:
         """Answer with an error that has no problem to tell of."""
@@ -72,7 +95,10 @@ class Protocol(JsonRPCProtocol):
 
     def notify(self, method: str, params: Any | None = None) -> None:
         """Send a notification."""
-        self._send({"jsonrpc": self.VERSION, "method": method}, "params", params)
+        try:
+            self._send({"jsonrpc": self.VERSION, "method": method}, "params", params)
+        except _TooLargeError as error:
+            logger.warning("%s is not sent: it %s", method, error)
 
     async def ask(self, method: str, params: Any) -> Any:
         """Send a request to the client and wait for its result; raises JsonRpcException."""
@@ -199,24 +225,25 @@ class Protocol(JsonRPCProtocol):
         head = {"jsonrpc": self.VERSION, "id": msg_id}
         try:
             self._send(head, part, value)
+        except _TooLargeError as error:
+            refused = _refusal(types.LSPErrorCodes.RequestFailed, f"The answer {error}")
+            self._send(head, "error", _told("The answer", refused))
         except (TypeError, ValueError, RecursionError) as error:
             self._send(head, "error", _told("The answer", error))
 
     def _send(self, head: dict[str, Any], part: str, value: Any) -> None:
         text = value if isinstance(value, Json) else json.dumps(value)
-        self._write(f'{json.dumps(head)[:-1]}, "{part}": {text}}}')
+        message = f'{json.dumps(head)[:-1]}, "{part}": {text}}}'.encode()
+        if len(message) > MAX_SENT:
+            raise _TooLargeError(f"has {len(message)} bytes, and {MAX_SENT} may be sent")
+        self._write(message)
 
     def _send_data(self, data: Any) -> None:
-        self._write(json.dumps(data, default=self._serialize_message))  # a request of pygls' own
+        self._write(json.dumps(data, default=self._serialize_message).encode())
 
-    def _write(self, text: str) -> None:
+    def _write(self, message: bytes) -> None:
         if self.writer is not None:
-            self.writer.write(text.encode())
-
-
-def is_id(value: object) -> TypeGuard[MsgId]:
-    """Tell whether a value may name a request or a progress."""
-    return isinstance(value, int | str) and not isinstance(value, bool)
+            self.writer.write(message)
 
 
 def _cancel(tasks: Mapping[MsgId, asyncio.Task[Any]], key: object) -> None:

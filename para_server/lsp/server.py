@@ -18,8 +18,8 @@ from pygls.server import JsonRPCServer
 
 from para_server import __version__
 from para_server.logs import ToClient
-from para_server.lsp.client import Client, inside, introduced
-from para_server.lsp.protocol import Json, Phase, Protocol, is_id
+from para_server.lsp.client import Client, inside, introduced, is_id
+from para_server.lsp.protocol import Json, Phase, Protocol
 from para_server.untrusted import one_line
 
 if TYPE_CHECKING:  # an editor waits for `initialize`: what it does not need is loaded after it
@@ -50,6 +50,7 @@ class Server(JsonRPCServer):
         self._background: dict[str, asyncio.Task[None]] = {}
         self._log: ToClient | None = None
         self.protocol.set_writer(writer)
+        self.protocol.hang_up = over.set
         handlers: dict[str, Callable[[Any], Any]] = {
             types.INITIALIZE: self._initialize,
             types.INITIALIZED: self._initialized,
