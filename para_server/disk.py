@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import secrets
-import shutil
+import stat
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fcntl import ioctl
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from para_server.errors import SETUP_CHECK, ParaError
 
@@ -21,6 +21,7 @@ _SET_FLAGS: Final = 0x40086602
 _TOPDIR: Final = 0x20000
 COARSE: Final = 0.02  # seconds by which the times of files may lag behind
 _FLAGS: Final = struct.Struct("I")
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 @contextmanager
@@ -56,46 +57,141 @@ def _spread(folder: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder, following nothing out of it; what is not there is removed already."""
-    if folder.is_symlink() or folder.is_file():
-        folder.unlink(missing_ok=True)
+    """Remove a folder, following nothing out of it; what is not there is removed already.
+
+    It may be of any depth, and folders in it that are this user's may be closed to everybody.
+    """
+    try:
+        if stat.S_ISDIR(folder.lstat().st_mode):
+            descriptor = _opened(str(folder), None)
+            if descriptor is not None:
+                _empty(descriptor)
+                folder.rmdir()
+        else:
+            folder.unlink()
+    except (FileNotFoundError, NotADirectoryError):
         return
-    try:
-        shutil.rmtree(folder, onerror=_ignore_missing)
-    except RecursionError:
-        _raise_contents(folder)
-        remove_tree(folder)
-
-
-def _raise_contents(folder: Path) -> None:
-    """Move each folder of a deep tree right below its top: no name stays too long to be given."""
-    top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        waiting = [entry.name for entry in os.scandir(top) if entry.is_dir(follow_symlinks=False)]
-        while waiting:
-            inner = os.open(waiting.pop(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
-            try:
-                for entry in list(os.scandir(inner)):
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(secrets.token_hex(8))
-                        os.rename(entry.name, waiting[-1], src_dir_fd=inner, dst_dir_fd=top)
-            finally:
-                os.close(inner)
     except OSError as error:
         raise unreadable(folder, error.strerror or str(error)) from None
-    finally:
-        os.close(top)
 
 
-def _ignore_missing(
-    _function: object, path: str, info: tuple[type[BaseException], BaseException, object]
-) -> None:
-    if isinstance(info[1], FileNotFoundError):
-        return
+def is_there(folder: Path, path: str, kind: Callable[[int], bool]) -> bool:
+    """Tell whether a path below a folder is of a kind, following no link on the way."""
+    above, _, last = path.rpartition("/")
+    with suppress(OSError), _beneath(folder, above) as here:
+        return kind(os.lstat(last, dir_fd=here).st_mode)
+    return False
+
+
+def is_filled(folder: Path, path: str) -> bool:
+    """Tell whether a path below a folder is a folder with something in it, following no link."""
+    with suppress(OSError), _beneath(folder, path) as here, os.scandir(here) as entries:
+        return any(True for _ in entries)
+    return False
+
+
+@contextmanager
+def _beneath(folder: Path, path: str) -> Iterator[int]:
+    here = os.open(folder, _FOLDER)
     try:
-        os.rmdir(path)  # noqa: PTH106 # one that may not be looked into can be empty nevertheless
-    except OSError:
-        raise unreadable(Path(path), str(info[1])) from None
+        for name in filter(None, path.split("/")):
+            inner = os.open(name, _FOLDER, dir_fd=here)
+            os.close(here)
+            here = inner
+        yield here
+    finally:
+        os.close(here)
+
+
+class _Level(NamedTuple):
+    """A folder on the way down: who it is, and the folders in it that are still to be removed."""
+
+    identity: tuple[int, int]
+    waiting: list[str]
+
+
+def _empty(here: int) -> None:
+    """Remove all that is in an open folder, and close it.
+
+    One descriptor goes down and up again, so neither the depth nor the length of a path matters.
+    """
+    try:
+        levels = [_swept(here)]
+        while True:
+            if levels[-1].waiting:
+                inner = _opened(levels[-1].waiting[-1], here)
+                if inner is None:
+                    levels[-1].waiting.pop()
+                    continue
+                os.close(here)
+                here = inner
+                levels.append(_swept(here))
+                continue
+            levels.pop()
+            if not levels:
+                return
+            above = os.open("..", _FOLDER, dir_fd=here)
+            os.close(here)
+            here = above
+            if _identity(os.fstat(here)) != levels[-1].identity:  # somebody moved it meanwhile
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+            with suppress(FileNotFoundError):
+                os.rmdir(levels[-1].waiting.pop(), dir_fd=here)
+    finally:
+        os.close(here)
+
+
+def _swept(folder: int) -> _Level:
+    """Remove what is no folder from an open one."""
+    status = os.fstat(folder)
+    if status.st_uid == os.geteuid() and status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        os.fchmod(folder, stat.S_IRWXU)
+    waiting = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.name)
+                continue
+            with suppress(FileNotFoundError):
+                os.unlink(entry.name, dir_fd=folder)
+    return _Level(_identity(status), waiting)
+
+
+def _opened(name: str, parent: int | None) -> int | None:
+    """Open a folder that is to be emptied; None where it is no folder, or gone by now."""
+    try:
+        return os.open(name, _FOLDER, dir_fd=parent)
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        return _unlocked(name, parent)
+    except OSError as error:
+        if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
+            raise
+        with suppress(FileNotFoundError):  # it became a link, or a file
+            os.unlink(name, dir_fd=parent)
+        return None
+
+
+def _unlocked(name: str, parent: int | None) -> int | None:
+    """Open a folder that is closed to everybody: its owner may change that."""
+    with suppress(OSError):
+        os.rmdir(name, dir_fd=parent)  # one that may not be looked into can be empty nevertheless
+        return None
+    if sys.platform != "linux":
+        os.chmod(name, stat.S_IRWXU, dir_fd=parent, follow_symlinks=False)
+        return os.open(name, _FOLDER, dir_fd=parent)
+    handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        # the handle itself: a name could be a link by now
+        os.chmod(f"/proc/self/fd/{handle}", stat.S_IRWXU)  # noqa: PTH101 # no path of its own
+        return os.open(".", _FOLDER, dir_fd=handle)
+    finally:
+        os.close(handle)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def unreadable(path: Path, why: str) -> ParaError:

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, TypeVar
 
-from para_server.errors import ParaError
-
 T = TypeVar("T")
 U = TypeVar("U")
 _log: Final = logging.getLogger(__name__)
@@ -86,6 +84,6 @@ async def undone_on_failure() -> AsyncIterator[AsyncExitStack]:
 async def _undo(stack: AsyncExitStack) -> None:
     try:
         await stack.aclose()
-    except ParaError as error:
+    except Exception as error:  # noqa: BLE001 # a failure of any kind is contained
         # what failed first is what people need to know; the next process undoes the rest
-        _log.warning("not all could be undone: %s", error)
+        _log.warning("not all could be undone: %s", str(error) or type(error).__name__)

@@ -1,31 +1,32 @@
 """The only place that knows where para keeps its files on the host, and what is held with which.
 
-Under PARA_HOME: `sessions/ID.json` the records, `work/ID` the workspaces, `agents/ID` what an
-agent's supervisor writes, `bases/NAME` the checkouts that workspaces share, `scratch/ID.HEX` what
-is on its way, `logins/AGENT.env` what a login's terminal is handed, `locks/`.
+Under PARA_HOME: `sessions/ID.json` the records, `copies/ID.json` a copy of each for the day on
+which it cannot be read, `work/ID` the workspaces, `agents/ID` what an agent's supervisor writes,
+`bases/NAME` the checkouts that workspaces share, `scratch/ID.HEX` what is on its way,
+`logins/AGENT.env` what a login's terminal is handed, `locks/`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pydantic import ValidationError
-
-from para_server.disk import COARSE, make_folder, remove_tree, unreadable, written
-from para_server.errors import SETUP_CHECK, ParaError
+from para_server.disk import COARSE, make_folder, remove_tree, written
+from para_server.errors import ParaError
+from para_server.filing import put, read
+from para_server.lifecycle import OVER
 from para_server.locks import PATIENCE, held
-from para_server.records import SCHEMA, Record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
+
+    from para_server.records import Record
 
     Held = AbstractAsyncContextManager[None]
 
@@ -41,6 +42,7 @@ class Store:
         self.home = home
         self._folders = (home, *(home / part for part in _FOLDERS))
         self.newest = 0.0  # when the latest record of those that `all` gave was written
+        self.unread: dict[str, ParaError] = {}  # why which records could not be read, by session
         self._known: dict[str, tuple[tuple[int, int, int], Record]] = {}
         self._sorted: list[Record] = []
         self._as_of: int | None = None  # the time of the folder of which these are all records
@@ -79,19 +81,23 @@ class Store:
 
     def read(self, session_id: str) -> Record | None:
         """Read a record; raises store.unreadable and store.too-new."""
-        file = self._file(session_id)
+        return read(self.record_file(session_id), session_id)
+
+    def copy(self, session_id: str) -> Record | None:
+        """Read the copy of a record, which may be a little older; None where there is none."""
         try:
-            text = file.read_text()
-        except FileNotFoundError:
+            return read(self._copy(session_id), session_id)
+        except ParaError:
             return None
-        except (OSError, ValueError) as error:
-            raise unreadable(file, str(error)) from None
-        return _parsed(file, text)
 
     def all(self) -> list[Record]:
-        """Read every record, oldest first; one that did not change is the same object again."""
+        """Read every record, oldest first; one that did not change is the same object again.
+
+        One that cannot be read is passed over, and named in `unread`.
+        """
         self.prepare()
-        known = {}
+        known: dict[str, tuple[tuple[int, int, int], Record]] = {}
+        unread: dict[str, ParaError] = {}
         asked = time.time()
         with written(self.records_folder):
             as_of = self.records_folder.stat().st_mtime_ns
@@ -109,13 +115,22 @@ class Store:
             before = self._known.get(entry.name)
             if before is not None and before[0] == stamp:
                 known[entry.name] = before
-            elif record := self.read(entry.name.removesuffix(".json")):
+                continue
+            session_id = entry.name.removesuffix(".json")
+            try:
+                record = self.read(session_id)
+            except ParaError as error:
+                unread[session_id] = error
+                continue
+            if record is not None:
                 known[entry.name] = (stamp, record)
-        self._known = known
+        self._known, self.unread = known, unread
         self.newest = max((stamp[1] for stamp, _ in known.values()), default=0) / 1e9
         self._sorted = sorted((r for _, r in known.values()), key=lambda r: (r.created_at, r.id))
-        # what is renamed into the folder at this very moment need not change its time once more
-        self._as_of = as_of if as_of / 1e9 + COARSE < asked else None
+        # what is renamed into the folder at this very moment need not change its time once more,
+        # and what could not be read may become readable where it is
+        settled = as_of / 1e9 + COARSE < asked and not unread
+        self._as_of = as_of if settled else None
         return list(self._sorted)
 
     def doubt(self) -> None:
@@ -125,26 +140,25 @@ class Store:
     def write(self, record: Record) -> Record:
         """Write a record so that it is there whole or not at all, also after a power cut."""
         self.prepare()
-        file = self._file(record.id)
-        draft = file.with_name(f"{record.id}.{secrets.token_hex(4)}.tmp")
-        with written(file):
-            try:
-                descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(descriptor, "w") as stream:
-                    stream.write(record.model_dump_json(by_alias=True))
-                    stream.flush()
-                    os.fsync(descriptor)
-                draft.replace(file)
-                _sync_folder(file.parent)
-            finally:
-                draft.unlink(missing_ok=True)
+        content = record.model_dump_json(by_alias=True).encode()
+        with written(self.record_file(record.id)):
+            put(self.record_file(record.id), content)
+        with suppress(OSError):  # the copy is for bad days, and no reason to fail on a good one
+            put(self._copy(record.id), content, lasting=False)
         return record
 
+    def set_aside(self, session_id: str) -> None:
+        """Give a record that cannot be read another name, beside the one that takes its place."""
+        file = self.record_file(session_id)
+        with written(file), suppress(FileNotFoundError):
+            file.rename(f"{file}.{secrets.token_hex(4)}.unreadable")
+
     def forget(self, session_id: str) -> None:
-        """Remove a record and what stands beside it."""
-        with written(self.home):
-            self._file(session_id).unlink(missing_ok=True)
+        """Remove what stands beside a record, and then the record itself."""
         remove_tree(self.agent_folder(session_id))
+        with written(self.home):
+            self._copy(session_id).unlink(missing_ok=True)
+            self.record_file(session_id).unlink(missing_ok=True)
 
     def scratch(self, session_id: str) -> Path:
         """Make a folder for what is on its way out of a session; its maker removes it."""
@@ -172,16 +186,48 @@ class Store:
             self._variables(agent).unlink(missing_ok=True)
 
     def strays(self) -> Iterator[Path]:
-        """Find drafts, workspaces and folders of sessions that have no record."""
-        known = {file.stem for file in self.records_folder.glob("*.json")}
+        """Find drafts, and what is left of sessions that are provably over."""
         yield from self.records_folder.glob("*.tmp")
-        for part in ("work", "agents", "scratch"):
-            for entry in (self.home / part).iterdir():
-                if entry.name.partition(".")[0] not in known or part == "scratch":
+        yield from self.copies_folder.glob("*.tmp")
+        yield from (self.home / "scratch").iterdir()
+        for folder in (self.home / "agents", self.copies_folder):
+            for entry in folder.iterdir():
+                if self.is_over(entry.name.partition(".")[0]) and entry.suffix != ".tmp":
                     yield entry
         for entry in self.bases_folder.iterdir():
             if entry.is_dir() and not (entry / MANIFEST).exists():
                 yield entry
+
+    def is_over(self, session_id: str) -> bool:
+        """Tell whether a session without a record is provably over.
+
+        It has no files any more, and either its copy says so or para has forgotten it.
+        """
+        if any(map(os.path.lexists, (self.record_file(session_id), self.workspace(session_id)))):
+            return False
+        copy = self.copy(session_id)
+        if copy is None:
+            return not os.path.lexists(self._copy(session_id))
+        return copy.doing is None and copy.state in OVER
+
+    def may_live(self, session_id: str) -> bool:
+        """Tell whether a session may need what it has: only its record can say that it does not."""
+        try:
+            record = self.read(session_id)
+        except ParaError:
+            return True
+        if record is None:
+            return not self.is_over(session_id)
+        return record.state not in OVER or record.doing is not None
+
+    def without_record(self) -> list[str]:
+        """Name the sessions that may live, but whose record is gone or cannot be read."""
+        self.doubt()
+        self.all()
+        names = {entry.name for entry in (self.home / "work").iterdir()}
+        names |= {file.stem for file in self.copies_folder.glob("*.json")}
+        gone = {name for name in names if not os.path.lexists(self.record_file(name))}
+        return sorted({*self.unread, *(name for name in gone if not self.is_over(name))})
 
     def holding(self, session: str, *, patience: float = PATIENCE) -> Held:
         """Hold a session alone; after `patience` seconds raises session.illegal-transition."""
@@ -222,29 +268,17 @@ class Store:
     def _variables(self, agent: str) -> Path:
         return self.home / "logins" / f"{agent}.env"
 
-    def _file(self, session_id: str) -> Path:
+    def record_file(self, session_id: str) -> Path:
+        """Name the file of a record."""
         return self.records_folder / f"{session_id}.json"
 
+    @property
+    def copies_folder(self) -> Path:
+        """Name the folder of the copies of the records."""
+        return self.home / "copies"
 
-_FOLDERS: Final = ("sessions", "work", "agents", "bases", "scratch", "logins", "locks")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def _copy(self, session_id: str) -> Path:
+        return self.copies_folder / f"{session_id}.json"
 
 
-def _parsed(file: Path, text: str) -> Record:
-    try:
-        raw = json.loads(text)
-        version = raw.get("version")
-        if isinstance(version, int) and version > SCHEMA:
-            raise ParaError(
-                "store.too-new", f"{file} was written by a newer para: update this one", SETUP_CHECK
-            )
-        return Record.model_validate(raw, by_alias=True)
-    except (ValidationError, ValueError, AttributeError) as error:
-        raise unreadable(file, f"it is not a record ({type(error).__name__})") from None
+_FOLDERS: Final = ("sessions", "copies", "work", "agents", "bases", "scratch", "logins", "locks")

@@ -64,6 +64,7 @@ def leftovers(api: Any, home: Path, repo: Repository) -> list[str]:
         folder = home / part
         found += [str(f) for f in folder.glob("*") if f.name not in keep]
     found += [str(file) for file in (home / "sessions").glob("*.tmp")]
+    found += [str(f) for f in (home / "copies").glob("*") if f.stem not in known]
     found += [str(f) for f in (home / "bases").glob("*/") if not (f / "base.json").exists()]
     return found + _refs(repo, known, needed)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
+import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,8 @@ from pydantic_core import from_json
 
 from para_server.agents.profile import Event
 from para_server.agents.profiles import PROFILES
+from para_server.disk import is_there, remove_tree
+from para_server.errors import ParaError
 from para_server.models import Agent, AgentState
 from para_server.untrusted import one_line, printable, read_bounded
 
@@ -54,7 +56,7 @@ def begun(folder: Path) -> tuple[int, str] | None:
 
 def rests(folder: Path) -> bool:
     """Tell whether the agent was ended by para, and not started again."""
-    return (folder / "out" / "resting").is_file()
+    return is_there(folder, "out/resting", stat.S_ISREG)
 
 
 def stamp(folder: str) -> tuple[int, int, int] | None:
@@ -69,12 +71,8 @@ def stamp(folder: str) -> tuple[int, int, int] | None:
 def forget_state(folder: Path) -> None:
     """Drop what an earlier run said; the output stays."""
     for name in ("state", "resting", "begun"):
-        said = folder / "out" / name
-        with contextlib.suppress(OSError):  # what cannot be removed is no claim that could be read
-            if said.is_dir() and not said.is_symlink():
-                shutil.rmtree(said)
-            else:
-                said.unlink(missing_ok=True)
+        with contextlib.suppress(ParaError):  # what cannot be removed is no claim to be read
+            remove_tree(folder / "out" / name)
 
 
 def output(folder: Path, name: str, lines: int | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from para_server.agents.profile import CONVERSATION, Profile
+from para_server.disk import is_filled, is_there
 from para_server.spec import AGENT_FOLDER, Mount
 
 ATTACH: Final = ("tmux", "attach-session", "-t", "agent")
@@ -117,10 +119,8 @@ def has_conversation(folder: Path, profile: Profile, conversation: str) -> bool:
     """Tell whether there is a conversation to go on with; only a look, at what is not trusted."""
     if profile.conversation:
         path = profile.conversation.replace(CONVERSATION, conversation)
-        return (folder / "kept" / path).is_file()
-    with contextlib.suppress(OSError):
-        return any(any((folder / "kept" / path).iterdir()) for path in profile.keeps)
-    return False
+        return is_there(folder, f"kept/{path}", stat.S_ISREG)
+    return any(is_filled(folder, f"kept/{path}") for path in profile.keeps)
 
 
 @cache

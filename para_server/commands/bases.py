@@ -78,8 +78,11 @@ async def found(
 async def evict(context: Context, most: int, *, dry_run: bool = False) -> list[str]:
     """Remove bases that no session stands on, the longest unused first, down to `most` bytes.
 
-    Gives their names; whoever calls holds the bases.
+    Gives their names; whoever calls holds the bases. None is removed while it cannot be told what
+    some session stands on, since its record cannot be read.
     """
+    if context.store.without_record():
+        return []
     known = {base.layers[0]: base for base in _all(context)}
     used = _in_use(context.store.all())
     gone: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from para_server import lifecycle
-from para_server.commands import bases, launch, recovery, view
+from para_server.commands import bases, launch, lost, recovery, view
 from para_server.commands.finish import archive, still
 from para_server.commands.takeout import taken_out
 from para_server.context import Context
@@ -49,7 +49,13 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
 
 @command("para.recover", "Recover Session")
 async def recover(context: Context, params: RecoverParams) -> Session:
-    """Bring a cancelled session back, with all that it had."""
+    """Bring a cancelled session back, with all that it had.
+
+    Also one whose record is gone or cannot be read, and which `para.doctor` names.
+    """
+    back = lost.brought_back(context, params.name, params.repo)
+    if back is not None:
+        return await view.show(context, back)
     async with view.held(context, "recover", params.name, params.repo) as (record, *_):
         repo = await repository.locate(Path(record.repo))
         settings = context.settings(repo.top)

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-from para_server import lifecycle
 from para_server.commands import bases, recovery
 from para_server.context import Context
 from para_server.disk import remove_tree
@@ -15,7 +14,6 @@ from para_server.engine.client import Engine
 from para_server.errors import SHOW_SESSIONS, ParaError
 from para_server.names import LABEL_HOME, LABEL_SESSION
 from para_server.params import CleanParams
-from para_server.records import Record
 from para_server.registry import command
 from para_server.results import CleanResult
 
@@ -33,8 +31,8 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
     removed: list[str] = []
     kept: list[str] = []
     async with context.store.holding_names():
-        live = {r.id: r for r in context.store.all() if r.state not in lifecycle.OVER or r.doing}
-        for what, removal in await _leftovers(context, live, kept):
+        kept += [f"session {one}" for one in context.store.without_record()]
+        for what, removal in await _leftovers(context, kept):
             if not params.dry_run:
                 try:
                     await removal()
@@ -52,32 +50,31 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
     return CleanResult(removed=tuple(removed), kept=tuple(kept))
 
 
-async def _leftovers(
-    context: Context, live: dict[str, Record], kept: list[str]
-) -> list[tuple[str, Removal]]:
+async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
+    live = context.store.may_live
     found: list[tuple[str, Removal]] = [
         (f"folder {stray.name}", partial(_remove_folder, stray))
         for stray in context.store.strays()
-        if stray.name.partition(".")[0] not in live
+        if not live(stray.name.partition(".")[0])
     ]
     home = str(context.store.home)
     engine = context.engine
     helpers = [one for one in await containers.helpers(engine) if one.home == home]
     for one in [*await containers.sessions(engine), *helpers]:
         session = one.session or one.helper
-        if one.home != home or session in live:
+        if one.home != home or session is None or live(session):
             kept.append(f"container {one.name}")
         else:
             found.append((f"container {one.name}", partial(containers.remove, engine, one.name)))
     for image in await images.saved(engine):
         session = image.labels.get(LABEL_SESSION, "")
         name = ", ".join(image.tags) or image.id
-        if image.labels.get(LABEL_HOME) != home or session in live:
+        if image.labels.get(LABEL_HOME) != home or live(session):
             kept.append(f"image {name}")
         else:
             found.append((f"image {name}", partial(images.remove, engine, image.id)))
     for volume in await volumes.listed(engine):
-        if volume.home != home or volume.session in live:
+        if volume.home != home or volume.session is None or live(volume.session):
             kept.append(f"volume {volume.name}")
         else:
             found.append((f"volume {volume.name}", partial(volumes.remove, engine, volume.name)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from para_server.agents.profiles import PROFILES, profile
-from para_server.commands import credentials
+from para_server.commands import credentials, lost
 from para_server.commands.images import demand_fresh
 from para_server.context import Context
 from para_server.engine import containers, images
@@ -23,6 +23,7 @@ async def doctor(context: Context, params: NoParams) -> DoctorResult:  # noqa: A
     checks = [
         await _checked("git", _git, context),
         await _checked("home", _home, context),
+        lost.check(context),
         await _checked("settings", _settings, context),
         await _checked("engine", _engine, context),
     ]

@@ -15,7 +15,6 @@ from para_server.engine.containers import Seen
 from para_server.engine.images import Image
 from para_server.errors import ParaError
 from para_server.git import bundle, repository
-from para_server.lifecycle import OVER
 from para_server.models import State
 from para_server.names import (
     HELPER_PREFIX,
@@ -45,15 +44,21 @@ async def _settle_all(context: Context) -> None:
         try:
             async with context.store.holding(record.id, patience=0):
                 await settle(context, record.id)
-        except ParaError as error:
-            # that a command is at work is no news
-            level = logging.DEBUG if error.slug == _AT_WORK else logging.INFO
-            _log.log(level, "not settled: %s", error, extra={"session": record.name})
+        except Exception as error:  # noqa: BLE001 # whatever it is, other sessions go on
+            _put_off(f"session {record.name} is not settled", error)
     for stray in list(context.store.strays()):
         try:
             await _clear_stray(context, stray)
-        except ParaError as error:
-            _log.info("not cleared: %s", error)
+        except Exception as error:  # noqa: BLE001 # the same
+            _put_off(f"{stray} is not cleared", error)
+
+
+def _put_off(what: str, error: Exception) -> None:
+    """Say what has to wait: the next process tries again."""
+    if isinstance(error, ParaError) and error.slug == _AT_WORK:
+        _log.debug("%s: %s", what, error)  # that a command is at work is no news
+        return
+    _log.warning("%s yet: %s", what, str(error) or type(error).__name__)
 
 
 async def sweep_engine(context: Context) -> list[str]:
@@ -79,8 +84,8 @@ async def _drop_late_containers(context: Context) -> list[str]:
                 if not _needed(context, one):
                     await containers.remove(engine, one.name)
                     removed.append(one.name)
-        except ParaError as error:
-            _log.info("not removed: %s", error)
+        except Exception as error:  # noqa: BLE001 # whatever it is, the others are removed
+            _put_off(f"container {one.name} is not removed", error)
     return removed
 
 
@@ -92,8 +97,8 @@ async def _drop_late_images(context: Context) -> None:
         try:
             async with context.store.holding(session, patience=0):
                 await _drop_if_late(context, session, image)
-        except ParaError as error:
-            _log.info("not removed: %s", error)
+        except Exception as error:  # noqa: BLE001 # whatever it is, the others are removed
+            _put_off(f"image {image.id} is not removed", error)
 
 
 async def _drop_if_late(context: Context, session: str, image: Image) -> None:
@@ -108,8 +113,7 @@ async def _drop_if_late(context: Context, session: str, image: Image) -> None:
 
 def _needed(context: Context, one: Seen) -> bool:
     """Tell whether a session needs its container; a helper is needed by who holds the session."""
-    record = context.store.read(one.session) if one.session else None
-    return record is not None and (record.state not in OVER or record.doing is not None)
+    return one.session is not None and context.store.may_live(one.session)
 
 
 async def settle(context: Context, session_id: str) -> None:
@@ -254,6 +258,8 @@ async def _drop_empty_branch(context: Context, record: Record, branch: str) -> N
 async def _clear_stray(context: Context, stray: Path) -> None:
     session_id = stray.name.partition(".")[0]
     async with context.store.holding(session_id, patience=0):
+        if stray not in context.store.strays():
+            return  # its session began in the meantime
         if stray.parent.name == "scratch":
             await containers.remove(context.engine, f"{HELPER_PREFIX}{stray.name}")
             await volumes.remove(context.engine, volume_name(stray.name))

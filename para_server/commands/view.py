@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from para_server import lifecycle, limits
 from para_server.agents import claims
-from para_server.commands import recovery
+from para_server.commands import lost, recovery
 from para_server.context import Context, Shown, path_of
 from para_server.engine import containers, memory
 from para_server.engine.containers import Seen
@@ -61,7 +61,7 @@ async def pick(
     here = [r for r in records if top is None or r.repo == top]
     live = [r for r in here if r.state not in lifecycle.OVER]
     if name is not None:
-        return _named(name, top, here, live)
+        return _named(context, name, top, here, live)
     if not live_only:
         live = here
     if len(live) == 1:
@@ -83,8 +83,11 @@ async def held(
     """Hold the session that is meant, settled and in a state that the command applies to."""
     chosen = await pick(context, name, repo)
     async with context.store.holding(chosen.id):
-        await recovery.settle(context, chosen.id)
-        record = context.store.read(chosen.id)
+        try:
+            await recovery.settle(context, chosen.id)
+            record = context.store.read(chosen.id)
+        except ParaError as error:
+            raise lost.explained(context, chosen.name, error) from None
         if record is None:
             raise ParaError(
                 "session.not-found", f"There is no session {chosen.name} any more", SHOW_SESSIONS
@@ -250,9 +253,12 @@ async def _top(
         raise
 
 
-def _named(name: str, top: str | None, here: list[Record], live: list[Record]) -> Record:
+def _named(
+    context: Context, name: str, top: str | None, here: list[Record], live: list[Record]
+) -> Record:
     found = [r for r in live if r.name == name] or [r for r in here if r.name == name]
     if not found:
         where = f" in {top}" if top else ""
-        raise ParaError("session.not-found", f"There is no session {name}{where}", SHOW_SESSIONS)
+        missing = f"There is no session {name}{where}"
+        raise lost.explained(context, name, ParaError("session.not-found", missing, SHOW_SESSIONS))
     return found[-1]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from para_server.errors import ParaError
 from para_server.models import State
 from para_server.records import Record
 from para_server.store import Store
@@ -44,6 +44,7 @@ def prompts(store: Store) -> dict[str, str]:
     return {one.name: one.prompt for one in store.all()}
 
 
+@settings(deadline=None)  # each step waits for the disk, which may be a slow one
 @given(st.lists(STEPS, max_size=30))
 def test_whoever_looks_sees_what_others_wrote(steps: list[tuple[str, str]]) -> None:
     with TemporaryDirectory() as folder:
@@ -71,5 +72,95 @@ def test_a_record_that_was_written_over_in_its_place_is_seen_by_who_doubts(tmp_p
     file.write_text("no record")
     store.doubt()
     for _ in range(2):
-        with pytest.raises(ParaError):
-            store.all()
+        assert prompts(store) == {}
+        assert set(store.unread) == {"one"}
+
+
+def break_by_emptying(file: Path) -> None:
+    file.write_text("")
+
+
+def break_by_cutting(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:40])
+
+
+def break_by_nesting(file: Path) -> None:
+    file.write_text("[" * 100_000)
+
+
+def break_by_bytes(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe{}")
+
+
+def break_by_a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def break_by_a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def break_by_another_version(file: Path) -> None:
+    file.write_text('{"version": 99}')
+
+
+def break_by_another_id(file: Path) -> None:
+    file.write_text(record("../two").model_dump_json(by_alias=True))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        break_by_emptying,
+        break_by_cutting,
+        break_by_nesting,
+        break_by_bytes,
+        break_by_a_folder,
+        break_by_a_pipe,
+        break_by_another_version,
+        break_by_another_id,
+    ],
+    ids=lambda one: one.__name__.removeprefix("break_by_"),
+)
+def test_a_record_that_cannot_be_read_hides_no_other_and_stays(
+    tmp_path: Path, broken: Callable[[Path], None]
+) -> None:
+    store = Store(tmp_path)
+    for name in ("one", "two"):
+        store.write(record(name, name))
+    broken(store.record_file("one"))
+    for reader in (store, Store(tmp_path)):
+        assert prompts(reader) == {"two": "two"}
+        assert reader.without_record() == ["one"]
+        assert str(reader.record_file("one")) in str(reader.unread["one"])
+        assert reader.may_live("one")
+        assert list(reader.strays()) == []
+    assert os.path.lexists(store.record_file("one"))
+    copy = store.copy("one")
+    assert copy is not None
+    assert copy.prompt == "one"
+
+
+def test_what_a_removed_record_leaves_is_over_only_where_its_copy_or_para_says_so(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path)
+    store.write(record("live"))
+    store.write(record("over").but(state=State.FINISHED))
+    store.write(record("forgotten"))
+    for name in ("live", "over", "forgotten"):
+        store.agent_folder(name).mkdir()
+    for name in ("live", "over"):
+        store.record_file(name).unlink()
+    store.forget("forgotten")
+    store.workspace("no-copy").mkdir()
+    assert store.without_record() == ["live", "no-copy"]
+    assert {file.name for file in store.strays()} == {"over", "over.json"}
+    assert [store.may_live(name) for name in ("live", "over", "forgotten", "no-copy")] == [
+        True,
+        False,
+        False,
+        True,
+    ]
