@@ -10,7 +10,10 @@ from para_server.models import Session
 
 
 class ListResult(Frozen):
-    """Sessions, and how many containers run of how many that may."""
+    """Sessions, and how many containers run of how many that may.
+
+    Of a prompt here are the first 2,000 characters at most; `para.show` returns all of it.
+    """
 
     sessions: tuple[Session, ...]
     running: int

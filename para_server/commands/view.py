@@ -22,6 +22,7 @@ from para_server.names import container_name, volume_name
 from para_server.records import Record
 from para_server.results import ListResult
 
+LISTED_PROMPT: Final = 2000  # characters of a prompt in a list
 _RUNS: Final = frozenset({"running", "restarting"})  # the engine's own words
 
 
@@ -121,10 +122,17 @@ async def listed(context: Context, repo: str | None, *, every: bool) -> ListResu
     seen = await _seen(context, records, enabled=settings.container.enabled)
     by_name = {one.name: one for one in seen}
     return ListResult(
-        sessions=tuple(of(context, r, by_name.get(container_name(r.id))) for r in records),
+        sessions=tuple(_brief(of(context, r, by_name.get(container_name(r.id)))) for r in records),
         running=len(seen),
         limit=settings.container.max_running,
     )
+
+
+def _brief(session: Session) -> Session:
+    """Cut a long prompt: a list of sessions is sent on every change of one."""
+    if len(session.prompt) <= LISTED_PROMPT:
+        return session
+    return session.model_copy(update={"prompt": f"{session.prompt[: LISTED_PROMPT - 1]}…"})
 
 
 def of(context: Context, record: Record, seen: Seen | None) -> Session:

@@ -18,6 +18,7 @@ class Client:
     trusted: bool = False
     notifications: bool = False  # wants para/sessionsChanged
     configuration: bool = False  # answers workspace/configuration
+    process: int | None = None  # with which this server ends
     registration: bool = False  # tells of changed settings only when it is asked to
 
     def with_settings(self, settings: object) -> Client:
@@ -37,7 +38,9 @@ def introduced(params: object) -> Client:
     options = inside(params, "initializationOptions")
     capabilities = inside(params, "capabilities")
     root = inside(params, "rootUri") or inside(params, "rootPath")
+    process = inside(params, "processId")
     return Client(
+        process=process if is_id(process) and isinstance(process, int) and process > 0 else None,
         folders=_folders(inside(params, "workspaceFolders")) or _folders([{"uri": root}]),
         trusted=inside(options, "trusted") is True,
         notifications=inside(capabilities, "experimental", "para") is True

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from para_server.context import Context
 
 logger = logging.getLogger(__name__)
-_MAX_UNREAD: Final = 64 << 20  # bytes that a client may leave unread before it counts as gone
+_MAX_UNREAD: Final = 256 << 20  # bytes that a client may leave unread before it counts as gone
 _FLUSH: Final = 1.0  # seconds that a client has to read the last answers
 
 

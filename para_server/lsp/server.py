@@ -18,6 +18,7 @@ from pygls.server import JsonRPCServer
 
 from para_server import __version__
 from para_server.logs import ToClient
+from para_server.lsp import parent
 from para_server.lsp.client import Client, inside, introduced, is_id
 from para_server.lsp.protocol import Json, Phase, Protocol
 from para_server.untrusted import one_line
@@ -78,6 +79,8 @@ class Server(JsonRPCServer):
         self._log = ToClient(self._tell_log(asyncio.get_running_loop()))
         if not self._client.configuration:
             self._settled.set()
+        if self._client.process is not None and self.protocol.gate is None:
+            self._begin("client", partial(self._outlive_nobody, self._client.process))
         commands = list(json.loads(COMMANDS_FILE.read_text()))
         folders = {"supported": True, "changeNotifications": True}
         return {
@@ -171,6 +174,11 @@ class Server(JsonRPCServer):
         self._client = before.with_settings(settings)
         if self._client.editor != before.editor and "watch" in self._background:
             self._begin("watch", self._watch)  # it may be another engine now
+
+    async def _outlive_nobody(self, pid: int) -> None:
+        await parent.ended(pid)
+        logger.info("The client's process has ended")
+        self._over.set()
 
     async def _sweep(self) -> None:
         from para_server.lsp import work

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,10 @@ from typing import Any
 import pytest
 
 import para_server.commands.all  # noqa: F401 # fills the table
+from para_server.commands.view import LISTED_PROMPT
 from para_server.lsp.framing import MAX_MESSAGE
+from para_server.lsp.protocol import MAX_SENT
+from para_server.lsp.server import Server
 from para_server.registry import COMMANDS
 from tests import wire
 from tests.scratch import Repository
@@ -341,6 +346,64 @@ def test_the_editor_dies(client: Wire, process: Process, slow: Slow, home: Path)
 def test_the_editor_dies_at_once(process: Process) -> None:
     process.end_of_input()
     assert process.exit_code() == 0
+
+
+def test_the_editor_is_killed_while_something_of_it_keeps_stdin_open(
+    process: Process, slow: Slow, home: Path
+) -> None:
+    with subprocess.Popen(["sleep", "600"]) as editor:
+        client = process.stdio()
+        client.initialize(processId=editor.pid)
+        slow.begin(client)
+        editor.kill()
+    assert process.exit_code() == 0
+    slow.left_nothing(home)
+
+
+def test_a_process_id_of_elsewhere_ends_nothing(process: Process) -> None:
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    client = process.stdio()
+    client.initialize(processId=gone.pid)
+    assert alive(client)
+
+
+def test_long_prompts_neither_end_the_server_nor_fill_its_lists(
+    client: Wire, repo: Repository
+) -> None:
+    prompt = "true # " + "x" * 12_000_000
+    for number in range(6):
+        params = {"name": f"big{number}", "prompt": prompt, "repo": str(repo.path)}
+        made = client.answer(client.command("para.dispatch", {**params, "type": "worktree"}))
+        assert made["result"]["prompt"] == prompt
+    listed = client.answer(client.command("para.list", {}))["result"]["sessions"]
+    assert {one["prompt"] for one in listed} == {f"{prompt[: LISTED_PROMPT - 1]}…"}
+    whole = client.answer(client.command("para.show", {"name": "big0", "repo": str(repo.path)}))
+    assert whole["result"]["prompt"] == prompt
+
+
+class Kept:
+    """Where a server writes to, within this process: no request makes an answer that large."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+
+    def write(self, data: bytes) -> None:
+        self.messages.append(json.loads(data))
+
+    def close(self) -> None:
+        """End."""
+
+
+async def test_what_is_too_large_to_be_sent_is_an_error() -> None:
+    kept = Kept()
+    protocol = Server(lambda: pytest.fail("no command runs"), kept, asyncio.Event()).protocol
+    protocol.notify("para/sessionsChanged", "x" * MAX_SENT)
+    assert not kept.messages
+    protocol._answer(1, "result", "x" * MAX_SENT)
+    (answer,) = kept.messages
+    assert (answer["id"], code(answer)) == (1, -32803)
+    assert str(MAX_SENT) in answer["error"]["message"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
