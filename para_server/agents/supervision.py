@@ -74,14 +74,8 @@ def instruct(
 
 
 def enlist(folder: Path) -> None:
-    """Let the agent begin with its container, once its workspace is released."""
-    _put(folder / "in" / "held", b"")
+    """Let the agent begin with its container."""
     _put(folder / "in" / "begin", b"")
-
-
-def release(folder: Path) -> None:
-    """Let what waits for a whole workspace go on."""
-    (folder / "in" / "held").unlink(missing_ok=True)
 
 
 def is_enlisted(folder: Path) -> bool:

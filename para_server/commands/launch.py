@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from para_server import locks, spec
 from para_server.agents import supervision
@@ -19,6 +19,7 @@ from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.git import bundle, checkout, clone, repository, worktree
 from para_server.git.clone import AGENT_UID, Start
 from para_server.git.repository import Repo
+from para_server.lifecycle import OVER
 from para_server.models import State
 from para_server.names import (
     BASE_IMAGE,
@@ -35,39 +36,35 @@ from para_server.steps import off_loop, together
 _REMOVAL_SECONDS: Final = 600
 
 
+class Released(NamedTuple):
+    """A workspace that the host has finished with, and will not enter again.
+
+    A session's container is started with it alone, so nothing of the session runs before.
+    """
+
+    session_id: str
+
+
 async def up(
     context: Context, repo: Repo, record: Record, settings: Settings, image: str, start: Start
 ) -> Seen | None:
-    """Make the parts of a session side by side, and start its container.
+    """Create the parts of a session side by side, and then start its container.
 
-    Gives what is known of it, unless the engine has to be asked where it has mounted the workspace.
+    Return what is known of it, unless the engine has to be asked where it mounted the workspace.
     """
-    fill = _filled(context, repo, record, settings, start)
+    filling = workspace(context, repo, record, settings, start)
     if record.type == "worktree":
-        await fill
+        await filling
         return None
-    if record.bases:  # what lies beneath a mount may not change any more
-        await together(fill, box(context, repo, record, settings, image))
-        await run(context, record)
-        return None
-    # nothing is in the container yet that looks at the files
-    _, seen = await together(fill, _boxed(context, repo, record, settings, image))
-    return seen
+    released, made = await together(filling, box(context, repo, record, settings, image))
+    await run(context, record, released)
+    return None if record.bases else containers.started(made, container_name(record.id), image)
 
 
-async def _filled(
-    context: Context, repo: Repo, record: Record, settings: Settings, start: Start
-) -> None:
-    await workspace(context, repo, record, settings, start)
-    supervision.release(context.store.agent_folder(record.id))
-
-
-async def _boxed(
-    context: Context, repo: Repo, record: Record, settings: Settings, image: str
-) -> Seen:
-    made = await box(context, repo, record, settings, image)
-    await run(context, record)
-    return containers.started(made, container_name(record.id), image)
+def released_before(record: Record) -> Released:
+    """Return the workspace of a session whose container was started before."""
+    assert record.state not in {State.PREPARING, *OVER}, f"{record.id} has no workspace yet"
+    return Released(record.id)
 
 
 async def keep_base(
@@ -83,8 +80,8 @@ async def keep_base(
 
 async def workspace(
     context: Context, repo: Repo, record: Record, settings: Settings, start: Start
-) -> None:
-    """Make the folder that a session works in; with bases, only what it has of its own."""
+) -> Released:
+    """Create the folder that a session works in; with bases, only what it has of its own."""
     folder = context.store.workspace(record.id)
     index = None
     if record.bases:
@@ -93,10 +90,11 @@ async def workspace(
     if record.type == "worktree":
         async with context.store.holding_repo(record.repo):
             await worktree.make(repo, folder, start)
-        return
-    own = settings.git.objects == "own"
-    _lay_out(context, record)
-    await clone.make(repo, folder, record.id, start, own=own, index=index)
+    else:
+        own = settings.git.objects == "own"
+        _lay_out(context, record)
+        await clone.make(repo, folder, record.id, start, own=own, index=index)
+    return Released(record.id)
 
 
 async def box(context: Context, repo: Repo, record: Record, settings: Settings, image: str) -> str:
@@ -147,8 +145,9 @@ def _lay_out(context: Context, record: Record) -> None:
             folder.mkdir(mode=0o700, exist_ok=True)
 
 
-async def run(context: Context, record: Record) -> None:
-    """Start a session's container."""
+async def run(context: Context, record: Record, released: Released) -> None:
+    """Start a session's container: from now on its workspace belongs to the session."""
+    assert released.session_id == record.id, "it is the workspace of another session"
     context.report(f"Starting {record.name}", 60)
     try:
         await containers.start(context.engine, container_name(record.id))

@@ -10,6 +10,7 @@ from uuid import uuid4
 from para_server.agents import claims
 from para_server.agents.profiles import profile
 from para_server.commands import agent, bases, credentials, launch, recovery, setup, view
+from para_server.commands.launch import Released
 from para_server.commands.send import can_be_typed, tell
 from para_server.context import Context
 from para_server.engine import containers, images
@@ -85,12 +86,13 @@ async def resume(context: Context, params: ResumeParams) -> Session:
         async with undone_on_failure() as undo:
             undo.push_async_callback(recovery.undo_resume, context, begun)
             context.report(f"Resuming {record.name}", 10)
-            going = begun.but(**more)
+            going, released = begun.but(**more), None
             if session.state is State.FINISHED:
-                going = await _reopened(context, going)
+                going, released = await _reopened(context, going)
             problem = None
             if record.type == "container":
-                problem = await _revived(context, going, params.prompt)
+                released = released or launch.released_before(going)
+                problem = await _revived(context, going, released, params.prompt)
             state = State.FAILED if problem else State.RUNNING
             ready = going.but(
                 state=state,
@@ -144,13 +146,13 @@ async def _go_on(context: Context, record: Record) -> None:
     saved = await images.find(context.engine, saved_image(record.id))
     if saved is not None and saved.id != seen.image_id:
         await images.remove(context.engine, saved_image(record.id))
-    await containers.start(context.engine, name)
+    await launch.run(context, record, launch.released_before(record))
     if seen.state != "running" or claims.rests(context.store.agent_folder(record.id)):
         await agent.go_on(context, record, None)
     context.store.write(record.but(doing=None))
 
 
-async def _reopened(context: Context, record: Record) -> Record:
+async def _reopened(context: Context, record: Record) -> tuple[Record, Released]:
     """Give a finished session a workspace again, at its branch."""
     repo = await repository.locate(Path(record.repo))
     settings = context.settings(repo.top)
@@ -162,11 +164,13 @@ async def _reopened(context: Context, record: Record) -> Record:
     start = Start(branch=record.branch, tip=tip, anchor=tip)
     await launch.keep_base(context, repo, record, tip)
     standing = await bases.found(context, repo, record, settings, start)
-    await launch.workspace(context, repo, standing, settings, start)
-    return standing.but(finished=tip)
+    released = await launch.workspace(context, repo, standing, settings, start)
+    return standing.but(finished=tip), released
 
 
-async def _revived(context: Context, record: Record, more: str | None) -> Problem | None:
+async def _revived(
+    context: Context, record: Record, released: Released, more: str | None
+) -> Problem | None:
     """Start the container again, set it up where it is new, and let the agent go on."""
     name = container_name(record.id)
     seen = await containers.find(context.engine, name)
@@ -186,7 +190,7 @@ async def _revived(context: Context, record: Record, more: str | None) -> Proble
         image = saved_image(record.id) if saved else record.image
         await launch.box(context, repo, record, context.settings(repo.top), image)
         new = new or saved is None
-    await launch.run(context, record)
+    await launch.run(context, record, released)
     problem = await setup.run(context, record) if new else None
     if problem is None:
         await agent.go_on(context, record, more)

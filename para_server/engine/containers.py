@@ -199,7 +199,7 @@ def _mount(mount: Mount) -> Any:
 
 
 def _config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
-    from docker.types import Ulimit
+    from docker.types import Healthcheck, Ulimit
 
     limits = [Ulimit(name="core", soft=0, hard=0)]
     if spec.file_size is not None:
@@ -229,7 +229,8 @@ def _config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
         host_config=host,
         # without even a loopback of its own to set up, it starts in half the time
         network_disabled=spec.network is None,
-        entrypoint=[],
+        entrypoint=[],  # neither what the image would run first
+        healthcheck=Healthcheck(test=["NONE"]),  # nor what it would run beside it
     )
     return config
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from para_server import trees
 from para_server.disk import written
 from para_server.errors import Frozen
 from para_server.git.process import git
@@ -102,7 +103,7 @@ def _put_ref(file: Path, commit: str) -> None:
 async def hand_over(folder: Path) -> None:
     """Give a new folder to the user that agents run as, where the host's user is root."""
     if os.geteuid() == 0:
-        await off_loop(lambda: _chown(folder))
+        await off_loop(lambda: trees.hand_over(folder, AGENT_UID))
 
 
 async def _copy_objects(repo: Repo, folder: Path, session_id: str) -> None:
@@ -113,13 +114,6 @@ async def _copy_objects(repo: Repo, folder: Path, session_id: str) -> None:
         plain=True,
         long=True,
     )
-
-
-def _chown(folder: Path) -> None:
-    os.chown(folder, AGENT_UID, AGENT_UID, follow_symlinks=False)
-    for root, folders, files in os.walk(folder):
-        for entry in (*folders, *files):
-            os.chown(os.path.join(root, entry), AGENT_UID, AGENT_UID, follow_symlinks=False)  # noqa: PTH118 # a Path for each of 50,000 files takes a second
 
 
 def _quoted(text: str) -> str:

@@ -1,0 +1,92 @@
+"""The only place that changes a whole tree by descriptors: what takes whose place does not matter.
+
+Every name is used relative to the open folder that it was read from, and no link is followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_REPLACED: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+
+
+class Entered(NamedTuple):
+    """A folder that a walk has come to, open, and the names in it."""
+
+    descriptor: int
+    names: tuple[str, ...]
+
+
+class _Level(NamedTuple):
+    """A folder on the way down: what identifies it, and which of its folders are to be visited."""
+
+    identity: tuple[int, int]
+    waiting: list[str]
+
+
+def walk(folder: Path) -> Iterator[Entered]:
+    """Visit a folder and all below it, each before what is in it; raises OSError.
+
+    One descriptor goes down and up again, so neither the depth nor the length of a path matters.
+    """
+    here = os.open(folder, _FOLDER)
+    try:
+        entered, level = _entered(here)
+        levels = [level]
+        yield entered
+        while levels:
+            if not levels[-1].waiting:
+                levels.pop()
+                here = _risen(here, levels[-1]) if levels else here
+                continue
+            try:
+                inner = os.open(levels[-1].waiting.pop(), _FOLDER, dir_fd=here)
+            except OSError as error:
+                if error.errno in _REPLACED:
+                    continue
+                raise
+            os.close(here)
+            here = inner
+            entered, level = _entered(here)
+            levels.append(level)
+            yield entered
+    finally:
+        os.close(here)
+
+
+def hand_over(folder: Path, owner: int) -> None:
+    """Make a user and its group the owner of a folder and of all below it."""
+    for entered in walk(folder):
+        os.chown(entered.descriptor, owner, owner)
+        for name in entered.names:
+            os.chown(name, owner, owner, dir_fd=entered.descriptor, follow_symlinks=False)
+
+
+def _entered(descriptor: int) -> tuple[Entered, _Level]:
+    names, folders = [], []
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            names.append(entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+    return Entered(descriptor, tuple(names)), _Level(_identity(descriptor), folders)
+
+
+def _risen(descriptor: int, level: _Level) -> int:
+    """Open the folder above instead; raises ESTALE where this one was moved meanwhile."""
+    above = os.open("..", _FOLDER, dir_fd=descriptor)
+    if _identity(above) != level.identity:
+        os.close(above)
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    os.close(descriptor)
+    return above
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino

@@ -1,0 +1,116 @@
+"""Walks of folders that a session could write: nothing is followed, however deep it is."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from para_server import trees
+from para_server.disk import is_filled, is_there, remove_tree
+
+DEPTH = 3000  # no path is as long, nor has a process so many open files
+
+
+def deep(folder: Path) -> None:
+    down = f'for _ in range({DEPTH}):\n os.mkdir("d")\n os.chdir("d")'
+    script = f"import os, sys\nos.chdir(sys.argv[1])\n{down}"
+    subprocess.run(["python3", "-c", script, folder], check=True)
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """Make a folder that no walk may come to."""
+    folder = tmp_path / "outside"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner/file").write_text("of the host\n")
+    return folder
+
+
+def test_removal_follows_no_link_and_knows_no_depth(tmp_path: Path, outside: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "closed/inner").mkdir(parents=True)
+    (tree / "read-only").mkdir()
+    (tree / "read-only/file").write_text("x")
+    (tree / "link").symlink_to(outside)
+    (tree / "closed/inner/link").symlink_to(outside / "inner/file")
+    (tree / os.fsdecode(b"not\xff\nutf-8")).mkdir()
+    os.mkfifo(tree / "pipe")
+    deep(tree)
+    (tree / "read-only").chmod(0o500)
+    (tree / "closed").chmod(0)
+    remove_tree(tree)
+    assert not tree.exists()
+    assert (outside / "inner/file").read_text() == "of the host\n"
+
+
+def test_removal_of_a_link_or_a_file_or_nothing(tmp_path: Path, outside: Path) -> None:
+    link, file = tmp_path / "link", tmp_path / "file"
+    link.symlink_to(outside)
+    file.write_text("x")
+    for one in (link, file, tmp_path / "nothing"):
+        remove_tree(one)
+        assert not os.path.lexists(one)
+    assert (outside / "inner/file").exists()
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_walked_is_not_followed(
+    tmp_path: Path, outside: Path
+) -> None:
+    tree = tmp_path / "tree"
+    for name in ("a", "b"):
+        (tree / name).mkdir(parents=True)
+    seen: list[str] = []
+    for step in trees.walk(tree):
+        seen += step.names
+        for folder in tree.iterdir():  # what a session would do in this very moment
+            if not folder.is_symlink():
+                folder.rename(tmp_path / f"moved-{folder.name}")
+                folder.symlink_to(outside)
+    assert sorted(seen) == ["a", "b"]
+
+
+def test_a_folder_that_is_moved_away_while_it_is_walked_ends_the_walk(
+    tmp_path: Path, outside: Path
+) -> None:
+    inner = tmp_path / "tree" / "a" / "b"
+    inner.mkdir(parents=True)
+
+    def walked() -> None:
+        for step in trees.walk(tmp_path / "tree"):
+            if not step.names:
+                inner.rename(outside / "b")  # its parent is now one of the host's
+
+    with pytest.raises(OSError, match="Stale"):
+        walked()
+
+
+@pytest.mark.root
+def test_handing_over_changes_no_owner_beyond_a_link(tmp_path: Path, outside: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "inner").mkdir(parents=True)
+    (tree / "inner/file").write_text("x")
+    (tree / "inner/link").symlink_to(outside)
+    trees.hand_over(tree, 1234)
+    for one in (tree, tree / "inner", tree / "inner/file", tree / "inner/link"):
+        assert (one.lstat().st_uid, one.lstat().st_gid) == (1234, 1234)
+    for one in (outside, outside / "inner", outside / "inner/file"):
+        assert one.stat().st_uid == os.geteuid()
+
+
+def test_no_look_below_a_folder_goes_through_a_link(tmp_path: Path, outside: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "inner").mkdir(parents=True)
+    (tree / "inner/file").write_text("x")
+    assert is_there(tree, "inner/file", stat.S_ISREG)
+    assert is_filled(tree, "inner")
+    (tree / "through").symlink_to(outside)
+    (tree / "file").symlink_to(outside / "inner/file")
+    assert not is_there(tree, "file", stat.S_ISREG)
+    assert not is_there(tree, "through/inner/file", stat.S_ISREG)
+    assert not is_there(tree, "inner/missing", stat.S_ISREG)
+    assert not is_filled(tree, "through")
+    assert not is_filled(tree, "through/inner")
