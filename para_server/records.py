@@ -27,6 +27,7 @@ class Record(Frozen):
     type: SessionType
     state: State
     repo: str
+    common: str = ""  # its git folder, which it shares with linked worktrees
     base: str
     branch: str
     agent: str | None = None
@@ -47,6 +48,11 @@ class Record(Frozen):
     finished: str | None = None  # the commit that the branch was left at
     archive: str | None = None  # the commit that cancel kept
     archive_tip: str | None = None  # where the branch was then; the rest was uncommitted
+
+    @property
+    def refs_at(self) -> str:
+        """Name the place of the repository's refs: linked worktrees have the same."""
+        return self.common or self.repo
 
     def but(self, **changes: object) -> Record:
         """Give the record with changes, as of now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from para_server.commands import view
+from para_server.commands import picking
 from para_server.context import Context
 from para_server.git import repository
 from para_server.params import RepoParams
@@ -13,5 +13,5 @@ from para_server.results import BranchesResult
 @command("para.branches", "List Branches")
 async def branches(context: Context, params: RepoParams) -> BranchesResult:
     """List the branches that a session can start from, the one with the latest commit first."""
-    repo = await view.repo_of(context, params.repo)
+    repo = await picking.repo_of(context, params.repo)
     return BranchesResult(branches=await repository.branches(repo))

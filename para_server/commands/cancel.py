@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from para_server import lifecycle
 from para_server.commands import bases, launch, lost, recovery, view
 from para_server.commands.finish import archive, still
 from para_server.commands.takeout import taken_out
 from para_server.context import Context
 from para_server.errors import ParaError
-from para_server.git import repository, worktree
+from para_server.git import discovery, repository, worktree
 from para_server.git.clone import Start
 from para_server.git.repository import Repo
 from para_server.models import Session, State
@@ -30,7 +28,7 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
     Files that git ignores are not kept.
     """
     async with view.held(context, "cancel", params.name, params.repo) as (record, _, seen):
-        repo = await repository.locate(Path(record.repo))
+        repo = await discovery.of_session(record)
         begun = context.store.write(record.but(doing="cancel"))
         async with undone_on_failure() as undo:
             undo.push_async_callback(recovery.undo_end, context, begun)
@@ -57,7 +55,7 @@ async def recover(context: Context, params: RecoverParams) -> Session:
     if back is not None:
         return await view.show(context, back)
     async with view.held(context, "recover", params.name, params.repo) as (record, *_):
-        repo = await repository.locate(Path(record.repo))
+        repo = await discovery.of_session(record)
         settings = context.settings(repo.top)
         await _demand_free(context, repo, record)
         start = await _start_of(repo, record)
@@ -81,7 +79,7 @@ async def _archived(
     is_work = keep != record.base
     if is_work:
         kept = context.store.write(kept.but(target=keep))
-        async with context.store.holding_repo(record.repo):
+        async with context.store.holding_repo(record.refs_at):
             await archive(repo, record, keep)
     over = await recovery.ended(context, kept, State.CANCELLED)
     ref = archive_ref(record.id) if is_work else None

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from para_server.agents.profiles import profile
 from para_server.commands import agent as agents
-from para_server.commands import bases, credentials, launch, recovery, setup, view
+from para_server.commands import bases, credentials, launch, picking, recovery, setup, view
 from para_server.context import Context, path_of
 from para_server.errors import SHOW_SESSIONS, Issue, ParaError, Remedy
 from para_server.git import repository
@@ -52,7 +52,7 @@ async def start(context: Context, params: StartParams) -> Session:
 
 
 async def _started(context: Context, params: StartParams, prompt: str) -> Session:
-    repo = await view.repo_of(context, params.repo)
+    repo = await picking.repo_of(context, params.repo)
     settings = context.settings(repo.top, _own(params))
     kind = _type_of(params, settings)
     agent = profile(settings.agent.name, settings.agent).name if prompt else None
@@ -72,6 +72,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         state=State.PREPARING,
         doing="start",
         repo=str(repo.top),
+        common=str(repo.common),
         base=base,
         branch="",
         agent=agent,

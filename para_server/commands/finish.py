@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from para_server.autorun import auto_run_files
 from para_server.commands import agent, recovery, view
 from para_server.commands.takeout import Taken, taken_out
@@ -11,7 +9,7 @@ from para_server.context import Context
 from para_server.engine import containers
 from para_server.engine.containers import Seen
 from para_server.errors import ParaError, Remedy
-from para_server.git import differences, repository, worktree
+from para_server.git import differences, discovery, repository, worktree
 from para_server.git.differences import Difference
 from para_server.git.repository import Repo
 from para_server.models import State
@@ -32,7 +30,7 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
     when a person opens or builds the branch.
     """
     async with view.held(context, "finish", params.name, params.repo) as (record, _, seen):
-        repo = await repository.locate(Path(record.repo))
+        repo = await discovery.of_session(record)
         branch = params.branch or record.branch
         await repository.demand_branch_name(repo, branch)
         if not params.message.strip():
@@ -98,7 +96,7 @@ async def _kept(
 ) -> FinishResult:
     branch = record.target_branch or record.branch
     difference = await differences.difference(repo, record.base, taken.tip)
-    async with context.store.holding_repo(record.repo):
+    async with context.store.holding_repo(record.refs_at):
         if taken.more:
             await archive(repo, record, taken.keep)
         await repository.move_ref(repo, f"refs/heads/{branch}", taken.tip, existing)

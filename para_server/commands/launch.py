@@ -16,7 +16,7 @@ from para_server.engine import containers, helper, images, memory, volumes
 from para_server.engine.containers import Seen
 from para_server.engine.failures import image_missing
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
-from para_server.git import bundle, checkout, clone, repository, worktree
+from para_server.git import bundle, checkout, clone, discovery, repository, worktree
 from para_server.git.clone import AGENT_UID, Start
 from para_server.git.repository import Repo
 from para_server.lifecycle import OVER
@@ -71,7 +71,7 @@ async def keep_base(
     context: Context, repo: Repo, record: Record, commit: str, *, new: bool = False
 ) -> None:
     """Keep what a session begins with alive; of a new one raises workspace.branch-exists."""
-    async with context.store.holding_repo(record.repo):
+    async with context.store.holding_repo(record.refs_at):
         if new:
             await repository.keep_base_of_new(repo, record.id, commit, record.branch)
         else:
@@ -88,7 +88,7 @@ async def workspace(
         folder = context.store.upper(record.id)
         index = bases.layers(context, record)[0] / checkout.INDEX
     if record.type == "worktree":
-        async with context.store.holding_repo(record.repo):
+        async with context.store.holding_repo(record.refs_at):
             await worktree.make(repo, folder, start)
     else:
         own = settings.git.objects == "own"
@@ -164,8 +164,9 @@ def owner() -> int | None:
 
 async def tear_down(context: Context, record: Record, *, keep_agent: bool = False) -> None:
     """Remove container, saved image, workspace and base of a session; what is gone stays gone."""
-    # the engine takes its time, in which git can be at work
-    await together(_drop_files(context, record, keep_agent=keep_agent), _drop_refs(context, record))
+    # in this order: what keeps the base alive goes when nothing is left that stands on it
+    await _drop_files(context, record, keep_agent=keep_agent)
+    await _drop_refs(context, record)
 
 
 async def _drop_files(context: Context, record: Record, *, keep_agent: bool) -> None:
@@ -181,9 +182,9 @@ async def _drop_files(context: Context, record: Record, *, keep_agent: bool) -> 
 async def drop_workspace(context: Context, record: Record) -> None:
     """Remove the folder that a session worked in."""
     folder = context.store.workspace(record.id)
-    if record.type == "worktree" and Path(record.repo).is_dir():
-        repo = await repository.locate(Path(record.repo))
-        async with context.store.holding_repo(record.repo):
+    repo = await discovery.find(record) if record.type == "worktree" else None
+    if repo is not None:
+        async with context.store.holding_repo(record.refs_at):
             await worktree.remove(repo, folder)
     await clear_away(context, folder, record)
 
@@ -224,10 +225,10 @@ async def _removed_by_helper(context: Context, folder: Path, record: Record) -> 
 
 
 async def _drop_refs(context: Context, record: Record) -> None:
-    if not Path(record.repo).is_dir():
+    repo = await discovery.find(record)
+    if repo is None:
         return  # the repository is gone, and its refs with it
-    repo = await repository.locate(Path(record.repo))
-    async with context.store.holding_repo(record.repo):
+    async with context.store.holding_repo(record.refs_at):
         ours = base_ref(record.id), review_ref(record.id), *bundle.incoming_refs(record.id)
         await repository.delete_refs(repo, *ours)
 

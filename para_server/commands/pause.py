@@ -16,7 +16,7 @@ from para_server.context import Context
 from para_server.engine import containers, images
 from para_server.engine.containers import Seen
 from para_server.errors import ParaError, Problem, Remedy
-from para_server.git import repository
+from para_server.git import discovery, repository
 from para_server.git.clone import Start
 from para_server.models import Session, State
 from para_server.names import container_name, saved_image
@@ -154,7 +154,7 @@ async def _go_on(context: Context, record: Record) -> None:
 
 async def _reopened(context: Context, record: Record) -> tuple[Record, Released]:
     """Give a finished session a workspace again, at its branch."""
-    repo = await repository.locate(Path(record.repo))
+    repo = await discovery.of_session(record)
     settings = context.settings(repo.top)
     tip = await repository.branch_commit(repo, record.branch) or record.finished
     if tip is None or await repository.ref_commit(repo, f"{tip}^{{commit}}") is None:
@@ -185,7 +185,7 @@ async def _revived(
         return None
     new = record.problem is not None  # its set-up failed
     if seen is None:
-        repo = await repository.locate(Path(record.repo))
+        repo = await discovery.of_session(record)
         saved = await images.find(context.engine, saved_image(record.id))
         image = saved_image(record.id) if saved else record.image
         await launch.box(context, repo, record, context.settings(repo.top), image)

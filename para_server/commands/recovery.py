@@ -14,7 +14,7 @@ from para_server.engine import containers, images, saving, volumes
 from para_server.engine.containers import Seen
 from para_server.engine.images import Image
 from para_server.errors import ParaError
-from para_server.git import bundle, repository
+from para_server.git import bundle, discovery, repository
 from para_server.models import State
 from para_server.names import (
     HELPER_PREFIX,
@@ -208,7 +208,7 @@ async def _settle_end(context: Context, record: Record) -> None:
     if record.state in {State.FINISHED, State.CANCELLED}:
         await complete_end(context, record, record.state)
         return
-    repo = await repository.locate(Path(record.repo))
+    repo = await discovery.of_session(record)
     if record.doing == "finish":
         ref, state = f"refs/heads/{record.target_branch}", State.FINISHED
     else:
@@ -218,7 +218,7 @@ async def _settle_end(context: Context, record: Record) -> None:
         changes = kept if state is State.FINISHED else {}
         await complete_end(context, record.but(**changes), state)
         return
-    async with context.store.holding_repo(record.repo):
+    async with context.store.holding_repo(record.refs_at):
         await bundle.drop_incoming(repo, record.id)
     await undo_end(context, record)
 
@@ -243,10 +243,10 @@ async def frozen_again(context: Context, record: Record) -> None:
 
 
 async def _drop_empty_branch(context: Context, record: Record, branch: str) -> None:
-    if not Path(record.repo).is_dir():
+    repo = await discovery.find(record)
+    if repo is None:
         return
-    repo = await repository.locate(Path(record.repo))
-    async with context.store.holding_repo(record.repo):
+    async with context.store.holding_repo(record.refs_at):
         at = await repository.branch_commit(repo, branch)
         kept = {record.base, record.finished}
         if record.archive is not None:

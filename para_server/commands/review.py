@@ -9,12 +9,12 @@ from para_server import lifecycle, spec
 from para_server.agents import claims, supervision
 from para_server.agents.profile import on_host
 from para_server.agents.profiles import profile
-from para_server.commands import recovery, view
+from para_server.commands import picking, recovery, view
 from para_server.commands.takeout import taken_out
 from para_server.context import Context
 from para_server.engine import containers
 from para_server.errors import ParaError, Remedy
-from para_server.git import contents, differences, repository, worktree
+from para_server.git import contents, differences, discovery, repository, worktree
 from para_server.git.repository import Repo
 from para_server.models import Session
 from para_server.names import container_name, review_ref
@@ -33,14 +33,14 @@ async def list_sessions(context: Context, params: ListParams) -> ListResult:
 @command("para.show", "Show Session")
 async def show(context: Context, params: SessionParams) -> Session:
     """Show one session."""
-    record = await view.pick(context, params.name, params.repo)
+    record = await picking.pick(context, params.name, params.repo)
     return await view.show(context, record)
 
 
 @command("para.open", "Open Session")
 async def open_session(context: Context, params: SessionParams) -> OpenResult:
     """Say how to get into a session: an editor's URI, and a command for a terminal."""
-    record = await view.pick(context, params.name, params.repo)
+    record = await picking.pick(context, params.name, params.repo)
     session = await view.show(context, record)
     broken = record.problem is not None and await _runs(context, record)
     if not broken:  # where its set-up failed, the container is left for a look
@@ -71,8 +71,8 @@ async def open_session(context: Context, params: SessionParams) -> OpenResult:
 @command("para.diff", "Review Changes")
 async def diff(context: Context, params: SessionParams) -> DiffResult:
     """Show what a session has changed since its base, also what is uncommitted."""
-    record = await view.pick(context, params.name, params.repo, live_only=False)
-    repo = await repository.locate(Path(record.repo))
+    record = await picking.pick(context, params.name, params.repo, live_only=False)
+    repo = await discovery.of_session(record)
     if record.state in lifecycle.OVER:
         return await _between(repo, record, _tip_of(record))
     async with context.store.holding(record.id):
@@ -87,8 +87,8 @@ async def diff(context: Context, params: SessionParams) -> DiffResult:
 @command("para.file", "Show File")
 async def file(context: Context, params: FileParams) -> FileResult:
     """Show one file of a session, at its base or as `para.diff` last showed it."""
-    record = await view.pick(context, params.name, params.repo, live_only=False)
-    repo = await repository.locate(Path(record.repo))
+    record = await picking.pick(context, params.name, params.repo, live_only=False)
+    repo = await discovery.of_session(record)
     commit = record.base if params.side == "base" else await _reviewed(repo, record)
     return await contents.file(repo, commit, params.path)
 
@@ -96,7 +96,7 @@ async def file(context: Context, params: FileParams) -> FileResult:
 @command("para.logs", "Show Logs")
 async def logs(context: Context, params: LogsParams) -> LogsResult:
     """Show what a session's agent printed."""
-    record = await view.pick(context, params.name, params.repo, live_only=False)
+    record = await picking.pick(context, params.name, params.repo, live_only=False)
     folder = context.store.agent_folder(record.id)
     return LogsResult(text=claims.output(folder, record.agent or "", params.tail))
 
@@ -113,7 +113,7 @@ _SHELL = "command -v zsh >/dev/null && exec zsh; exec sh"
 async def _shown(context: Context, repo: Repo, record: Record, tip: str) -> DiffResult:
     """Show a live session's changes, and keep them: their files are asked for one by one."""
     found = await _between(repo, record, tip)
-    async with context.store.holding_repo(record.repo):
+    async with context.store.holding_repo(record.refs_at):
         await repository.keep_review(repo, record.id, tip)
     return found
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Final
 
 from para_server import lifecycle
-from para_server.commands import view
+from para_server.commands import picking, view
 from para_server.context import Context
 from para_server.engine import load
-from para_server.git import differences, repository
+from para_server.git import differences, discovery, repository
 from para_server.models import State
 from para_server.names import container_name
 from para_server.params import StatsParams
@@ -33,7 +32,7 @@ _FIGURE: Final = re.compile(r"(\d{1,9}) (file|insertion|deletion)")
 @command("para.stats", "Show Figures")
 async def stats(context: Context, params: StatsParams) -> StatsResult:
     """Tell what a session uses, and how much it has changed since its base."""
-    record = await view.pick(context, params.name, params.repo, live_only=False)
+    record = await picking.pick(context, params.name, params.repo, live_only=False)
     session = await view.show(context, record)
     if record.state in lifecycle.OVER:
         figures = StatsResult(changes=await _of_branch(record))
@@ -70,9 +69,9 @@ def _claimed(said: str) -> Changes | None:
 
 
 async def _of_branch(record: Record) -> Changes | None:
-    if record.finished is None or not Path(record.repo).is_dir():
+    repo = await discovery.find(record) if record.finished is not None else None
+    if repo is None or record.finished is None:
         return None
-    repo = await repository.locate(Path(record.repo))
     if await repository.ref_commit(repo, f"{record.finished}^{{commit}}") is None:
         return None
     found = await differences.difference(repo, record.base, record.finished)

@@ -201,7 +201,7 @@ async def _checked(context: Context, repo: Repo, record: Record, scratch: Path) 
         # git leaves out of a bundle what its base has
         ends = [end for end, is_old in zip(told, old, strict=True) if not is_old]
         names |= {end: f"{incoming_ref(record.id)}/{end}" for end in ends}
-        async with context.store.holding_repo(record.repo):
+        async with context.store.holding_repo(record.refs_at):
             await bundles.fetch(repo, bundle, record.id, ends, seconds)
     # where the branch was is a claim, too
     head_is_known, arrived = await together(
@@ -222,5 +222,5 @@ def _not_arrived(record: Record) -> ParaError:
 
 
 async def _drop_incoming(context: Context, repo: Repo, record: Record) -> None:
-    async with context.store.holding_repo(record.repo):
+    async with context.store.holding_repo(record.refs_at):
         await bundles.drop_incoming(repo, record.id)

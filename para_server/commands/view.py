@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from para_server import lifecycle, limits
 from para_server.agents import claims
-from para_server.commands import lost, recovery
-from para_server.context import Context, Shown, path_of
+from para_server.commands import lost, picking, recovery
+from para_server.context import Context, Shown
 from para_server.engine import containers, memory
 from para_server.engine.containers import Seen
 from para_server.errors import SHOW_SESSIONS, ParaError, Problem, Remedy
-from para_server.git import repository
-from para_server.git.repository import Repo
 from para_server.models import Agent, Container, Session, State
 from para_server.names import container_name, volume_name
 from para_server.records import Record
@@ -34,55 +31,12 @@ class Held(NamedTuple):
     seen: Seen | None  # its container, where it has one
 
 
-async def repo_of(context: Context, given: str | None) -> Repo:
-    """Find the repository that is meant; raises workspace.ambiguous."""
-    if given is not None:
-        folder = path_of(given)
-        if not folder.is_absolute() or not folder.is_dir():
-            raise ParaError("workspace.not-a-repository", f"There is no folder {given}")
-        return await repository.locate(folder)
-    if context.cwd is not None:
-        return await repository.locate(context.cwd)
-    if len(context.folders) == 1:
-        return await repository.locate(context.folders[0])
-    said = "no folder is open" if not context.folders else "several folders are open"
-    raise ParaError("workspace.ambiguous", f"Say which repository is meant: {said}", SHOW_SESSIONS)
-
-
-async def pick(
-    context: Context, name: str | None, repo: str | None, *, live_only: bool = True
-) -> Record:
-    """Find the session that is meant; raises session.not-found and session.ambiguous."""
-    records = context.store.all()
-    if name is None:
-        inside = _around(context, records)
-        if inside is not None:
-            return inside
-    top = await _top(context, repo, records, name)
-    here = [r for r in records if top is None or r.repo == top]
-    live = [r for r in here if r.state not in lifecycle.OVER]
-    if name is not None:
-        return _named(context, name, top, here, live)
-    if not live_only:
-        live = here
-    if len(live) == 1:
-        return live[0]
-    if not live:
-        raise ParaError(
-            "session.not-found",
-            f"There is no live session in {top or 'any repository'}",
-            SHOW_SESSIONS,
-        )
-    names = ", ".join(r.name for r in live)
-    raise ParaError("session.ambiguous", f"Say which session is meant: {names}", SHOW_SESSIONS)
-
-
 @asynccontextmanager
 async def held(
     context: Context, verb: str, name: str | None, repo: str | None
 ) -> AsyncIterator[Held]:
     """Hold the session that is meant, settled and in a state that the command applies to."""
-    chosen = await pick(context, name, repo)
+    chosen = await picking.pick(context, name, repo)
     async with context.store.holding(chosen.id):
         try:
             await recovery.settle(context, chosen.id)
@@ -114,8 +68,9 @@ async def listed(context: Context, repo: str | None, *, every: bool) -> ListResu
     """Show sessions, and count the containers on the engine."""
     records = context.store.all()
     if repo is not None:
-        top = str((await repo_of(context, repo)).top)
-        records = [r for r in records if r.repo == top]
+        found = await picking.repo_of(context, repo)
+        place = picking.Place(str(found.top), str(found.common))
+        records = [r for r in records if place.has(r)]
     if not every:
         records = [r for r in records if r.state not in lifecycle.OVER]
     settings = context.settings(None)
@@ -232,41 +187,3 @@ async def _seen(context: Context, records: Sequence[Record], *, enabled: bool) -
     if not needed and not enabled:
         return ()
     return await memory.sessions(context.engine, context.store.newest)
-
-
-def _around(context: Context, records: Sequence[Record]) -> Record | None:
-    if context.cwd is None:
-        return None
-    cwd = context.cwd.resolve()
-    return next((record for record in records if _holds(context, record, cwd)), None)
-
-
-def _holds(context: Context, record: Record, folder: Path) -> bool:
-    if record.bases:  # it is mounted where the engine has its volumes
-        return volume_name(record.id) in folder.parts
-    return folder.is_relative_to(context.store.workspace(record.id).resolve())
-
-
-async def _top(
-    context: Context, repo: str | None, records: Sequence[Record], name: str | None
-) -> str | None:
-    if repo is not None and any(r.repo == str(path_of(repo)) for r in records):
-        return str(path_of(repo))  # also where the repository itself is gone
-    try:
-        return str((await repo_of(context, repo)).top)
-    except ParaError:
-        # a name that only one session has needs no repository
-        if repo is None and name is not None and sum(r.name == name for r in records) == 1:
-            return None
-        raise
-
-
-def _named(
-    context: Context, name: str, top: str | None, here: list[Record], live: list[Record]
-) -> Record:
-    found = [r for r in live if r.name == name] or [r for r in here if r.name == name]
-    if not found:
-        where = f" in {top}" if top else ""
-        missing = f"There is no session {name}{where}"
-        raise lost.explained(context, name, ParaError("session.not-found", missing, SHOW_SESSIONS))
-    return found[-1]

@@ -13,16 +13,22 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Final
 
-from para_server.errors import SETUP_CHECK, ParaError
+from para_server.errors import SETUP_CHECK, ParaError, Problem, Remedy
 from para_server.steps import to_end
 from para_server.untrusted import printable
 
-# variables that would make git work on another repository than the one it is told
+# variables that would make git work on another repository than the one it is told, or answer in
+# another way; `git rev-parse --local-env-vars` lists most of them. What a user says by
+# GIT_CONFIG_COUNT stays: a safe.directory may be among it.
 _STRANGE: Final = (
     "GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES "
-    "GIT_COMMON_DIR GIT_NAMESPACE GIT_PREFIX GIT_CEILING_DIRECTORIES GIT_CONFIG GIT_CONFIG_COUNT "
-    "GIT_CONFIG_PARAMETERS"
+    "GIT_COMMON_DIR GIT_NAMESPACE GIT_PREFIX GIT_CEILING_DIRECTORIES GIT_CONFIG "
+    "GIT_IMPLICIT_WORK_TREE GIT_GRAFT_FILE GIT_NO_REPLACE_OBJECTS GIT_REPLACE_REF_BASE "
+    "GIT_SHALLOW_FILE GIT_INTERNAL_SUPER_PREFIX GIT_QUARANTINE_PATH GIT_ATTR_SOURCE "
+    "GIT_LITERAL_PATHSPECS GIT_GLOB_PATHSPECS GIT_NOGLOB_PATHSPECS GIT_ICASE_PATHSPECS "
+    "GIT_EXTERNAL_DIFF GIT_DIFF_OPTS GIT_DEFAULT_HASH GIT_DEFAULT_REF_FORMAT GIT_TEMPLATE_DIR"
 ).split()
+_OWN_CONFIG: Final = ("GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS")
 _PART: Final = 1 << 20  # bytes that are read at once
 _ROOM: Final = 1 << 20  # bytes: a disk that has no more is full
 _GRACE: Final = 5.0  # seconds that git has to take back what it locked
@@ -54,12 +60,25 @@ class _Leash:
 
 
 class GitFailedError(ParaError):
-    """A git command failed; `output` is what it said."""
+    """A git command failed; `output` is what it said, `exit_code` is None where it did not end."""
 
-    def __init__(self, verb: str, output: str) -> None:
+    def __init__(self, verb: str, output: str, exit_code: int | None = None) -> None:
         last = printable(output.strip())[-600:] or "no reason given"
         super().__init__("workspace.git-failed", f"git {verb} failed: {last}", SETUP_CHECK)
         self.output = output
+        self.exit_code = exit_code
+
+
+class GitMissingError(GitFailedError):
+    """There is no git on the PATH."""
+
+    def __init__(self, verb: str) -> None:
+        super().__init__(verb, "git is not installed")
+        self.problem = Problem(
+            slug="workspace.git-failed",
+            message="git is not installed, or not on the PATH",
+            remedies=(Remedy(title="Install git", url="https://git-scm.com/downloads"),),
+        )
 
 
 async def git(
@@ -104,7 +123,10 @@ def _environment(*, plain: bool) -> Mapping[str, str]:
     # made once: nobody changes the environment of this process
     kept = {name: value for name, value in os.environ.items() if name not in _STRANGE}
     kept |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
+    kept |= {"GIT_PAGER": "cat", "GIT_EDITOR": ":", "GIT_SEQUENCE_EDITOR": ":"}
     if plain:
+        for name in _OWN_CONFIG:
+            kept.pop(name, None)
         kept |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     return kept
 
@@ -121,7 +143,7 @@ async def _run(
     source: IO[bytes] | None = None,
 ) -> bytes:
     if shutil.which("git") is None:
-        raise GitFailedError(verb, "git is not installed")
+        raise GitMissingError(verb)
     try:
         process = await asyncio.create_subprocess_exec(
             *(_tied() if leash is not None else ()),
@@ -151,7 +173,8 @@ async def _run(
     if most is None and len(out) > _LIMIT:
         raise GitFailedError(verb, f"it printed more than {_LIMIT >> 20} MiB")
     if process.returncode != 0 and (most is None or len(out) <= most):
-        raise GitFailedError(verb, said.decode(errors="replace") + _full(folder))
+        why = said.decode(errors="replace") + _full(folder)
+        raise GitFailedError(verb, why, process.returncode)
     return out
 
 

@@ -10,16 +10,12 @@ from para_server.errors import Frozen, Issue, ParaError, Remedy
 from para_server.git.process import GitFailedError, git
 from para_server.names import base_ref, review_ref
 from para_server.sharing import shared
-from para_server.steps import together
 from para_server.untrusted import printable
 
 COMMIT: Final = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
-# who commits, and what git marks a partial clone with: a remote since 2.22, before that the
-# repository
-_ASKED: Final = r"^(user\.(name|email)|extensions\.partialclone|remote\..*\.promisor)$"
-_USER: Final = "user."
 # what git takes by any of its rules, so that it need not be started to ask
 _SURELY_A_BRANCH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(/[A-Za-z0-9_-]+)*")
+_ABSENT: Final = 1  # exit code of a git that found nothing; another one is a failure
 _MAX_DEPTH: Final = 5  # git follows alternates no deeper
 
 
@@ -38,35 +34,6 @@ class Repo(Frozen):
     def objects(self) -> Path:
         """Name the folder of its objects."""
         return self.common / "objects"
-
-
-@shared
-async def locate(folder: Path) -> Repo:
-    """Find the repository that holds a folder; raises workspace.not-a-repository."""
-    asked = "--show-toplevel --git-common-dir --show-object-format --is-shallow-repository".split()
-    try:
-        told, config = await together(
-            git(folder, "rev-parse", "--path-format=absolute", *asked),
-            _config(folder),
-        )
-    except GitFailedError as error:
-        if "dubious ownership" in error.output:
-            raise
-        raise ParaError(
-            "workspace.not-a-repository",
-            f"{folder} is not in a git repository with a work tree",
-            Remedy(title="Make it one: git init && git commit --allow-empty"),
-        ) from None
-    top, common, object_format, shallow = told.splitlines()
-    return Repo(
-        top=Path(top),
-        common=Path(common),
-        object_format=object_format,
-        shallow=shallow == "true",
-        partial=any(not key.startswith(_USER) for key in config),
-        author=config.get("user.name") or "para",
-        email=config.get("user.email") or "para@localhost",
-    )
 
 
 @shared
@@ -160,7 +127,7 @@ async def is_ancestor(repo: Repo, old: str, new: str) -> bool:
     """Tell whether a commit is in the history of another."""
     try:
         await git(repo.top, "merge-base", "--is-ancestor", old, new)
-    except GitFailedError:
+    except GitFailedError:  # it is none, or there is no such commit
         return False
     return True
 
@@ -224,19 +191,12 @@ def lenders(repo: Repo) -> list[Path]:
     return found
 
 
-async def _config(folder: Path) -> dict[str, str]:
-    try:
-        told = await git(folder, "config", "-z", "--get-regexp", _ASKED)
-    except GitFailedError:  # nothing of it is set
-        return {}
-    pairs = [entry.partition("\n") for entry in told.split("\0") if entry]
-    return {key: value for key, _, value in pairs}
-
-
 async def _resolved(folder: Path, revision: str) -> str | None:
     try:
         told = await git(folder, "rev-parse", "--verify", "-q", "--end-of-options", revision)
-    except GitFailedError:
+    except GitFailedError as error:
+        if error.exit_code != _ABSENT:
+            raise
         return None
     commit = told.splitlines()[-1] if told else ""
     return commit if COMMIT.match(commit) else None

@@ -12,7 +12,7 @@ import pytest
 from para_server.commands import takeout
 from para_server.context import Context
 from para_server.errors import ParaError
-from para_server.git import repository
+from para_server.git import discovery
 from para_server.models import State
 from para_server.records import Record
 from para_server.store import Store
@@ -105,7 +105,7 @@ async def judged(home: Path, repo: Repository, bait: Bait, spoil: str) -> takeou
     here = f"export OUT='{scratch}' REPO='{repo.path}' BASE={record.base} HIDDEN={hidden}; set -e;"
     made = on_host(f"{here}{HONEST}{spoil}", scratch, bait)
     assert made.code == 0, made
-    where = await repository.locate(repo.path)
+    where = await discovery.locate(repo.path)
     return await takeout._checked(context, where, record, scratch)
 
 

@@ -1,0 +1,207 @@
+"""Find the user's repository that a folder or a session belongs to, and never one of para's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from para_server.errors import ParaError, Remedy
+from para_server.git.process import GitFailedError, GitMissingError, git
+from para_server.git.repository import Repo
+from para_server.homes import in_home
+from para_server.records import Record
+from para_server.sharing import shared
+from para_server.steps import together
+from para_server.untrusted import printable
+
+# who commits, and what git marks a partial clone with: a remote since 2.22, before that the
+# repository
+_ASKED: Final = r"^(user\.(name|email)|extensions\.partialclone|remote\..*\.promisor)$"
+_USER: Final = "user."
+_NOTHING_SET: Final = 1  # exit code of `git config` where no key matches
+# a tree can hold what looks like a bare repository, with hooks in it; git knows this since 2.38
+_NO_BARE: Final = ("-c", "safe.bareRepository=explicit")
+_WHERE: Final = ("--show-toplevel", "--git-common-dir", "--absolute-git-dir")
+_WHAT: Final = ("--show-object-format", "--is-shallow-repository")
+_MAX_REASON: Final = 300  # characters of what git says
+
+
+async def locate(folder: Path) -> Repo:
+    """Return the repository that holds a folder of the user's.
+
+    Raises workspace.not-a-repository, also for every folder of para's own: git reads the
+    configuration of the repository that it runs in, and the one in a workspace is an agent's.
+    Raises workspace.git-failed where there is one that git can't work with.
+    """
+    if in_home(folder):
+        raise _of_para(folder)
+    repo = await locate_anywhere(folder)
+    for found in (repo.top, repo.common):
+        if in_home(found):  # by a link, a .git file, or core.worktree
+            raise _of_para(found)
+    return repo
+
+
+@shared
+async def locate_anywhere(folder: Path) -> Repo:
+    """Return the repository that holds a folder; for the user's folders and worktree sessions."""
+    try:
+        (top, common, own, object_format, shallow), config = await together(
+            _asked(folder), _config(folder)
+        )
+    except GitMissingError:
+        raise
+    except GitFailedError as error:
+        raise _failure(folder, error) from None
+    if Path(own) in (absolute := folder.absolute(), *absolute.parents):
+        raise _no_work_tree(folder)  # a bare one that no `.git` names, for a git before 2.38
+    return Repo(
+        top=Path(top),
+        common=Path(common),
+        object_format=object_format,
+        shallow=shallow == "true",
+        partial=any(not key.startswith(_USER) for key in config),
+        author=config.get("user.name") or "para",
+        email=config.get("user.email") or "para@localhost",
+    )
+
+
+async def find(record: Record) -> Repo | None:
+    """Return the repository of a session, or None where it is gone."""
+    if Path(record.repo).is_dir() or (record.common and Path(record.common).is_dir()):
+        return await of_session(record)
+    return None
+
+
+async def of_session(record: Record) -> Repo:
+    """Return the repository of a session, also where the worktree that it began in is gone.
+
+    Raises workspace.not-a-repository where the repository itself is gone.
+    """
+    top = Path(record.repo)
+    if not record.common:
+        return await locate(top)
+    if top.is_dir() and not in_home(top):
+        try:
+            repo = await locate(top)
+        except ParaError:  # no longer a worktree of it
+            if not Path(record.common).is_dir():
+                raise
+        else:
+            if repo.common == Path(record.common):
+                return repo
+    return await _by_common(record)
+
+
+async def _by_common(record: Record) -> Repo:
+    """Return a repository by its git folder: by its main worktree where it has one."""
+    common = Path(record.common)
+    if not common.is_dir():
+        raise ParaError(
+            "workspace.not-a-repository",
+            f"The repository of session {record.name} is gone: there is no {common}",
+            Remedy(title=f"Move it back to {record.repo}"),
+        )
+    if in_home(common):
+        raise _of_para(common)
+    if common.name == ".git":
+        repo = await locate(common.parent)
+        if repo.common == common:
+            return repo
+    try:
+        told, config = await together(
+            git(common, "rev-parse", *_WHAT), _config(common)
+        )  # it has only linked worktrees, so git runs in the folder itself
+    except GitFailedError as error:
+        raise _failure(common, error) from None
+    object_format, shallow = told.split()
+    return Repo(
+        top=common,
+        common=common,
+        object_format=object_format,
+        shallow=shallow == "true",
+        partial=any(not key.startswith(_USER) for key in config),
+        author=config.get("user.name") or "para",
+        email=config.get("user.email") or "para@localhost",
+    )
+
+
+async def _asked(folder: Path) -> list[str]:
+    asked = (*_WHERE, *_WHAT)
+    rev_parse = (*_NO_BARE, "rev-parse", "--path-format=absolute")
+    told = (await git(folder, *rev_parse, *asked)).splitlines()
+    if len(told) == len(asked):
+        return told
+    # a path has a newline in it
+    return [(await git(folder, *rev_parse, one)).removesuffix("\n") for one in asked]
+
+
+async def _config(folder: Path) -> dict[str, str]:
+    try:
+        told = await git(folder, "config", "-z", "--get-regexp", _ASKED)
+    except GitFailedError as error:
+        if error.exit_code != _NOTHING_SET:
+            raise
+        return {}
+    pairs = [entry.partition("\n") for entry in told.split("\0") if entry]
+    return {key: value for key, _, value in pairs}
+
+
+def _failure(folder: Path, error: GitFailedError) -> ParaError:
+    """Make the error that blames what is wrong: git's own configuration, an owner, the folder."""
+    said = error.output
+    if "dubious ownership" in said:
+        return ParaError(
+            "workspace.git-failed",
+            f"git refuses to work in {folder}: the repository belongs to another user",
+            Remedy(
+                title="If you trust it, tell git so: "
+                f"git config --global --add safe.directory {_root(folder)}"
+            ),
+        )
+    if "work tree" in said or "bare repository" in said:
+        return _no_work_tree(folder)
+    marker = _marker(folder)
+    if "not a git repository" in said and marker is None:
+        return ParaError(
+            "workspace.not-a-repository",
+            f"{folder} is not in a git repository with a work tree",
+            Remedy(title="Make it one: git init && git commit --allow-empty"),
+        )
+    begin = max(said.rfind("fatal: "), 0)  # what follows it may name the thing
+    reason = printable(" ".join(said[begin:].split())) or "no reason given"
+    if "not a git repository" in said:
+        reason = f"there is {marker}, but git takes it for no repository ({reason})"
+    return ParaError(
+        "workspace.git-failed",
+        f"git cannot work in {folder}: {reason[:_MAX_REASON]}",
+        Remedy(title=f"Correct what git names, then try: git -C {folder} status"),
+    )
+
+
+def _no_work_tree(folder: Path) -> ParaError:
+    return ParaError(
+        "workspace.not-a-repository",
+        f"{folder} is a bare repository, or within a git folder: it has no work tree",
+        Remedy(title="Give the folder of a work tree; git worktree add makes one"),
+    )
+
+
+def _of_para(folder: Path) -> ParaError:
+    return ParaError(
+        "workspace.not-a-repository",
+        f"{folder} belongs to para itself: no git runs there on the host",
+        Remedy(title="Give the folder of the repository that the session began in"),
+    )
+
+
+def _marker(folder: Path) -> Path | None:
+    """Return the nearest `.git` at or above a folder."""
+    absolute = folder.absolute()
+    candidates = (one / ".git" for one in (absolute, *absolute.parents))
+    return next((one for one in candidates if one.exists() or one.is_symlink()), None)
+
+
+def _root(folder: Path) -> Path:
+    marker = _marker(folder)
+    return marker.parent if marker is not None else folder

@@ -1,0 +1,116 @@
+"""Recognise the folders of an installation of para, whatever path leads to them."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+# what every PARA_HOME has had since it was made
+_PARTS: Final = ("sessions", "work", "agents", "scratch", "logins", "locks")
+_WORK: Final = "work"
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
+# a folder that may only be passed through can be opened all the same where the system has this
+_PASSING: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
+
+
+def in_home(folder: Path) -> bool:
+    """Return whether a folder lies in the PARA_HOME of any installation, or is one itself.
+
+    It is known by its folders, since it may be another one's, and by the file system, since a link
+    or another spelling may lead there. The mount of a session's overlay counts, too.
+    """
+    with _opened(folder) as descriptor:
+        if descriptor is None:
+            return False
+        if any(_is_home(one) for one in _upwards(descriptor)):
+            return True
+        upper = _upper_of(descriptor)
+    return upper is not None and in_home(upper)
+
+
+def session_at(folder: Path, home: Path) -> str | None:
+    """Return the id of the session of this home whose workspace holds a folder."""
+    with _opened(folder) as descriptor:
+        if descriptor is None:
+            return None
+        around = {_identity(os.fstat(one)) for one in _upwards(descriptor)}
+        upper = _upper_of(descriptor)
+    with suppress(OSError), os.scandir(home / _WORK) as entries:
+        inodes = {inode for _, inode in around}
+        for entry in entries:
+            if entry.inode() in inodes and _identity(entry.stat(follow_symlinks=False)) in around:
+                return entry.name
+    return session_at(upper, home) if upper is not None else None
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int | None]:
+    try:
+        descriptor = os.open(folder, _PASSING)
+    except OSError:  # whoever works there finds out by themselves
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _upwards(descriptor: int) -> Iterator[int]:
+    """Yield a descriptor of a folder and of each one above it, as the file system has them."""
+    yield descriptor
+    below, here = _identity(os.fstat(descriptor)), descriptor
+    try:
+        while True:
+            above = os.open("..", _PASSING, dir_fd=here)
+            if here != descriptor:
+                os.close(here)
+            here = above
+            found = _identity(os.fstat(here))
+            if found == below:
+                return
+            below = found
+            yield here
+    except OSError:  # what may not be looked at
+        return
+    finally:
+        if here != descriptor:
+            os.close(here)
+
+
+def _is_home(descriptor: int) -> bool:
+    try:
+        parts = (os.stat(part, dir_fd=descriptor, follow_symlinks=False) for part in _PARTS)
+        return all(stat.S_ISDIR(part.st_mode) for part in parts)
+    except OSError:
+        return False
+
+
+def _upper_of(descriptor: int) -> Path | None:
+    """Return the upper folder of the overlay that a folder is on."""
+    device = os.fstat(descriptor).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = _MOUNTS.read_text(errors="surrogateescape").splitlines()
+    except OSError:  # not Linux, where no overlay is
+        return None
+    for line in lines:
+        fields = line.split(" ")
+        if fields[2] != number or "-" not in fields:
+            continue
+        kind, _, options = fields[fields.index("-") + 1 :][:3]
+        for option in options.split(",") if kind == "overlay" else ():
+            if option.startswith("upperdir="):
+                escaped = option.removeprefix("upperdir=")
+                return Path(_ESCAPED.sub(lambda found: chr(int(found[1], 8)), escaped))
+    return None
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
