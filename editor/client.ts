@@ -3,6 +3,7 @@ import * as vscode from 'vscode';
 import * as lsp from 'vscode-languageclient/node';
 import { SETTINGS, TITLES, type Command, type Commands, type SessionsChanged } from './generated/protocol';
 import { Failed, findServer, type Offer, type Trouble } from './server';
+import { notify, pick, plain, progress, remark, type Voice } from './shown';
 
 const CRASHES = 3; // that are forgiven within
 const FORGIVEN = 3 * 60_000; // milliseconds
@@ -17,8 +18,6 @@ const SHOWN: Readonly<Record<string, string>> = {
   ...{ 'para.list': 'para.sessions.focus', 'para.show': 'para.sessions.focus', 'para.open': 'para.ui.attach' },
   ...Object.fromEntries(['doctor', 'diff', 'logs', 'finish', 'auth.setup'].map((verb) => [`para.${verb}`, `para.ui.${verb}`])),
 };
-const { showInformationMessage: info, showWarningMessage: warning, showErrorMessage: error } = vscode.window;
-const VOICES = { info, warning, error };
 type Progress = { message?: string; percentage?: number };
 
 /** The connection to the server; `trouble` says why there is none. */
@@ -63,11 +62,10 @@ export class Para implements vscode.Disposable {
   /** Run a command that takes a while, with its progress and a way to stop it. */
   async run<C extends Command>(command: C, params: Commands[C][0], of = ''): Promise<Commands[C][1]> {
     const title = `${TITLES[command]} ${of}`.trim();
-    const shown = { location: vscode.ProgressLocation.Notification, cancellable: true, title };
-    return vscode.window.withProgress(shown, (progress, token) => {
+    return progress(title, (tell, token) => {
       let reached = 0;
       return this.ask(command, params, token, ({ message, percentage = reached }) => {
-        progress.report({ increment: percentage - reached, ...(message && { message }) });
+        tell({ increment: percentage - reached, ...(message && { message }) });
         reached = percentage;
       });
     });
@@ -79,30 +77,30 @@ export class Para implements vscode.Disposable {
       await work();
     } catch (error) {
       if (error instanceof lsp.ResponseError && error.code === lsp.LSPErrorCodes.RequestCancelled) {
-        vscode.window.setStatusBarMessage('$(circle-slash) Cancelled: nothing is left of it', 5000);
+        remark('circle-slash', 'Cancelled: nothing is left of it');
       } else if (!(error instanceof vscode.CancellationError)) void this.show(troubleOf(error), work);
     }
   }
 
   /** Show what is wrong, and offer what failed once more when a remedy is through. */
   async show({ slug, message, remedies }: Trouble, again?: () => unknown): Promise<void> {
-    this.log.error(`${slug}: ${message}`);
+    this.log.error(plain(`${slug}: ${message}`));
     const can = ({ command, setting, url }: Offer) => Boolean(command ?? setting ?? url);
     const advice = remedies.filter((remedy) => !can(remedy)).map(({ title }) => title);
     await this.offer('error', [message, ...advice].join('. '), remedies.filter(can), again);
   }
 
   /** Offer what can be done as buttons, and carry out the one that is chosen. */
-  async offer(voice: keyof typeof VOICES, message: string, offers: readonly Offer[], again?: () => unknown): Promise<void> {
+  async offer(voice: Voice, message: string, offers: readonly Offer[], again?: () => unknown): Promise<void> {
     const titles = offers.map(({ title }) => title);
     const buttons = titles.length > 3 ? [...titles.slice(0, 2), MORE] : titles; // as many as fit
-    let chosen = await VOICES[voice](message, ...buttons);
-    if (chosen === MORE) chosen = await vscode.window.showQuickPick(titles, { title: message });
+    let chosen = await notify(voice, message, ...buttons);
+    if (chosen === MORE) chosen = (await pick(message, titles.map((label) => ({ label, value: label }))))?.value;
     const taken = offers.find(({ title }) => title === chosen);
     if (!taken) return;
     await this.attempt(async () => {
       if (!(await this.carryOut(taken))) return;
-      if ((await info(`${taken.title}: done`, ...(again ? ['Try Again'] : []))) && again) await this.attempt(again);
+      if ((await notify('info', `${taken.title}: done`, ...(again ? ['Try Again'] : []))) && again) await this.attempt(again);
     });
   }
 
@@ -114,11 +112,11 @@ export class Para implements vscode.Disposable {
   private async carryOut({ command, params, setting, url }: Offer): Promise<boolean> {
     const { executeCommand } = vscode.commands;
     if (setting) await executeCommand('workbench.action.openSettings', `para.${setting}`);
-    else if (url) await vscode.env.openExternal(vscode.Uri.parse(url));
+    else if (url?.startsWith('https://')) await vscode.env.openExternal(vscode.Uri.parse(url));
     else if (command && command in TITLES && !(command in SHOWN)) {
       await this.run(command as Command, (params ?? {}) as Commands[Command][0]);
       return true;
-    } else if (command) await executeCommand(SHOWN[command] ?? command, params);
+    } else if (command?.startsWith('para.')) await executeCommand(SHOWN[command] ?? command, params);
     return false;
   }
 

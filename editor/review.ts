@@ -3,6 +3,7 @@ import * as vscode from 'vscode';
 import type { Para } from './client';
 import type { Session } from './generated/protocol';
 import { named } from './sessions';
+import { plain } from './shown';
 
 const SCHEME = 'para';
 type Asked = { name: string; repo: string; path: string; side: 'base' | 'session' | 'log'; round: number };
@@ -23,7 +24,7 @@ export class Review implements vscode.TextDocumentContentProvider, vscode.Dispos
       return [after, status === 'A' ? undefined : before, status === 'D' ? undefined : after];
     });
     if (!files.length) return false;
-    await vscode.commands.executeCommand('vscode.changes', `Changes of ${session.name}`, compared);
+    await vscode.commands.executeCommand('vscode.changes', plain(`Changes of ${session.name}`), compared);
     return true;
   }
 
@@ -46,6 +47,6 @@ export class Review implements vscode.TextDocumentContentProvider, vscode.Dispos
 
   private uri(session: Session, path: string, side: Asked['side']): vscode.Uri {
     const asked: Asked = { ...named(session), path, side, round: this.round };
-    return vscode.Uri.from({ scheme: SCHEME, path: `/${path}`, query: JSON.stringify(asked) });
+    return vscode.Uri.from({ scheme: SCHEME, path: `/${plain(path)}`, query: JSON.stringify(asked) });
   }
 }

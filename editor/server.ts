@@ -5,11 +5,12 @@ import * as path from 'node:path';
 import { promisify } from 'node:util';
 import * as vscode from 'vscode';
 import type { Problem, Remedy } from './generated/protocol';
+import { progress, type Step } from './shown';
 
 /** What can be done about it: a remedy, of which only what there is has to be said. */
 export type Offer = Pick<Remedy, 'title'> & Partial<Remedy>;
 export type Trouble = Pick<Problem, 'slug' | 'message'> & { readonly remedies: readonly Offer[] };
-type Tell = vscode.Progress<{ message: string }>;
+type Tell = (step: Step) => void;
 const run = promisify(execFile);
 const NEEDED = [3, 11] as const;
 const AGAIN = { title: 'Try Again', command: 'para.ui.restart' };
@@ -38,8 +39,7 @@ export async function findServer(context: vscode.ExtensionContext): Promise<stri
   const ready = path.join(home, '.ready');
   if (!(await access(ready).then(() => true, () => false))) {
     const python = await findPython(settings.get<string>('python', ''));
-    const shown = { location: vscode.ProgressLocation.Notification, title: 'Para', cancellable: true };
-    await vscode.window.withProgress(shown, (...how) => install(context.asAbsolutePath('wheel'), home, python, ...how));
+    await progress('Para', (...how) => install(context.asAbsolutePath('wheel'), home, python, ...how));
     await writeFile(ready, '');
   }
   return path.join(home, 'bin/para-server');
@@ -50,9 +50,9 @@ async function install(wheels: string, home: string, python: string, tell: Tell,
   const { signal } = stopped;
   token.onCancellationRequested(() => stopped.abort());
   try {
-    tell.report({ message: 'making a place for the server…' });
+    tell({ message: 'making a place for the server…' });
     await run(python, ['-m', 'venv', '--clear', home], { signal });
-    tell.report({ message: 'installing the server and what it needs…' });
+    tell({ message: 'installing the server and what it needs…' });
     const given = (await readdir(wheels)).map((wheel) => path.join(wheels, wheel));
     const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input'];
     await run(path.join(home, 'bin/python'), [...pip, ...given], { signal });

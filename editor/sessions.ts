@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import * as vscode from 'vscode';
 import type { Para } from './client';
 import { APPLIES, LOOKS, VERBS, type AgentState, type Session, type SessionsChanged, type State, type StatsResult, type Verb } from './generated/protocol';
+import { plain } from './shown';
 
 type Node = Session | 'over';
 const APART = 2000; // milliseconds that two looks at what sessions have changed are apart
@@ -79,9 +80,9 @@ export class Sessions implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     const told = branch.endsWith(name); // a branch that holds the name tells it too
     const changes = this.figures.get(id)?.changes;
     const counted = changes?.files ? `+${changes.insertions} −${changes.deletions}` : '';
-    const description = [told ? '' : branch, age(node.createdAt), counted].filter(Boolean).join(' · ');
-    const label = `${branch}, ${stateOf(node)}, ${description}`;
-    return Object.assign(new vscode.TreeItem(told ? branch : name), {
+    const description = [told ? '' : plain(branch), age(node.createdAt), counted].filter(Boolean).join(' · ');
+    const label = `${plain(branch)}, ${stateOf(node)}, ${description}`;
+    return Object.assign(new vscode.TreeItem(plain(told ? branch : name)), {
       ...{ id, description, iconPath: iconOf(node), accessibilityInformation: { label } },
       contextValue: `session ${APPLIES[type][state].join(' ')}`,
     });
@@ -90,7 +91,7 @@ export class Sessions implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   async resolveTreeItem(item: vscode.TreeItem, node: Node): Promise<vscode.TreeItem> {
     if (node === 'over') return item;
     await this.measure(node, true);
-    return Object.assign(item, { tooltip: this.figures.get(node.id)?.tooltip });
+    return Object.assign(item, { tooltip: plain(this.figures.get(node.id)?.tooltip ?? '') });
   }
 
   dispose(): void {
@@ -99,8 +100,8 @@ export class Sessions implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   }
 
   private show({ sessions, statusBar: { text, tooltip, severity }, attention }: SessionsChanged): void {
-    this.bar.text = `$(${{ ok: 'layers', attention: 'bell-dot', error: 'error' }[severity]}) ${text}`;
-    this.bar.tooltip = tooltip;
+    this.bar.text = `$(${{ ok: 'layers', attention: 'bell-dot', error: 'error' }[severity]}) ${plain(text)}`;
+    this.bar.tooltip = plain(tooltip);
     const color = { ok: '', attention: 'warning', error: 'error' }[severity];
     this.bar.backgroundColor = color ? new vscode.ThemeColor(`statusBarItem.${color}Background`) : undefined;
     this.bar.show();

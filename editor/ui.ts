@@ -5,13 +5,13 @@ import { ACTIONS, ENTRIES, type Session, type StartParams, type Terminal, type V
 import type { Review } from './review';
 import { Failed, type Offer } from './server';
 import { age, applies, iconOf, named, stateOf, type Sessions } from './sessions';
+import { input, notify, pick as choiceOf, plain, remark, type Choice } from './shown';
 
 const { window, workspace } = vscode;
 const { executeCommand } = vscode.commands;
 const NOTHING = 'editor.nothing-chosen';
 const ATTACHES = 'onResolveRemoteAuthority:attached-container';
 const DEV_CONTAINERS = '@id:ms-vscode-remote.remote-containers';
-type Choice<T> = vscode.QuickPickItem & { value: T };
 /** As much of VS Code's own git extension as is asked of it. */
 type Git = { getAPI(version: 1): { getRepository(uri: vscode.Uri): { checkout(branch: string): Promise<void> } | null } };
 
@@ -19,7 +19,7 @@ type Git = { getAPI(version: 1): { getRepository(uri: vscode.Uri): { checkout(br
 export function register(para: Para, sessions: Sessions, review: Review): vscode.Disposable[] {
   async function dispatch(prompt: string): Promise<void> {
     const { name } = await para.run('para.dispatch', { prompt, ...(await where()) });
-    window.setStatusBarMessage(`$(check) ${name} is at work`, 5000);
+    remark('check', `${name} is at work`);
   }
 
   async function where(): Promise<StartParams> {
@@ -44,7 +44,7 @@ export function register(para: Para, sessions: Sessions, review: Review): vscode
   }
 
   async function reviewed(session: Session): Promise<unknown> {
-    if (!(await review.show(session))) return window.showInformationMessage(`${session.name} has changed nothing yet`);
+    if (!(await review.show(session))) return notify('info', `${session.name} has changed nothing yet`);
     const next: Offer[] = [];
     if (applies('finish', session)) next.push(offer('Finish…', 'finish', session));
     if (session.state === 'finished') next.push(offer('Check Out', 'checkOut', session));
@@ -75,14 +75,14 @@ export function register(para: Para, sessions: Sessions, review: Review): vscode
     attach(session.name, terminal);
     await review.show(session);
     const told = 'This editor cannot open a container as a folder; here are a terminal in it and its changes';
-    const chosen = await window.showInformationMessage(told, 'Install Dev Containers');
+    const chosen = await notify('info', told, 'Install Dev Containers');
     return chosen && executeCommand('workbench.extensions.search', DEV_CONTAINERS);
   }
 
   async function checkSetup(): Promise<void> {
     const { checks } = await para.run('para.doctor', {});
     const items = checks.map(({ name, ok, detail, problem }) => {
-      return { label: `$(${ok ? 'pass' : 'error'}) ${name}`, description: detail, value: problem };
+      return { label: name, iconPath: new vscode.ThemeIcon(ok ? 'pass' : 'error'), description: detail, value: problem };
     });
     const placeHolder = checks.every(({ ok }) => ok) ? 'All is well' : 'Choose what is wrong to see what helps';
     const problem = await choose('Check Setup', items, placeHolder);
@@ -113,7 +113,7 @@ export function register(para: Para, sessions: Sessions, review: Review): vscode
     cancel: on('cancel', async (session) => {
       const { archive } = await para.run('para.cancel', named(session), session.name);
       const kept = archive ? 'its work is kept, and Recover Session brings it back' : 'it had changed nothing';
-      void window.showInformationMessage(`${session.name} is cancelled: ${kept}`);
+      void notify('info', `${session.name} is cancelled: ${kept}`);
     }),
     send: on('send', askForChanges),
     open: on('open', open),
@@ -123,7 +123,7 @@ export function register(para: Para, sessions: Sessions, review: Review): vscode
     logs: on('', (session) => review.log(session)),
     'image.build': async () => {
       const { image, size, seconds } = await para.run('para.image.build', {});
-      void window.showInformationMessage(`${image} is built: ${size >> 20} MiB in ${seconds} s`);
+      void notify('info', `${image} is built: ${size >> 20} MiB in ${seconds} s`);
     },
     'auth.setup': async () => {
       attach('Log In', (await para.run('para.auth.setup', {})).terminal);
@@ -150,21 +150,20 @@ function offer(title: string, name: string, session: Session): Offer {
 }
 
 async function choose<T>(title: string, items: readonly Choice<T>[], placeHolder = ''): Promise<T> {
-  return ((await window.showQuickPick(items, { title, placeHolder, matchOnDetail: true })) ?? stop()).value;
+  return ((await choiceOf(title, items, placeHolder)) ?? stop()).value;
 }
 
 async function say(title: string, value: string, prompt: string): Promise<string> {
-  return (await window.showInputBox({ title, value, prompt, ignoreFocusOut: true }))?.trim() || stop();
+  return (await input(title, value, prompt))?.trim() || stop();
 }
 
 function choice(session: Session): Choice<Session> {
   const description = `${stateOf(session)} · ${session.branch} · ${age(session.createdAt)}`;
-  const label = `$(${iconOf(session).id}) ${session.name}`;
-  return { label, description, detail: session.prompt.slice(0, 200), value: session };
+  return { label: session.name, iconPath: iconOf(session), description, detail: session.prompt.slice(0, 200), value: session };
 }
 
 function attach(name: string, { command, args }: Terminal): void {
-  window.createTerminal({ name, shellPath: command, shellArgs: [...args] }).show();
+  window.createTerminal({ name: plain(name), shellPath: command, shellArgs: [...args] }).show();
 }
 
 function canAttach(): boolean {

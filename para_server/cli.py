@@ -11,9 +11,10 @@ import os
 import shlex
 import shutil
 import signal
+import stat
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TextIO
 
@@ -118,7 +119,7 @@ class _Progress:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._live = stream.isatty()
+        self._live = stream.isatty() and _obeys(os.environ)
         self._shown = False
 
     def report(self, message: str, percentage: int | None = None) -> None:
@@ -142,6 +143,11 @@ class _Progress:
             self._stream.flush()
 
 
+def _obeys(environ: Mapping[str, str]) -> bool:
+    """Return whether a terminal may be sent control sequences."""
+    return environ.get("TERM", "dumb") not in {"", "dumb"} and not environ.get("NO_COLOR")
+
+
 def _tell(text: str) -> None:
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(f"{printable(text)}\n")
@@ -150,9 +156,13 @@ def _tell(text: str) -> None:
 def _print(result: BaseModel, *, as_json: bool) -> int:
     if as_json:
         text = json.dumps(result.model_dump(mode="json", by_alias=True), indent=2)
+        text = text.replace("\x7f", "\\u007f")
     else:
         text = in_words(result)
-        text = printable(text.replace("\r\n", "\n")) if sys.stdout.isatty() else text
+        if not _is_file(
+            sys.stdout
+        ):  # what reads a pipe may write to a terminal: `para diff | head`
+            text = "\r\n".join(map(printable, text.split("\r\n")))
     try:
         sys.stdout.write(text if text.endswith("\n") or not text else f"{text}\n")
         sys.stdout.flush()
@@ -160,6 +170,12 @@ def _print(result: BaseModel, *, as_json: bool) -> int:
         # `para logs | head`: the reader has enough, and the interpreter shall not complain of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE
+
+
+def _is_file(stream: TextIO) -> bool:
+    with contextlib.suppress(OSError, ValueError):  # it may be closed, or no file at all
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    return False
 
 
 def _remedy(remedy: Remedy, context: Context) -> str:

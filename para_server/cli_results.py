@@ -18,9 +18,10 @@ from para_server import models, results
 from para_server.cli_arguments import command_line
 from para_server.errors import Problem
 from para_server.registry import COMMANDS
-from para_server.untrusted import one_line
+from para_server.untrusted import one_line, printable
 
 _AGES: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_CELL: Final = 1000  # characters, also where a path has line breaks
 _PROMPT: Final = 48  # columns of a table that a prompt may take
 
 
@@ -32,6 +33,7 @@ def in_words(result: BaseModel) -> str:
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Align the columns of a table."""
+    rows = [[_cell(text) for text in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in padded)
@@ -177,13 +179,18 @@ def _(result: results.CleanResult) -> str:
 def _(result: results.DoctorResult) -> str:
     lines = []
     for check in result.checks:
-        lines.append(f"{'✓' if check.ok else '✗'} {check.name}: {check.detail}")
+        lines.append(f"{'✓' if check.ok else '✗'} {check.name}: {one_line(check.detail, _CELL)}")
         for remedy in check.problem.remedies if check.problem else ():
             known = COMMANDS.get(remedy.command or "")
             typed = command_line(known, remedy.params or {}) if known else ""
             how = typed or remedy.setting or remedy.url or ""
             lines.append(f"    {remedy.title}" + (f": {how}" if how else ""))
     return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Keep a text in its cell, blanks at its beginning too."""
+    return printable(text[:_CELL]).replace("\n", "\\x0a").replace("\t", "\\x09")
 
 
 def _agent_state(session: models.Session) -> str:

@@ -6,10 +6,12 @@ Anything else that is raised is a bug and is told as one.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
+
+from para_server.untrusted import shown
 
 WRONG_CALLER: Final = -32602
 CANNOT: Final = -32803
@@ -67,10 +69,14 @@ class Frozen(BaseModel):
     )
 
 
+# text for people, whatever it was made of
+Shown = Annotated[str, AfterValidator(shown)]
+
+
 class Remedy(Frozen):
     """One thing that a person can do about a problem, as it stands."""
 
-    title: str
+    title: Shown
     command: str | None = None
     params: dict[str, Any] | None = None
     setting: str | None = None
@@ -80,15 +86,15 @@ class Remedy(Frozen):
 class Issue(Frozen):
     """One field of the params or of the settings that does not fit."""
 
-    path: str
-    message: str
+    path: Shown
+    message: Shown
 
 
 class Problem(Frozen):
     """What clients are told of a failure."""
 
     slug: str
-    message: str
+    message: Shown
     remedies: tuple[Remedy, ...] = ()
     issues: tuple[Issue, ...] | None = None
 
@@ -99,7 +105,6 @@ class ParaError(Exception):
     def __init__(
         self, slug: str, message: str, *remedies: Remedy, issues: list[Issue] | None = None
     ) -> None:
-        super().__init__(message)
         self.code = SLUGS[slug][0]
         self.problem = Problem(
             slug=slug,
@@ -107,6 +112,7 @@ class ParaError(Exception):
             remedies=remedies,
             issues=tuple(issues) if issues else None,
         )
+        super().__init__(self.problem.message)
 
     @property
     def slug(self) -> str:

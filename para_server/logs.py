@@ -7,9 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import Final, TextIO
 
-from para_server.untrusted import one_line, printable
+from para_server.untrusted import one_line, printable, shown
 
 _OURS: Final = "para_server"
+_LONGEST_FIELD: Final = 20_000  # characters of a field: a traceback has less
 _LONGEST: Final = 2000  # characters of a record that an editor is sent
 
 SessionLog = logging.LoggerAdapter[logging.Logger]
@@ -60,7 +61,7 @@ class ToClient(logging.Handler):
         text = f"{session}: {record.getMessage()}" if session else record.getMessage()
         if record.exc_info and record.exc_info[1]:  # the traceback stays on this side
             text += f" ({_kind(record.exc_info[1])})"
-        self._tell(record.levelno, printable(text[:_LONGEST]))
+        self._tell(record.levelno, shown(text, _LONGEST))
 
     def close(self) -> None:
         """Hand nothing on any more."""
@@ -73,7 +74,7 @@ def _kind(error: BaseException) -> str:
 
 
 def _quoted(value: str) -> str:
-    plain = printable(value)
+    plain = printable(value[:_LONGEST_FIELD])
     if plain and not any(c.isspace() or c in '"=' for c in plain):
         return plain
     return json.dumps(plain, ensure_ascii=False)

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from para_server.errors import Frozen, Problem
+from para_server.errors import Frozen, Problem, Shown
 
 SessionType = Literal["container", "worktree"]
 
@@ -47,7 +47,7 @@ class Agent(Frozen):
 
     name: str
     state: AgentState
-    detail: str = ""
+    detail: Shown = ""
     since: datetime | None = None
 
 
@@ -68,4 +68,4 @@ class Session(Frozen):
     created_at: datetime
     updated_at: datetime
     problem: Problem | None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Shown, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from para_server.errors import Frozen, Problem, Remedy
+from para_server.errors import Frozen, Problem, Remedy, Shown
 from para_server.models import Session
 
 
@@ -32,7 +32,7 @@ class Left(Frozen):
     what: Literal["submodule", "stash", "branch", "tag", "ignored-repository", "merge"]
     path: str | None = None
     ref: str | None = None
-    detail: str = ""
+    detail: Shown = ""
 
 
 class FinishResult(Frozen):
@@ -119,7 +119,7 @@ class StatsResult(Frozen):
     memory: int | None = None
     memory_limit: int | None = None
     changes: Changes | None = None
-    tooltip: str = ""
+    tooltip: Shown = ""
 
 
 class LogsResult(Frozen):
@@ -180,7 +180,7 @@ class Check(Frozen):
 
     name: str
     ok: bool
-    detail: str
+    detail: Shown
     problem: Problem | None = None
     level: Literal["error", "warning", "ok"] = "ok"
 
@@ -194,8 +194,8 @@ class DoctorResult(Frozen):
 class StatusBar(Frozen):
     """What an editor shows in one line."""
 
-    text: str
-    tooltip: str
+    text: Shown
+    tooltip: Shown
     severity: Literal["ok", "attention", "error"]
 
 
@@ -206,7 +206,7 @@ class Attention(Frozen):
     name: str
     repo: str
     reason: Literal["waiting", "done", "failed"]
-    message: str
+    message: Shown
     remedies: tuple[Remedy, ...]
 
 

@@ -1,8 +1,9 @@
-"""The only place that makes text from a session fit to be shown."""
+"""The only place that makes text from a session, a repository or an engine fit to be shown."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import unicodedata
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,17 @@ if TYPE_CHECKING:
 
 _KEPT: Final = "\n\t"
 _HIDDEN: Final = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+# drawn as nothing, or as blanks, though they count as letters or marks (Default_Ignorable)
+_INVISIBLE: Final = frozenset(
+    {
+        *{0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0},
+        *range(0x180B, 0x1810),
+        *range(0xFE00, 0xFE0E),
+        *range(0xE0100, 0xE01F0),
+    }
+)
+_LINK: Final = re.compile(r"\](?=\()")  # the middle of [text](address)
+LONGEST: Final = 4000  # characters of a message
 _CACHED: Final = 10_000  # characters, so that an output of all there are fills no memory
 
 
@@ -20,7 +32,9 @@ class _Codes(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
-        hidden = character not in _KEPT and unicodedata.category(character) in _HIDDEN
+        hidden = character not in _KEPT and (
+            unicodedata.category(character) in _HIDDEN or code in _INVISIBLE
+        )
         shown = _escaped(code) if hidden else character
         if len(self) < _CACHED:
             self[code] = shown
@@ -36,6 +50,15 @@ def one_line(text: str, limit: int = 200) -> str:
     """Make one short line of any text."""
     line = printable(" ".join(text[: limit * 8].split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def shown(text: str, limit: int = LONGEST) -> str:
+    """Make a message of any text: bounded, without codes or links.
+
+    Editors make a link, which may run a command of theirs, of `[text](address)` in messages.
+    """
+    told = printable(_LINK.sub("] ", text[: 2 * limit]))
+    return told if len(told) <= limit else told[: limit - 1] + "…"
 
 
 def read_bounded(file: Path, limit: int, *, from_end: bool = False) -> bytes | None:

@@ -21,7 +21,7 @@ from para_server.logs import ToClient
 from para_server.lsp import parent
 from para_server.lsp.client import Client, inside, introduced, is_id
 from para_server.lsp.protocol import Json, Phase, Protocol
-from para_server.untrusted import one_line
+from para_server.untrusted import one_line, shown
 
 if TYPE_CHECKING:  # an editor waits for `initialize`: what it does not need is loaded after it
     from pygls.io_ import Writer
@@ -124,10 +124,10 @@ class Server(JsonRPCServer):
 
         def report(message: str, percentage: int | None = None) -> None:
             known = {} if percentage is None else {"percentage": max(0, min(100, percentage))}
-            tell("report", message=one_line(message), **known)
+            tell("report", message=shown(one_line(message)), **known)
 
         # without a percentage at the beginning clients ignore those that follow
-        tell("begin", title=title, cancellable=True, percentage=0)
+        tell("begin", title=shown(one_line(title)), cancellable=True, percentage=0)
         try:
             yield report
         finally:

@@ -133,7 +133,7 @@ def test_json_is_the_raw_result_and_all_that_is_on_stdout(alone: Terminal) -> No
     result = alone.json("list")
     assert result == {"sessions": [], "running": 0, "limit": 50}
     checks = alone.json("doctor")["checks"]
-    assert {"name", "ok", "detail", "problem"} == checks[0].keys()
+    assert {"name", "ok", "detail", "problem", "level"} == checks[0].keys()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from para_server.untrusted import one_line, printable, read_bounded
+from para_server.untrusted import LONGEST, one_line, printable, read_bounded, shown
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
@@ -27,10 +27,34 @@ HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
         ("\u202eoverride", "\\u202eoverride"),
         ("zero\u200bwidth", "zero\\u200bwidth"),
         ("\u2028", "\\u2028"),
+        ("blank\u3164\u2800", "blank\\u3164\\u2800"),
+        ("joined\u034f\U000e0101", "joined\\u034f\\ue0101"),
+        ("\u26a0\ufe0f", "\u26a0\ufe0f"),  # an emoji
     ],
 )
 def test_what_would_act_on_a_terminal_is_shown_as_a_code(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "[Answer](command:workbench.action.quit)",
+        "![](http://example.org/seen)",
+        "[a](file:///etc/passwd) and [b](https://example.org)",
+        "]](](](",
+    ],
+)
+def test_no_message_has_a_link(link: str) -> None:
+    assert "](" not in shown(link)
+    assert shown(shown(link)) == shown(link)
+    assert shown(link).replace("] (", "](") == link
+
+
+@given(st.text(st.characters(), max_size=80), st.integers(1, 9))
+def test_a_message_is_bounded(text: str, times: int) -> None:
+    assert len(shown(text * 1000 * times)) <= LONGEST
+    assert shown("x" * 10_000_000) == "x" * (LONGEST - 1) + "…"
 
 
 @given(st.text(st.characters(), max_size=80))
