@@ -22,7 +22,8 @@ _LOOK: Final = 1.0  # seconds between two looks where the system has to be asked
 _MASK: Final = 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x1000000 | 0x2000000
 _IGNORED: Final = 0x8000  # IN_IGNORED: what was watched is gone
 _LOST: Final = -1  # the number that is told where more has happened than could be
-_GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+# gone, replaced by a link, or closed by an agent: that is no reason to look at all others again
+_GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)
 _EVENT: Final = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
 
 

@@ -36,9 +36,16 @@ def prepare(folder: Path, owner: int | None) -> None:
         if not theirs.exists():
             theirs.mkdir(mode=0o755)
             if owner is not None:
-                os.chown(theirs, owner, owner)
+                _hand_over(theirs, owner)
     for name, script in _scripts().items():
         _put(folder / "in" / name, script)
+
+
+def _hand_over(folder: Path, owner: int) -> None:
+    try:
+        os.chown(folder, owner, owner)
+    except OSError:  # a file system without owners; those above the folder keep others out
+        folder.chmod(0o777)
 
 
 def mounts(folder: Path, profile: Profile) -> list[Mount]:

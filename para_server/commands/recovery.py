@@ -46,11 +46,19 @@ async def _settle_all(context: Context) -> None:
                 await settle(context, record.id)
         except Exception as error:  # noqa: BLE001 # whatever it is, other sessions go on
             _put_off(f"session {record.name} is not settled", error)
-    for stray in list(context.store.strays()):
+    for stray in _strays(context):
         try:
             await _clear_stray(context, stray)
         except Exception as error:  # noqa: BLE001 # the same
             _put_off(f"{stray} is not cleared", error)
+
+
+def _strays(context: Context) -> list[Path]:
+    try:
+        return list(context.store.strays())
+    except OSError as error:
+        _put_off("what is left over is not looked at", error)
+        return []
 
 
 def _put_off(what: str, error: Exception) -> None:
@@ -231,8 +239,16 @@ async def undo_end(context: Context, record: Record) -> None:
             await containers.thaw(context.engine, seen.name)
         alive = seen is not None and seen.state in {"running", "paused"}
         if alive and claims.rests(context.store.agent_folder(record.id)):
-            await agent.go_on(context, record, None)
+            await _go_on(context, record)
     context.store.write(record.but(doing=None, target=None, target_branch=None))
+
+
+async def _go_on(context: Context, record: Record) -> None:
+    """Let the agent go on, if it can: a session whose agent cannot is one that can still end."""
+    try:
+        await agent.go_on(context, record, None)
+    except ParaError as error:
+        _log.warning("its agent does not go on: %s", error, extra={"session": record.name})
 
 
 async def frozen_again(context: Context, record: Record) -> None:

@@ -11,7 +11,6 @@ from para_server.agents import claims
 from para_server.commands import view
 from para_server.commands.pause import save
 from para_server.context import Context
-from para_server.errors import ParaError
 from para_server.models import State
 from para_server.records import Record
 from para_server.settings import AgentSettings
@@ -36,8 +35,9 @@ async def rest(context: Context) -> None:
                 if _is_over(context, held, settings):  # nobody else has acted since
                     _log.info("its time is over: pausing", extra={"session": held.name})
                     await _saved(context, held)
-        except ParaError as error:
-            _log.info("not paused: %s", error, extra={"session": record.name})
+        except Exception as error:  # noqa: BLE001 # whatever it is, the others' time is over too
+            said = str(error) or type(error).__name__
+            _log.info("not paused: %s", said, extra={"session": record.name})
 
 
 async def _saved(context: Context, record: Record) -> None:
