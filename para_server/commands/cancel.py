@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from para_server import lifecycle
-from para_server.commands import bases, launch, lost, recovery, view
+from para_server.commands import bases, launch, lost, recovery, remainder, view
 from para_server.commands.finish import archive, still
 from para_server.commands.takeout import taken_out
 from para_server.context import Context
@@ -39,10 +39,12 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
                 keep, head = await worktree.snapshot(repo, folder, message)
                 return await too_late_to_cancel(_archived(context, repo, begun, keep, head))
             await still(context, record, seen)
-            async with taken_out(context, repo, begun, message) as taken:
-                return await too_late_to_cancel(
+            async with taken_out(context, repo, begun, message, "cancel") as taken:
+                result = await too_late_to_cancel(
                     _archived(context, repo, begun, taken.keep, taken.head)
                 )
+                left = remainder.beside_archive(taken.found, archive_ref(record.id))
+                return result.model_copy(update={"left": left})
 
 
 @command("para.recover", "Recover Session")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from para_server.autorun import auto_run_files
-from para_server.commands import agent, recovery, view
+from para_server.commands import agent, recovery, remainder, view
 from para_server.commands.takeout import Taken, taken_out
 from para_server.context import Context
 from para_server.engine import containers
 from para_server.engine.containers import Seen
 from para_server.errors import ParaError, Remedy
-from para_server.git import differences, discovery, repository, worktree
+from para_server.git import differences, discovery, repository, user, worktree
 from para_server.git.differences import Difference
 from para_server.git.repository import Repo
 from para_server.models import State
@@ -35,6 +35,7 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
         await repository.demand_branch_name(repo, branch)
         if not params.message.strip():
             raise ParaError("command.invalid-params", "The message is empty")
+        user.demand_identity(repo.who, repo.top)
         existing = await _demand_free(repo, record, branch)
         if record.type == "worktree":
             return await _finish_worktree(context, repo, record, params.message, branch)
@@ -43,7 +44,7 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
             undo.push_async_callback(recovery.undo_end, context, begun)
             context.report(f"Taking the work of {record.name} out", 10)
             await still(context, record, seen)
-            async with taken_out(context, repo, begun, params.message) as taken:
+            async with taken_out(context, repo, begun, params.message, "finish") as taken:
                 begun = await _judged(context, repo, begun, taken, branch, existing)
                 result = too_late_to_cancel(_kept(context, repo, begun, taken, existing))
                 return await result
@@ -83,6 +84,7 @@ async def _judged(
     context: Context, repo: Repo, record: Record, taken: Taken, branch: str, existing: str | None
 ) -> Record:
     """Note where the work is about to go, so that a killed process can be completed."""
+    remainder.demand_decided(record, taken.found)
     if taken.tip in {record.base, record.finished} and not taken.more:
         raise nothing(record)
     if existing is not None and not await repository.is_ancestor(repo, existing, taken.tip):
@@ -95,12 +97,15 @@ async def _kept(
     context: Context, repo: Repo, record: Record, taken: Taken, existing: str | None
 ) -> FinishResult:
     branch = record.target_branch or record.branch
-    difference = await differences.difference(repo, record.base, taken.tip)
+    difference = await differences.difference(repo, taken.since, taken.tip)
     async with context.store.holding_repo(record.refs_at):
         if taken.more:
             await archive(repo, record, taken.keep)
         await repository.move_ref(repo, f"refs/heads/{branch}", taken.tip, existing)
-    return await _ended(context, record, branch, taken.tip, difference)
+    result = await _ended(context, record, branch, taken.tip, difference)
+    kept = archive_ref(record.id)
+    left = remainder.beside_branch(taken.found, kept)
+    return result.model_copy(update={"left": left, "archive": kept if taken.more else None})
 
 
 async def archive(repo: Repo, record: Record, keep: str) -> None:

@@ -93,7 +93,7 @@ async def workspace(
     else:
         own = settings.git.objects == "own"
         _lay_out(context, record)
-        await clone.make(repo, folder, record.id, start, own=own, index=index)
+        await clone.make(repo, folder, start, own=own, index=index)
     return Released(record.id)
 
 

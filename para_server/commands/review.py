@@ -80,7 +80,7 @@ async def diff(context: Context, params: SessionParams) -> DiffResult:
         if record.type == "worktree":
             keep, _ = await worktree.snapshot(repo, context.store.workspace(record.id), "para")
             return await _shown(context, repo, record, keep)
-        async with taken_out(context, repo, record, "para: as it is now") as taken:
+        async with taken_out(context, repo, record, "para: as it is now", "look") as taken:
             return await _shown(context, repo, record, taken.tip)
 
 

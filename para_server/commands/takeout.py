@@ -1,4 +1,4 @@
-"""The only place that brings work out of a container session: snapshot, bundle, fetch, check."""
+"""Brings work out of a container session: snapshot, bundle, check, unpack."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from para_server import git as git_package
 from para_server import spec
-from para_server.commands import launch
+from para_server.commands import launch, remainder
+from para_server.commands.remainder import Found
 from para_server.context import Context
 from para_server.disk import written
 from para_server.engine import containers, helper
 from para_server.errors import Frozen, ParaError, Remedy
 from para_server.git import bundle as bundles
-from para_server.git import repository
-from para_server.git.repository import Repo
+from para_server.git import repository, user
+from para_server.git.repository import EMPTY_TREE, Repo
 from para_server.names import HELPER_PREFIX, incoming_ref
 from para_server.records import Record
 from para_server.settings import bytes_of
@@ -30,6 +31,12 @@ from para_server.untrusted import printable, read_bounded
 _log = logging.getLogger(__name__)
 _MAX_RESULT: Final = 4096  # bytes
 _MAX_LOG: Final = 2000  # bytes of a failed helper's log that are shown
+_SCRIPTS: Final = (
+    "snapshot",
+    *(f"snapshot_{part}" for part in ("refs", "files", "within", "carry")),
+)
+# what the work is taken out for: a look needs only what a branch would hold
+Aim = Literal["look", "finish", "cancel"]
 # how snapshot.sh is asked, and what is done where that fails
 _MODES: Final = {
     "full": "the files as they are, without git's rules",
@@ -43,26 +50,29 @@ class Taken(Frozen):
 
     `head` is where its own branch is, without what is uncommitted. All are in the repository,
     under refs/para/incoming. `more` tells whether keep has more than the branch can hold.
+    `since` is what the tip is compared with: the base, or nothing where the base is gone.
     """
 
     tip: str
     keep: str
     head: str
     more: bool
+    since: str
+    found: Found = Found()
 
 
 @asynccontextmanager
 async def taken_out(
-    context: Context, repo: Repo, record: Record, message: str
+    context: Context, repo: Repo, record: Record, message: str, aim: Aim
 ) -> AsyncIterator[Taken]:
-    """Give what a session has, for as long as the block lasts; raises workspace.git-failed.
+    """Yield what a session has, for as long as the block lasts; raises workspace.git-failed.
 
     Where git cannot follow the workspace's own rules, or its .git is beyond reading, less is asked:
     the files byte for byte, and in the end as one commit on the base.
     """
     clearing: list[asyncio.Task[None]] = []  # the caller need not wait for it before it goes on
     try:
-        yield await _best(context, repo, record, message, clearing)
+        yield await _best(context, repo, record, message, aim, clearing)
     finally:
         try:
             await to_end(_drop_incoming(context, repo, record))
@@ -71,11 +81,16 @@ async def taken_out(
 
 
 async def _best(
-    context: Context, repo: Repo, record: Record, message: str, clearing: list[asyncio.Task[None]]
+    context: Context,
+    repo: Repo,
+    record: Record,
+    message: str,
+    aim: Aim,
+    clearing: list[asyncio.Task[None]],
 ) -> Taken:
     for mode, less in _MODES.items():
         try:
-            return await _attempt(context, repo, record, message, mode, clearing)
+            return await _attempt(context, repo, record, message, (mode, aim), clearing)
         except _TooLongError:
             raise
         except ParaError as error:
@@ -95,16 +110,17 @@ async def _attempt(
     repo: Repo,
     record: Record,
     message: str,
-    mode: str,
+    asked: tuple[str, Aim],
     clearing: list[asyncio.Task[None]],
 ) -> Taken:
     scratch = context.store.scratch(record.id)
     try:
-        _give(scratch, repo, record, message)
-        await _snapshot(context, repo, record, scratch, mode)
+        since = await repository.ref_commit(repo, f"{record.base}^{{commit}}")
+        _give(scratch, repo, record, message, rootless=since is None)
+        await _snapshot(context, repo, record, scratch, asked)
         # what it made is in the folder
         taken, _ = await together(
-            _checked(context, repo, record, scratch), _remove_helper(context, scratch)
+            _checked(context, repo, record, scratch, since), _remove_helper(context, scratch)
         )
         return taken
     finally:
@@ -124,26 +140,32 @@ async def _remove_helper(context: Context, scratch: Path) -> None:
     await containers.remove(context.engine, f"{HELPER_PREFIX}{scratch.name}")
 
 
-def _give(scratch: Path, repo: Repo, record: Record, message: str) -> None:
+def _give(scratch: Path, repo: Repo, record: Record, message: str, *, rootless: bool) -> None:
     stores = "".join(f"{store}\n" for store in repository.lenders(repo))
-    script = resources.files(git_package) / "snapshot.sh"
+    package = resources.files(git_package)
     given = {
         "message": message,
+        "branch": record.branch,
         "alternates": stores,
-        "name": repo.author,
-        "email": repo.email,
-        "snapshot.sh": script.read_text(),
+        "author": f"{repo.who.author}\n{repo.who.email}\n",
+        "committer": f"{repo.who.committer}\n{repo.who.committer_email}\n",
+        "exclude": user.excludes(repo.common, repo.excludes_file),
+        **{f"{script}.sh": (package / f"{script}.sh").read_text() for script in _SCRIPTS},
     }
     if record.bases:
         given["layered"] = ""
+    if rootless:
+        given["rootless"] = ""
     with written(scratch):
         for file, content in given.items():
-            (scratch / file).write_text(content)
+            (scratch / file).write_text(content, errors="surrogateescape")
         if repo.shallow:
             (scratch / "shallow").write_bytes((repo.common / "shallow").read_bytes())
 
 
-async def _snapshot(context: Context, repo: Repo, record: Record, scratch: Path, mode: str) -> None:
+async def _snapshot(
+    context: Context, repo: Repo, record: Record, scratch: Path, asked: tuple[str, Aim]
+) -> None:
     settings = context.settings(None).git
     stores = repository.lenders(repo)
     work = await launch.files(context, record)
@@ -153,7 +175,7 @@ async def _snapshot(context: Context, repo: Repo, record: Record, scratch: Path,
         record.id,
         image=await launch.helper_image(context, record),
         home=context.store.home,
-        command=("bash", f"{spec.OUT}/snapshot.sh", mode, record.base, repo.object_format),
+        command=("bash", f"{spec.OUT}/snapshot.sh", *asked, record.base, repo.object_format),
         environment={},
         mounts=[
             work.model_copy(update={"read_only": True}),
@@ -180,7 +202,9 @@ async def _snapshot(context: Context, repo: Repo, record: Record, scratch: Path,
         )
 
 
-async def _checked(context: Context, repo: Repo, record: Record, scratch: Path) -> Taken:
+async def _checked(
+    context: Context, repo: Repo, record: Record, scratch: Path, since: str | None
+) -> Taken:
     claim = (read_bounded(scratch / "result", _MAX_RESULT) or b"").decode(errors="replace").split()
     well_formed = len(claim) == 4 and all(repository.COMMIT.match(c) for c in claim[:3])  # noqa: PLR2004 # tip, keep, head, more
     if not well_formed:
@@ -195,14 +219,14 @@ async def _checked(context: Context, repo: Repo, record: Record, scratch: Path) 
         with written(quarantine):
             quarantine.mkdir()
         _, old = await together(
-            bundles.judge(repo, bundle, quarantine, seconds),
+            bundles.judge(repo, bundle, quarantine, seconds, (tip, keep), since),
             together(*(repository.is_ancestor(repo, one, record.base) for one in (tip, keep))),
         )
         # git leaves out of a bundle what its base has
-        ends = [end for end, is_old in zip(told, old, strict=True) if not is_old]
+        ends = {end: at for (end, at), is_old in zip(told.items(), old, strict=True) if not is_old}
         names |= {end: f"{incoming_ref(record.id)}/{end}" for end in ends}
         async with context.store.holding_repo(record.refs_at):
-            await bundles.fetch(repo, bundle, record.id, ends, seconds)
+            await bundles.take(repo, bundle, record.id, ends, seconds)
     # where the branch was is a claim, too
     head_is_known, arrived = await together(
         repository.is_ancestor(repo, head, keep),
@@ -210,7 +234,14 @@ async def _checked(context: Context, repo: Repo, record: Record, scratch: Path) 
     )
     if arrived != (tip, keep) or not head_is_known:
         raise _not_arrived(record)
-    return Taken(tip=tip, keep=keep, head=head, more=more == "1")
+    return Taken(
+        tip=tip,
+        keep=keep,
+        head=head,
+        more=more == "1",
+        since=since or EMPTY_TREE[repo.object_format],
+        found=remainder.read(scratch),
+    )
 
 
 def _not_arrived(record: Record) -> ParaError:

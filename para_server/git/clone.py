@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from para_server.disk import written
 from para_server.errors import Frozen
 from para_server.git.process import git
 from para_server.git.repository import Repo, lenders
-from para_server.names import base_ref
+from para_server.git.user import Identity, excludes
 from para_server.steps import off_loop
 
 _configs: Final[dict[str, str]] = {}  # of a new repository, by its object format
@@ -37,7 +38,6 @@ class Start(Frozen):
 async def make(
     repo: Repo,
     folder: Path,
-    session_id: str,
     start: Start,
     *,
     own: bool,
@@ -53,13 +53,15 @@ async def make(
         if repo.shallow:
             shutil.copyfile(repo.common / "shallow", here / "shallow")
         with (here / "config").open("a") as config:
-            config.write(f"[user]\n\tname = {_quoted(repo.author)}\n")
-            config.write(f"\temail = {_quoted(repo.email)}\n")
+            config.write(_identity(repo.who))
+        (here / "info").mkdir(exist_ok=True)
+        ignored = excludes(repo.common, repo.excludes_file)
+        (here / "info/exclude").write_text(ignored, errors="surrogateescape")
         if not own:
             (here / "objects/info").mkdir(exist_ok=True)
             (here / "objects/info/alternates").write_text(f"{lenders(repo)[0]}\n")
     if own:
-        await _copy_objects(repo, folder, session_id)
+        await _copy_objects(repo, folder, (start.anchor,))
     with written(folder):
         _put_ref(here / f"refs/heads/{start.branch}", start.tip)
         for n, commit in enumerate(start.kept):
@@ -106,14 +108,23 @@ async def hand_over(folder: Path) -> None:
         await off_loop(lambda: trees.hand_over(folder, AGENT_UID))
 
 
-async def _copy_objects(repo: Repo, folder: Path, session_id: str) -> None:
+async def _copy_objects(repo: Repo, folder: Path, tips: Sequence[str]) -> None:
+    # no transport: the user's configuration may forbid or redirect any of them
     await git(
-        folder,
-        *("fetch", "-q", "--no-tags", "--no-write-fetch-head", "--update-shallow"),
-        *("--", str(repo.common), f"+{base_ref(session_id)}:refs/para/base"),
-        plain=True,
+        repo.top,
+        *("pack-objects", "-q", "--revs", "--delta-base-offset"),
+        str(folder / ".git/objects/pack/pack"),
+        given="".join(f"{tip}\n" for tip in tips),
         long=True,
     )
+
+
+def _identity(who: Identity) -> str:
+    told = f"[user]\n\tname = {_quoted(who.author)}\n\temail = {_quoted(who.email)}\n"
+    if (who.committer, who.committer_email) != (who.author, who.email):
+        told += f"[committer]\n\tname = {_quoted(who.committer)}\n"
+        told += f"\temail = {_quoted(who.committer_email)}\n"
+    return told
 
 
 def _quoted(text: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from para_server.errors import ParaError, Remedy
+from para_server.git import user
 from para_server.git.process import GitFailedError, GitMissingError, git
 from para_server.git.repository import Repo
 from para_server.homes import in_home
@@ -14,10 +17,9 @@ from para_server.sharing import shared
 from para_server.steps import together
 from para_server.untrusted import printable
 
-# who commits, and what git marks a partial clone with: a remote since 2.22, before that the
-# repository
-_ASKED: Final = r"^(user\.(name|email)|extensions\.partialclone|remote\..*\.promisor)$"
-_USER: Final = "user."
+# what git marks a partial clone with: a remote since 2.22, before that the repository
+_PARTIAL: Final = r"extensions\.partialclone|remote\..*\.promisor"
+_ASKED: Final = f"^({user.KEYS}|{_PARTIAL})$"
 _NOTHING_SET: Final = 1  # exit code of `git config` where no key matches
 # a tree can hold what looks like a bare repository, with hooks in it; git knows this since 2.38
 _NO_BARE: Final = ("-c", "safe.bareRepository=explicit")
@@ -55,15 +57,8 @@ async def locate_anywhere(folder: Path) -> Repo:
         raise _failure(folder, error) from None
     if Path(own) in (absolute := folder.absolute(), *absolute.parents):
         raise _no_work_tree(folder)  # a bare one that no `.git` names, for a git before 2.38
-    return Repo(
-        top=Path(top),
-        common=Path(common),
-        object_format=object_format,
-        shallow=shallow == "true",
-        partial=any(not key.startswith(_USER) for key in config),
-        author=config.get("user.name") or "para",
-        email=config.get("user.email") or "para@localhost",
-    )
+    where = (Path(top), Path(common))
+    return _described(where, object_format, config, shallow=shallow == "true")
 
 
 async def find(record: Record) -> Repo | None:
@@ -115,14 +110,21 @@ async def _by_common(record: Record) -> Repo:
     except GitFailedError as error:
         raise _failure(common, error) from None
     object_format, shallow = told.split()
+    return _described((common, common), object_format, config, shallow=shallow == "true")
+
+
+def _described(
+    where: tuple[Path, Path], object_format: str, config: Mapping[str, str], *, shallow: bool
+) -> Repo:
+    top, common = where
     return Repo(
-        top=common,
+        top=top,
         common=common,
         object_format=object_format,
-        shallow=shallow == "true",
-        partial=any(not key.startswith(_USER) for key in config),
-        author=config.get("user.name") or "para",
-        email=config.get("user.email") or "para@localhost",
+        shallow=shallow,
+        partial=any(re.fullmatch(_PARTIAL, key, re.DOTALL) for key in config),
+        who=user.identity(config),
+        excludes_file=user.excludes_file(top, config),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from para_server.errors import Frozen, Issue, ParaError, Remedy
 from para_server.git.process import GitFailedError, git
+from para_server.git.user import Identity
 from para_server.names import base_ref, review_ref
 from para_server.sharing import shared
 from para_server.untrusted import printable
@@ -16,6 +17,11 @@ COMMIT: Final = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
 # what git takes by any of its rules, so that it need not be started to ask
 _SURELY_A_BRANCH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(/[A-Za-z0-9_-]+)*")
 _ABSENT: Final = 1  # exit code of a git that found nothing; another one is a failure
+# what git knows by heart, by object format
+EMPTY_TREE: Final = {
+    "sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    "sha256": "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+}
 _MAX_DEPTH: Final = 5  # git follows alternates no deeper
 
 
@@ -27,8 +33,8 @@ class Repo(Frozen):
     object_format: str
     shallow: bool
     partial: bool
-    author: str
-    email: str
+    who: Identity
+    excludes_file: Path
 
     @property
     def objects(self) -> Path:

@@ -57,7 +57,7 @@ async def snapshot(repo: Repo, folder: Path, message: str) -> tuple[str, str]:
         tree = (await git(folder, "write-tree", environment=environment)).strip()
     if tree == (await git(folder, "rev-parse", "HEAD^{tree}")).strip():
         return head, head
-    who = ("-c", f"user.name={repo.author}", "-c", f"user.email={repo.email}")
+    who = ("-c", f"user.name={repo.who.author}", "-c", f"user.email={repo.who.email}")
     made = await git(folder, *who, "commit-tree", tree, "-p", head, "-F", "-", given=message)
     return made.strip(), head
 

@@ -106,7 +106,7 @@ async def judged(home: Path, repo: Repository, bait: Bait, spoil: str) -> takeou
     made = on_host(f"{here}{HONEST}{spoil}", scratch, bait)
     assert made.code == 0, made
     where = await discovery.locate(repo.path)
-    return await takeout._checked(context, where, record, scratch)
+    return await takeout._checked(context, where, record, scratch, record.base)
 
 
 def _no_engine(_settings: Any) -> Any:

@@ -1,0 +1,134 @@
+#!/bin/bash
+# Part of snapshot.sh: reads the refs, stashes and stopped operations of a repository.
+
+most_refs=5000
+hex='[0-9a-f]{40}([0-9a-f]{24})?'
+
+# git waits for pipes and follows links, so there may be none where it looks
+# usage: borrow GIT-FOLDER NAME: lends the objects of a repository to /para-out/NAME
+borrow() {
+    local folder objects
+    for folder in "$1" "$1/objects" "$1/refs"; do
+        is_folder "$folder" || refuse "$folder is no folder"
+    done
+    [ -z "$(find "$1/refs" "$1/objects" -path "$1/objects/info" -prune -o \
+        ! -type f ! -type d -print -quit)" ] || refuse "a link or a pipe is among objects and refs"
+    objects=$(realpath -- "$1/objects")
+    # not all of the store: it may name further stores, and tell lies about its packs
+    mkdir -p "/para-out/lent/$2"
+    for folder in "$objects"/pack "$objects"/[0-9a-f][0-9a-f]; do
+        [ ! -d "$folder" ] || ln -s "$folder" "/para-out/lent/$2/"
+    done
+    echo "/para-out/lent/$2" >>"/para-out/$2/objects/info/alternates"
+}
+# lets our own git dir read what a repository has, and what was made for it
+share_stores() { printf '%s\n' "/para-out/lent/$1" "/para-out/$1/objects" >>"$GIT_DIR/objects/info/alternates"; }
+copy_refs() { # GIT-FOLDER NAME
+    (cd "$1" && find refs -type f -print0 | xargs -0 -r cp --parents -t "/para-out/$2")
+    # one line that is none would spoil the others
+    ! is_file "$1/packed-refs" || ! grep -E '^[0-9a-f]{40,64} refs/[^ ]+$' "$1/packed-refs" \
+        >"/para-out/$2/packed-refs" || true
+    mkdir -p "/para-out/$2/logs/refs"
+    ! is_file "$1/logs/refs/stash" || cp "$1/logs/refs/stash" "/para-out/$2/logs/refs/"
+}
+commit_of() { theirs rev-parse -q --verify --end-of-options "$1^{commit}"; }
+# where nothing is checked out, as on a new orphan branch, the work goes on the base
+find_head() {
+    symbol=$(told .git/HEAD)
+    case $symbol in
+    "ref: refs/"*) head=$(commit_of "${symbol#ref: }") || head=$base ;;
+    *) head=$(commit_of "$symbol") || head=$base ;;
+    esac
+    # one that the host could not check out is kept beside the branch
+    [ "$head" = "$base" ] || countable "$head" || head=$base
+}
+# a few objects can stand for more files than there is memory: the same folder in itself, ten deep
+countable() {
+    local count
+    count=$(set +o pipefail && git ls-tree -r --name-only "$1" | head -n "$most_files" | wc -l)
+    [ "$count" -lt "$most_files" ]
+}
+
+# what git stopped amid, which a person or the agent has to end
+find_stopped() {
+    local step end
+    : >/para-out/stopped
+    step=$(told .git/rebase-merge/msgnum)$(told .git/rebase-apply/next)
+    end=$(told .git/rebase-merge/end)$(told .git/rebase-apply/last)
+    if is_folder .git/rebase-merge || is_file .git/rebase-apply/rebasing; then
+        echo "rebase ${step//[!0-9]/} ${end//[!0-9]/}"
+    elif is_folder .git/rebase-apply; then
+        echo "am ${step//[!0-9]/} ${end//[!0-9]/}"
+    fi >>/para-out/stopped
+    for step in MERGE CHERRY_PICK REVERT; do
+        [[ ! $(told ".git/${step}_HEAD") =~ ^$hex$ ]] || echo "${step,,}" >>/para-out/stopped
+    done
+    ! is_file .git/BISECT_START || echo bisect >>/para-out/stopped
+    if [ ! -s /para-out/stopped ] && is_file .git/sequencer/todo; then
+        echo sequence >>/para-out/stopped
+    fi
+    ! is_file .git/index || GIT_INDEX_FILE=$work/.git/index git ls-files -uz |
+        sed -z 's/^[^\t]*\t//' | sort -zu | head -z -n 1000 >/para-out/conflicts || true
+}
+# what an operation goes on with, or would go back to
+stopped_at() {
+    local one
+    for one in MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD REBASE_HEAD ORIG_HEAD \
+        sequencer/head sequencer/abort-safety rebase-merge/{orig-head,onto,stopped-sha,autostash} \
+        rebase-apply/{orig-head,abort-safety,original-commit,autostash}; do
+        ! is_file ".git/$one" || head -c 4000 ".git/$one" | grep -aoE "^$hex" || true
+    done
+}
+
+# what the session began with is the user's already
+new_refs() {
+    theirs for-each-ref --format='%(objectname) %(refname)' |
+        if is_file .git/para-given; then grep -avxFf .git/para-given || true; else cat; fi |
+        head -n "$most_refs" |
+        git cat-file --batch-check='%(objecttype) %(objectname) %(rest)' |
+        { grep -aE "^(commit|tag|tree|blob) $hex refs/" || true; }
+}
+stashes() {
+    [ ! -f /para-out/theirs/logs/refs/stash ] || theirs log -g --format=%H refs/stash -- || true
+}
+candidates() {
+    local one
+    cut -d' ' -f2 /para-out/new
+    stashes
+    for one in .git/worktrees/*/HEAD; do
+        told "$one"
+    done
+    # what a person undid stays to be had where all is kept
+    if [ "$aim" = cancel ] && is_file .git/logs/HEAD; then
+        tail -n 1000 .git/logs/HEAD | awk '{print $2}'
+    fi
+    [ "$aim" != cancel ] && [ ! -s /para-out/stopped ] || stopped_at
+}
+# sets tips: the commits that neither the head nor the base reach, each whole
+find_tips() {
+    local found
+    new_refs >/para-out/new
+    { candidates || true; } | grep -aE "^$hex\$" | awk '!seen[$0]++' | head -n "$most_refs" |
+        sed 's/$/^{commit}/' | git cat-file --batch-check='%(objectname)' | { grep -xE "$hex" || true; } |
+        awk '{print "create refs/candidates/" NR " " $0}' | git update-ref --stdin
+    mapfile -t found < <(git for-each-ref --format='%(objectname)' \
+        --no-merged="$head" --no-merged="$base" refs/candidates | awk '!seen[$0]++')
+    keep_whole "${found[@]}"
+}
+keep_whole() {
+    local one
+    : >/para-out/broken
+    [ $# -gt 0 ] || return 0
+    if printf '%s\n' "$@" "^$head" "^$base" | git rev-list --quiet --objects --stdin; then
+        tips+=("$@")
+        return
+    fi
+    for one in "$@"; do
+        # one that is not whole would spoil the others
+        if git rev-list --quiet --objects "$one" --not "$head" "$base"; then
+            tips+=("$one")
+        else
+            echo "$one" >>/para-out/broken
+        fi
+    done
+}
