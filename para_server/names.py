@@ -61,6 +61,18 @@ def volume_name(session_id: str) -> str:
     return f"{VOLUME_PREFIX}{session_id}"
 
 
+def kept_volume(session_id: str, target: str) -> str:
+    """Name the volume that a session has where its image declares one."""
+    place = hashlib.sha256(target.encode()).hexdigest()[:8]
+    return f"{VOLUME_PREFIX}{session_id}.{place}"
+
+
+def is_ours(image: str) -> bool:
+    """Tell whether an image is one that para builds."""
+    repository = AUTHENTICATED_IMAGE.partition(":")[0]
+    return image == BASE_IMAGE or image.startswith((f"{repository}:", AGENT_IMAGE_PREFIX))
+
+
 def saved_image(session_id: str) -> str:
     """Name the image that a paused session is saved in."""
     return f"{SAVED_IMAGE}:{session_id}"

@@ -58,7 +58,7 @@ def leftovers(api: Any, home: Path, repo: Repository) -> list[str]:
     found += [
         f"volume {one}"
         for one in engine.volumes(api, home)
-        if one.removeprefix("para-work-") not in needed
+        if one.removeprefix("para-work-").partition(".")[0] not in needed
     ]
     for part, keep in (("work", needed), ("agents", set(known)), ("scratch", set())):
         folder = home / part

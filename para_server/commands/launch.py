@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 from para_server import locks, spec
 from para_server.agents import supervision
 from para_server.agents.profiles import profile
-from para_server.commands import bases, credentials, layering
+from para_server.commands import bases, credentials, keeping, layering
 from para_server.context import Context
 from para_server.disk import remove_tree, written
-from para_server.engine import containers, helper, images, memory, volumes
+from para_server.engine import containers, helper, images, memory
 from para_server.engine.containers import Seen
 from para_server.engine.failures import image_missing
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
@@ -27,7 +27,6 @@ from para_server.names import (
     base_ref,
     container_name,
     review_ref,
-    volume_name,
 )
 from para_server.records import Record
 from para_server.settings import Settings, bytes_of
@@ -107,6 +106,7 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
     if settings.git.objects == "shared":
         mounts += _lent(repo)
     login, environment = await credentials.shared(context, settings, record.agent)
+    mounts += await keeping.mounts(context, record, image, [*mounts, *login])
     wanted = spec.session_container(
         record,
         settings.container,
@@ -172,7 +172,7 @@ async def tear_down(context: Context, record: Record, *, keep_agent: bool = Fals
 async def _drop_files(context: Context, record: Record, *, keep_agent: bool) -> None:
     if record.type == "container":
         await containers.remove(context.engine, container_name(record.id))
-        await volumes.remove(context.engine, volume_name(record.id))
+        await keeping.drop(context, record)
         await images.remove_saved(context.engine, record.id, context.store.home)
     await drop_workspace(context, record)
     if not keep_agent:

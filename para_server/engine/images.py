@@ -41,6 +41,7 @@ class Image(Frozen):
     tags: tuple[str, ...]
     size: int
     labels: dict[str, str]
+    volumes: tuple[str, ...] = ()  # where containers get volumes of their own
 
 
 class Recipe(Frozen):
@@ -276,4 +277,5 @@ def _image(raw: Mapping[str, Any]) -> Image:
         tags=tuple(raw.get("RepoTags") or ()),
         size=raw["Size"],
         labels=(raw.get("Config") or {}).get("Labels") or {},
+        volumes=tuple(sorted((raw.get("Config") or {}).get("Volumes") or {})),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +47,8 @@ def _changes(config: dict[str, Any], labels: dict[str, str]) -> list[str]:
     """Say again what an image of files alone does not know."""
     said = [f"ENV {name}={_word(value)}" for name, value in _variables(config)]
     said += [f"LABEL {_word(name)}={_word(value)}" for name, value in labels.items()]
+    if config.get("Volumes"):
+        said.append(f"VOLUME {json.dumps(sorted(config['Volumes']))}")
     if config.get("User"):
         said.append(f"USER {config['User']}")
     if config.get("WorkingDir"):

@@ -81,9 +81,10 @@ async def remove(engine: Engine, name: str) -> bool:
     return await engine.call(ask)
 
 
-async def listed(engine: Engine) -> list[Volume]:
-    """List the volumes of all sessions on the engine, whoever made them."""
-    answer = await engine.call(lambda api: api.volumes(filters={"name": VOLUME_PREFIX}))
+async def listed(engine: Engine, session_id: str | None = None) -> list[Volume]:
+    """List the volumes of one or of all sessions on the engine, whoever made them."""
+    label = {} if session_id is None else {"label": f"{LABEL_SESSION}={session_id}"}
+    answer = await engine.call(lambda api: api.volumes(filters={"name": VOLUME_PREFIX, **label}))
     return [
         Volume(
             name=one["Name"],
