@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from typing import Final
 
+# FOLDER/** is all below a folder, any other pattern a file; both at any depth, `*` in a name alone
 # by what runs them: editors, agents, shells, git, package managers, build tools, CI, Python itself
 _PATTERNS: Final = tuple(
     """
@@ -32,13 +34,31 @@ _PATTERNS: Final = tuple(
 
 def auto_run_files(paths: Iterable[str], submodules: Iterable[str] = ()) -> tuple[str, ...]:
     """Pick those of the changed paths that run without being asked for; submodules always do."""
-    found = {path for path in paths if _runs(path)}
+    found = {path for path in paths if runs_by_itself(path)}
     return tuple(sorted(found.union(submodules)))
 
 
-def _runs(path: str) -> bool:
-    # case-insensitive file systems run .VSCODE/tasks.json as well
-    parts = path.casefold().split("/")
-    tails = ["/".join(parts[start:]) for start in range(len(parts))]
-    tails += [f"{parts[-1]}/"]  # what should be a folder may be a link to one
-    return any(fnmatchcase(tail, pattern.casefold()) for tail in tails for pattern in _PATTERNS)
+def runs_by_itself(path: str) -> bool:
+    """Return whether a file runs without being asked for; takes time linear in the path's length.
+
+    Case-insensitive file systems run .VSCODE/tasks.json as well, and what should be a folder may
+    be a link to one.
+    """
+    whole = path.casefold()
+    parts = whole.split("/")
+    if parts[-1] in _NAMES or not _FOLDERS.isdisjoint(parts):
+        return True
+    if _WILD.match(parts[-1]):
+        return True
+    below = f"/{whole}/"
+    return any(folder in below for folder in _DEEP_FOLDERS) or below.endswith(_DEEP_NAMES)
+
+
+_FOLDED: Final = frozenset(pattern.casefold() for pattern in _PATTERNS)
+_BELOW: Final = frozenset(p.removesuffix("/**") for p in _FOLDED if p.endswith("/**"))
+_ALONE: Final = frozenset(p for p in _FOLDED if not p.endswith("/**"))
+_FOLDERS: Final = frozenset(p for p in _BELOW if "/" not in p)
+_DEEP_FOLDERS: Final = tuple(f"/{p}/" for p in _BELOW if "/" in p)
+_NAMES: Final = frozenset(p for p in _ALONE if "/" not in p and "*" not in p)
+_DEEP_NAMES: Final = tuple(f"/{p}/" for p in _ALONE if "/" in p)
+_WILD: Final = re.compile("|".join(translate(p) for p in sorted(_ALONE) if "*" in p))

@@ -90,6 +90,7 @@ def _(result: results.FinishResult) -> str:
         f"{result.session.name} is finished: branch {result.branch} at {result.commit[:12]}, "
         f"{_counted(result.files, 'file')} +{result.insertions} \N{MINUS SIGN}{result.deletions}"
     )
+    text = "\n".join([text, *(f"Note: {one_line(each, 500)}" for each in result.omitted)])
     if not result.auto_run_files:
         return text
     listed = "\n".join(f"  {one_line(path)}" for path in result.auto_run_files)

@@ -36,7 +36,10 @@ class Left(Frozen):
 
 
 class FinishResult(Frozen):
-    """What a finished session brought; `archive` is the ref of what is kept beside the branch."""
+    """What a finished session brought; `archive` is the ref of what is kept beside the branch.
+
+    `omitted` names what of it is not known or not listed, a sentence each: the branch is whole.
+    """
 
     session: Session
     branch: str
@@ -45,6 +48,7 @@ class FinishResult(Frozen):
     insertions: int
     deletions: int
     auto_run_files: tuple[str, ...]
+    omitted: tuple[str, ...] = ()
     left: tuple[Left, ...] = ()
     archive: str | None = None
 
@@ -83,7 +87,7 @@ class FileChange(Frozen):
 
 
 class DiffResult(Frozen):
-    """What a session has changed since its base."""
+    """What a session has changed since its base; the end of the patch says what is left out."""
 
     files: tuple[FileChange, ...]
     patch: str

@@ -72,7 +72,7 @@ export interface Container {
   name: string;
   image: string;
 }
-/** What a session has changed since its base. */
+/** What a session has changed since its base; the end of the patch says what is left out. */
 export interface DiffResult {
   files: readonly FileChange[];
   patch: string;
@@ -132,6 +132,7 @@ export interface FinishResult {
   insertions: number;
   deletions: number;
   autoRunFiles: readonly string[];
+  omitted: readonly string[];
   left: readonly Left[];
   archive: string | null;
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from para_server.autorun import auto_run_files
 from para_server.commands import agent, recovery, remainder, view
 from para_server.commands.takeout import Taken, taken_out
 from para_server.context import Context
@@ -46,7 +45,9 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
             await still(context, record, seen)
             async with taken_out(context, repo, begun, params.message, "finish") as taken:
                 begun = await _judged(context, repo, begun, taken, branch, existing)
-                result = too_late_to_cancel(_kept(context, repo, begun, taken, existing))
+                # beforehand, since it can be cancelled
+                changed = await differences.difference(repo, taken.since, taken.tip)
+                result = too_late_to_cancel(_kept(context, repo, begun, taken, existing, changed))
                 return await result
 
 
@@ -94,15 +95,19 @@ async def _judged(
 
 
 async def _kept(
-    context: Context, repo: Repo, record: Record, taken: Taken, existing: str | None
+    context: Context,
+    repo: Repo,
+    record: Record,
+    taken: Taken,
+    existing: str | None,
+    changed: Difference,
 ) -> FinishResult:
     branch = record.target_branch or record.branch
-    difference = await differences.difference(repo, taken.since, taken.tip)
     async with context.store.holding_repo(record.refs_at):
         if taken.more:
             await archive(repo, record, taken.keep)
         await repository.move_ref(repo, f"refs/heads/{branch}", taken.tip, existing)
-    result = await _ended(context, record, branch, taken.tip, difference)
+    result = await _ended(context, record, branch, taken.tip, changed)
     kept = archive_ref(record.id)
     left = remainder.beside_branch(taken.found, kept)
     return result.model_copy(update={"left": left, "archive": kept if taken.more else None})
@@ -120,19 +125,19 @@ async def archive(repo: Repo, record: Record, keep: str) -> None:
 
 
 async def _ended(
-    context: Context, record: Record, branch: str, tip: str, difference: Difference
+    context: Context, record: Record, branch: str, tip: str, changed: Difference
 ) -> FinishResult:
-    changed = (file.path for file in difference.files if file.status != "D")
     kept = record.but(branch=branch, finished=tip)
     over = await recovery.ended(context, kept, State.FINISHED)
     return FinishResult(
         session=view.of(context, over, None),
         branch=branch,
         commit=tip,
-        files=len(difference.files),
-        insertions=difference.insertions,
-        deletions=difference.deletions,
-        auto_run_files=auto_run_files(changed, difference.submodules),
+        files=changed.count,
+        insertions=changed.insertions,
+        deletions=changed.deletions,
+        auto_run_files=changed.auto_run,
+        omitted=changed.omitted,
     )
 
 
@@ -143,12 +148,12 @@ async def _finish_worktree(
     tip = await worktree.commit_all(folder, message)
     if tip in {record.base, record.finished}:
         raise nothing(record)
+    changed = await differences.difference(repo, record.base, tip)  # it can be cancelled
     begun = context.store.write(record.but(doing="finish", target=tip, target_branch=branch))
     async with undone_on_failure() as undo:
         undo.push_async_callback(recovery.undo_end, context, begun)
         await worktree.rename_branch(folder, record.branch, branch)
-    difference = await differences.difference(repo, record.base, tip)
-    return await too_late_to_cancel(_ended(context, begun, branch, tip, difference))
+    return await too_late_to_cancel(_ended(context, begun, branch, tip, changed))
 
 
 def nothing(record: Record) -> ParaError:

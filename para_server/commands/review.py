@@ -150,8 +150,10 @@ async def _between(repo: Repo, record: Record, tip: str) -> DiffResult:
         raise ParaError(
             "workspace.unknown-base", f"The work of {record.name} is not in {record.repo} any more"
         )
-    difference = await differences.difference(repo, record.base, tip)
-    return DiffResult(files=difference.files, patch=await differences.patch(repo, record.base, tip))
+    found = await differences.difference(repo, record.base, tip)
+    return DiffResult(
+        files=found.files, patch=await differences.patch(repo, record.base, tip, found)
+    )
 
 
 def _terminal_on_host(context: Context, record: Record) -> Terminal:

@@ -75,4 +75,4 @@ async def _of_branch(record: Record) -> Changes | None:
     if await repository.ref_commit(repo, f"{record.finished}^{{commit}}") is None:
         return None
     found = await differences.difference(repo, record.base, record.finished)
-    return Changes(files=len(found.files), insertions=found.insertions, deletions=found.deletions)
+    return Changes(files=found.count, insertions=found.insertions, deletions=found.deletions)

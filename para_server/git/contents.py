@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from para_server.git.process import git_bytes
+from para_server.git.output import git_bytes
 from para_server.git.repository import Repo
 from para_server.results import FileResult
 from para_server.untrusted import one_line
 
 MAX_FILE: Final = 4 << 20  # bytes of a file that an editor can still compare
+_MAX_ENTRY: Final = 1 << 17  # bytes of a line of ls-tree: its path was asked for
+_SECONDS: Final = 20.0  # far more than git needs for a file
+_STREAMED: Final = ("-c", "core.bigFileThreshold=8m")  # what is larger is not read into memory
 _LOOKED_AT: Final = 8000  # bytes at the beginning: where git, too, looks for what is binary
 
 
@@ -18,9 +21,8 @@ async def file(repo: Repo, commit: str, path: str) -> FileResult:
     """Give a file as people read it; filters of the repository are not run on it."""
     if not _nameable(path):
         return FileResult(path=one_line(path), exists=False)
-    listed = await git_bytes(
-        repo.top, ["--literal-pathspecs", "ls-tree", "-z", "--full-tree", commit, "--", path]
-    )
+    asked = ["--literal-pathspecs", "ls-tree", "-z", "--full-tree", commit, "--", path]
+    listed = await git_bytes(repo.top, asked, _MAX_ENTRY, _SECONDS)
     entry = listed.decode(errors="surrogateescape").partition("\0")[0]
     described, _, found = entry.partition("\t")
     if found != path:
@@ -30,7 +32,7 @@ async def file(repo: Repo, commit: str, path: str) -> FileResult:
         return FileResult(path=path, exists=True, text=f"Subproject commit {oid}\n")
     if kind != "blob":
         return FileResult(path=path, exists=False)
-    raw = await git_bytes(repo.top, ["cat-file", "blob", oid], MAX_FILE)
+    raw = await git_bytes(repo.top, [*_STREAMED, "cat-file", "blob", oid], MAX_FILE, _SECONDS)
     if b"\0" in raw[:_LOOKED_AT]:
         return FileResult(path=path, exists=True, binary=True)
     text = raw[:MAX_FILE].decode(errors="replace")

@@ -1,4 +1,4 @@
-"""The only place that starts git on the host."""
+"""The only place that starts git on the host; `output` reads what it prints at length."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Final
@@ -29,13 +29,14 @@ _STRANGE: Final = (
     "GIT_EXTERNAL_DIFF GIT_DIFF_OPTS GIT_DEFAULT_HASH GIT_DEFAULT_REF_FORMAT GIT_TEMPLATE_DIR"
 ).split()
 _OWN_CONFIG: Final = ("GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS")
-_PART: Final = 1 << 20  # bytes that are read at once
+PART: Final = 1 << 20  # bytes that are read at once
 _ROOM: Final = 1 << 20  # bytes: a disk that has no more is full
 _GRACE: Final = 5.0  # seconds that git has to take back what it locked
 _LIMIT: Final = 256 << 20  # bytes of output; more is nothing that para asks for
+MOST_SAID: Final = 1 << 20  # bytes of what it says beside its output
 
 
-class _Leash:
+class Leash:
     """Lets a git that may take long be told to stop, also before it has begun.
 
     It then takes back what it locked, and ends what it started.
@@ -81,6 +82,10 @@ class GitMissingError(GitFailedError):
         )
 
 
+class GitTooSlowError(GitFailedError):
+    """A git command was stopped because its time was up."""
+
+
 async def git(
     folder: Path,
     *arguments: str,
@@ -97,9 +102,9 @@ async def git(
     the user's and the machine's own configuration. `long` is for what may take
     its time: a cancellation stops it, and so does the end of this process, however it comes.
     """
-    verb = _verb(arguments)
-    surroundings = {**_environment(plain=plain), **(environment or {})}
-    leash = _Leash() if long else None
+    verb = verb_of(arguments)
+    surroundings = {**environment_of(plain=plain), **(environment or {})}
+    leash = Leash() if long else None
     running = _run(
         folder, arguments, verb, given, surroundings, seconds, leash=leash, source=source
     )
@@ -107,19 +112,14 @@ async def git(
     return out.decode(errors="surrogateescape")
 
 
-async def git_bytes(folder: Path, arguments: Sequence[str], most: int = _LIMIT) -> bytes:
-    """Run git and give the bytes that it printed: what is longer than `most` is cut there."""
-    return await to_end(
-        _run(folder, arguments, _verb(arguments), None, _environment(plain=False), None, most)
-    )
-
-
-def _verb(arguments: Sequence[str]) -> str:
+def verb_of(arguments: Sequence[str]) -> str:
+    """Return the name of the git command, for messages."""
     return next((a for a in arguments if not a.startswith("-") and "=" not in a), "")
 
 
 @cache
-def _environment(*, plain: bool) -> Mapping[str, str]:
+def environment_of(*, plain: bool) -> Mapping[str, str]:
+    """Return the environment of a git that works on the repository that it is given."""
     # made once: nobody changes the environment of this process
     kept = {name: value for name, value in os.environ.items() if name not in _STRANGE}
     kept |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
@@ -138,22 +138,50 @@ async def _run(
     given: str | None,
     environment: Mapping[str, str],
     seconds: float | None,
-    most: int | None = None,
-    leash: _Leash | None = None,
+    leash: Leash | None = None,
     source: IO[bytes] | None = None,
 ) -> bytes:
+    process = await started(
+        folder,
+        ("git", *arguments),
+        verb,
+        environment,
+        leash=leash,
+        stdin=asyncio.subprocess.PIPE if given is not None else source,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            out, said = await _talk(process, given)
+    except TimeoutError:
+        await ended(process)
+        raise GitTooSlowError(verb, f"it took longer than {seconds:g} seconds") from None
+    if len(out) > _LIMIT:
+        raise GitFailedError(verb, f"it printed more than {_LIMIT >> 20} MiB")
+    if process.returncode != 0:
+        why = said.decode(errors="replace") + full_disk(folder)
+        raise GitFailedError(verb, why, process.returncode)
+    return out
+
+
+async def started(
+    folder: Path,
+    command: Sequence[str],
+    verb: str,
+    environment: Mapping[str, str],
+    *,
+    leash: Leash | None,
+    stdin: IO[bytes] | int | None = None,
+) -> asyncio.subprocess.Process:
+    """Start a git command; a `leash` lets it be stopped before it ends. Raises GitFailedError."""
     if shutil.which("git") is None:
         raise GitMissingError(verb)
     try:
         process = await asyncio.create_subprocess_exec(
             *(_tied() if leash is not None else ()),
-            "git",
-            *arguments,
+            *command,
             cwd=folder,
             env=environment,
-            stdin=asyncio.subprocess.PIPE
-            if given is not None
-            else source or asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for para, which ends or undoes what git does
@@ -164,21 +192,10 @@ async def _run(
         raise GitFailedError(verb, str(error.strerror)) from None
     if leash is not None:
         leash.hold(process)
-    try:
-        async with asyncio.timeout(seconds):
-            out, said = await _talk(process, given, _LIMIT if most is None else most)
-    except TimeoutError:
-        await _ended(process)
-        raise GitFailedError(verb, f"it took longer than {seconds} seconds") from None
-    if most is None and len(out) > _LIMIT:
-        raise GitFailedError(verb, f"it printed more than {_LIMIT >> 20} MiB")
-    if process.returncode != 0 and (most is None or len(out) <= most):
-        why = said.decode(errors="replace") + _full(folder)
-        raise GitFailedError(verb, why, process.returncode)
-    return out
+    return process
 
 
-def _full(folder: Path) -> str:
+def full_disk(folder: Path) -> str:
     """Say so where a disk is full: git itself may only tell which file it could not write."""
     try:
         disk = os.statvfs(folder)
@@ -193,16 +210,20 @@ def _tied() -> tuple[str, ...]:
 
     A git that works on would race whoever clears up after a process that was killed.
     """
-    tied = ("setpriv", "--pdeathsig", "TERM", "--")
+    return usable("setpriv", "--pdeathsig", "TERM", "--")
+
+
+def usable(*prefix: str) -> tuple[str, ...]:
+    """Return a command that starts another one, or nothing where this system has no such."""
     try:
-        subprocess.run([*tied, "true"], check=True, capture_output=True)
+        subprocess.run([*prefix, "true"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):  # not every system's can do that
         return ()
-    return tied
+    return prefix
 
 
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    """End a process and what it started: gently, and if it does not hear, at once."""
+async def ended(process: asyncio.subprocess.Process) -> None:
+    """End a process and what it started: by a signal that it can handle, then by one that not."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
@@ -211,10 +232,8 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-async def _talk(
-    process: asyncio.subprocess.Process, given: str | None, most: int
-) -> tuple[bytes, bytes]:
-    """Hear a process out, or end it once it has said more than `most`: memory has an end."""
+async def _talk(process: asyncio.subprocess.Process, given: str | None) -> tuple[bytes, bytes]:
+    """Hear a process out, or end it once it has printed too much: memory has an end."""
 
     async def tell() -> None:
         if process.stdin is None or given is None:
@@ -224,15 +243,25 @@ async def _talk(
             await process.stdin.drain()
         process.stdin.close()
 
-    async def hear(stream: asyncio.StreamReader | None) -> bytes:
-        heard = bytearray()
-        while stream is not None and (part := await stream.read(_PART)):
-            if len(heard) <= most:
-                heard += part
-                if len(heard) > most:
-                    process.kill()
-        return bytes(heard)
-
-    out, said, _ = await asyncio.gather(hear(process.stdout), hear(process.stderr), tell())
+    out, said, _ = await asyncio.gather(
+        printed(process.stdout, _LIMIT, process.kill),
+        printed(process.stderr, MOST_SAID),
+        tell(),
+    )
     await process.wait()
     return out, said
+
+
+async def printed(
+    stream: asyncio.StreamReader | None, most: int, too_much: Callable[[], None] | None = None
+) -> bytes:
+    """Read a stream to its end; of what is more than `most` one byte is kept."""
+    read = bytearray()
+    while stream is not None and (part := await stream.read(PART)):
+        if len(read) <= most:
+            read += part
+            del read[most + 1 :]
+            if len(read) > most and too_much is not None:
+                with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                    too_much()
+    return bytes(read)
