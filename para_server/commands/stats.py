@@ -23,7 +23,8 @@ _MAX_SAID: Final = 1000  # bytes of it
 # untracked files count too, so they are entered into an index that is then thrown away
 _COUNT: Final = """\
 index=$(mktemp) && cp .git/index "$index" && export GIT_INDEX_FILE="$index" LC_ALL=C
-git add -N . && git diff --shortstat --no-renames --no-ext-diff --no-textconv "$1"
+git add -N . && git -c core.bigFileThreshold=8m diff --shortstat --no-renames --no-ext-diff \
+    --no-textconv --ignore-submodules=none "$1" && echo counted
 rm -f "$index"
 """
 _FIGURE: Final = re.compile(r"(\d{1,9}) (file|insertion|deletion)")
@@ -45,7 +46,8 @@ async def stats(context: Context, params: StatsParams) -> StatsResult:
 
 async def _of_container(context: Context, record: Record, *, measured: bool) -> StatsResult:
     name = container_name(record.id)
-    asked = ("sh", "-c", _COUNT, "sh", record.base)
+    # what is not heard out is ended in there too, so that it does not pile up
+    asked = ("timeout", f"{_SECONDS:g}", "sh", "-c", _COUNT, "sh", record.base)
     said = await load.overheard(context.engine, name, asked, seconds=_SECONDS, most=_MAX_SAID)
     changes = _claimed(said)
     if not measured:
@@ -58,9 +60,10 @@ async def _of_container(context: Context, record: Record, *, measured: bool) -> 
 
 def _claimed(said: str) -> Changes | None:
     """Read what git in the container printed, if that is what it was."""
-    figures = {word: int(number) for number, word in _FIGURE.findall(said)}
-    if said.strip() and "file" not in figures:
-        return None
+    counted, whole, _ = said.partition("counted")
+    figures = {word: int(number) for number, word in _FIGURE.findall(counted)}
+    if not whole or (counted.strip() and "file" not in figures):
+        return None  # it was not heard out, or is something else
     return Changes(
         files=figures.get("file", 0),
         insertions=figures.get("insertion", 0),

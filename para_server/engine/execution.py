@@ -40,10 +40,11 @@ async def execute(
             environment=dict(environment or {}),
         )
         said = b""
-        with _ending(api, engine.settings.timeout) as late:
+        stopper = Stopper()
+        with stopper.after(api, engine.settings.timeout):
             for part in api.exec_start(made["Id"], stream=True):
                 said = (said + part)[-_TOLD:]
-        if late.is_set():
+        if stopper.stopped.is_set():
             raise _endless(container, command[0], engine.settings.timeout)
         code = api.exec_inspect(made["Id"])["ExitCode"]
         return int(code if code is not None else 1), said.decode(errors="replace")
@@ -51,32 +52,39 @@ async def execute(
     return await engine.call(ask)
 
 
-@contextmanager
-def _ending(api: APIClient, seconds: float) -> Iterator[threading.Event]:
-    """End what the engine streams after a while, also where the stream is silent."""
-    from docker.types import CancellableStream
+class Stopper:
+    """Ends what the engine streams to one thread, from another one, also where it is silent."""
 
-    late = threading.Event()
-    streams: list[Any] = []
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+        self._streams: list[Any] = []
 
-    def remember(response: Any, *_rest: object, **_options: object) -> None:
-        streams.append(CancellableStream(iter(()), response))
-
-    def end() -> None:
-        late.set()
-        for stream in streams:
+    def stop(self) -> None:
+        """End the streams there are, and those to come."""
+        self.stopped.set()
+        for stream in self._streams:
             with suppress(Exception):  # it may have ended in the meantime
                 stream.close()
 
-    timer = threading.Timer(seconds, end)
-    hooks = api.hooks["response"]
-    hooks.append(remember)
-    timer.start()
-    try:
-        yield late
-    finally:
-        timer.cancel()
-        hooks.remove(remember)
+    @contextmanager
+    def after(self, api: APIClient, seconds: float) -> Iterator[None]:
+        """Stop after a while what a connection streams within the block."""
+        from docker.types import CancellableStream
+
+        def remember(response: Any, *_rest: object, **_options: object) -> None:
+            self._streams.append(CancellableStream(iter(()), response))
+            if self.stopped.is_set():
+                self.stop()
+
+        timer = threading.Timer(seconds, self.stop)
+        hooks = api.hooks["response"]
+        hooks.append(remember)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            hooks.remove(remember)
 
 
 def _endless(container: str, program: str, seconds: float) -> ParaError:

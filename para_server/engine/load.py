@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from para_server.engine.client import Engine
+from para_server.engine.execution import Stopper
 from para_server.errors import Frozen
 from para_server.spec import WORKSPACE
 
@@ -54,22 +54,24 @@ async def overheard(
 ) -> str:
     """Run a command in a container and give the beginning of what it says, until time is up.
 
-    What runs there may be anything, so neither how much it says nor how long is left to it.
+    What runs there may be anything, so neither how much it says nor how long is left to it, and a
+    cancellation waits for nothing of it.
     """
+    stopper = Stopper()
 
     def ask(api: APIClient) -> str:
-        until = time.monotonic() + seconds
         made = api.exec_create(
             container, list(command), stderr=False, user="para", workdir=WORKSPACE
         )
         said = b""
-        for part in api.exec_start(made["Id"], stream=True):
-            said += part
-            if len(said) >= most or time.monotonic() > until:
-                break
+        with stopper.after(api, seconds):
+            for part in api.exec_start(made["Id"], stream=True):
+                said += part
+                if len(said) >= most or stopper.stopped.is_set():
+                    break
         return said[:most].decode(errors="replace")
 
-    return await engine.call(ask)
+    return await engine.call(ask, interrupt=stopper.stop)
 
 
 def _number(told: object, *keys: str) -> int | None:

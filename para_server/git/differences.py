@@ -31,7 +31,7 @@ class _Effort(NamedTuple):
 
 
 # a text of nothing but line ends takes git forty times its size: what is larger counts as binary
-_EFFORTS: Final = (_Effort("8m", 8.0), _Effort("64k", 4.0))
+_EFFORTS: Final = (_Effort("8m", 8.0), _Effort("64k", 8.0))
 # the user's own configuration does not change what is shown, and none of its programs run
 _CONFIG: Final = (
     *("-c", "diff.suppressBlankEmpty=false", "-c", "diff.indentHeuristic=true"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from para_server.git import differences, repository
+from para_server.git import differences, discovery
 from para_server.git.differences import MAX_AUTO_RUN, MAX_FILES
 from tests import scratch
 from tests.client import Para
@@ -107,7 +107,7 @@ async def test_a_changed_submodule_is_shown_whoever_says_that_it_be_ignored(
     moved = other.commit("more", more="more\n")
     listed = repo.git("ls-tree", "HEAD").replace(repo.git("rev-parse", "HEAD:lib"), moved)
     tip = committed(repo, tree_of(repo, listed.encode().split(b"\n")))
-    found = await differences.difference(await repository.locate(repo.path), base, tip)
+    found = await differences.difference(await discovery.locate(repo.path), base, tip)
     assert [(file.path, file.status) for file in found.files] == [("lib", "M")]
     assert found.auto_run == ("lib",)
 
@@ -122,7 +122,7 @@ async def test_very_many_deep_paths_are_all_counted_and_the_first_are_listed(
     runs = tree_of(repo, [f"100644 blob {blob}\ttasks.json".encode()])
     tree = tree_of(repo, [f"040000 tree {t}\t{n}".encode() for t, n in ((tree, "a"), (runs, "z"))])
     hidden = tree_of(repo, [f"040000 tree {tree}\t.vscode".encode()])
-    where = await repository.locate(repo.path)
+    where = await discovery.locate(repo.path)
     base = repo.git("rev-parse", "HEAD")
     found = await differences.difference(where, base, committed(repo, hidden))
     gone = 2  # the files that the repository had
@@ -145,7 +145,7 @@ async def test_a_file_that_runs_is_named_after_however_many_that_do_not(repo: Re
     last = tree_of(repo, [f"100644 blob {blob}\tMakefile".encode()])
     tree = tree_of(repo, [f"040000 tree {t}\t{n}".encode() for t, n in ((many, "a"), (last, "z"))])
     base = repo.git("rev-parse", "HEAD")
-    where = await repository.locate(repo.path)
+    where = await discovery.locate(repo.path)
     found = await differences.difference(where, base, committed(repo, tree))
     assert found.auto_run == ("z/Makefile",)
     assert found.omitted == ()
@@ -159,7 +159,7 @@ async def test_a_name_that_no_system_can_open_is_shown_and_bounded(
     names = (b"a" * length, b"b")
     tip = committed(repo, tree_of(repo, (f"100644 blob {blob}\t".encode() + n for n in names)))
     base = repo.git("rev-parse", "HEAD")
-    where = await repository.locate(repo.path)
+    where = await discovery.locate(repo.path)
     found = await differences.difference(where, base, tip)
     assert found.count == 4
     assert {file.path[:1] for file in found.files} == {"R", "s", "a", "b"}
