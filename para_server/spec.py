@@ -139,7 +139,7 @@ def helper_container(
         cpus=_HELPER_CPUS,
         memory=_HELPER_MEMORY,
         pids=_HELPER_PIDS,
-        cap_add=("DAC_READ_SEARCH", "DAC_OVERRIDE"),
+        cap_add=("DAC_OVERRIDE",),  # not DAC_READ_SEARCH, which opens any file by its handle
         new_privileges=False,
         read_only=True,
         file_size=file_size,

@@ -14,10 +14,9 @@ from para_server.agents import logins
 from para_server.agents.logins import LOGINS, SHARED_FOLDER, Login, Told
 from para_server.agents.profiles import profile
 from para_server.commands import credentials
-from para_server.commands.images import ids_of_para
+from para_server.commands.images import demand_own, ids_of_para
 from para_server.context import Context
 from para_server.engine import containers, execution, files, images, saving, volumes
-from para_server.engine.failures import image_missing
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.names import (
     LABEL_HOME,
@@ -50,8 +49,7 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
         credentials.demand_shareable(agent)
     given = logins.on_host(agent, Path.home()) if params.copy_host_login else {}
     image = credentials.bare_image(agent)
-    if await images.find(context.engine, image) is None:
-        raise image_missing(image)
+    await demand_own(context, image)
     name = login_of(agent, context.store.home)
     async with context.store.holding_login(agent), undone_on_failure() as undo:
         await containers.remove(context.engine, name)
@@ -114,6 +112,8 @@ async def status(context: Context, params: LoginParams) -> LoginStatus:
     if committed:
         image = login_image(agent)
         there = await images.find(context.engine, image) is not None
+    if there and not committed:
+        await demand_own(context, image)
     if not there:
         return LoginStatus(state="missing", expires_at=None, image=None)
     environment |= _environment(context, settings) | given
@@ -234,6 +234,7 @@ async def _shared(context: Context, name: str, agent: str) -> None:
         await volumes.make(context.engine, volume, _labels(context, agent))
         mounts, _ = await credentials.shared(context, settings, agent)
         image = credentials.bare_image(agent)
+        await demand_own(context, image)
         async with _short_lived(context, settings, agent, image, mounts) as other:
             await files.put(context.engine, other, found, ids_of_para())
     await containers.remove(context.engine, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Final
 
 from para_server import spec
 from para_server.agents.profiles import profile
@@ -14,10 +15,20 @@ from para_server.engine.failures import image_missing
 from para_server.engine.images import Image, Recipe
 from para_server.errors import ParaError, Remedy
 from para_server.git.clone import AGENT_UID
-from para_server.names import BASE_IMAGE, LABEL_INPUTS, agent_image, build_params
+from para_server.names import (
+    BASE_IMAGE,
+    LABEL_INPUTS,
+    LABEL_LOGIN,
+    LABEL_PRIVATE,
+    LABEL_SESSION,
+    agent_image,
+    build_params,
+)
 from para_server.params import BuildParams
 from para_server.registry import command
 from para_server.results import BuildResult
+
+_OF_OTHERS: Final = {LABEL_SESSION, LABEL_LOGIN, LABEL_PRIVATE}
 
 
 @command("para.image.build", "Build Image")
@@ -64,6 +75,27 @@ async def demand_fresh(context: Context, name: str) -> Image:
         said = f"{name} is stale: its recipe has changed since it was built"
         raise ParaError("engine.image-missing", said, remedy)
     return image
+
+
+async def demand_own(context: Context, name: str) -> Image:
+    """Find an image that para built, stale or not; raises engine.image-missing.
+
+    A repository may name images but tag none. What was made from one of para's own has its labels:
+    a saved session and a login have one more.
+    """
+    image = await images.find(context.engine, name)
+    if image is None:
+        raise image_missing(name)
+    labels = image.labels
+    if LABEL_INPUTS not in labels or _OF_OTHERS & labels.keys():
+        remedy = Remedy(title="Build image", command="para.image.build", params=build_params(name))
+        raise ParaError("engine.image-missing", f"{name} is not an image that para built", remedy)
+    return image
+
+
+async def helper_image(context: Context) -> str:
+    """Return the id of the image that helpers run in; raises engine.image-missing."""
+    return (await demand_own(context, BASE_IMAGE)).id
 
 
 async def _recipe(context: Context, image: str) -> Recipe:

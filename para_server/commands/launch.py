@@ -10,11 +10,11 @@ from para_server import locks, spec
 from para_server.agents import supervision
 from para_server.agents.profiles import profile
 from para_server.commands import bases, credentials, keeping, layering
+from para_server.commands.images import helper_image
 from para_server.context import Context
 from para_server.disk import remove_tree, written
 from para_server.engine import containers, helper, images, memory
 from para_server.engine.containers import Seen
-from para_server.engine.failures import image_missing
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.git import bundle, checkout, clone, discovery, repository, worktree
 from para_server.git.clone import AGENT_UID, Start
@@ -22,7 +22,6 @@ from para_server.git.repository import Repo
 from para_server.lifecycle import OVER
 from para_server.models import State
 from para_server.names import (
-    BASE_IMAGE,
     HELPER_PREFIX,
     base_ref,
     container_name,
@@ -200,21 +199,13 @@ async def clear_away(context: Context, folder: Path, record: Record) -> None:
         await off_loop(lambda: remove_tree(folder))
 
 
-async def helper_image(context: Context, record: Record) -> str:
-    """Choose an image that no agent has been in; raises engine.image-missing."""
-    for name in (BASE_IMAGE, record.image):
-        if name and await images.find(context.engine, name):
-            return name
-    raise image_missing(BASE_IMAGE)
-
-
 async def _removed_by_helper(context: Context, folder: Path, record: Record) -> None:
     name = f"{HELPER_PREFIX}{record.id}.removal"
     await containers.remove(context.engine, name)  # of a process that was killed
     wanted = spec.helper_container(
         name,
         record.id,
-        image=await helper_image(context, record),
+        image=await helper_image(context),
         home=context.store.home,
         command=("find", spec.OUT, "-mindepth", "1", "-delete"),
         environment={},

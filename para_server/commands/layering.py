@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from para_server import spec
+from para_server.commands.images import helper_image
 from para_server.context import Context
 from para_server.disk import remove_tree, written
-from para_server.engine import helper, images, volumes
+from para_server.engine import helper, volumes
 from para_server.errors import ParaError
 from para_server.git.clone import hand_over
-from para_server.names import BASE_IMAGE, HELPER_PREFIX, LABEL_HOME, LABEL_SESSION, volume_name
+from para_server.names import HELPER_PREFIX, LABEL_HOME, LABEL_SESSION, volume_name
 from para_server.records import Record
 from para_server.settings import bytes_of
 from para_server.steps import off_loop, undone_on_failure
@@ -41,11 +42,8 @@ async def possible(context: Context, record: Record) -> bool:
     answer = _answer(context)
     if answer.is_file():
         return known(context)
-    image = record.image
-    if await images.find(context.engine, BASE_IMAGE):
-        image = BASE_IMAGE
     try:
-        can = await _tried(context, record, image)
+        can = await _tried(context, record, await helper_image(context))
     except ParaError as error:
         _log.info("sessions do not share files: %s", error)
         if error.slug != "engine.refused":

@@ -14,6 +14,7 @@ from typing import Final, Literal
 from para_server import git as git_package
 from para_server import spec
 from para_server.commands import launch, remainder
+from para_server.commands.images import helper_image
 from para_server.commands.remainder import Found
 from para_server.context import Context
 from para_server.disk import written
@@ -173,7 +174,7 @@ async def _snapshot(
     wanted = spec.helper_container(
         f"{HELPER_PREFIX}{scratch.name}",
         record.id,
-        image=await launch.helper_image(context, record),
+        image=await helper_image(context),
         home=context.store.home,
         command=("bash", f"{spec.OUT}/snapshot.sh", *asked, record.base, repo.object_format),
         environment={},

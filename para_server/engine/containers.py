@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
+from para_server.engine.capacity import capacity, fitted, forget
 from para_server.engine.client import Engine
+from para_server.engine.creation import config
 from para_server.engine.failures import image_missing
 from para_server.errors import Frozen
 from para_server.names import (
@@ -17,7 +19,7 @@ from para_server.names import (
     LABEL_HOME,
     LABEL_SESSION,
 )
-from para_server.spec import WORKSPACE, ContainerSpec, Mount
+from para_server.spec import ContainerSpec
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -26,6 +28,7 @@ _GRACE: Final = 3  # seconds that a container has to stop by itself
 _FREEZES: Final = 5  # tries: where the machine is busy, processes may not stand still in time
 _GONE: Final = 404
 _ON_ITS_WAY: Final = "is already in progress"  # what the engine says of a removal
+_FEWER_CPUS: Final = "Range of CPUs"  # what the engine says where it has fewer than before
 _ALREADY: Final = (304, 409)
 
 
@@ -48,17 +51,29 @@ async def create(engine: Engine, spec: ContainerSpec) -> str:
     """Make a container and give its id; raises engine.image-missing."""
 
     def ask(api: APIClient) -> str:
-        from docker.errors import NotFound
+        from docker.errors import APIError
 
         try:
-            made = api.create_container_from_config(_config(api, spec), spec.name)  # type: ignore[no-untyped-call] # as the stubs have it
-            return str(made["Id"])
-        except NotFound as error:
-            if "image" in str(error.explanation).lower():
-                raise image_missing(spec.image) from None
-            raise
+            return _create(engine, api, spec)
+        except APIError as error:
+            if _FEWER_CPUS not in str(error.explanation):
+                raise
+        forget(engine)
+        return _create(engine, api, spec)
 
     return await engine.call(ask)
+
+
+def _create(engine: Engine, api: APIClient, spec: ContainerSpec) -> str:
+    from docker.errors import NotFound
+
+    wanted = config(api, fitted(spec, capacity(engine, api)))
+    try:
+        return str(api.create_container_from_config(wanted, spec.name)["Id"])  # type: ignore[no-untyped-call] # as the stubs have it
+    except NotFound as error:
+        if "image" in str(error.explanation).lower():
+            raise image_missing(spec.image) from None
+        raise
 
 
 async def start(engine: Engine, container: str) -> None:
@@ -182,57 +197,3 @@ def _tolerating(ask: Any, *codes: int) -> None:
     except APIError as error:
         if error.status_code not in (codes or (_GONE, *_ALREADY)):
             raise
-
-
-def _mount(mount: Mount) -> Any:
-    from docker import types
-
-    # the engine would fill an empty volume with what the image has at its place
-    bare = mount.volume and mount.target == WORKSPACE
-    return types.Mount(
-        mount.target,
-        mount.source,
-        type="volume" if mount.volume else "bind",
-        read_only=mount.read_only,
-        no_copy=bare,
-    )
-
-
-def _config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
-    from docker.types import Healthcheck, Ulimit
-
-    limits = [Ulimit(name="core", soft=0, hard=0)]
-    if spec.file_size is not None:
-        limits.append(Ulimit(name="fsize", soft=spec.file_size, hard=spec.file_size))
-    host = api.create_host_config(
-        init=True,
-        network_mode=spec.network or "none",
-        mounts=[_mount(one) for one in spec.mounts],
-        nano_cpus=int(spec.cpus * 1e9),
-        mem_limit=spec.memory,
-        memswap_limit=spec.memory,
-        pids_limit=spec.pids,
-        cap_drop=["ALL"],
-        cap_add=list(spec.cap_add),
-        security_opt=None if spec.new_privileges else ["no-new-privileges:true"],
-        read_only=spec.read_only,
-        tmpfs={"/tmp": "size=256m,mode=1777"} if spec.read_only else None,  # noqa: S108 # in the container
-        ulimits=limits,
-    )
-    config: dict[str, Any] = api.create_container_config(
-        spec.image,
-        list(spec.command),
-        user=spec.user,
-        labels=spec.labels,
-        environment=spec.environment,
-        working_dir=OUT_OF_IMAGE if spec.read_only else WORKSPACE,
-        host_config=host,
-        # without even a loopback of its own to set up, it starts in half the time
-        network_disabled=spec.network is None,
-        entrypoint=[],  # neither what the image would run first
-        healthcheck=Healthcheck(test=["NONE"]),  # nor what it would run beside it
-    )
-    return config
-
-
-OUT_OF_IMAGE: Final = "/"

@@ -1,0 +1,73 @@
+"""An engine that has less than the settings ask for: sessions start, and their work comes out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from para_server import spec
+from para_server.engine import capacity, containers
+from para_server.engine.client import Engine
+from para_server.names import BASE_IMAGE, HELPER_PREFIX
+from para_server.settings import EngineSettings
+from tests import engine
+from tests.client import Para
+from tests.mortal import Mortal
+from tests.scratch import Repository
+
+
+@pytest.fixture
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mortal]:
+    """Start an engine on one CPU."""
+    made = Mortal(tmp_path_factory.mktemp("e"), ("unshare", "--net", "taskset", "-c", "0"))
+    made.live()
+    yield made
+    made.end()
+
+
+@pytest.mark.root
+async def test_on_one_cpu_a_session_starts_and_its_work_comes_out(
+    small: Mortal, servers: Callable[..., Awaitable[Para]], repo: Repository
+) -> None:
+    api = await small.answers()
+    await small.take_image()
+    assert api.info()["NCPU"] == 1
+    far_more = {"PARA_CONTAINER_MEMORY": "1024g", "PARA_CONTAINER_NETWORK": "none"}
+    para = await servers(extra={"DOCKER_HOST": small.address, **far_more})
+    session = await para.call("para.start", name="fix")
+    host = api.inspect_container(session["container"]["id"])["HostConfig"]
+    assert host["NanoCpus"] == 1e9
+    assert host["Memory"] == host["MemorySwap"] == api.info()["MemTotal"]
+    engine.run(api, session["container"]["id"], "echo work >work.txt")
+    assert (await para.call("para.diff", name="fix"))["files"]
+    await para.call("para.finish", name="fix", message="work")
+    assert repo.show("para/fix:work.txt") == "work"
+    api.close()
+
+
+async def test_an_engine_that_has_fewer_cpus_than_it_had_is_asked_again(
+    api: Any, home: Path
+) -> None:
+    edge = Engine(EngineSettings(), os.environ)
+    cpus = api.info()["NCPU"]
+    try:
+        await edge.call(lambda asked: capacity.capacity(edge, asked))
+        capacity.remember(edge, capacity.Capacity(cpus=cpus + 8.0, memory=2**60))
+        wanted = spec.helper_container(
+            f"{HELPER_PREFIX}small-{os.getpid()}",
+            "small",
+            image=BASE_IMAGE,
+            home=home,
+            command=("true",),
+            environment={},
+            mounts=[],
+            file_size=1 << 20,
+        ).model_copy(update={"cpus": cpus + 4.0})
+        made = await containers.create(edge, wanted)
+        assert api.inspect_container(made)["HostConfig"]["NanoCpus"] == cpus * 1e9
+    finally:
+        edge.close()
