@@ -114,11 +114,14 @@ async def _kept(
 
 
 async def archive(repo: Repo, record: Record, keep: str) -> None:
-    """Set the session's archive; what it kept when it was finished before gets a ref of its own."""
+    """Set the session's archive; another one that it has already gets a ref of its own.
+
+    Only the one that the session was recovered from is replaced: its work is in the session.
+    """
     ref = archive_ref(record.id)
     before = await repository.ref_commit(repo, ref)
-    earlier = before is not None and record.finished is not None and before != record.archive
-    if before is not None and earlier and not await repository.is_ancestor(repo, before, keep):
+    foreign = before is not None and before != record.archive
+    if before is not None and foreign and not await repository.is_ancestor(repo, before, keep):
         aside = f"{ref}.{before}"
         await repository.move_ref(repo, aside, before, await repository.ref_commit(repo, aside))
     await repository.move_ref(repo, ref, keep, before)

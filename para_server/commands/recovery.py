@@ -15,6 +15,7 @@ from para_server.engine.containers import Seen
 from para_server.engine.images import Image
 from para_server.errors import ParaError
 from para_server.git import bundle, discovery, repository
+from para_server.lifecycle import OVER
 from para_server.models import State
 from para_server.names import (
     HELPER_PREFIX,
@@ -196,7 +197,7 @@ async def complete_pause(context: Context, record: Record) -> Record:
 
 async def complete_end(context: Context, record: Record, state: State) -> Record:
     """Remove what a finished or cancelled session had; its work is in the repository already."""
-    over = context.store.write(record.but(state=state))
+    over = record if record.state is state else context.store.write(record.but(state=state))
     await launch.tear_down(context, over, keep_agent=state is State.FINISHED)
     if over.type == "worktree" and state is State.CANCELLED:
         await _drop_empty_branch(context, over, over.branch)
@@ -204,12 +205,16 @@ async def complete_end(context: Context, record: Record, state: State) -> Record
 
 
 async def ended(context: Context, record: Record, state: State) -> Record:
-    """Complete a finish or cancel whose work is safe: what fails now, the next process does."""
+    """Complete a finish or cancel whose work is safe: what fails now, the next process does.
+
+    Only where the end cannot be written down does it raise: the session then goes on.
+    """
+    over = context.store.write(record.but(state=state))
     try:
-        return await complete_end(context, record, state)
-    except ParaError as error:
-        _log.warning("not all is removed yet: %s", error, extra={"session": record.name})
-        return record.but(state=state)
+        return await complete_end(context, over, state)
+    except Exception as error:  # noqa: BLE001 # whatever it is, the work is where it belongs
+        _put_off(f"session {record.name} has ended, but not all of it is removed", error)
+        return over
 
 
 async def _settle_end(context: Context, record: Record) -> None:
@@ -226,13 +231,19 @@ async def _settle_end(context: Context, record: Record) -> None:
         changes = kept if state is State.FINISHED else {}
         await complete_end(context, record.but(**changes), state)
         return
-    async with context.store.holding_repo(record.refs_at):
-        await bundle.drop_incoming(repo, record.id)
+    try:
+        async with context.store.holding_repo(record.refs_at):
+            await bundle.drop_incoming(repo, record.id)
+    except ParaError as error:
+        _put_off(f"refs of {record.name} are not deleted", error)
     await undo_end(context, record)
 
 
 async def undo_end(context: Context, record: Record) -> None:
-    """Let a session go on that was to end."""
+    """Let a session go on that was to end, unless its end is written down already."""
+    now = context.store.read(record.id)
+    if now is None or now.state in OVER:
+        return
     if record.type == "container" and record.state in {State.RUNNING, State.FAILED}:
         seen = await containers.find(context.engine, container_name(record.id))
         if seen is not None and seen.state == "paused":

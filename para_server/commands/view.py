@@ -39,7 +39,7 @@ async def held(
     chosen = await picking.pick(context, name, repo)
     async with context.store.holding(chosen.id):
         try:
-            await recovery.settle(context, chosen.id)
+            await _settled(context, verb, chosen)
             record = context.store.read(chosen.id)
         except ParaError as error:
             raise lost.explained(context, chosen.name, error) from None
@@ -51,6 +51,16 @@ async def held(
         session = of(context, record, seen)
         lifecycle.demand(verb, record.name, record.repo, session.state)
         yield Held(record, session, seen)
+
+
+async def _settled(context: Context, verb: str, record: Record) -> None:
+    """Settle a session; what its end has left over keeps no command from saying that it is over."""
+    try:
+        await recovery.settle(context, record.id)
+    except ParaError:
+        now = context.store.read(record.id)
+        if now is None or now.state not in lifecycle.OVER or lifecycle.allowed(verb, now.state):
+            raise
 
 
 async def show(context: Context, record: Record, seen: Seen | None = None) -> Session:
