@@ -151,7 +151,7 @@ export class Para implements vscode.Disposable {
       void this.show(this.down());
       return { action: lsp.CloseAction.DoNotRestart, handled: true };
     };
-    const initializationOptions = { notifications: true, trusted: vscode.workspace.isTrusted };
+    const initializationOptions = { notifications: true, callOnce: true, trusted: vscode.workspace.isTrusted };
     const shared = { outputChannel: this.log, initializationFailedHandler: () => false };
     const workspace: lsp.Middleware['workspace'] = {
       configuration: ({ items }) => items.map(({ section }) => (section === 'para' ? chosenSettings() : null)),

@@ -114,6 +114,7 @@ export class Sessions implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     else if (!this.para.trouble) void this.refresh().catch(() => undefined);
     this.tell();
     const wanted = vscode.workspace.getConfiguration('para.editor').get('notifications', 'all');
+    if (!vscode.workspace.workspaceFolders?.length) return; // nothing that is open here calls
     for (const { reason, message, remedies } of attention) {
       if (wanted !== 'all' && wanted !== reason) continue;
       void this.para.offer(reason === 'done' ? 'info' : 'warning', message, remedies);

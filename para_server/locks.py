@@ -46,6 +46,13 @@ async def held(file: Path, patience: float, what: str) -> AsyncIterator[None]:
         inner.release()
 
 
+def claimed(file: Path) -> int | None:
+    """Hold a lock file until the descriptor is closed; None where another process holds it."""
+    with written(file):
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        return _locked(file)
+
+
 @asynccontextmanager
 async def place(
     engine: Hashable,

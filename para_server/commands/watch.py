@@ -6,10 +6,12 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Final
 
-from para_server import folders, statusbar, storm
+from para_server import calls, folders, statusbar, storm
 from para_server.commands import recovery, view
+from para_server.commands.callers import Audience
 from para_server.context import Context
 from para_server.engine import events
 from para_server.errors import ParaError
@@ -22,8 +24,8 @@ _AGAIN_AT_MOST: Final = 15.0
 _SETTLED: Final = 0.02  # seconds in which changes that come together become one
 
 
-async def changes(context: Context) -> AsyncGenerator[SessionsChanged]:
-    """Give what clients are told: at once, and then whenever it has become something else."""
+async def changes(context: Context, audience: Audience) -> AsyncGenerator[SessionsChanged]:
+    """Give what a client is told: at once, and then whenever it has become something else."""
     stirred = asyncio.Event()
     stirred.set()
     context.store.prepare()
@@ -35,9 +37,12 @@ async def changes(context: Context) -> AsyncGenerator[SessionsChanged]:
     known: tuple[Session, ...] | None = None
     clock = asyncio.get_running_loop().time
     pace = storm.Pace()
+    called = calls.Calls()
     try:
         while True:
-            await stirred.wait()
+            with suppress(TimeoutError):  # it is time to sum up what was held back
+                async with asyncio.timeout_at(calls.due(called)):
+                    await stirred.wait()
             # what comes meanwhile is seen by the same look
             await asyncio.sleep(storm.rest(pace, clock()))
             stirred.clear()
@@ -45,19 +50,21 @@ async def changes(context: Context) -> AsyncGenerator[SessionsChanged]:
             now = await _now(context)
             beginning = sum(one.state is State.PREPARING for one in now.sessions)
             pace = storm.looked(pace, began, clock(), beginning)
-            if now != before:
-                events: tuple[Attention, ...] = ()
-                if now.status_bar.severity != "error":  # it tells of no session then
-                    events = statusbar.attention(
-                        now.sessions if known is None else known, now.sessions
-                    )
-                    known = now.sessions
+            events: tuple[Attention, ...] = ()
+            if now.status_bar.severity != "error":  # it tells of no session then
+                heard = statusbar.attention(now.sessions if known is None else known, now.sessions)
+                events = tuple([e for e in heard if await audience.is_called_for(e.repo)])
+                known = now.sessions
+                there = {session.id for session in now.sessions}
+                called, events = calls.admit(called, events, there, clock())
+            if now != before or events:
                 yield now.model_copy(update={"attention": events})
             before = now
             await asyncio.sleep(_SETTLED)
     finally:
         for watcher in watchers:
             watcher.cancel()
+        audience.close()
         await asyncio.wait(watchers)
 
 

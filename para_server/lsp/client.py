@@ -17,6 +17,7 @@ class Client:
     editor: Mapping[str, Any] = field(default_factory=dict)
     trusted: bool = False
     notifications: bool = False  # wants para/sessionsChanged
+    once: bool = False  # is not to be called where another client is that says so
     configuration: bool = False  # answers workspace/configuration
     process: int | None = None  # with which this server ends
     registration: bool = False  # tells of changed settings only when it is asked to
@@ -45,6 +46,7 @@ def introduced(params: object) -> Client:
         trusted=inside(options, "trusted") is True,
         notifications=inside(capabilities, "experimental", "para") is True
         or inside(options, "notifications") is True,
+        once=inside(options, "callOnce") is True,
         configuration=inside(capabilities, "workspace", "configuration") is True,
         registration=inside(
             capabilities, "workspace", "didChangeConfiguration", "dynamicRegistration"

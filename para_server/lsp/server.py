@@ -135,6 +135,8 @@ class Server(JsonRPCServer):
 
     def _folders_changed(self, params: object) -> None:
         self._client = self._client.with_folders(params)
+        if "watch" in self._background:
+            self._begin("watch", self._watch)  # it is called for others now
 
     def _configuration_changed(self, params: object) -> None:
         self._use(inside(params, "settings", SECTION))
@@ -198,7 +200,9 @@ class Server(JsonRPCServer):
         # also where nobody wants to be told: what is heard keeps true what `para.list` remembers
         notify = partial(self.protocol.notify, SESSIONS_CHANGED)
         tell = notify if self._client.notifications else _unheard
-        await work.watch(await self._context(), tell)
+        await work.watch(
+            await self._context(), tell, once=self._client.once and self._client.notifications
+        )
 
     def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         before = self._background.get(name)

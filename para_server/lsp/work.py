@@ -15,6 +15,7 @@ from typing import Final
 
 import para_server.commands.all  # noqa: F401 # fills the table
 from para_server.commands import resting
+from para_server.commands.callers import Audience
 from para_server.commands.recovery import sweep
 from para_server.commands.watch import changes
 from para_server.context import Context, Report, path_of
@@ -73,12 +74,13 @@ async def rest(context: Context) -> None:
         logger.info("No session is paused by itself: %s", error)
 
 
-async def watch(context: Context, tell: Callable[[Json], None]) -> None:
+async def watch(context: Context, tell: Callable[[Json], None], *, once: bool) -> None:
     """Tell of the sessions now and whenever they change, until cancelled."""
     pause = 1.0
     while True:
+        audience = Audience(context.store.home, context.folders, once=once)
         try:
-            async with aclosing(changes(context)) as found:
+            async with aclosing(changes(context, audience)) as found:
                 async for change in found:
                     tell(Json(change.model_dump_json(by_alias=True)))
                     pause = 1.0

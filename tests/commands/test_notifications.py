@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import scratch
 from tests.client import Para
+from tests.scratch import Repository
 
 Servers = Callable[..., Awaitable[Para]]
 Condition = Callable[[dict[str, Any]], bool]
@@ -85,6 +88,65 @@ async def test_each_client_is_called_once_when_an_agent_is_done_or_fails(
 
     assert calls(para) == [("well", "done"), ("badly", "failed")]
     assert calls(late) == [("badly", "failed")]
+
+
+def calls(one: Para) -> list[str]:
+    return [event["name"] for change in one.changes for event in change["attention"]]
+
+
+async def test_clients_are_called_for_what_they_have_open(
+    para: Para, servers: Servers, repo: Repository, tmp_path: Path
+) -> None:
+    other = scratch.make(tmp_path / "other")
+    (tmp_path / "linked").symlink_to(repo.path)
+    repo.git("worktree", "add", "-q", str(tmp_path / "tree"))
+    own = [
+        await servers(folders=[repo.write("sub/file", "").parent]),
+        await servers(folders=[tmp_path / "linked"]),
+        await servers(folders=[other.path, repo.path]),
+        await servers(folders=[tmp_path / "tree"]),
+        await servers(folders=[]),
+    ]
+    stranger = await servers(folders=[other.path])
+    await para.call("para.dispatch", prompt="true", name="well")
+    for one in (para, stranger, *own):
+        await one.until(lambda change: agents(change).get("well") == "done")
+    await para.call("para.pause", name="well")
+    for one in (para, stranger, *own):
+        await comes_to(one, state_is("paused", "well"))
+    assert [calls(one) for one in (para, *own)] == [["well"]] * 6
+    assert calls(stranger) == []
+
+
+async def test_of_clients_that_ask_for_it_one_alone_is_called(para: Para, servers: Servers) -> None:
+    windows = [await servers(callOnce=True) for _ in range(3)]
+
+    async def dispatched(name: str, *heard: Para) -> None:
+        await para.call("para.dispatch", prompt="true", name=name)
+        for one in heard:
+            await one.until(lambda change: agents(change).get(name) == "done")
+        await para.call("para.pause", name=name)
+        for one in heard:
+            await comes_to(one, state_is("paused", name))
+
+    await dispatched("first", *windows)
+    (called,) = [one for one in windows if calls(one)]
+    assert calls(called) == ["first"]
+    called.kill()
+    rest = [one for one in windows if one is not called]
+    await dispatched("second", *rest)
+    assert sorted(map(calls, rest)) == [[], ["second"]]
+
+
+async def test_an_agent_that_calls_a_thousand_times_is_summed_up(para: Para) -> None:
+    flips = (
+        "cd /para-agent/out; for n in {1..1000}; do for word in working waiting; do"
+        " printf '%s\\n\\nquestion %s' $word $n >s; mv s state; sleep 0.01; done; done"
+    )
+    await para.call("para.dispatch", prompt=f"bash -c {shlex.quote(flips)}; sleep 600", name="fix")
+    await para.until(lambda change: any("more" in e["message"] for e in change["attention"]))
+    await para.until(lambda change: "question 1000" in change["statusBar"]["tooltip"])
+    assert len(calls(para)) <= 6
 
 
 async def test_a_record_that_somebody_writes_over_in_its_place_is_told(
