@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 import para_server.commands.all  # noqa: F401 # fills the registry
-from para_server import codegen_package, codegen_typescript, errors, layers, results, settings
+from para_server import codegen_package, codegen_typescript, errors, reach, results, settings
 from para_server.cli_arguments import usage
 from para_server.registry import COMMANDS, Command
 
@@ -35,10 +35,11 @@ It goes to clients that set `capabilities.experimental.para` or
 `initializationOptions.notifications` to `true`."""
 _ON_SETTINGS: Final = f"""\
 Each layer lies on top of the one before it: the defaults, `$PARA_CONFIG_HOME/config.toml`,
-`{layers.REPO_FILE}` in the repository, the environment, what the editor says (section `para`),
+`{reach.REPO_FILE}` in the repository, the environment, what the editor says (section `para`),
 a command's own params.
-A repository is not trusted: its `{layers.REPO_FILE}` may set only what is marked *repo*,
-unless the client says that the folder is trusted.
+A repository is not trusted: its `{reach.REPO_FILE}` may set only what is marked *repo*, to what its
+row allows, unless a client says that a folder in it is trusted (`initializationOptions.trusted`:
+`true` for the folders that are open, or a list of folders). No other repository is trusted by that.
 In a file, a key stands in the table of its section.
 In the environment, lists and tables are JSON; a list of texts may be written with commas."""
 _ON_ERRORS: Final = """\

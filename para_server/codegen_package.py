@@ -74,8 +74,9 @@ def package(text: str) -> str:
     contributes["configuration"] = [_section(name) for name in settings.sections()] + [
         one for one in contributes["configuration"] if one["title"] == "Editor"
     ]
-    reach = [f"para.{key}" for key, of_repo in settings.keys().items() if not of_repo]
-    read["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"] = reach
+    # what a folder's own settings say counts where it is trusted: each would lie over the user's
+    restricted = [f"para.{key}" for key, _ in settings.keys().items()]
+    read["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"] = restricted
     return json.dumps({**read, "version": __version__}, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,6 +40,7 @@ class Context:
     `report` tells a person how far the command is: a line, and a percentage where one is known.
     `shown` are the sessions that this process has put together, by their ids.
     `engine_of` gives the one connection of this process to an engine; it connects when first used.
+    `trusted` are the folders that a person trusts, in an editor.
     """
 
     store: Store
@@ -49,18 +51,40 @@ class Context:
     folders: tuple[Path, ...] = ()
     cwd: Path | None = None
     editor: Mapping[str, Any] = field(default_factory=dict)
-    trusted: bool = False
+    trusted: tuple[Path, ...] = ()
     shown: dict[str, Shown] = field(default_factory=dict)
 
     def settings(self, repo: Path | None, own: Mapping[str, Any] | None = None) -> Settings:
         """Resolve the settings for a repository; `own` is what the command's params say."""
-        layers = layers_of(self.config_home, repo, self.environ, self.editor, trusted=self.trusted)
-        return resolve([*layers, ("the command", own or {})])
+        trusted = repo is not None and self.trusts(repo)
+        layers = layers_of(
+            self.config_home, repo, self.environ, self.editor, trusted=trusted, command=own
+        )
+        return resolve(layers)
+
+    def chose_image(self, repo: Path, settings: Settings, own: Mapping[str, Any]) -> bool:
+        """Tell whether a repository that is not trusted chose the image of these settings."""
+        if not settings.container.image or self.trusts(repo):
+            return False
+        return not self.settings(None, own).container.image
+
+    def trusts(self, repo: Path) -> bool:
+        """Tell whether a person trusts a repository: a trusted folder is in it, and in no other."""
+        return any(repository_around(folder) == repo.resolve() for folder in self.trusted)
 
     @cached_property
     def engine(self) -> Engine:
         """Give the engine that the settings name; no repository has a say in that."""
         return self.engine_of(self.settings(None).engine)
+
+
+def repository_around(folder: Path) -> Path | None:
+    """Find the top of the repository that a folder is in, without git."""
+    try:
+        real = folder.resolve()
+        return next((one for one in (real, *real.parents) if os.path.lexists(one / ".git")), None)
+    except (OSError, ValueError, RuntimeError):
+        return None
 
 
 def path_of(location: str) -> Path:

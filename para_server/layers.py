@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -13,10 +14,12 @@ from typing import Any, BinaryIO, Final
 from pydantic import ValidationError
 
 from para_server.errors import Issue, ParaError, Remedy
+from para_server.reach import REPO_FILE, within_reach
 from para_server.settings import Settings, keys, sections
+from para_server.shallow import demand_shallow
 
-REPO_FILE: Final = ".para.toml"
 MAX_FILE: Final = 1 << 20  # bytes; a settings file beyond it is not one
+MAX_REPO_FILE: Final = 64 << 10  # bytes; the same of a repository's, which is read for each command
 Layer = tuple[str, Mapping[str, Any]]  # where it comes from, and section -> key -> value
 
 
@@ -48,18 +51,21 @@ def layers_of(
     editor: Mapping[str, Any],
     *,
     trusted: bool,
+    command: Mapping[str, Any] | None = None,
 ) -> list[Layer]:
-    """Collect the layers beneath a command's own params, lowest first; raises settings.invalid."""
+    """Collect all layers, lowest first; raises settings.invalid."""
     user_file = config_home / "config.toml"
-    layers: list[Layer] = [(str(user_file), _toml(user_file))]
-    if repo is not None:
-        of_repo = _toml(repo / REPO_FILE)
-        if not trusted:
-            _refuse_reach(of_repo)
-        layers.append((REPO_FILE, of_repo))
-    layers.append(("the environment", _from_environment(environ)))
-    layers.append(("the editor", _without_unset(editor)))
-    return layers
+    beneath: Layer = (str(user_file), _user_toml(user_file))
+    above: list[Layer] = [
+        ("the environment", _from_environment(environ)),
+        ("the editor", _without_unset(editor)),
+        ("the command", command or {}),
+    ]
+    of_repo = _repo_toml(repo / REPO_FILE) if repo is not None else {}
+    if of_repo and not trusted:
+        own = resolve([beneath, *above])
+        of_repo = within_reach(of_repo, beneath[1], own, [values for _, values in above])
+    return [beneath, (REPO_FILE, of_repo), *above]
 
 
 def _refuse_strangers(origin: str, layer: Mapping[str, Any]) -> None:
@@ -73,43 +79,41 @@ def _refuse_strangers(origin: str, layer: Mapping[str, Any]) -> None:
                 raise _invalid(f"{origin}: there is no setting {section}.{key}", [issue])
 
 
-def _refuse_reach(layer: Mapping[str, Any]) -> None:
-    allowed = keys()
-    for section, values in layer.items():
-        for key in values if isinstance(values, Mapping) else ():
-            path = f"{section}.{key}"
-            if not allowed.get(path, True):
-                issue = Issue(path=path, message="a repository may not set this")
-                raise ParaError(
-                    "settings.invalid",
-                    f"{REPO_FILE} may not set {path}: it reaches beyond the session's container",
-                    Remedy(title="Set it in your own settings", setting=path),
-                    Remedy(title=f"Remove {path} from {REPO_FILE}"),
-                    issues=[issue],
-                )
+def _user_toml(file: Path) -> dict[str, Any]:
+    return _toml(file, MAX_FILE, os.O_RDONLY)
 
 
-def _toml(file: Path) -> dict[str, Any]:
+def _repo_toml(file: Path) -> Mapping[str, Any]:
+    # a repository's file may be anything: a link out of it, a pipe that never ends
+    return _toml(file, MAX_REPO_FILE, os.O_RDONLY | os.O_NOFOLLOW)
+
+
+def _toml(file: Path, most: int, flags: int) -> dict[str, Any]:
     try:
-        # a repository's file may be anything: a link out of it, a pipe that never ends
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(file, flags | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise _invalid(f"{file} cannot be read: {error.strerror}", []) from None
+        linked = error.errno == errno.ELOOP
+        why = "it is a link" if linked else os.strerror(error.errno or 0)
+        raise _invalid(f"{file} cannot be read: {why}", []) from None
     try:
         with os.fdopen(descriptor, "rb") as stream:
-            return tomllib.loads(_whole(stream).decode())
+            text = _whole(stream, most).decode("utf-8-sig")
+            demand_shallow(text)
+            return tomllib.loads(text)
+    except UnicodeDecodeError:
+        raise _invalid(f"{file} is not a settings file: it is not UTF-8", []) from None
     except (OSError, ValueError, RecursionError) as error:
         raise _invalid(f"{file} is not a settings file: {error}", []) from None
 
 
-def _whole(stream: BinaryIO) -> bytes:
+def _whole(stream: BinaryIO, most: int) -> bytes:
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         raise ValueError("it is no plain file")
-    text = stream.read(MAX_FILE + 1)
-    if len(text) > MAX_FILE:
-        raise ValueError(f"it has more than {MAX_FILE} bytes")
+    text = stream.read(most + 1)
+    if len(text) > most:
+        raise ValueError(f"it has more than {most} bytes")
     return text
 
 

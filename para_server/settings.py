@@ -1,4 +1,7 @@
-"""The only place that knows the settings: their names, defaults, and who may set them."""
+"""The only place that knows the settings: their names, defaults, and who may set them.
+
+What is marked `repo` may be set by a repository that is not trusted, within what `reach` allows.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pydantic.config import JsonDict
 from para_server.errors import Frozen
 
 _SIZE: Final = re.compile(r"^(\d+)([kmg]?)b?$", re.IGNORECASE)
+AGENTS: Final = ("claude", "codex", "gemini", "opencode", "command")  # para's own
 _OF_REPO: Final[JsonDict] = {"repo": True}  # may be set by a repository that is not trusted
 
 
@@ -22,6 +26,14 @@ def bytes_of(size: str) -> int:
     if not found or int(found[1]) == 0:
         raise ValueError("give a size such as 512m or 4g")
     return int(found[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}[found[2].lower()]
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class ContainerSettings(Frozen):
@@ -34,8 +46,14 @@ class ContainerSettings(Frozen):
     image: str = Field(
         "",
         description="empty: para-authenticated:latest where it exists, else para-base:latest; "
-        "agents that are not in these have their own",
+        "agents that are not in these have their own; a repository may choose one of "
+        "allowedImages where you chose none",
         json_schema_extra=_OF_REPO,
+    )
+    allowed_images: tuple[str, ...] = Field(
+        ("para-base:latest", "para-agent-*:latest"),
+        description="the images that a repository may choose, with * for any text; never one with "
+        "a login, or in which a session was saved",
     )
     max_running: int = Field(5, ge=1, le=1000, description="how many session containers may exist")
     network: Literal["bridge", "host", "none", "allowlist"] = Field(
@@ -58,7 +76,8 @@ class ContainerSettings(Frozen):
     )
     env: dict[str, str] = Field(
         default_factory=dict,
-        description="environment variables of the container",
+        description="environment variables of the container; a repository's lie beneath yours, and "
+        "may not change loaders, shells, interpreters, proxies, certificates or agents",
         json_schema_extra=_OF_REPO,
     )
     mounts: tuple[str, ...] = Field((), description="host folders to mount, SOURCE:TARGET[:ro]")
@@ -71,6 +90,17 @@ class ContainerSettings(Frozen):
     def a_size(cls, value: str) -> str:
         """Refuse what is no size."""
         bytes_of(value)
+        return value
+
+    @field_validator("env")
+    @classmethod
+    def variables(cls, value: dict[str, str]) -> dict[str, str]:
+        """Refuse what the kernel or the engine cannot take as a variable."""
+        for name, text in value.items():
+            if not name or "=" in name or not name.isprintable():
+                raise ValueError(f"{name!a} is no name for a variable")
+            if "\0" in text or not _encodes(text):
+                raise ValueError(f"the value of {name} is no text that a variable can hold")
         return value
 
 
@@ -87,10 +117,15 @@ class OwnAgent(Frozen):
 class AgentSettings(Frozen):
     """Which agent works, and how."""
 
-    name: str = Field("claude", description="the agent of a session", json_schema_extra=_OF_REPO)
-    args: tuple[str, ...] = Field(
-        (), description="further arguments of the agent", json_schema_extra=_OF_REPO
+    name: str = Field(
+        "claude",
+        description="the agent of a session; a repository may choose one of agent.allowed",
+        json_schema_extra=_OF_REPO,
     )
+    allowed: tuple[str, ...] = Field(
+        (), description="the agents that a repository may choose, each with the login it has"
+    )
+    args: tuple[str, ...] = Field((), description="further arguments of the agent")
     credentials: Literal["image", "volume", "env"] = Field(
         "image",
         description="where a login is: in an image, a shared volume, or variables of the host",

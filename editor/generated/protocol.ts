@@ -373,6 +373,7 @@ export const TITLES: Record<Command, string> = {
 export const SETTINGS = [
   'container.enabled',
   'container.image',
+  'container.allowedImages',
   'container.maxRunning',
   'container.network',
   'container.allowedDomains',
@@ -385,6 +386,7 @@ export const SETTINGS = [
   'container.mounts',
   'container.caBundle',
   'agent.name',
+  'agent.allowed',
   'agent.args',
   'agent.credentials',
   'agent.env',

@@ -9,12 +9,25 @@ from para_server.agents.profiles import profile
 from para_server.commands.images import image_of
 from para_server.context import Context
 from para_server.engine import images, volumes
+from para_server.engine.failures import image_missing
 from para_server.errors import Issue, ParaError, Remedy
-from para_server.names import AUTHENTICATED_IMAGE, BASE_IMAGE, login_image, login_of
+from para_server.names import (
+    AUTHENTICATED_IMAGE,
+    BASE_IMAGE,
+    LABEL_LOGIN,
+    LABEL_PRIVATE,
+    LABEL_SESSION,
+    SAVED_IMAGE,
+    login_image,
+    login_of,
+)
+from para_server.reach import REPO_FILE
 from para_server.settings import AgentSettings, Settings
 from para_server.spec import Mount
 
 _IN_BASE: Final = frozenset({"claude"})
+_PRIVATE: Final = frozenset({LABEL_PRIVATE, LABEL_LOGIN, LABEL_SESSION})
+_KEEPERS: Final = frozenset({AUTHENTICATED_IMAGE.partition(":")[0], SAVED_IMAGE})
 
 
 async def choose_image(context: Context, settings: Settings, agent: str | None) -> str:
@@ -34,6 +47,26 @@ async def choose_image(context: Context, settings: Settings, agent: str | None) 
         if await images.find(context.engine, with_login) is not None:
             return with_login
     return bare_image(name)
+
+
+async def demand_lendable(context: Context, name: str) -> None:
+    """Refuse an image that a repository chose where a login or a session is in it.
+
+    It is judged by what the engine has under the name, whatever the name is.
+    """
+    image = await images.find(context.engine, name)
+    if image is None:
+        raise image_missing(name)
+    repositories = {tag.rpartition("/")[2].partition(":")[0] for tag in image.tags}
+    if not _PRIVATE & image.labels.keys() and not _KEEPERS & repositories:
+        return
+    message = f"{REPO_FILE} may not set container.image to {name}: a login or a session is in it"
+    raise ParaError(
+        "settings.invalid",
+        message,
+        Remedy(title="Choose an image in your own settings", setting="container.image"),
+        issues=[Issue(path="container.image", message="a repository may not choose this image")],
+    )
 
 
 def bare_image(agent: str) -> str:

@@ -61,6 +61,8 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
     image = ""
     if kind == "container":
         image = await credentials.choose_image(context, settings, agent)
+        if context.chose_image(repo.top, settings, _own(params)):
+            await credentials.demand_lendable(context, image)
         await credentials.demand_login(context, settings, agent, image)
         if settings.container.network == "allowlist":
             raise _no_allowlist()

@@ -15,7 +15,7 @@ class Client:
 
     folders: tuple[str, ...] = ()  # paths and file:// URIs
     editor: Mapping[str, Any] = field(default_factory=dict)
-    trusted: bool = False
+    trusted: tuple[str, ...] | None = ()  # None: the folders that are open, whichever they are
     notifications: bool = False  # wants para/sessionsChanged
     once: bool = False  # is not to be called where another client is that says so
     configuration: bool = False  # answers workspace/configuration
@@ -43,7 +43,7 @@ def introduced(params: object) -> Client:
     return Client(
         process=process if is_id(process) and isinstance(process, int) and process > 0 else None,
         folders=_folders(inside(params, "workspaceFolders")) or _folders([{"uri": root}]),
-        trusted=inside(options, "trusted") is True,
+        trusted=_trusted(inside(options, "trusted")),
         notifications=inside(capabilities, "experimental", "para") is True
         or inside(options, "notifications") is True,
         once=inside(options, "callOnce") is True,
@@ -76,6 +76,13 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
         if dot and isinstance(table, Mapping):
             found[section] = {**table, key: value}
     return found
+
+
+def _trusted(said: object) -> tuple[str, ...] | None:
+    """Read `trusted`: true for the folders that are open, or a list of paths and URIs."""
+    if said is True:
+        return None
+    return _folders([{"uri": uri} for uri in said]) if isinstance(said, list) else ()
 
 
 def _folders(listed: object) -> tuple[str, ...]:

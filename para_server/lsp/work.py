@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,17 +30,22 @@ _LONGEST_PAUSE: Final = 60.0  # seconds between two tries to watch the sessions
 
 def context_of(base: Context, client: Client) -> Context:
     """Give what a command of this client is given."""
-    folders: list[Path] = []
-    for location in client.folders:
-        with suppress(ValueError):  # it only looks like a URI
-            folders.append(path_of(location))
+    folders = _paths(client.folders)
     return replace(
         base,
-        folders=tuple(folders),
+        folders=folders,
         cwd=folders[0] if len(folders) == 1 else None,
         editor=client.editor,
-        trusted=client.trusted,
+        trusted=folders if client.trusted is None else _paths(client.trusted),
     )
+
+
+def _paths(locations: Iterable[str]) -> tuple[Path, ...]:
+    found: list[Path] = []
+    for location in locations:
+        with suppress(ValueError):  # it only looks like a URI
+            found.append(path_of(location))
+    return tuple(found)
 
 
 def title_of(params: object) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from para_server.settings import sections
+from tests import scratch
 from tests.client import Para
 from tests.scratch import Repository
 
@@ -20,7 +21,6 @@ OF_REPO = {
     "container.setupScript",
     "container.env",
     "agent.name",
-    "agent.args",
 }
 BEYOND = sorted(
     f"{section}.{field.alias}"
@@ -60,7 +60,28 @@ async def test_each_layer_lies_on_the_one_before(servers: Servers, environ: dict
     assert await prefix_of(para, "five", branch="own/five") == "own/"
 
 
-async def test_a_repository_may_choose_agent_and_image_and_others_have_the_last_word(
+async def test_a_user_allows_the_agents_that_a_repository_may_choose(
+    servers: Servers, repo: Repository, environ: dict[str, str]
+) -> None:
+    del environ["PARA_AGENT_NAME"]
+    ask = {"prompt": "true", "type": "worktree"}
+    para = await servers(extra=WITHOUT_ENGINE)
+    config(environ, 'agent.profiles.mine.start = ["mine", "{prompt}"]')
+    for name in ("command", "codex", "mine"):
+        repo.write(".para.toml", f'agent.name = "{name}"')
+        refused = await para.fails("settings.invalid", "para.dispatch", **ask)
+        assert "agent.name" in refused.message
+        assert refused.data["issues"][0]["path"] == "agent.name"
+        session = await para.call("para.dispatch", **ask, name=f"own-{name}", agent=name)
+        assert session["branch"] == f"para/own-{name}"
+    config(environ, 'agent.allowed = ["codex"]')
+    repo.write(".para.toml", 'agent.name = "codex"')
+    await para.call("para.dispatch", **ask, name="allowed")
+    opened = await para.call("para.open", name="allowed")
+    assert opened["terminal"] == {"command": "codex", "args": ["true"]}
+
+
+async def test_others_than_the_repository_have_the_last_word_on_the_agent(
     servers: Servers, repo: Repository, environ: dict[str, str]
 ) -> None:
     del environ["PARA_AGENT_NAME"]
@@ -93,9 +114,34 @@ async def test_a_trusted_repository_may_set_all(servers: Servers, repo: Reposito
     repo.write(".para.toml", 'git.branchPrefix = "theirs/"')
     trusting = await servers(extra=WITHOUT_ENGINE, trusted=True)
     assert await prefix_of(trusting, "one") == "theirs/"
-    for said in ("yes", None):
-        wary = await servers(extra=WITHOUT_ENGINE, trusted=said)
+    within = await servers(extra=WITHOUT_ENGINE, folders=[repo.path / "src"], trusted=True)
+    assert await prefix_of(within, "two") == "theirs/"
+    for said in (repo.path.as_uri(), str(repo.path)):
+        named = await servers(extra=WITHOUT_ENGINE, trusted=[said])
+        assert await prefix_of(named, f"named-{len(said)}") == "theirs/"
+    for wrong in ("yes", None, [], [7, "src"]):
+        wary = await servers(extra=WITHOUT_ENGINE, trusted=wrong)
         await wary.fails("settings.invalid", "para.start")
+
+
+async def test_trust_of_one_repository_counts_for_no_other(
+    servers: Servers, repo: Repository, tmp_path: Path
+) -> None:
+    nested = scratch.make(repo.path / "vendor/nested")
+    others = [scratch.make(tmp_path / "other"), scratch.make(tmp_path / "repo2"), nested]
+    for other in others:
+        other.write(".para.toml", 'git.branchPrefix = "theirs/"')
+    for said in (True, [str(repo.path)]):
+        para = await servers(extra=WITHOUT_ENGINE, trusted=said)
+        for other in others:
+            refused = await para.fails("settings.invalid", "para.start", repo=str(other.path))
+            assert "git.branchPrefix" in refused.message
+    repo.write(".para.toml", 'git.branchPrefix = "theirs/"')
+    for folder in (nested.path, tmp_path):
+        inside = await servers(extra=WITHOUT_ENGINE, folders=[folder], trusted=True)
+        await inside.fails("settings.invalid", "para.start", repo=str(repo.path))
+    parted = await servers(extra=WITHOUT_ENGINE, folders=[repo.path, nested.path], trusted=[])
+    await parted.fails("settings.invalid", "para.start", repo=str(nested.path))
 
 
 async def test_variables_of_the_repository_reach_its_container(
