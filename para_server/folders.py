@@ -22,8 +22,7 @@ _LOOK: Final = 1.0  # seconds between two looks where the system has to be asked
 _MASK: Final = 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x1000000 | 0x2000000
 _IGNORED: Final = 0x8000  # IN_IGNORED: what was watched is gone
 _LOST: Final = -1  # the number that is told where more has happened than could be
-# gone, replaced by a link, or closed by an agent: that is no reason to look at all others again
-_GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)
+_GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _EVENT: Final = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
 
 
@@ -31,7 +30,8 @@ async def changes(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIter
     """Give notice once it watches, and then when something in one of the folders changed.
 
     Which `others` there are is asked again when something in the first folder changed.
-    What is beneath a folder is of no interest.
+    What is beneath a folder is of no interest. One of the others that cannot be watched, as an
+    agent can close its own, is looked at alone.
     """
     if sys.platform == "linux":
         try:
@@ -60,16 +60,30 @@ async def _told(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIterat
         heard.add(number)
         while True:
             if number in heard or _LOST in heard:
-                for folder in others():
-                    watches.add(folder)
+                watches.follow(others())
             heard.clear()
             yield
-            await stirred.wait()
+            await _stirs(stirred, watches)
             await asyncio.sleep(_GATHER)
             stirred.clear()
     finally:
         loop.remove_reader(watches.descriptor)
         os.close(watches.descriptor)
+
+
+async def _stirs(stirred: asyncio.Event, watches: _Watches) -> None:
+    """Wait for a notice, and look meanwhile at the folders that cannot be watched."""
+    before = _times(watches.closed)
+    while True:
+        try:
+            async with asyncio.timeout(_LOOK if watches.closed else None):
+                await stirred.wait()
+        except TimeoutError:
+            opened = watches.reopened()
+            if opened or _times(watches.closed) != before:
+                return
+        else:
+            return
 
 
 class _Watches:
@@ -78,6 +92,7 @@ class _Watches:
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._numbers: dict[str, int] = {}
+        self.closed: set[str] = set()  # cannot be watched
         self.descriptor = int(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         if self.descriptor < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
@@ -92,6 +107,25 @@ class _Watches:
         elif ctypes.get_errno() not in _GONE:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), folder)
         return number
+
+    def follow(self, folders: Iterable[str]) -> None:
+        """Watch folders, as far as they can be; those that went away are forgotten."""
+        there = set(folders)
+        self.closed &= there
+        for folder in there:
+            try:
+                self.add(folder)
+                self.closed.discard(folder)
+            except OSError as error:
+                if folder not in self.closed:
+                    _log.info("a folder is looked at, not watched: %s", error)
+                self.closed.add(folder)
+
+    def reopened(self) -> bool:
+        """Tell whether one that could not be watched is from now on."""
+        before = set(self.closed)
+        self.follow(before)
+        return self.closed != before
 
     def heard(self) -> set[int]:
         """Read in which folders something changed; another one may come where one is gone."""
