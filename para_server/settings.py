@@ -74,6 +74,9 @@ class ContainerSettings(Frozen):
         description="a script of the repository that runs in the container before the agent",
         json_schema_extra=_OF_REPO,
     )
+    setup_minutes: float = Field(
+        60, gt=0, le=1440, description="how long the set-up script may take"
+    )
     env: dict[str, str] = Field(
         default_factory=dict,
         description="environment variables of the container; a repository's lie beneath yours, and "

@@ -382,6 +382,7 @@ export const SETTINGS = [
   'container.pids',
   'container.sudo',
   'container.setupScript',
+  'container.setupMinutes',
   'container.env',
   'container.mounts',
   'container.caBundle',

@@ -78,6 +78,9 @@ def forget_state(folder: Path) -> None:
 def output(folder: Path, name: str, lines: int | None) -> str:
     """Read the end of what the agent printed and did, fit to be shown."""
     raw = read_bounded(folder / "out" / "output", MAX_OUTPUT, from_end=True) or b""
+    if len(raw) < MAX_OUTPUT:
+        rest = MAX_OUTPUT - len(raw)
+        raw = (read_bounded(folder / "out" / "output.old", rest, from_end=True) or b"") + raw
     text = raw.decode(errors="replace").replace("\r\n", "\n")
     known = PROFILES.get(name)
     if known and _EVENT in text:

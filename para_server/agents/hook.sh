@@ -9,6 +9,9 @@ event=$(head -c 32768)
 { read -r word && read -r since; } <"$out/state"
 [ "$word" = "$1" ] || since=$EPOCHREALTIME
 printf '%s\n%s\n%s\n' "$1" "$since" "$event" >"$out/state.$$" && mv -f "$out/state.$$" "$out/state"
-[ "$2" = kept ] && printf '\036%s\n' "$event" >>"$out/output"
+if [ "$2" = kept ]; then
+    printf '\036%s\n' "$event" >>"$out/output"
+    [ "$(stat -c %s "$out/output")" -lt 4194304 ] || mv -f "$out/output" "$out/output.old"
+fi
 cat >/dev/null # what is longer is of no interest, but must be taken
 exit 0

@@ -114,7 +114,7 @@ main() {
         ended "$code" exited
     else
         say working ""
-        (agent "$1") > >(exec tee -a "$out/output") 2>&1
+        (agent "$1") > >(exec bash "$in/record.sh") 2>&1
         code=$?
         for _ in {1..40}; do # what a process left behind may hold the pipe open
             kill -0 $! 2>/dev/null || break

@@ -23,8 +23,11 @@ ATTACH: Final = ("tmux", "attach-session", "-t", "agent")
 ENDED: Final = 3  # the exit code of send_command where there is no agent any more
 UNSURE: Final = 4  # and where a dialog came up, which an Enter would have answered
 MISSING: Final = 127  # the exit code of setup_command where there is no script
+LATE: Final = 124  # and where it did not end in its time
 _IN: Final = f"{AGENT_FOLDER}/in"
-_SCRIPTS: Final = "main.sh start.sh supervise.sh hook.sh end.sh send.sh setup.sh tmux.conf".split()
+_SCRIPTS: Final = (
+    "main.sh start.sh supervise.sh record.sh hook.sh end.sh send.sh setup.sh tmux.conf".split()
+)
 _GRACE: Final = 5  # seconds that an agent has to end by itself
 
 
@@ -111,9 +114,9 @@ def send_command(folder: Path, text: str) -> tuple[str, ...]:
     return ("bash", f"{_IN}/send.sh")
 
 
-def setup_command(script: str, *, optional: bool) -> tuple[str, ...]:
-    """Give the command that runs a set-up script of the workspace."""
-    return ("bash", f"{_IN}/setup.sh", script, "maybe" if optional else "needed")
+def setup_command(script: str, seconds: int, *, optional: bool) -> tuple[str, ...]:
+    """Give the command that runs a set-up script of the workspace, for so many seconds."""
+    return ("bash", f"{_IN}/setup.sh", script, "maybe" if optional else "needed", str(seconds))
 
 
 def has_conversation(folder: Path, profile: Profile, conversation: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -18,7 +20,7 @@ from para_server.settings import ContainerSettings
 from para_server.untrusted import one_line
 
 _DEFAULT: Final = ContainerSettings().setup_script
-_BETWEEN: Final = 0.1  # seconds between two reports: nobody reads faster
+_GRACE: Final = 30.0  # seconds beyond its time after which the container is ended with it
 
 
 async def may_be(context: Context, repo: Repo, record: Record) -> bool:
@@ -34,31 +36,41 @@ async def may_be(context: Context, repo: Repo, record: Record) -> bool:
 
 async def run(context: Context, record: Record) -> Problem | None:
     """Set a session up, and give its problem where that fails; the container stays for a look."""
-    script = context.settings(Path(record.repo)).container.setup_script
+    settings = context.settings(Path(record.repo)).container
+    script = settings.setup_script
     if not script:
         return None
-    latest = 0.0
 
     def told(line: str) -> None:
-        nonlocal latest
-        if time.monotonic() - latest >= _BETWEEN:
-            latest = time.monotonic()
-            context.report(f"Set-up: {one_line(line)}", None)
+        context.report(f"Set-up: {one_line(line)}", None)
 
-    command = supervision.setup_command(script, optional=script == _DEFAULT)
-    code = await follow(context.engine, container_name(record.id), command, told)
-    return None if code == 0 else _problem(record, script, code)
+    began, seconds = time.monotonic(), math.ceil(settings.setup_minutes * 60)
+    command = supervision.setup_command(script, seconds, optional=script == _DEFAULT)
+    try:
+        async with asyncio.timeout(seconds + _GRACE):  # whatever runs in the container
+            code = await follow(context.engine, container_name(record.id), command, told)
+    except TimeoutError:
+        code = supervision.LATE
+    if code == 0:
+        return None
+    late = code == supervision.LATE and time.monotonic() - began >= seconds
+    return _problem(record, script, code, settings.setup_minutes if late else None)
 
 
-def _problem(record: Record, script: str, code: int) -> Problem:
+def _problem(record: Record, script: str, code: int, minutes: float | None) -> Problem:
     params: dict[str, object] = {"name": record.name, "repo": record.repo}
+    more_time: tuple[Remedy, ...] = ()
     how = "is not there" if code == supervision.MISSING else f"failed with exit code {code}"
+    if minutes is not None:
+        how = f"did not end within {minutes:g} minutes (container.setupMinutes)"
+        more_time = (Remedy(title="Give it more time", setting="container.setupMinutes"),)
     return Problem(
         slug="engine.refused",
         message=f"The set-up script {one_line(script)} of {record.name} {how}",
         remedies=(
             Remedy(title="Show what it printed", command="para.logs", params=params),
             Remedy(title="Try again", command="para.resume", params=params),
+            *more_time,
             Remedy(title="Choose another script", setting="container.setupScript"),
             Remedy(title="Keep its work and end it", command="para.cancel", params=params),
         ),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # docker is slow to import: only the thread that calls the en
 
 T = TypeVar("T")
 _THREADS: Final = 8
+_SLOW_THREADS: Final = 64
+_STREAMS: Final = 32  # commands in containers that are followed at once
 _REMOVALS: Final = 2  # at once
 _ANY: Final = "1.41"  # of a connection that only asks for versions, which has none in its URL
 SLOW: Final = 15  # times as long as for other answers: builds, and what saves a large container
@@ -32,8 +34,10 @@ class Engine:
     def __init__(self, settings: EngineSettings, environ: Mapping[str, str]) -> None:
         self.settings = settings
         self.removals = asyncio.Semaphore(_REMOVALS)
+        self.streams = asyncio.Semaphore(_STREAMS)
         self._environ = environ
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="engine")
+        self._slow_threads = ThreadPoolExecutor(_SLOW_THREADS, thread_name_prefix="engine-slow")
         self._own = threading.local()
         self._clients: list[APIClient] = []
         self._agreeing = threading.Lock()
@@ -48,6 +52,13 @@ class Engine:
         """
         loop = asyncio.get_running_loop()
         return await to_end(loop.run_in_executor(self._threads, self._asked, ask), interrupt)
+
+    async def call_slowly(
+        self, ask: Callable[[APIClient], T], interrupt: Callable[[], None] | None = None
+    ) -> T:
+        """Ask for what lasts as long as a session likes, which keeps no other call waiting."""
+        loop = asyncio.get_running_loop()
+        return await to_end(loop.run_in_executor(self._slow_threads, self._asked, ask), interrupt)
 
     @property
     def address(self) -> str:
@@ -81,6 +92,7 @@ class Engine:
     def close(self) -> None:
         """End the connections."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._slow_threads.shutdown(wait=False, cancel_futures=True)
         for client in self._clients:
             client.close()
 

@@ -49,7 +49,7 @@ async def execute(
         code = api.exec_inspect(made["Id"])["ExitCode"]
         return int(code if code is not None else 1), said.decode(errors="replace")
 
-    return await engine.call(ask)
+    return await engine.call_slowly(ask)
 
 
 class Stopper:

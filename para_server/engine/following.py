@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ from para_server.spec import WORKSPACE
 if TYPE_CHECKING:
     from docker import APIClient
 
+_BETWEEN: Final = 0.1  # seconds between two lines that are told: nobody reads faster
 _LONGEST: Final = 4096  # bytes of a line; what is longer is told in parts
 
 
@@ -21,7 +23,8 @@ async def follow(
 ) -> int:
     """Run a command as `para` for as long as it takes, tell its output, and give its exit code.
 
-    A cancellation kills the container: the engine has no way to end a command alone.
+    Of what it prints without a pause, a line now and then is told. A cancellation kills the
+    container: the engine has no way to end a command alone.
     """
     loop = asyncio.get_running_loop()
 
@@ -29,12 +32,16 @@ async def follow(
         # the engine has its usual time to begin; then the command may be silent for long
         with closing(engine.connect(engine.settings.timeout)) as api:
             made = api.exec_create(container, list(command), user="para", workdir=WORKSPACE)
+            latest = -_BETWEEN
             for line in _lines(api.exec_start(made["Id"], stream=True)):
-                loop.call_soon_threadsafe(told, line)
+                if time.monotonic() - latest >= _BETWEEN:
+                    latest = time.monotonic()
+                    loop.call_soon_threadsafe(told, line)
             code = api.exec_inspect(made["Id"])["ExitCode"]
             return int(code if code is not None else 1)
 
-    return await engine.call(ask, interrupt=lambda: _kill(engine, container))
+    async with engine.streams:
+        return await engine.call_slowly(ask, interrupt=lambda: _kill(engine, container))
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterable[str]:

@@ -30,7 +30,7 @@ async def run_and_leave(engine: Engine, spec: ContainerSpec, seconds: float) -> 
     """Do the same for a caller that removes the container, however this ends."""
     await containers.create(engine, spec)
     await containers.start(engine, spec.name)
-    return await engine.call(
+    return await engine.call_slowly(
         lambda api: _waited(api, spec.name, seconds), interrupt=lambda: _kill(engine, spec.name)
     )
 

@@ -196,7 +196,7 @@ async def build(
         for one in stream:
             one.close()
 
-    await engine.call(ask, interrupt)
+    await engine.call_slowly(ask, interrupt)
     made = await find(engine, recipe.image)
     if made is None:
         raise _failed(recipe.image, "it is not there after its build", [])

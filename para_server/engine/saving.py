@@ -33,7 +33,7 @@ async def save(engine: Engine, container: str, image: str, labels: dict[str, str
                     raise
                 _flatten(api, container, image, labels)
 
-    await engine.call(ask)
+    await engine.call_slowly(ask)
 
 
 def _flatten(api: APIClient, container: str, image: str, labels: dict[str, str]) -> None:
