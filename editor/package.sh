@@ -12,7 +12,7 @@ mkdir -p "$stage/wheel" "$stage/docs" dist
   npm run --silent bundle -- --log-level=warning
 )
 "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$stage/wheel" .
-cp -r editor/{package.json,icon.png,activity.svg,walkthrough,out} LICENSE CHANGELOG.md "$stage/"
+cp -r editor/{package.json,install.py,icon.png,activity.svg,walkthrough,out} LICENSE CHANGELOG.md "$stage/"
 shopt -s nullglob
 for picture in docs/editor/*.png; do cp "$picture" "$stage/docs/"; done
 sed 's|(\.\./docs/editor/|(docs/|' editor/README.md >"$stage/README.md"

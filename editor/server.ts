@@ -1,6 +1,6 @@
 // The only place that finds para-server, or installs it into the extension's own storage.
 import { execFile } from 'node:child_process';
-import { access, constants, readdir, rm, writeFile } from 'node:fs/promises';
+import { access, constants, readdir } from 'node:fs/promises';
 import * as path from 'node:path';
 import { promisify } from 'node:util';
 import * as vscode from 'vscode';
@@ -36,29 +36,25 @@ export async function findServer(context: vscode.ExtensionContext): Promise<stri
   if (found) return found;
   const { version } = context.extension.packageJSON as { version: string };
   const home = path.join(context.globalStorageUri.fsPath, `server-${version}`);
-  const ready = path.join(home, '.ready');
-  if (!(await access(ready).then(() => true, () => false))) {
-    const python = await findPython(settings.get<string>('python', ''));
-    await progress('Para', (...how) => install(context.asAbsolutePath('wheel'), home, python, ...how));
-    await writeFile(ready, '');
-  }
-  return path.join(home, 'bin/para-server');
+  const program = path.join(home, 'bin/para-server');
+  // its Python may have gone away since
+  if (await run(program, ['--version']).then(() => true, () => false)) return program;
+  const python = await findPython(settings.get<string>('python', ''));
+  await progress('Para', (...how) => install(context, home, python, ...how));
+  return program;
 }
 
-async function install(wheels: string, home: string, python: string, tell: Tell, token: vscode.CancellationToken): Promise<void> {
+async function install(context: vscode.ExtensionContext, home: string, python: string, tell: Tell, token: vscode.CancellationToken): Promise<void> {
   const stopped = new AbortController();
-  const { signal } = stopped;
   token.onCancellationRequested(() => stopped.abort());
+  const wheels = context.asAbsolutePath('wheel');
   try {
-    tell({ message: 'making a place for the server…' });
-    await run(python, ['-m', 'venv', '--clear', home], { signal });
-    tell({ message: 'installing the server and what it needs…' });
     const given = (await readdir(wheels)).map((wheel) => path.join(wheels, wheel));
-    const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input'];
-    await run(path.join(home, 'bin/python'), [...pip, ...given], { signal });
+    const installing = run(python, ['-I', context.asAbsolutePath('install.py'), home, ...given], { signal: stopped.signal });
+    installing.child.stdout?.on('data', (said) => tell({ message: String(said).trim() }));
+    await installing;
   } catch (error) {
-    await rm(home, { recursive: true, force: true });
-    if (signal.aborted) throw new Failed('editor.no-server', 'The server was not installed', [AGAIN]);
+    if (stopped.signal.aborted) throw new Failed('editor.no-server', 'The server was not installed', [AGAIN]);
     const { stderr, stdout } = error as { stderr?: string; stdout?: string };
     const said = (stderr || stdout || String(error)).trim();
     throw new Failed('editor.no-server', `The server could not be installed: ${said.slice(-600)}`, [AGAIN, CHOOSE]);

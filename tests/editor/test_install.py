@@ -1,0 +1,90 @@
+"""The extension's own server: installed once, by whatever Python and with whatever pip settings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.editor.workbench import ROOT
+
+INSTALL = ROOT / "editor" / "install.py"
+# settings for other purposes, each of which would keep pip from installing into an environment
+HABITS = """[global]
+require-virtualenv = true
+[install]
+user = true
+target = {home}/lib
+prefix = {home}/prefix
+require-hashes = true
+dry-run = true
+"""
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> dict[str, str]:
+    """Give the environment of somebody who has set pip up for other purposes."""
+    settings = tmp_path / "config/pip/pip.conf"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(HABITS.format(home=tmp_path))
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker/__init__.py").write_text("raise SystemExit('foreign code')")
+    return os.environ | {
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "PIP_USER": "1",
+        "PYTHONPATH": str(tmp_path),
+    }
+
+
+def begin(home: Path, environ: dict[str, str]) -> subprocess.Popen[str]:
+    wheels = [str(wheel) for wheel in (ROOT / "build/editor/wheel").glob("*.whl")]
+    assert wheels, "there is nothing to install: make editor"
+    return subprocess.Popen(
+        [sys.executable, "-I", INSTALL, home, *wheels],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def version(home: Path) -> str:
+    return subprocess.check_output([str(home / "bin/para-server"), "--version"], text=True)
+
+
+@pytest.mark.timeout(600)
+def test_windows_at_once_install_once_and_a_python_that_went_away_is_replaced(
+    tmp_path: Path, person: dict[str, str]
+) -> None:
+    home = tmp_path / "a place" / "server-1"
+    (home / "bin").mkdir(parents=True)  # as an installation that was killed left it
+    windows = [begin(home, person) for _ in range(3)]
+    said = [window.communicate()[0] for window in windows]
+    assert [window.returncode for window in windows] == [0, 0, 0], said
+    assert sum("making a place" in one for one in said) == 1
+    assert sum("waiting for another window" in one for one in said) == 2
+    assert version(home).startswith("para-server ")
+    assert not [f for f in ("lib", "prefix") if (tmp_path / f).exists()]
+    for link in home.glob("bin/python*"):
+        if link.is_symlink() and link.readlink().is_absolute():
+            link.unlink()
+            link.symlink_to("/removed/bin/python3")
+    again = begin(home, person)
+    again.communicate()
+    assert again.returncode == 0
+    assert version(home).startswith("para-server ")
+    assert len([f for f in home.parent.iterdir() if f.is_dir() and not f.is_symlink()]) == 1
+
+
+def test_one_that_is_stopped_leaves_nothing(tmp_path: Path, person: dict[str, str]) -> None:
+    home = tmp_path / "place" / "server-1"
+    window = begin(home, person)
+    assert window.stdout is not None
+    assert "making" in window.stdout.readline()
+    window.terminate()
+    window.communicate()
+    assert window.returncode == 1
+    assert [f.name for f in home.parent.iterdir()] == ["server-1.lock"]
