@@ -154,7 +154,8 @@ export class Para implements vscode.Disposable {
     const initializationOptions = { notifications: true, callOnce: true, trusted: vscode.workspace.isTrusted };
     const shared = { outputChannel: this.log, initializationFailedHandler: () => false };
     const workspace: lsp.Middleware['workspace'] = {
-      configuration: ({ items }) => items.map(({ section }) => (section === 'para' ? chosenSettings() : null)),
+      configuration: ({ items }) =>
+        items.map(({ section, scopeUri }) => (section === 'para' ? chosenSettings(scopeUri) : null)),
       // the server then asks for what it needs
       didChangeConfiguration: async () => this.client?.sendNotification('workspace/didChangeConfiguration', { settings: null }),
     };
@@ -182,11 +183,12 @@ function troubleOf(error: unknown): Trouble {
 }
 
 /** Collect what a person has set: VS Code's own answer would hide other layers behind defaults. */
-function chosenSettings(): Record<string, unknown> {
-  const settings = vscode.workspace.getConfiguration('para');
+function chosenSettings(folder?: string): Record<string, unknown> {
+  const settings = vscode.workspace.getConfiguration('para', folder === undefined ? undefined : vscode.Uri.parse(folder));
   const chosen = SETTINGS.map((key) => {
     const told = settings.inspect(key);
-    return [key, (vscode.workspace.isTrusted ? told?.workspaceValue : undefined) ?? told?.globalValue];
+    const local = told?.workspaceFolderValue ?? told?.workspaceValue;
+    return [key, (vscode.workspace.isTrusted ? local : undefined) ?? told?.globalValue];
   });
   return Object.fromEntries(chosen.filter(([, value]) => value !== undefined));
 }

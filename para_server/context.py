@@ -51,6 +51,7 @@ class Context:
     folders: tuple[Path, ...] = ()
     cwd: Path | None = None
     editor: Mapping[str, Any] = field(default_factory=dict)
+    scoped: tuple[tuple[Path, Mapping[str, Any]], ...] = ()  # what it says of single folders
     trusted: tuple[Path, ...] = ()
     shown: dict[str, Shown] = field(default_factory=dict)
 
@@ -58,7 +59,7 @@ class Context:
         """Resolve the settings for a repository; `own` is what the command's params say."""
         trusted = repo is not None and self.trusts(repo)
         layers = layers_of(
-            self.config_home, repo, self.environ, self.editor, trusted=trusted, command=own
+            self.config_home, repo, self.environ, self._editor(repo), trusted=trusted, command=own
         )
         return resolve(layers)
 
@@ -67,6 +68,17 @@ class Context:
         if not settings.container.image or self.trusts(repo):
             return False
         return not self.settings(None, own).container.image
+
+    def _editor(self, repo: Path | None) -> Mapping[str, Any]:
+        """Choose what the editor says of a repository: of its folder, or of one that it is in."""
+        if repo is None or not self.scoped:
+            return self.editor
+        real = repo.resolve()
+        own = [one for one in self.scoped if repository_around(one[0]) == real]
+        around = [one for one in self.scoped if real.is_relative_to(one[0].resolve())]
+        if own:
+            return min(own, key=lambda one: len(one[0].parts))[1]
+        return max(around, key=lambda one: len(one[0].parts))[1] if around else self.editor
 
     def trusts(self, repo: Path) -> bool:
         """Tell whether a person trusts a repository: a trusted folder is in it, and in no other."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
@@ -15,6 +15,7 @@ class Client:
 
     folders: tuple[str, ...] = ()  # paths and file:// URIs
     editor: Mapping[str, Any] = field(default_factory=dict)
+    scoped: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by folder, of several
     trusted: tuple[str, ...] | None = ()  # None: the folders that are open, whichever they are
     notifications: bool = False  # wants para/sessionsChanged
     once: bool = False  # is not to be called where another client is that says so
@@ -25,6 +26,14 @@ class Client:
     def with_settings(self, settings: object) -> Client:
         """Take the settings that the client sent; what is no object changes nothing."""
         return replace(self, editor=_nested(settings)) if isinstance(settings, dict) else self
+
+    def with_scoped(self, folders: Sequence[str], answers: Sequence[object]) -> Client:
+        """Take the settings of each of several folders."""
+        told = zip(folders, answers, strict=False)
+        return replace(
+            self,
+            scoped={f: _nested(settings) for f, settings in told if isinstance(settings, dict)},
+        )
 
     def with_folders(self, params: object) -> Client:
         """Take the folders that were opened and closed."""

@@ -136,6 +136,7 @@ class Server(JsonRPCServer):
     def _folders_changed(self, params: object) -> None:
         self._client = self._client.with_folders(params)
         if "watch" in self._background:
+            self._begin("configure", self._configure)
             self._begin("watch", self._watch)  # it is called for others now
 
     def _configuration_changed(self, params: object) -> None:
@@ -154,9 +155,13 @@ class Server(JsonRPCServer):
         if not self._client.configuration:
             return
         try:
-            asked = {"items": [{"section": SECTION}]}
+            several = self._client.folders if len(self._client.folders) > 1 else ()
+            of_folders = [{"scopeUri": _uri(folder), "section": SECTION} for folder in several]
+            asked = {"items": [{"section": SECTION}, *of_folders]}
             answer = await self.protocol.ask(types.WORKSPACE_CONFIGURATION, asked)
-            self._use(answer[0] if isinstance(answer, list) and answer else None)
+            found, *scoped = answer if isinstance(answer, list) and answer else [None]
+            self._client = self._client.with_scoped(several, scoped)
+            self._use(found)
         except JsonRpcException as error:
             logger.warning("The client did not tell its settings: %s", one_line(error.message))
         finally:
@@ -233,6 +238,10 @@ _KINDS: Final = (
     (logging.WARNING, types.MessageType.Warning),
     (logging.INFO, types.MessageType.Info),
 )
+
+
+def _uri(folder: str) -> str:
+    return folder if folder.startswith("file://") else Path(folder).as_uri()
 
 
 def _unheard(_change: object) -> None:

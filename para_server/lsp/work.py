@@ -36,6 +36,11 @@ def context_of(base: Context, client: Client) -> Context:
         folders=folders,
         cwd=folders[0] if len(folders) == 1 else None,
         editor=client.editor,
+        scoped=tuple(
+            (path, settings)
+            for folder, settings in client.scoped.items()
+            for path in _paths([folder])
+        ),
         trusted=folders if client.trusted is None else _paths(client.trusted),
     )
 

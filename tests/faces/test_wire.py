@@ -18,7 +18,7 @@ from para_server.lsp.framing import MAX_MESSAGE
 from para_server.lsp.protocol import MAX_SENT
 from para_server.lsp.server import Server
 from para_server.registry import COMMANDS
-from tests import wire
+from tests import scratch, wire
 from tests.scratch import Repository
 from tests.wire import Process, Wire, framed
 
@@ -431,6 +431,29 @@ def test_settings_are_asked_for_before_the_first_command(
     settings = {"git": {"branchPrefix": "mine/", "objects": None}, "agent": None, "server": {}}
     client.send({"id": asked["id"], "result": [settings]})
     assert client.answer(number)["result"]["branch"] == "mine/x"
+
+
+def test_each_of_several_folders_has_settings_of_its_own(
+    process: Process, repo: Repository, tmp_path: Path
+) -> None:
+    other = scratch.make(tmp_path / "other")
+    (tmp_path / "link").symlink_to(repo.path)
+    folders = [(tmp_path / "link").as_uri(), (other.path / "..").as_uri()]
+    client = process.stdio()
+    client.initialize(
+        capabilities={"workspace": {"configuration": True}},
+        workspaceFolders=[{"uri": uri, "name": "x"} for uri in folders],
+    )
+    asked = client.until(lambda m: m.get("method") == "workspace/configuration")
+    scoped = [{"scopeUri": uri, "section": "para"} for uri in folders]
+    assert asked["params"]["items"] == [{"section": "para"}, *scoped]
+    prefixes = ("all/", "one/", "two/")
+    client.send({"id": asked["id"], "result": [{"git.branchPrefix": one} for one in prefixes]})
+    branches = [
+        client.answer(client.command("para.start", {"name": "x", "repo": str(path)}))["result"]
+        for path in (repo.path, other.path)
+    ]
+    assert [one["branch"] for one in branches] == ["one/x", "two/x"]
 
 
 def test_changes_are_told_to_those_who_want_them(process: Process, repo: Repository) -> None:
