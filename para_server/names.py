@@ -14,6 +14,7 @@ LABEL_NAME: Final = "dev.para.name"
 LABEL_REPO: Final = "dev.para.repo"
 LABEL_HOME: Final = "dev.para.home"
 LABEL_HELPER: Final = "dev.para.helper"  # the session that a helper container works for
+LABEL_NETWORK: Final = "dev.para.network"
 LABEL_INPUTS: Final = "dev.para.inputs"
 LABEL_LOGIN: Final = "dev.para.login"  # the agent that a container, image or volume has a login of
 LABEL_LOGIN_DATE: Final = "dev.para.login.date"
@@ -23,6 +24,7 @@ CONTAINER_PREFIX: Final = "para-session-"
 HELPER_PREFIX: Final = "para-helper-"
 LOGIN_PREFIX: Final = "para-login-"
 VOLUME_PREFIX: Final = "para-work-"
+SESSION_NETWORK: Final = "para-sessions"
 SAVED_IMAGE: Final = "para-saved"
 BASE_IMAGE: Final = "para-base:latest"
 AGENT_IMAGE_PREFIX: Final = "para-agent-"
@@ -54,6 +56,11 @@ def new_id(name: str) -> str:
 def container_name(session_id: str) -> str:
     """Name the container of a session."""
     return f"{CONTAINER_PREFIX}{session_id}"
+
+
+def own_network(session_id: str) -> str:
+    """Name the network that is one session's alone, where sessions cannot share one."""
+    return f"{SESSION_NETWORK}-{session_id}"
 
 
 def volume_name(session_id: str) -> str:

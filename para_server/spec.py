@@ -14,6 +14,7 @@ from para_server.names import (
     LABEL_NAME,
     LABEL_REPO,
     LABEL_SESSION,
+    SESSION_NETWORK,
     container_name,
     saved_image,
 )
@@ -103,7 +104,7 @@ def session_container(
         user="para",
         environment={**environment_of(settings, ca_bundle, proxies), **environment},
         mounts=(*mounts, *extra),
-        network=record.network,
+        network=SESSION_NETWORK if record.network == "bridge" else record.network,
         cpus=settings.cpus,
         memory=bytes_of(settings.memory),
         pids=settings.pids,

@@ -9,7 +9,7 @@ from pathlib import Path
 from para_server.commands import bases, recovery
 from para_server.context import Context
 from para_server.disk import remove_tree
-from para_server.engine import containers, images, volumes
+from para_server.engine import containers, images, networks, volumes
 from para_server.engine.client import Engine
 from para_server.errors import SHOW_SESSIONS, ParaError
 from para_server.names import LABEL_HOME, LABEL_SESSION
@@ -78,12 +78,30 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
             kept.append(f"volume {volume.name}")
         else:
             found.append((f"volume {volume.name}", partial(volumes.remove, engine, volume.name)))
+    found += await _networks(context, kept)
     # a later login has the name of these; what is made from one needs it still
     found += [
         (f"image {image.id}", partial(_remove_login, engine, image.id))
         for image in await images.logins(engine, None)
         if not image.tags and image.labels.get(LABEL_HOME) == home
     ]
+    return found
+
+
+async def _networks(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
+    home, engine = str(context.store.home), context.engine
+    found: list[tuple[str, Removal]] = []
+    shared = await networks.find(engine)
+    if shared is not None and shared.home == home and not shared.used:
+        found.append((f"network {shared.name}", partial(networks.remove, engine)))
+    elif shared is not None:
+        kept.append(f"network {shared.name}")
+    for one in await networks.own(engine):
+        if one.home != home or one.session is None or context.store.may_live(one.session):
+            kept.append(f"network {one.name}")
+        else:
+            removal = partial(networks.remove_own, engine, one.name)
+            found.append((f"network {one.name}", removal))
     return found
 
 

@@ -13,7 +13,7 @@ from para_server.commands import bases, credentials, keeping, layering
 from para_server.commands.images import helper_image
 from para_server.context import Context
 from para_server.disk import remove_tree, written
-from para_server.engine import containers, helper, images, memory
+from para_server.engine import containers, helper, images, memory, networks
 from para_server.engine.containers import Seen
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.git import bundle, checkout, clone, discovery, repository, worktree
@@ -25,6 +25,7 @@ from para_server.names import (
     HELPER_PREFIX,
     base_ref,
     container_name,
+    own_network,
     review_ref,
 )
 from para_server.records import Record
@@ -171,6 +172,8 @@ async def tear_down(context: Context, record: Record, *, keep_agent: bool = Fals
 async def _drop_files(context: Context, record: Record, *, keep_agent: bool) -> None:
     if record.type == "container":
         await containers.remove(context.engine, container_name(record.id))
+        if record.network == "bridge":
+            await networks.remove_own(context.engine, own_network(record.id))
         await keeping.drop(context, record)
         await images.remove_saved(context.engine, record.id, context.store.home)
     await drop_workspace(context, record)

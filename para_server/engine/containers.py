@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
+from para_server.engine import networks
 from para_server.engine.capacity import capacity, fitted, forget
 from para_server.engine.client import Engine
 from para_server.engine.creation import config
@@ -18,6 +19,7 @@ from para_server.names import (
     LABEL_HELPER,
     LABEL_HOME,
     LABEL_SESSION,
+    SESSION_NETWORK,
 )
 from para_server.spec import ContainerSpec
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 _GRACE: Final = 3  # seconds that a container has to stop by itself
 _FREEZES: Final = 5  # tries: where the machine is busy, processes may not stand still in time
+_STARTS: Final = 3  # tries, where the network that it needs comes and goes
 _GONE: Final = 404
 _ON_ITS_WAY: Final = "is already in progress"  # what the engine says of a removal
 _FEWER_CPUS: Final = "Range of CPUs"  # what the engine says where it has fewer than before
@@ -67,6 +70,8 @@ async def create(engine: Engine, spec: ContainerSpec) -> str:
 def _create(engine: Engine, api: APIClient, spec: ContainerSpec) -> str:
     from docker.errors import NotFound
 
+    if spec.network == SESSION_NETWORK:
+        spec = spec.model_copy(update={"network": networks.prepare(api, spec.labels)})
     wanted = config(api, fitted(spec, capacity(engine, api)))
     try:
         return str(api.create_container_from_config(wanted, spec.name)["Id"])  # type: ignore[no-untyped-call] # as the stubs have it
@@ -77,8 +82,20 @@ def _create(engine: Engine, api: APIClient, spec: ContainerSpec) -> str:
 
 
 async def start(engine: Engine, container: str) -> None:
-    """Start a container."""
-    await engine.call(lambda api: api.start(container))
+    """Start a container; the network of sessions is made again where somebody removed it."""
+
+    def ask(api: APIClient) -> None:
+        from docker.errors import APIError
+
+        for _ in range(_STARTS):
+            try:
+                return api.start(container)
+            except APIError as error:
+                if not networks.reconnect(api, container, error):
+                    raise
+        return api.start(container)
+
+    await engine.call(ask)
 
 
 def started(container: str, name: str, image: str) -> Seen:

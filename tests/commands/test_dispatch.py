@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from para_server.names import SESSION_NETWORK
 from tests import engine
 from tests.client import Failed, Para, eventually
 from tests.scratch import Repository
@@ -58,7 +59,7 @@ async def test_the_container_is_limited_labelled_and_without_powers_over_the_hos
         "dev.para.home": str(home),
     }
     assert (host["NanoCpus"], host["Memory"], host["PidsLimit"]) == (2 * 10**9, 4 << 30, 1024)
-    assert (host["Privileged"], host["Init"], host["NetworkMode"]) == (False, True, "bridge")
+    assert (host["Privileged"], host["Init"], host["NetworkMode"]) == (False, True, SESSION_NETWORK)
     assert (config["User"], config["WorkingDir"]) == ("para", "/para-session")
     assert not any("docker.sock" in mount["Source"] for mount in inspected["Mounts"])
     told = engine.run(api, session["container"]["id"], "id -un; pwd; git status -sb; sudo id -u")
