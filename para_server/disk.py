@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fcntl import ioctl
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -192,6 +193,15 @@ def _unlocked(name: str, parent: int | None) -> int | None:
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
+
+
+@cache
+def boot_id() -> str:
+    """Name this run of the machine's kernel; nothing where it cannot be told."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def unreadable(path: Path, why: str) -> ParaError:

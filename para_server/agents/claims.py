@@ -6,9 +6,12 @@ All of it comes from an untrusted party: it is bounded, checked and a claim, not
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import stat
+import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +21,7 @@ from pydantic_core import from_json
 
 from para_server.agents.profile import Event
 from para_server.agents.profiles import PROFILES
-from para_server.disk import is_there, remove_tree
+from para_server.disk import boot_id, is_there, remove_tree
 from para_server.errors import ParaError
 from para_server.models import Agent, AgentState
 from para_server.untrusted import one_line, printable, read_bounded
@@ -28,21 +31,30 @@ _MAX_STATE: Final = 40 << 10  # bytes; the hook cuts an event at 32 KiB
 _EVENT: Final = "\x1e"  # what a line of the output begins with that is an event
 _TIME: Final = re.compile(r"[0-9]{1,10}([.,][0-9]{1,6})?")
 _LATEST: Final = 4102444800  # 2100-01-01: what claims to be later is no time
+_SILENT: Final = "its processes ended without a word"
 _AT_WORK: Final = {AgentState.STARTING, AgentState.WORKING, AgentState.WAITING}
 
 
-def state(folder: Path, name: str, *, alive: bool) -> Agent:
-    """Read what the agent says of itself; `alive` is whether its container runs."""
+def state(folder: Path, name: str, *, alive: bool, supervised: bool = True) -> Agent:
+    """Read what the agent says of itself; `alive` is whether its container runs.
+
+    What is not supervised any more says nothing: its processes went without a word.
+    """
     claim = read_bounded(folder / "out" / "state", _MAX_STATE)
     if claim is None:
+        if alive and not supervised:
+            return Agent(name=name, state=AgentState.EXITED, detail=_SILENT)
         return Agent(name=name, state=AgentState.STARTING if alive else AgentState.EXITED)
     word, seconds, told = [*claim.decode(errors="replace").split("\n", 2), "", ""][:3]
     said = AgentState(word) if word in set(AgentState) else AgentState.UNKNOWN
     if not alive and said in _AT_WORK:
         said = AgentState.EXITED
+    since = _since(folder, seconds)
+    if not supervised and said in _AT_WORK:
+        return Agent(name=name, state=AgentState.EXITED, detail=_SILENT, since=since)
     known = PROFILES.get(name)
     detail = _told(told, known.detail) if known else told.partition("\n")[0]
-    return Agent(name=name, state=said, detail=one_line(detail), since=_time(seconds))
+    return Agent(name=name, state=said, detail=one_line(detail), since=since)
 
 
 def begun(folder: Path) -> tuple[int, str] | None:
@@ -59,6 +71,38 @@ def rests(folder: Path) -> bool:
     return is_there(folder, "out/resting", stat.S_ISREG)
 
 
+def is_supervised(folder: Path | str) -> bool:
+    """Tell whether the agent may have processes: they are gone where nobody holds their lock."""
+    out = f"{folder}/out"
+    try:
+        descriptor = os.open(f"{out}/alive", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return not _is_older_than_the_machine(f"{out}/state")
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return True
+        if os.read(descriptor, 64).decode(errors="replace").strip() != boot_id():
+            # of another kernel, which has locks of its own, or of this one before it was started
+            return not _is_older_than_the_machine(f"{out}/state")
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # it is held, or this file system has no locks
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _is_older_than_the_machine(file: str) -> bool:
+    """Tell whether a file was written before the machine was last started."""
+    if sys.platform != "linux":
+        return False
+    try:
+        changed = os.lstat(file).st_ctime
+    except OSError:
+        return False
+    return changed < time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def stamp(folder: str) -> tuple[int, int, int] | None:
     """Tell apart what an agent says from what it said before, without a look into it."""
     try:
@@ -70,7 +114,7 @@ def stamp(folder: str) -> tuple[int, int, int] | None:
 
 def forget_state(folder: Path) -> None:
     """Drop what an earlier run said; the output stays."""
-    for name in ("state", "resting", "begun"):
+    for name in ("state", "resting", "begun", "alive"):
         with contextlib.suppress(ParaError):  # what cannot be removed is no claim to be read
             remove_tree(folder / "out" / name)
 
@@ -103,6 +147,15 @@ def _told(text: str, tell: Callable[[Event], str]) -> str:
     except (ValueError, RecursionError):
         return ""
     return tell(event) if isinstance(event, dict) else ""
+
+
+def _since(folder: Path, seconds: str) -> datetime | None:
+    """Read since when it is so; what claims to be later than it was written is not believed."""
+    said = _time(seconds)
+    with contextlib.suppress(OSError):
+        written = datetime.fromtimestamp((folder / "out" / "state").lstat().st_ctime, UTC)
+        return min(said, written) if said is not None else written
+    return said
 
 
 def _time(seconds: str) -> datetime | None:

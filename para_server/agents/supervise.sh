@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs in the session's container, in a tmux pane: the agent, its output and its state.
 # in, which the host writes: argv, environment, keeps, seeds (NUL after each part), manner, status
-# out: state (word, time, detail), output, pid while the agent runs, resting while it is ended
+# out: state (word, time, detail), output, pid while the agent runs, resting while it is ended, alive
 in=/para-agent/in
 out=/para-agent/out
 kept=/para-agent/kept
@@ -10,6 +10,12 @@ say() {
     printf '%s\n%s\n%s\n' "$1" "$EPOCHREALTIME" "$2" >"$out/state.new" &&
         mv -f "$out/state.new" "$out/state"
 }
+
+# As long as this process lives it holds a lock, which the kernel drops with it, however it ends.
+# What the lock is worth the host knows by the kernel's own id.
+vouch() {
+    exec 7>"$out/alive" && flock 7 && cat /proc/sys/kernel/random/boot_id >&7
+} 2>/dev/null
 
 # Conversations outlast the container: they are kept in the session's folder on the host.
 keep() {
@@ -101,20 +107,21 @@ ended() {
 main() {
     local code watcher
     rm -f "$out/resting" "$out/pid"
+    vouch
     keep
     seed
     mapfile -d '' -t argv <"$in/argv"
     trap : INT QUIT # what a person types is for the agent
     if [ "$(cat "$in/manner")" = terminal ]; then
-        watch &
+        watch 7>&- &
         watcher=$!
-        (agent "$1")
+        (agent "$1") 7>&-
         code=$?
         kill "$watcher"
         ended "$code" exited
     else
         say working ""
-        (agent "$1") > >(exec bash "$in/record.sh") 2>&1
+        (agent "$1") > >(exec bash "$in/record.sh" 7>&-) 2>&1 7>&-
         code=$?
         for _ in {1..40}; do # what a process left behind may hold the pipe open
             kill -0 $! 2>/dev/null || break
@@ -122,6 +129,7 @@ main() {
         done
         ended "$code" "done"
     fi
+    exec 7>&-
     # who attaches finds a shell in the workspace
     if command -v zsh >/dev/null; then exec zsh; fi
     exec bash

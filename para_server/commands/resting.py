@@ -50,6 +50,8 @@ def _is_over(context: Context, record: Record, settings: AgentSettings) -> bool:
     at_work = record.state is State.RUNNING and record.doing is None
     if record.agent is None or not record.prompt or record.type == "worktree" or not at_work:
         return False
-    said = claims.state(context.store.agent_folder(record.id), record.agent, alive=True)
+    folder = context.store.agent_folder(record.id)
+    supervised = claims.is_supervised(folder)
+    said = claims.state(folder, record.agent, alive=True, supervised=supervised)
     until = limits.pauses_at(record, said, settings)
     return until is not None and until <= datetime.now(UTC)

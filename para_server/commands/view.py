@@ -104,7 +104,8 @@ def of(context: Context, record: Record, seen: Seen | None) -> Session:
     """Put together what the record, the engine and the agent say, unless it is known already."""
     claim = None
     if record.agent is not None and _may_speak(record, seen):
-        claim = claims.stamp(f"{context.store.home}/agents/{record.id}")
+        folder = f"{context.store.home}/agents/{record.id}"
+        claim = claims.stamp(folder), claims.is_supervised(folder)
     now = (record, seen, claim)
     known = context.shown.get(record.id)
     if known is not None and known.of == now:
@@ -185,7 +186,11 @@ def _agent(context: Context, record: Record, state: State) -> Agent | None:
     if record.type == "worktree" or record.agent is None or not record.prompt:
         return None
     alive = state in {State.RUNNING, State.PREPARING, State.PAUSED}
-    said = claims.state(context.store.agent_folder(record.id), record.agent, alive=alive)
+    folder = context.store.agent_folder(record.id)
+    # while a command has its hands on it, its processes come and go
+    works = state is State.RUNNING and record.doing is None
+    supervised = not works or claims.is_supervised(folder)
+    said = claims.state(folder, record.agent, alive=alive, supervised=supervised)
     if state is not State.RUNNING:
         return said
     until = limits.pauses_at(record, said, context.settings(None).agent)
