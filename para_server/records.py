@@ -43,10 +43,12 @@ class Record(Frozen):
     doing: Doing | None = None
     bases: tuple[str, ...] = ()  # the checkouts beneath its own files, topmost first
     fresh: bool = False  # the container is what resume makes, and goes when that is undone
+    head: str | None = None  # where the worktree was before finish committed there
     target: str | None = None
     target_branch: str | None = None
     finished: str | None = None  # the commit that the branch was left at
     archive: str | None = None  # the commit that cancel kept
+    archive_head: str | None = None  # where HEAD was, in a worktree that had left its branch
     archive_tip: str | None = None  # where the branch was then; the rest was uncommitted
 
     @property

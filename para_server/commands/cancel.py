@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from para_server import lifecycle
-from para_server.commands import bases, launch, lost, recovery, remainder, view
+from para_server.commands import bases, launch, lost, recovery, remainder, view, worktree_end
 from para_server.commands.finish import archive, still
 from para_server.commands.takeout import taken_out
 from para_server.context import Context
 from para_server.errors import ParaError
-from para_server.git import discovery, repository, worktree
+from para_server.git import discovery, repository
 from para_server.git.clone import Start
 from para_server.git.repository import Repo
 from para_server.models import Session, State
@@ -29,15 +29,20 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
     """
     async with view.held(context, "cancel", params.name, params.repo) as (record, _, seen):
         repo = await discovery.of_session(record)
+        if record.type == "worktree":
+            record = await worktree_end.adopted(context, repo, record)  # noqa: PLW2901 # its branch
         begun = context.store.write(record.but(doing="cancel"))
         async with undone_on_failure() as undo:
             undo.push_async_callback(recovery.undo_end, context, begun)
             context.report(f"Keeping the work of {record.name}", 10)
             message = f"para: {record.name} as it was cancelled"
             if record.type == "worktree":
-                folder = context.store.workspace(record.id)
-                keep, head = await worktree.snapshot(repo, folder, message)
-                return await too_late_to_cancel(_archived(context, repo, begun, keep, head))
+                work = await worktree_end.as_it_is(context, repo, begun, message)
+                begun = begun.but(archive_head=work.head)
+                result = await too_late_to_cancel(
+                    _archived(context, repo, begun, work.keep or work.tip, work.tip)
+                )
+                return result.model_copy(update={"left": work.left})
             await still(context, record, seen)
             async with taken_out(context, repo, begun, message, "cancel") as taken:
                 result = await too_late_to_cancel(
@@ -104,6 +109,7 @@ async def _start_of(repo: Repo, record: Record) -> Start:
         tip=tip,
         anchor=at,
         tree=f"{at}^{{tree}}",
+        head=record.archive_head,
         kept=tuple(kept),
     )
 
@@ -113,11 +119,11 @@ async def _demand_free(context: Context, repo: Repo, record: Record) -> None:
     live = [
         r
         for r in context.store.all()
-        if r.repo == record.repo and r.id != record.id and r.state not in lifecycle.OVER
+        if r.refs_at == record.refs_at and r.id != record.id and r.state not in lifecycle.OVER
     ]
     if any(r.name == record.name for r in live):
         raise ParaError("session.name-taken", f"Another session is called {record.name} now")
-    if any(r.branch == record.branch for r in live) or (
-        record.type == "worktree" and await repository.branch_commit(repo, record.branch)
-    ):
+    there = await repository.branch_commit(repo, record.branch)
+    is_taken = record.type == "worktree" and there not in {None, record.archive_tip}
+    if is_taken or any(r.branch == record.branch for r in live):
         raise repository.branch_exists(record.branch)

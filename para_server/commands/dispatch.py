@@ -104,6 +104,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         if kind == "container" and not scripted:
             agents.enlist(context, record)
         seen = await launch.up(context, repo, record, settings, image, beginning)
+        record = context.store.read(record.id) or record  # there may be warnings
         if scripted:
             problem = await setup.run(context, record)
         if kind == "container" and problem is None:
@@ -128,7 +129,7 @@ async def _named(
 
     For a container, git says while the base is kept whether it has the branch already.
     """
-    mine = [r for r in context.store.all() if r.repo == draft.repo]
+    mine = [r for r in context.store.all() if r.refs_at == draft.refs_at]
     live = [r for r in mine if r.state not in OVER]
     name = params.name or await _free_name(repo, settings, {r.name for r in mine})
     if name in {r.name for r in live}:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from para_server.commands import agent, recovery, remainder, view
+from para_server.commands import agent, recovery, remainder, view, worktree_end
 from para_server.commands.takeout import Taken, taken_out
+from para_server.commands.worktree_end import Work
 from para_server.context import Context
 from para_server.engine import containers
 from para_server.engine.containers import Seen
@@ -11,6 +12,7 @@ from para_server.errors import ParaError, Remedy
 from para_server.git import differences, discovery, repository, user, worktree
 from para_server.git.differences import Difference
 from para_server.git.repository import Repo
+from para_server.git.standing import demand_unused
 from para_server.models import State
 from para_server.names import archive_ref
 from para_server.params import FinishParams
@@ -30,14 +32,10 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
     """
     async with view.held(context, "finish", params.name, params.repo) as (record, _, seen):
         repo = await discovery.of_session(record)
-        branch = params.branch or record.branch
-        await repository.demand_branch_name(repo, branch)
-        if not params.message.strip():
-            raise ParaError("command.invalid-params", "The message is empty")
-        user.demand_identity(repo.who, repo.top)
-        existing = await _demand_free(repo, record, branch)
         if record.type == "worktree":
-            return await _finish_worktree(context, repo, record, params.message, branch)
+            return await _finish_worktree(context, repo, record, params)
+        branch = params.branch or record.branch
+        existing = await _demand_usable(repo, record, branch, params.message)
         begun = context.store.write(record.but(doing="finish"))
         async with undone_on_failure() as undo:
             undo.push_async_callback(recovery.undo_end, context, begun)
@@ -64,6 +62,15 @@ async def still(context: Context, record: Record, seen: Seen | None) -> None:
     await containers.freeze(context.engine, seen.name)
 
 
+async def _demand_usable(repo: Repo, record: Record, branch: str, message: str) -> str | None:
+    """Raise unless branch and message can be used; gives where the branch is."""
+    await repository.demand_branch_name(repo, branch)
+    if not message.strip():
+        raise ParaError("command.invalid-params", "The message is empty")
+    user.demand_identity(repo.who, repo.top)
+    return await _demand_free(repo, record, branch)
+
+
 async def _demand_free(repo: Repo, record: Record, branch: str) -> str | None:
     """Raise workspace.branch-exists unless the branch is new, or is where this session left it."""
     existing = await repository.branch_commit(repo, branch)
@@ -71,13 +78,7 @@ async def _demand_free(repo: Repo, record: Record, branch: str) -> str | None:
         return existing
     if existing != record.finished:
         raise repository.branch_exists(branch)
-    if await repository.checked_out(repo, branch):
-        raise ParaError(
-            "workspace.branch-exists",
-            f"The branch {branch} is checked out, and would change under your hands",
-            Remedy(title="Switch to another branch: git switch --detach"),
-            Remedy(title="Finish as another branch"),
-        )
+    await demand_unused(repo, branch)
     return existing
 
 
@@ -145,18 +146,36 @@ async def _ended(
 
 
 async def _finish_worktree(
-    context: Context, repo: Repo, record: Record, message: str, branch: str
+    context: Context, repo: Repo, record: Record, params: FinishParams
 ) -> FinishResult:
-    folder = context.store.workspace(record.id)
-    tip = await worktree.commit_all(folder, message)
-    if tip in {record.base, record.finished}:
-        raise nothing(record)
-    changed = await differences.difference(repo, record.base, tip)  # it can be cancelled
-    begun = context.store.write(record.but(doing="finish", target=tip, target_branch=branch))
+    record = await worktree_end.adopted(context, repo, record)
+    branch = params.branch or record.branch
+    await _demand_usable(repo, record, branch, params.message)
+    where = await worktree_end.demand_decided(context, repo, record, branch)
+    begun = context.store.write(record.but(doing="finish", head=where.head))
     async with undone_on_failure() as undo:
         undo.push_async_callback(recovery.undo_end, context, begun)
-        await worktree.rename_branch(folder, record.branch, branch)
-    return await too_late_to_cancel(_ended(context, begun, branch, tip, changed))
+        async with worktree_end.committed(context, repo, begun, where, params.message) as work:
+            if work.tip in {record.base, record.finished} and work.keep is None:
+                raise nothing(record)
+            # beforehand, since it can be cancelled
+            changed = await differences.difference(repo, record.base, work.tip)
+            kept = _kept_of_worktree(context, repo, begun, work, branch, changed)
+            return await too_late_to_cancel(kept)
+
+
+async def _kept_of_worktree(
+    context: Context, repo: Repo, record: Record, work: Work, branch: str, changed: Difference
+) -> FinishResult:
+    async with context.store.holding_repo(record.refs_at):
+        if work.keep is not None:
+            await archive(repo, record, work.keep)
+        # only now: the branch has the work already, so a killed process is completed from here on
+        begun = context.store.write(record.but(target=work.tip, target_branch=branch))
+        await worktree.rename_branch(repo, record.branch, branch)
+    result = await _ended(context, begun, branch, work.tip, changed)
+    kept = archive_ref(record.id) if work.keep is not None else None
+    return result.model_copy(update={"left": work.left, "archive": kept})
 
 
 def nothing(record: Record) -> ParaError:

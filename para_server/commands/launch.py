@@ -88,7 +88,10 @@ async def workspace(
         index = bases.layers(context, record)[0] / checkout.INDEX
     if record.type == "worktree":
         async with context.store.holding_repo(record.refs_at):
-            await worktree.make(repo, folder, start)
+            complaint = await worktree.make(repo, folder, start)
+        if complaint is not None:
+            context.report(complaint, None)
+            context.store.write(record.but(warnings=(*record.warnings, complaint)))
     else:
         own = settings.git.objects == "own"
         _lay_out(context, record)

@@ -14,7 +14,8 @@ from para_server.engine import containers, images, saving, volumes
 from para_server.engine.containers import Seen
 from para_server.engine.images import Image
 from para_server.errors import ParaError
-from para_server.git import bundle, discovery, repository
+from para_server.git import bundle, discovery, repository, worktree
+from para_server.git.standing import in_use
 from para_server.lifecycle import OVER
 from para_server.models import State
 from para_server.names import (
@@ -201,7 +202,9 @@ async def complete_end(context: Context, record: Record, state: State) -> Record
     await launch.tear_down(context, over, keep_agent=state is State.FINISHED)
     if over.type == "worktree" and state is State.CANCELLED:
         await _drop_empty_branch(context, over, over.branch)
-    return context.store.write(over.but(doing=None, target=None, target_branch=None, bases=()))
+    return context.store.write(
+        over.but(doing=None, head=None, target=None, target_branch=None, bases=())
+    )
 
 
 async def ended(context: Context, record: Record, state: State) -> Record:
@@ -251,7 +254,10 @@ async def undo_end(context: Context, record: Record) -> None:
         alive = seen is not None and seen.state in {"running", "paused"}
         if alive and claims.rests(context.store.agent_folder(record.id)):
             await _go_on(context, record)
-    context.store.write(record.but(doing=None, target=None, target_branch=None))
+    if record.head is not None:
+        repo = await discovery.of_session(record)
+        await worktree.uncommit(repo, record.branch, record.head)
+    context.store.write(record.but(doing=None, head=None, target=None, target_branch=None))
 
 
 async def _go_on(context: Context, record: Record) -> None:
@@ -278,7 +284,7 @@ async def _drop_empty_branch(context: Context, record: Record, branch: str) -> N
         kept = {record.base, record.finished}
         if record.archive is not None:
             kept |= {record.archive, record.archive_tip}
-        if at is not None and at in kept:
+        if at is not None and at in kept and not await in_use(repo, branch):
             await repository.delete_refs(repo, f"refs/heads/{branch}")
 
 

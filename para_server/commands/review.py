@@ -9,12 +9,12 @@ from para_server import lifecycle, spec
 from para_server.agents import claims, supervision
 from para_server.agents.profile import on_host
 from para_server.agents.profiles import profile
-from para_server.commands import picking, recovery, view
+from para_server.commands import picking, recovery, view, worktree_end
 from para_server.commands.takeout import taken_out
 from para_server.context import Context
 from para_server.engine import containers
 from para_server.errors import ParaError, Remedy
-from para_server.git import contents, differences, discovery, repository, worktree
+from para_server.git import contents, differences, discovery, repository
 from para_server.git.repository import Repo
 from para_server.models import Session
 from para_server.names import container_name, review_ref
@@ -78,8 +78,8 @@ async def diff(context: Context, params: SessionParams) -> DiffResult:
     async with context.store.holding(record.id):
         await recovery.settle(context, record.id)
         if record.type == "worktree":
-            keep, _ = await worktree.snapshot(repo, context.store.workspace(record.id), "para")
-            return await _shown(context, repo, record, keep)
+            shown = await worktree_end.shown(context, repo, record)
+            return await _shown(context, repo, record, shown)
         async with taken_out(context, repo, record, "para: as it is now", "look") as taken:
             return await _shown(context, repo, record, taken.tip)
 

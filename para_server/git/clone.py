@@ -24,7 +24,8 @@ class Start(Frozen):
     """What a clone begins with.
 
     The branch is at `tip`; the files are those of `tree` where it is given, which is how work
-    that was not committed comes back as such. `kept` are further commits not to be lost. All of it
+    that was not committed comes back as such. In a worktree, HEAD is detached at `head` where it is
+    given. `kept` are further commits not to be lost. All of it
     can be reached from `anchor`, which stays alive in the repository as long as the clone.
     """
 
@@ -32,6 +33,7 @@ class Start(Frozen):
     tip: str
     anchor: str
     tree: str | None = None
+    head: str | None = None
     kept: tuple[str, ...] = ()
 
 

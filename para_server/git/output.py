@@ -9,16 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from para_server.git.pipes import MOST_SAID, PART, printed
 from para_server.git.process import (
-    MOST_SAID,
-    PART,
     GitFailedError,
     GitTooSlowError,
     Leash,
     ended,
     environment_of,
     full_disk,
-    printed,
     started,
     usable,
     verb_of,

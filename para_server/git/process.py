@@ -8,12 +8,13 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Final
 
 from para_server.errors import SETUP_CHECK, ParaError, Problem, Remedy
+from para_server.git.pipes import talk
 from para_server.steps import to_end
 from para_server.untrusted import printable
 
@@ -29,11 +30,9 @@ _STRANGE: Final = (
     "GIT_EXTERNAL_DIFF GIT_DIFF_OPTS GIT_DEFAULT_HASH GIT_DEFAULT_REF_FORMAT GIT_TEMPLATE_DIR"
 ).split()
 _OWN_CONFIG: Final = ("GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS")
-PART: Final = 1 << 20  # bytes that are read at once
 _ROOM: Final = 1 << 20  # bytes: a disk that has no more is full
 _GRACE: Final = 5.0  # seconds that git has to take back what it locked
 _LIMIT: Final = 256 << 20  # bytes of output; more is nothing that para asks for
-MOST_SAID: Final = 1 << 20  # bytes of what it says beside its output
 
 
 class Leash:
@@ -53,11 +52,24 @@ class Leash:
             self.stop()
 
     def stop(self) -> None:
-        """Tell the process, and what it started, to stop."""
+        """Tell the process, and what it started, to stop; what does not is ended."""
         self._stopped = True
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None:
+            self._signal(self._process, signal.SIGTERM)
+            later = asyncio.get_running_loop().call_later
+            later(_GRACE, self._signal, self._process, signal.SIGKILL)
+
+    def end_rest(self) -> None:
+        """End what a process has started that was told to stop, where it outlived it."""
+        if self._stopped and self._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGTERM)
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    @staticmethod
+    def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
 
 
 class GitFailedError(ParaError):
@@ -91,6 +103,7 @@ async def git(
     *arguments: str,
     given: str | None = None,
     source: IO[bytes] | None = None,
+    sink: IO[bytes] | None = None,
     plain: bool = False,
     long: bool = False,
     seconds: float | None = None,
@@ -98,7 +111,8 @@ async def git(
 ) -> str:
     """Run git in a folder and give what it printed; raises GitFailedError.
 
-    `given` is what it reads, or `source` a file to read from where it stands. `plain` leaves out
+    `given` is what it reads, or `source` a file to read from where it stands; `sink` is a file
+    that it prints into. `plain` leaves out
     the user's and the machine's own configuration. `long` is for what may take
     its time: a cancellation stops it, and so does the end of this process, however it comes.
     """
@@ -106,7 +120,7 @@ async def git(
     surroundings = {**environment_of(plain=plain), **(environment or {})}
     leash = Leash() if long else None
     running = _run(
-        folder, arguments, verb, given, surroundings, seconds, leash=leash, source=source
+        folder, arguments, verb, given, surroundings, seconds, leash=leash, source=source, sink=sink
     )
     out = await to_end(running, leash.stop if leash is not None else None)
     return out.decode(errors="surrogateescape")
@@ -140,6 +154,7 @@ async def _run(
     seconds: float | None,
     leash: Leash | None = None,
     source: IO[bytes] | None = None,
+    sink: IO[bytes] | None = None,
 ) -> bytes:
     process = await started(
         folder,
@@ -148,10 +163,13 @@ async def _run(
         environment,
         leash=leash,
         stdin=asyncio.subprocess.PIPE if given is not None else source,
+        stdout=sink,
     )
     try:
         async with asyncio.timeout(seconds):
-            out, said = await _talk(process, given)
+            out, said = await talk(
+                process, given, _LIMIT, leash.end_rest if leash is not None else None
+            )
     except TimeoutError:
         await ended(process)
         raise GitTooSlowError(verb, f"it took longer than {seconds:g} seconds") from None
@@ -171,6 +189,7 @@ async def started(
     *,
     leash: Leash | None,
     stdin: IO[bytes] | int | None = None,
+    stdout: IO[bytes] | None = None,
 ) -> asyncio.subprocess.Process:
     """Start a git command; a `leash` lets it be stopped before it ends. Raises GitFailedError."""
     if shutil.which("git") is None:
@@ -182,7 +201,7 @@ async def started(
             cwd=folder,
             env=environment,
             stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE if stdout is None else stdout,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for para, which ends or undoes what git does
         )
@@ -230,38 +249,3 @@ async def ended(process: asyncio.subprocess.Process) -> None:
             await asyncio.wait_for(process.wait(), _GRACE)
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
-
-
-async def _talk(process: asyncio.subprocess.Process, given: str | None) -> tuple[bytes, bytes]:
-    """Hear a process out, or end it once it has printed too much: memory has an end."""
-
-    async def tell() -> None:
-        if process.stdin is None or given is None:
-            return
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            process.stdin.write(given.encode(errors="surrogateescape"))
-            await process.stdin.drain()
-        process.stdin.close()
-
-    out, said, _ = await asyncio.gather(
-        printed(process.stdout, _LIMIT, process.kill),
-        printed(process.stderr, MOST_SAID),
-        tell(),
-    )
-    await process.wait()
-    return out, said
-
-
-async def printed(
-    stream: asyncio.StreamReader | None, most: int, too_much: Callable[[], None] | None = None
-) -> bytes:
-    """Read a stream to its end; of what is more than `most` one byte is kept."""
-    read = bytearray()
-    while stream is not None and (part := await stream.read(PART)):
-        if len(read) <= most:
-            read += part
-            del read[most + 1 :]
-            if len(read) > most and too_much is not None:
-                with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-                    too_much()
-    return bytes(read)

@@ -1,27 +1,52 @@
-"""The only place that works in a worktree session's folder: a person's own, on the host."""
+"""Add and remove the worktree of a session, and move its branch: a person's own, on the host."""
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
+from typing import Final
 
 from para_server.errors import ParaError
 from para_server.git.clone import Start
 from para_server.git.process import GitFailedError, git
-from para_server.git.repository import Repo, branch_commit, branch_exists
+from para_server.git.repository import (
+    Repo,
+    branch_commit,
+    branch_exists,
+    delete_refs,
+    move_ref,
+    parents,
+    ref_commit,
+)
+from para_server.git.standing import Standing
+from para_server.untrusted import one_line
+
+_MAX_REASON: Final = 200  # characters of what a hook says
 
 
-async def make(repo: Repo, folder: Path, start: Start) -> None:
-    """Add a worktree on a new branch, or on one that the session left."""
+async def make(repo: Repo, folder: Path, start: Start) -> str | None:
+    """Add a worktree on a new branch, or on one that the session left.
+
+    Gives what its post-checkout hook complained of: the worktree is whole by then.
+    """
     existing = await branch_commit(repo, start.branch)
     if existing is not None and existing != start.tip:
         raise branch_exists(start.branch)
     new = () if existing else ("-b", start.branch)
     at = start.branch if existing else start.tip
-    await git(repo.top, "worktree", "add", "-q", *new, "--", str(folder), at, long=True)
+    complaint = None
+    try:
+        await git(repo.top, "worktree", "add", "-q", *new, "--", str(folder), at, long=True)
+    except GitFailedError as error:
+        if not await _is_whole(folder, start):
+            raise
+        said = one_line(error.output.strip())[-_MAX_REASON:]
+        complaint = f"The hook post-checkout of the repository failed{said and f': {said}'}"
+    if start.head is not None:
+        await git(folder, "update-ref", "-m", "para", "--no-deref", "HEAD", start.head)
     if start.tree is not None:
         await git(folder, "read-tree", "-u", "--reset", start.tree, long=True)
         await git(folder, "read-tree", "--reset", "HEAD")
+    return complaint
 
 
 async def remove(repo: Repo, folder: Path) -> None:
@@ -32,53 +57,77 @@ async def remove(repo: Repo, folder: Path) -> None:
         await git(repo.top, "worktree", "prune")
 
 
-async def commit_all(folder: Path, message: str) -> str:
-    """Commit what is uncommitted, as the person would, and give the tip."""
-    await git(folder, "add", "-A", long=True)
-    if await git(folder, "status", "--porcelain", "-z"):
-        await git(folder, "commit", "-q", "-F", "-", given=message)
-    return (await git(folder, "rev-parse", "HEAD")).strip()
-
-
-async def snapshot(repo: Repo, folder: Path, message: str) -> tuple[str, str]:
-    """Make a commit of all there is, untracked files too, and give it and the tip.
-
-    The person's own index is not touched. Of a folder that is gone, its last commit is there.
-    """
-    if not folder.is_dir():
-        last = await _last_commit(repo, folder)
-        return last, last
-    head = (await git(folder, "rev-parse", "HEAD")).strip()
-    with tempfile.TemporaryDirectory() as scratch:
-        index = Path(scratch) / "index"
-        await git(folder, "read-tree", f"--index-output={index}", "HEAD")
-        environment = {"GIT_INDEX_FILE": str(index)}
-        await git(folder, "add", "-A", environment=environment, long=True)
-        tree = (await git(folder, "write-tree", environment=environment)).strip()
-    if tree == (await git(folder, "rev-parse", "HEAD^{tree}")).strip():
-        return head, head
-    who = ("-c", f"user.name={repo.who.author}", "-c", f"user.email={repo.who.email}")
-    made = await git(folder, *who, "commit-tree", tree, "-p", head, "-F", "-", given=message)
-    return made.strip(), head
-
-
-async def rename_branch(folder: Path, old: str, new: str) -> None:
-    """Give the worktree's branch another name; raises workspace.branch-exists."""
+async def rename_branch(repo: Repo, old: str, new: str) -> None:
+    """Give a branch another name; raises workspace.branch-exists."""
     if old == new:
         return
     try:
-        await git(folder, "branch", "-m", "--", old, new)
+        await git(repo.top, "branch", "-m", "--", old, new)
     except GitFailedError as error:
         if "already exists" in error.output:
             raise branch_exists(new) from None
         raise ParaError("workspace.git-failed", error.problem.message) from None
 
 
-async def _last_commit(repo: Repo, folder: Path) -> str:
-    """Tell where a worktree was, also where its folder is gone; raises workspace.git-failed."""
+async def renamed(repo: Repo, folder: Path, branch: str, on: str) -> bool:
+    """Return whether the branch that a worktree stands on is a branch by another name."""
+    if await branch_commit(repo, branch) is not None:
+        return False
+    try:
+        log = await git(folder, "reflog", "show", "--format=%gs", f"refs/heads/{on}", "--")
+    except GitFailedError:
+        return False
+    return f"Branch: renamed refs/heads/{branch} to refs/heads/{on}" in log.splitlines()
+
+
+async def join(folder: Path, branch: str, head: str, before: str | None) -> None:
+    """Let a worktree stand on a branch that moves to its commit; no file changes."""
+    old = before or "0" * len(head)
+    await git(folder, "update-ref", "-m", "para", f"refs/heads/{branch}", head, old)
+    await git(folder, "symbolic-ref", "-m", "para", "HEAD", f"refs/heads/{branch}")
+
+
+async def restore(repo: Repo, folder: Path, was: Standing, branch: str, tip: str | None) -> None:
+    """Let a worktree stand where it stood, and its branch be where it was."""
+    ref = f"refs/heads/{branch}"
+    if was.on is None and was.head is not None:
+        await git(folder, "update-ref", "-m", "para", "--no-deref", "HEAD", was.head)
+    elif was.on is not None and was.on != branch:
+        await git(folder, "symbolic-ref", "-m", "para", "HEAD", f"refs/heads/{was.on}")
+    now = await ref_commit(repo, ref)
+    if now == tip:
+        return
+    if tip is None:
+        await delete_refs(repo, ref)
+    else:
+        await move_ref(repo, ref, tip, now)
+
+
+async def uncommit(repo: Repo, branch: str, head: str) -> None:
+    """Take the commit back that a finish made on a branch before its process was killed."""
+    ref = f"refs/heads/{branch}"
+    now = await ref_commit(repo, ref)
+    if now is not None and now != head and await parents(repo, now) == [head]:
+        await move_ref(repo, ref, head, now)
+
+
+async def last_commit(repo: Repo, folder: Path) -> str:
+    """Return where a worktree was whose folder is gone; raises workspace.git-failed."""
     listed = await git(repo.top, "worktree", "list", "--porcelain", "-z")
     for entry in listed.split("\0\0"):
         known = dict(line.partition(" ")[::2] for line in entry.split("\0"))
         if known.get("worktree") == str(folder) and "HEAD" in known:
             return known["HEAD"]
     raise ParaError("workspace.git-failed", f"{folder} is gone, and git knows no worktree there")
+
+
+async def _is_whole(folder: Path, start: Start) -> bool:
+    """Return whether a worktree was made although git failed: a hook runs when all is done."""
+    try:
+        hook = await git(folder, "rev-parse", "--git-path", "hooks/post-checkout")
+        head = await git(folder, "rev-parse", "HEAD")
+        status = await git(folder, "status", "--porcelain", "-z", "--untracked-files=no")
+    except GitFailedError:
+        return False
+    has_hook = (folder / hook.removesuffix("\n")).is_file()
+    return has_hook and head.strip() == start.tip and not status

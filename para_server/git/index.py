@@ -1,0 +1,102 @@
+"""Make trees and commits of all files of a worktree, and leave the person's own index as it is."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from para_server.disk import written
+from para_server.git.process import GitFailedError, git
+
+_DIFFERENT = 1  # exit code of `git diff-index --quiet`
+
+
+async def tree_of(
+    folder: Path, head: str | None, plain: Sequence[str] = (), beyond: Sequence[str] = ()
+) -> str:
+    """Make a tree of all files that git does not ignore, whatever the index says of them.
+
+    `plain` are repositories within whose files are taken as the folder's own, by their own rules;
+    `beyond` are folders that are left out.
+    """
+    async with _scratch(folder) as (_, environment):
+        if head is not None:
+            await git(folder, "read-tree", head, environment=environment)
+        await _take_all(folder, environment, plain, beyond)
+        return (await git(folder, "write-tree", environment=environment)).strip()
+
+
+async def commit_all(folder: Path, message: str, plain: Sequence[str] = ()) -> None:
+    """Commit what is uncommitted, as the person would: with their hooks, and their signature."""
+    async with _scratch(folder) as (index, environment):
+        own = Path((await git(folder, "rev-parse", "--git-path", "index")).removesuffix("\n"))
+        with written(index), suppress(FileNotFoundError):
+            shutil.copy2(folder / own, index)
+        await _take_all(folder, environment, plain, ())
+        if await _differs(folder, environment):
+            commit = ("commit", "-q", "-F", "-")
+            await git(folder, *commit, given=message, environment=environment, long=True)
+
+
+async def overlooked(folder: Path) -> tuple[str, ...]:
+    """Return the files that git was told to overlook, and that are there."""
+    listed = (await git(folder, "ls-files", "-v", "-z")).split("\0")
+    flagged = (entry[2:] for entry in listed if entry[:1].islower() or entry[:1] == "S")
+    return tuple(path for path in flagged if os.path.lexists(folder / path))
+
+
+@asynccontextmanager
+async def _scratch(folder: Path) -> AsyncIterator[tuple[Path, dict[str, str]]]:
+    """Give an index of its own, in the git folder: it goes with it where this process is killed."""
+    git_dir = Path((await git(folder, "rev-parse", "--absolute-git-dir")).removesuffix("\n"))
+    index = git_dir / f"index.para-{secrets.token_hex(4)}"
+    try:
+        yield index, {"GIT_INDEX_FILE": str(index)}
+    finally:
+        for file in (index, index.with_name(f"{index.name}.lock")):
+            with suppress(OSError):
+                file.unlink()
+
+
+async def _differs(folder: Path, environment: dict[str, str]) -> bool:
+    try:
+        await git(
+            folder, "diff-index", "--cached", "--quiet", "HEAD", "--", environment=environment
+        )
+    except GitFailedError as error:
+        if error.exit_code != _DIFFERENT:
+            raise
+        return True
+    return False
+
+
+async def _take_all(
+    folder: Path, environment: dict[str, str], plain: Sequence[str], beyond: Sequence[str]
+) -> None:
+    out = [f":(exclude,literal){path}" for path in (*plain, *beyond)]
+    if out:
+        specs = "".join(f"{spec}\0" for spec in (".", *out))
+        add = ("add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul")
+        await git(folder, *add, given=specs, environment=environment, long=True)
+    else:
+        await git(folder, "add", "-A", environment=environment, long=True)
+    for path in plain:
+        tracked = await git(
+            folder, "ls-files", "-z", "--", f":(literal){path}", environment=environment
+        )
+        removal = ("update-index", "-z", "--force-remove", "--stdin")
+        await git(folder, *removal, given=tracked, environment=environment)
+        listed = await git(folder / path, "ls-files", "-coz", "--exclude-standard", long=True)
+        here = [f"{path}/{name}" for name in dict.fromkeys(listed.split("\0")) if name]
+        files = [name for name in here if _is_file(folder / name)]
+        given = "".join(f"{name}\0" for name in files)
+        addition = ("update-index", "-z", "--add", "--replace", "--stdin")
+        await git(folder, *addition, given=given, environment=environment, long=True)
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_symlink() or path.is_file()

@@ -1,0 +1,76 @@
+"""Write to a process and read what it prints, within limits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+PART: Final = 1 << 20  # bytes that are read at once
+MOST_SAID: Final = 1 << 20  # bytes of what a process says beside its output
+_QUIET: Final = 0.5  # seconds without output after its end: something else has the pipe open
+
+
+async def talk(
+    process: asyncio.subprocess.Process,
+    given: str | None,
+    most: int,
+    end_rest: Callable[[], None] | None = None,
+) -> tuple[bytes, bytes]:
+    """Return what a process printed; one that prints too much is ended, since memory has an end.
+
+    What a hook has started may hold the output open for as long as it runs: it is not waited for,
+    and `end_rest` may end it.
+    """
+
+    async def tell() -> None:
+        if process.stdin is None or given is None:
+            return
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            process.stdin.write(given.encode(errors="surrogateescape"))
+            await process.stdin.drain()
+        process.stdin.close()
+
+    out, said = bytearray(), bytearray()
+    tasks = [
+        asyncio.ensure_future(printed(process.stdout, most, process.kill, out)),
+        asyncio.ensure_future(printed(process.stderr, MOST_SAID, read=said)),
+        asyncio.ensure_future(tell()),
+    ]
+    try:
+        before = -1
+        while True:
+            _, waiting = await asyncio.wait(tasks, timeout=_QUIET)
+            now = len(out) + len(said)
+            if not waiting or (process.returncode is not None and now == before):
+                break
+            before = now
+    finally:
+        for task in tasks:
+            task.cancel()
+    if waiting:
+        if end_rest is not None:
+            end_rest()
+        transport = process._transport  # type: ignore[attr-defined]  # noqa: SLF001 # of asyncio
+        transport.close()  # nothing else closes its pipes
+    await process.wait()
+    return bytes(out), bytes(said)
+
+
+async def printed(
+    stream: asyncio.StreamReader | None,
+    most: int,
+    too_much: Callable[[], None] | None = None,
+    read: bytearray | None = None,
+) -> bytes:
+    """Read a stream to its end, into `read` where it is given; keep one byte more than `most`."""
+    read = bytearray() if read is None else read
+    while stream is not None and (part := await stream.read(PART)):
+        if len(read) <= most:
+            read += part
+            del read[most + 1 :]
+            if len(read) > most and too_much is not None:
+                with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                    too_much()
+    return bytes(read)
