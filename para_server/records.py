@@ -39,6 +39,7 @@ class Record(Frozen):
     updated_at: datetime
     started_at: datetime | None = None  # when it was last started or resumed
     problem: Problem | None = None
+    objects: Literal["shared", "own"] | None = None  # whose git objects it has; None: the setting's
     warnings: tuple[str, ...] = ()  # what a person should know of it, though it works
     doing: Doing | None = None
     bases: tuple[str, ...] = ()  # the checkouts beneath its own files, topmost first
@@ -55,6 +56,10 @@ class Record(Frozen):
     def refs_at(self) -> str:
         """Name the place of the repository's refs: linked worktrees have the same."""
         return self.common or self.repo
+
+    def has_own_objects(self, setting: str) -> bool:
+        """Return whether it has a copy of what its base reaches, and sees no more of the rest."""
+        return (self.objects or setting) == "own"
 
     def but(self, **changes: object) -> Record:
         """Give the record with changes, as of now."""

@@ -80,6 +80,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         agent=agent,
         image=image,
         network=settings.container.network,
+        objects=settings.git.objects,
         prompt=prompt,
         conversation=str(uuid4()) if agent else None,
         created_at=now,

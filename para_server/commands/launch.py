@@ -93,7 +93,7 @@ async def workspace(
             context.report(complaint, None)
             context.store.write(record.but(warnings=(*record.warnings, complaint)))
     else:
-        own = settings.git.objects == "own"
+        own = record.has_own_objects(settings.git.objects)
         _lay_out(context, record)
         await clone.make(repo, folder, start, own=own, index=index)
     return Released(record.id)
@@ -106,7 +106,7 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
     # a session for a person may be given a task later
     facts = profile(record.agent or settings.agent.name, settings.agent)
     mounts = [await files(context, record), *supervision.mounts(agent_folder, facts)]
-    if settings.git.objects == "shared":
+    if not record.has_own_objects(settings.git.objects):
         mounts += _lent(repo)
     login, environment = await credentials.shared(context, settings, record.agent)
     mounts += await keeping.mounts(context, record, image, [*mounts, *login])

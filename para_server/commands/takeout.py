@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
@@ -21,7 +21,7 @@ from para_server.disk import written
 from para_server.engine import containers, helper
 from para_server.errors import Frozen, ParaError, Remedy
 from para_server.git import bundle as bundles
-from para_server.git import repository, user
+from para_server.git import clone, repository, user
 from para_server.git.repository import EMPTY_TREE, Repo
 from para_server.names import HELPER_PREFIX, incoming_ref
 from para_server.records import Record
@@ -117,8 +117,9 @@ async def _attempt(
     scratch = context.store.scratch(record.id)
     try:
         since = await repository.ref_commit(repo, f"{record.base}^{{commit}}")
-        _give(scratch, repo, record, message, rootless=since is None)
-        await _snapshot(context, repo, record, scratch, asked)
+        lent = await _lent(context, repo, record, scratch, asked[0], since)
+        _give(scratch, repo, record, message, lent, rootless=since is None)
+        await _snapshot(context, repo, record, scratch, asked, lent)
         # what it made is in the folder
         taken, _ = await together(
             _checked(context, repo, record, scratch, since), _remove_helper(context, scratch)
@@ -141,8 +142,32 @@ async def _remove_helper(context: Context, scratch: Path) -> None:
     await containers.remove(context.engine, f"{HELPER_PREFIX}{scratch.name}")
 
 
-def _give(scratch: Path, repo: Repo, record: Record, message: str, *, rootless: bool) -> None:
-    stores = "".join(f"{store}\n" for store in repository.lenders(repo))
+async def _lent(
+    context: Context, repo: Repo, record: Record, scratch: Path, mode: str, since: str | None
+) -> list[Path]:
+    """Return the object stores that the helper may read beside the session's own.
+
+    A session with objects of its own gets nothing else through the helper: what it knows by its
+    hash alone is not there. Where its own are not used, the helper has a copy of what they were.
+    """
+    if not record.has_own_objects(context.settings(Path(record.repo)).git.objects):
+        return repository.lenders(repo)
+    if mode != "flat" or since is None:
+        return []
+    await clone.copy_objects(repo, scratch / "lent", (since,))
+    return [Path(spec.OUT, "lent")]
+
+
+def _give(
+    scratch: Path,
+    repo: Repo,
+    record: Record,
+    message: str,
+    lent: Sequence[Path],
+    *,
+    rootless: bool,
+) -> None:
+    stores = "".join(f"{store}\n" for store in lent)
     package = resources.files(git_package)
     given = {
         "message": message,
@@ -165,10 +190,15 @@ def _give(scratch: Path, repo: Repo, record: Record, message: str, *, rootless: 
 
 
 async def _snapshot(
-    context: Context, repo: Repo, record: Record, scratch: Path, asked: tuple[str, Aim]
+    context: Context,
+    repo: Repo,
+    record: Record,
+    scratch: Path,
+    asked: tuple[str, Aim],
+    lent: Sequence[Path],
 ) -> None:
     settings = context.settings(None).git
-    stores = repository.lenders(repo)
+    stores = [store for store in lent if not store.is_relative_to(spec.OUT)]
     work = await launch.files(context, record)
     own = [context.store.upper(record.id)] if record.bases else []
     wanted = spec.helper_container(

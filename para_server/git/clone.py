@@ -63,7 +63,7 @@ async def make(
             (here / "objects/info").mkdir(exist_ok=True)
             (here / "objects/info/alternates").write_text(f"{lenders(repo)[0]}\n")
     if own:
-        await _copy_objects(repo, folder, (start.anchor,))
+        await copy_objects(repo, here / "objects", (start.anchor,))
     with written(folder):
         _put_ref(here / f"refs/heads/{start.branch}", start.tip)
         for n, commit in enumerate(start.kept):
@@ -110,12 +110,15 @@ async def hand_over(folder: Path) -> None:
         await off_loop(lambda: trees.hand_over(folder, AGENT_UID))
 
 
-async def _copy_objects(repo: Repo, folder: Path, tips: Sequence[str]) -> None:
+async def copy_objects(repo: Repo, store: Path, tips: Sequence[str]) -> None:
+    """Copy all objects that commits reach into an object store, and no others."""
+    with written(store):
+        (store / "pack").mkdir(parents=True, exist_ok=True)
     # no transport: the user's configuration may forbid or redirect any of them
     await git(
         repo.top,
         *("pack-objects", "-q", "--revs", "--delta-base-offset"),
-        str(folder / ".git/objects/pack/pack"),
+        str(store / "pack/pack"),
         given="".join(f"{tip}\n" for tip in tips),
         long=True,
     )
