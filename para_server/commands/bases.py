@@ -22,7 +22,7 @@ from para_server.commands import layering
 from para_server.context import Context
 from para_server.disk import remove_tree, written
 from para_server.errors import Frozen
-from para_server.git import checkout
+from para_server.git import checkout, filters
 from para_server.git.clone import Start
 from para_server.git.repository import Repo
 from para_server.records import Record
@@ -161,6 +161,8 @@ async def _nearest(
     context: Context, repo: Repo, record: Record, commit: str, files: int
 ) -> tuple[Record, tuple[Base, dict[str, str]] | None]:
     """Find the base that differs least, and note it with the session so that it stays."""
+    if await filters.named(repo, commit):  # what a filter writes, a layer beneath does not tell
+        return record, None
     async with context.store.holding_bases():
         same = [base for base in _all(context) if base.layers[0] == _name(repo, base.commit)]
         same = [base for base in same if _can_bear(context, record, base)]

@@ -8,6 +8,7 @@ from para_server.commands.finish import archive, still
 from para_server.commands.takeout import taken_out
 from para_server.context import Context
 from para_server.errors import ParaError
+from para_server.git import archive as archives
 from para_server.git import discovery, repository
 from para_server.git.clone import Start
 from para_server.git.repository import Repo
@@ -103,14 +104,13 @@ async def _start_of(repo: Repo, record: Record) -> Start:
     tip = record.archive_tip or at
     if tip == at:
         return Start(branch=record.branch, tip=at, anchor=at)
-    _first, *kept = await repository.parents(repo, at)
     return Start(
         branch=record.branch,
         tip=tip,
         anchor=at,
         tree=f"{at}^{{tree}}",
         head=record.archive_head,
-        kept=tuple(kept),
+        carried=await archives.read(repo, at),
     )
 
 

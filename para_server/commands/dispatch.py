@@ -13,7 +13,7 @@ from para_server.commands import agent as agents
 from para_server.commands import bases, credentials, launch, picking, recovery, setup, view
 from para_server.context import Context, path_of
 from para_server.errors import SHOW_SESSIONS, Issue, ParaError, Remedy
-from para_server.git import repository
+from para_server.git import filters, repository
 from para_server.git.clone import Start
 from para_server.git.repository import Repo
 from para_server.lifecycle import OVER
@@ -95,12 +95,15 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         context.report(f"Preparing {record.name}", 10)
         beginning = Start(branch=record.branch, tip=base, anchor=base)
         problem = None
-        (record, scripted), _ = await together(
+        (record, scripted), (_, warnings) = await together(
             together(
                 bases.found(context, repo, record, settings, beginning),
                 setup.may_be(context, repo, record),
             ),
-            launch.keep_base(context, repo, record, base, new=True),
+            together(
+                launch.keep_base(context, repo, record, base, new=True),
+                _warnings(repo, record),
+            ),
         )
         if kind == "container" and not scripted:
             agents.enlist(context, record)
@@ -115,12 +118,17 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
             state=State.FAILED if problem else State.RUNNING,
             doing=None,
             problem=problem,
+            warnings=(*record.warnings, *warnings),
             started_at=datetime.now(UTC),
         )
         # a script takes its time, in which anything may happen
         session = await view.show(context, ready, None if scripted else seen)
         context.store.write(ready)
     return session
+
+
+async def _warnings(repo: Repo, record: Record) -> tuple[str, ...]:
+    return await filters.warnings(repo, record.base) if record.type == "container" else ()
 
 
 async def _named(

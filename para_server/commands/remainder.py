@@ -123,7 +123,8 @@ def _detail(one: One, value: str, archive: str) -> str:
     at = one_line(one.at)
     match one.what, one.how:
         case "submodule", "kept":
-            return f"its own commits and changed files are kept in {archive}, its HEAD {at}"
+            head = "" if at == "-" else f", its HEAD is {at}"
+            return f"what the branch does not have of it is kept in {archive}{head}"
         case "submodule", "files":
             return f"its changed files are kept in {archive}"
         case "ignored-repository", "kept":
@@ -132,6 +133,7 @@ def _detail(one: One, value: str, archive: str) -> str:
             return "git ignores it, and it is not kept"
         case _, "kept":
             short = value.removeprefix("refs/heads/").removeprefix("refs/tags/")
+            short = value.rpartition("/")[2] if short.startswith(("refs/", "worktrees/")) else short
             name = "" if one.what == "stash" else f" {short}"
             return f"kept in {archive}: {_COMMANDS[one.what]}{name} {at}"
         case _:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from para_server.git import untracked
+from para_server.git import filters, untracked, user
 from para_server.git.clone import hand_over
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo, lenders
@@ -58,6 +58,7 @@ async def make(repo: Repo, commit: str, scratch: Path) -> Path:
     """Write all files of a commit into a new folder below `scratch`."""
     files = await _begun(repo, commit, scratch)
     await _git(scratch, "read-tree", "-u", "--reset", commit)
+    await filters.write(repo, commit, files, _environment(scratch))
     await _ended(scratch)
     await _look(repo, scratch)
     return files
@@ -103,26 +104,33 @@ async def _begun(repo: Repo, commit: str, scratch: Path) -> Path:
         plain=True,
     )
     (scratch / "git/HEAD").write_text(f"{commit}\n")
+    if ignored := user.excludes(repo.common, repo.excludes_file):
+        # as sessions have it, so that what git found untracked holds for them
+        (scratch / "git/info").mkdir(exist_ok=True)
+        (scratch / "git/info/exclude").write_text(ignored, errors="surrogateescape")
     (scratch / "git/objects/info").mkdir(exist_ok=True)
     (scratch / "git/objects/info/alternates").write_text(f"{lenders(repo)[0]}\n")
     return files
 
 
 async def _git(scratch: Path, *arguments: str, given: str | None = None) -> None:
-    environment = {
-        "GIT_DIR": str(scratch / "git"),
-        "GIT_WORK_TREE": str(scratch / "files"),
-        "GIT_INDEX_FILE": str(scratch / "files" / INDEX),
-        "GIT_OPTIONAL_LOCKS": "1",  # what `status` finds out is to be written down
-    }
     await git(
         scratch / "files",
         *arguments,
         given=given,
         plain=True,
         long=True,
-        environment=environment,
+        environment=_environment(scratch),
     )
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    return {
+        "GIT_DIR": str(scratch / "git"),
+        "GIT_WORK_TREE": str(scratch / "files"),
+        "GIT_INDEX_FILE": str(scratch / "files" / INDEX),
+        "GIT_OPTIONAL_LOCKS": "1",  # what `status` finds out is to be written down
+    }
 
 
 async def _ended(scratch: Path) -> None:

@@ -6,18 +6,26 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from para_server import trees
 from para_server.disk import written
 from para_server.errors import Frozen
+from para_server.git import archive, filters, given
+from para_server.git.archive import Carried
 from para_server.git.process import git
 from para_server.git.repository import Repo, lenders
 from para_server.git.user import Identity, excludes
-from para_server.steps import off_loop
+from para_server.steps import off_loop, together
 
 _configs: Final[dict[str, str]] = {}  # of a new repository, by its object format
+_TEXT: Final[_Text] = {"encoding": "utf-8", "errors": "surrogateescape"}
 AGENT_UID: Final = 1000  # of the user para in the images, where the host's user is root
+
+
+class _Text(TypedDict):
+    encoding: str
+    errors: str
 
 
 class Start(Frozen):
@@ -25,8 +33,8 @@ class Start(Frozen):
 
     The branch is at `tip`; the files are those of `tree` where it is given, which is how work
     that was not committed comes back as such. In a worktree, HEAD is detached at `head` where it is
-    given. `kept` are further commits not to be lost. All of it
-    can be reached from `anchor`, which stays alive in the repository as long as the clone.
+    given. `carried` is what else there was. All of it can be reached from `anchor`, which stays
+    alive in the repository as long as the clone.
     """
 
     branch: str
@@ -34,7 +42,7 @@ class Start(Frozen):
     anchor: str
     tree: str | None = None
     head: str | None = None
-    kept: tuple[str, ...] = ()
+    carried: Carried = Carried()
 
 
 async def make(
@@ -50,32 +58,48 @@ async def make(
     Where the files lie in a layer beneath already, `index` is the one that knows them.
     """
     here = folder / ".git"
-    await _init(repo, folder, start.branch)
+    names, _ = await together(given.reached(repo, start.tip), _init(repo, folder, start.branch))
     with written(folder):
         if repo.shallow:
             shutil.copyfile(repo.common / "shallow", here / "shallow")
-        with (here / "config").open("a") as config:
-            config.write(_identity(repo.who))
-        (here / "info").mkdir(exist_ok=True)
-        ignored = excludes(repo.common, repo.excludes_file)
-        (here / "info/exclude").write_text(ignored, errors="surrogateescape")
+        with (here / "config").open("a", **_TEXT) as config:
+            config.write(f"{_identity(repo.who)}{given.REMOTE}")
+        if ignored := excludes(repo.common, repo.excludes_file):
+            (here / "info").mkdir(exist_ok=True)
+            (here / "info/exclude").write_text(ignored, **_TEXT)
         if not own:
             (here / "objects/info").mkdir(exist_ok=True)
             (here / "objects/info/alternates").write_text(f"{lenders(repo)[0]}\n")
     if own:
         await copy_objects(repo, here / "objects", (start.anchor,))
     with written(folder):
-        _put_ref(here / f"refs/heads/{start.branch}", start.tip)
-        for n, commit in enumerate(start.kept):
-            _put_ref(here / f"refs/para/kept/{n}", commit)
+        names = given.write(here, names, start.branch)
+    await _set_names(repo, folder, start, names)
     if index is None:
         tree = start.tree or "HEAD"
         await git(folder, "read-tree", "-u", "--reset", tree, plain=True, long=True)
+        if start.tree is None:  # what a session wrote is given to no filter
+            await filters.write(repo, start.tip, folder, {})
+    beneath = here if index is None else index.parent
+    if (beneath / filters.LIST).exists():
+        await filters.configure(repo, start.tip, here)
     if start.tree is not None:
         if index is not None:
             shutil.copyfile(index, here / "index")
-        await git(folder, "read-tree", "--reset", "HEAD", plain=True)
+        staged = start.carried.index or "HEAD"
+        await git(folder, "read-tree", "--reset", staged, plain=True)
     await hand_over(folder)
+
+
+async def _set_names(repo: Repo, folder: Path, start: Start, names: dict[str, str]) -> None:
+    head = None
+    if start.carried.commits or start.carried.refs:
+        head = await archive.restore(repo, folder, start.carried, start.tip, names)
+    with written(folder):
+        if head is None:
+            _put_ref(folder / f".git/refs/heads/{start.branch}", start.tip)
+        else:
+            (folder / ".git/HEAD").write_text(f"{head}\n", **_TEXT)
 
 
 async def _init(repo: Repo, folder: Path, branch: str) -> None:

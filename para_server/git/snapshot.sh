@@ -91,6 +91,8 @@ tip=$head
 if [ "$tree" != "$(git rev-parse "$head^{tree}")" ]; then
     tip=$(git commit-tree "$tree" "${parent[@]}" -F /para-out/message)
 fi
+# without a base, what is uncommitted is all that there is to begin with
+[ ${#parent[@]} != 0 ] || head=$tip parent=(-p "$tip")
 for one in "${counts[@]}"; do
     wait "$one" || refuse "there are too many files"
 done

@@ -34,6 +34,7 @@ carry_refs() {
     theirs for-each-ref --no-merged="$head" --format='%(refname)' >/para-out/outside
     [ "$aim" != cancel ] || [ "$symbol" = "ref: $own" ] || needed=1
     while read -r type oid name; do
+        [ "$name" != refs/stash ] || continue
         whole "$type" "$oid" || { left branch broken "$oid" "$name" && continue; }
         if [ "$type" = tag ]; then
             needed=1

@@ -102,7 +102,7 @@ open() {
 published() {
     [ ${#commits[@]} -gt 0 ] || return 1
     [ -n "$(git for-each-ref --count=1 refs/remotes)" ] || return 1
-    [ -z "$(printf '%s\n' "${commits[@]}" --not --remotes | git rev-list --max-count=1 --stdin)" ]
+    [ -z "$(printf "%s\n" "${commits[@]}" | git rev-list --max-count=1 --stdin --not --remotes)" ]
 }
 # the commits as parents of the archive, or as a bundle in it where there are too many objects
 keep_commits() { # PATH
@@ -146,7 +146,7 @@ put() { # N PATH
         find "./$2" -name .git -prune -o \( -type f -o -type l \) -print0 | sed -z 's|^\./||' | take
         return
     fi
-    git read-tree --prefix="$2/" "$(cat "/para-out/within-$1/tree")"
+    ours read-tree --prefix="$2/" "$(cat "/para-out/within-$1/tree")"
     # what the rules around a repository ignore, they ignore in it, unless it is in its commit
     had=$(GIT_DIR=/para-out/within-$1 git rev-parse -q --verify HEAD^0) || had=$(git mktree </dev/null)
     git ls-tree -r -z --name-only "$had" | while IFS= read -r -d '' path; do

@@ -81,6 +81,8 @@ def _who(role: str, what: str, config: Mapping[str, str], strict: bool) -> str: 
 def _patterns_of(file: Path) -> str:
     try:
         with file.open(encoding="utf-8", errors="surrogateescape") as source:
-            return source.read(_MAX_PATTERNS)
+            lines = source.read(_MAX_PATTERNS).splitlines()
     except OSError:
         return ""
+    # the comments of git's template are no rules, and an empty file costs sessions a look
+    return "\n".join(line for line in lines if line.strip() and not line.startswith("#"))

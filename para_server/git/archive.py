@@ -1,0 +1,112 @@
+"""Reads what an archive carries beside its files, and gives it back to a new clone by its names."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from para_server.errors import Frozen
+from para_server.git.output import git_bytes
+from para_server.git.process import GitFailedError, git
+from para_server.git.repository import COMMIT, Repo, parents
+
+MANIFEST: Final = "manifest"
+KEPT: Final = "refs/para/kept"  # where a clone has commits that no name of theirs is known of
+_MAX_MANIFEST: Final = 8 << 20  # bytes
+_MAX_TAG: Final = 1 << 20  # bytes of the text of a tag
+_MOST: Final = 5000  # names
+_ONE_BY_ONE: Final = 200  # names that are tried alone where they cannot be set together
+_SYMBOL: Final = "ref: "
+
+
+class Carried(Frozen):
+    """What an archive carries: the names are a session's own, and are checked by git alone.
+
+    `head` is what HEAD said, `tags` are objects and the files that have their texts, `at` is the
+    commit that has these files, `commits` all that is to be kept, `index` what was staged.
+    """
+
+    at: str = ""
+    head: str = ""
+    refs: tuple[tuple[str, str], ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    stashes: tuple[str, ...] = ()
+    commits: tuple[str, ...] = ()
+    index: str | None = None
+
+
+async def read(repo: Repo, archive: str) -> Carried:
+    """Read what an archive carries; of one without a manifest, its further parents."""
+    _head, *others = await parents(repo, archive)
+    if not others:
+        return Carried()
+    at = others[-1]
+    try:
+        manifest = await git_bytes(
+            repo.top, ("cat-file", "blob", f"{at}:{MANIFEST}"), _MAX_MANIFEST
+        )
+    except GitFailedError:  # of a version that kept no names
+        return Carried(commits=tuple(others))
+    entries = [os.fsdecode(one).split(" ", 2) for one in manifest.split(b"\0")[:_MOST] if one]
+    named = [(word, rest) for word, *rest in entries if rest]
+    objects = [(word, rest) for word, rest in named if COMMIT.match(rest[0])]
+    index = f"{at}:index"
+    return Carried(
+        at=at,
+        head=next((" ".join(rest) for word, rest in named if word == "head"), ""),
+        refs=tuple((rest[1], rest[0]) for word, rest in objects if word == "ref" and rest[1:]),
+        tags=tuple((rest[0], rest[1]) for word, rest in objects if word == "tag" and rest[1:]),
+        stashes=tuple(rest[0] for word, rest in objects if word == "stash"),
+        commits=tuple(await parents(repo, at)),
+        index=index if await _is_there(repo, index) else None,
+    )
+
+
+async def restore(
+    repo: Repo, folder: Path, carried: Carried, tip: str, given: dict[str, str]
+) -> str | None:
+    """Set in a new clone the names that a session had, and return what HEAD says there.
+
+    None where its HEAD is not at `tip` by what the names say.
+    """
+    for tag, file in carried.tags:
+        with suppress(GitFailedError):
+            text = await git_bytes(repo.top, ("cat-file", "blob", f"{carried.at}:{file}"), _MAX_TAG)
+            told = os.fsdecode(text)
+            await git(folder, "hash-object", "-t", "tag", "-w", "--stdin", given=told, plain=True)
+            del tag
+    names = {ref: at for ref, at in carried.refs if ref.startswith("refs/")}
+    nameless = set(carried.commits) - set(names.values()) - set(carried.stashes)
+    names |= {f"{KEPT}/{n}": commit for n, commit in enumerate(sorted(nameless))}
+    await _set(folder, names)
+    for stash in reversed(carried.stashes):
+        with suppress(GitFailedError):
+            await git(folder, "stash", "store", "-q", "-m", "kept by para", stash, plain=True)
+    return _head(carried.head, tip, given | names)
+
+
+def _head(head: str, tip: str, names: dict[str, str]) -> str | None:
+    if head.startswith(_SYMBOL):
+        return head if names.get(head.removeprefix(_SYMBOL)) == tip else None
+    return head if head == tip else None
+
+
+async def _set(folder: Path, names: dict[str, str]) -> None:
+    """Set refs all at once, or those that can be set."""
+    told = [f"update {ref}\0{at}\0\0" for ref, at in names.items()]
+    try:
+        await git(folder, "update-ref", "-z", "--stdin", given="".join(told), plain=True)
+    except GitFailedError:
+        for one in told[:_ONE_BY_ONE]:
+            with suppress(GitFailedError):
+                await git(folder, "update-ref", "-z", "--stdin", given=one, plain=True)
+
+
+async def _is_there(repo: Repo, name: str) -> bool:
+    try:
+        await git(repo.top, "cat-file", "-e", name)
+    except GitFailedError:
+        return False
+    return True

@@ -1,0 +1,212 @@
+"""Random workspaces, as data, and what is in them: every file and commit that may not be lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+_COMMIT = "git add -A; git commit -qm $n"
+# what somebody does in a workspace; $n is a number that no other operation has. Any may fail, as
+# where a merge is in progress.
+OPERATIONS = {
+    "a new file": "echo $n >new-$n",
+    "a change": "echo $n >>README.md",
+    "a deleted file": "rm -f src/app.py",
+    "an odd name": "echo $n >$'o d\\n\\303\\244\\377'-$n; echo $n >-$n; echo $n >:$n",
+    "a link": "ln -s nowhere-$n link-$n",
+    "a mode": "echo $n >run-$n; chmod +x run-$n",
+    "a commit": "echo $n >c-$n; git add -A; git commit -qm $n",
+    "a commit that leaves a file": "echo $n >c-$n; git add c-$n; echo l$n >l-$n; git commit -qm $n",
+    "a staged file that is changed": "echo s$n >s-$n; git add s-$n; echo w$n >s-$n",
+    "a staged file that is gone": "echo s$n >s-$n; git add s-$n; rm s-$n",
+    "a stash": "echo $n >>README.md; git stash -q",
+    "a stash of new files": "echo $n >u-$n; git stash -qu",
+    "a branch beside": f"git switch -qc b-$n; echo $n >b-$n; {_COMMIT}; git switch -q -",
+    "another branch": "git switch -qc b-$n; echo $n >b-$n; git add -A; git commit -qm $n",
+    "a renamed branch": "git branch -m r-$n; echo $n >r-$n; git add -A; git commit -qm $n",
+    "an orphan": "git switch -q --orphan o-$n; echo $n >o-$n; git add o-$n; git commit -qm $n",
+    "a detached HEAD": "git switch -q --detach; echo $n >d-$n; git add -A; git commit -qm $n",
+    "a tag": "git tag t-$n",
+    "a tag alone": "git tag -a -m $n t-$n $(git commit-tree -m $n $(git write-tree))",
+    "a tag of a file": "git tag f-$n $(echo blob $n | git hash-object -w --stdin)",
+    "a merge in conflict": (
+        "git switch -qc m-$n; echo a$n >README.md; git commit -qam a; git switch -q -; "
+        "echo b$n >README.md; git commit -qam b; git merge -q m-$n"
+    ),
+    "a stopped rebase": (
+        "for i in 1 2 3; do echo $n$i >e-$n-$i; git add -A; git commit -qm $i; done; "
+        "GIT_SEQUENCE_EDITOR='sed -i 1s/pick/edit/' git rebase -q -i HEAD~3"
+    ),
+    "a cherry-pick in conflict": (
+        "git switch -qc p-$n; echo a$n >README.md; git commit -qam a; git switch -q -; "
+        "echo b$n >README.md; git commit -qam b; git cherry-pick p-$n"
+    ),
+    "a bisection": (
+        "for i in 1 2 3; do echo $n$i >e-$n-$i; git add -A; git commit -qm $i; done; "
+        "git bisect start -q HEAD HEAD~3"
+    ),
+    "a patch in conflict": (
+        "echo a$n >README.md; git commit -qam a; git format-patch -q --stdout -1 >/tmp/p-$n; "
+        "git reset -q --hard HEAD~1; echo b$n >README.md; git commit -qam b; git am -q /tmp/p-$n"
+    ),
+    "a repository": (
+        "git init -q in-$n; echo $n >in-$n/f; git -C in-$n add -A; git -C in-$n commit -qm $n; "
+        "echo l$n >in-$n/l; echo '*.o' >in-$n/.gitignore; echo o$n >in-$n/x.o"
+    ),
+    "a repository without commits": "git init -q in-$n; echo $n >in-$n/f",
+    "a repository in one": (
+        "git init -q in-$n; git init -q in-$n/er; echo $n >in-$n/er/f; git -C in-$n/er add -A; "
+        "git -C in-$n/er commit -qm $n; echo $n >in-$n/g"
+    ),
+    "a repository that is added": (
+        "git init -q in-$n; echo $n >in-$n/f; git -C in-$n add -A; git -C in-$n commit -qm $n; "
+        "git add in-$n; git commit -qm link; echo l$n >in-$n/l"
+    ),
+    "a submodule": (
+        "git init -q /tmp/lib-$n; git -C /tmp/lib-$n commit -q --allow-empty -m lib; "
+        "git -c protocol.file.allow=always submodule -q add /tmp/lib-$n sub-$n; "
+        "git commit -qm sub; "
+        "echo $n >sub-$n/f; git -C sub-$n add -A; git -C sub-$n commit -qm $n"
+    ),
+    "an ignored repository": (
+        "git init -q vendor/in-$n; echo $n >vendor/in-$n/f; git -C vendor/in-$n add -A; "
+        "git -C vendor/in-$n commit -qm $n"
+    ),
+    "a bare repository": "git init -q --bare bare-$n; git push -q ./bare-$n HEAD:refs/heads/x-$n",
+    "a worktree within": "git worktree add -q -b w-$n wt-$n; echo $n >wt-$n/f-$n",
+    "an ignored file": "echo $n >x-$n.log",
+    "a file that only this clone ignores": "echo i-$n >>.git/info/exclude; echo $n >i-$n",
+    "rules": "echo '*.txt text eol=crlf' >>.gitattributes; printf \"$n\\n\" >a-$n.txt",
+    "line ends": 'printf "$n\\r\\nb\\n" >a-$n.bat',
+    "a commit that is undone": f"echo $n >z-$n; {_COMMIT}; git reset -q --hard HEAD~1",
+}
+
+
+_BEFORE = "export GIT_EDITOR=true EMAIL=agent@example.org\n"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What is done in a workspace, and how its session ends."""
+
+    operations: tuple[str, ...]
+    end: str
+
+    def script(self, number: int) -> str:
+        """Write the operations as a script that never fails."""
+        steps = (
+            f"n={number}{step}\n({OPERATIONS[name]}) >/dev/null 2>&1 </dev/null\n"
+            for step, name in enumerate(self.operations)
+        )
+        return "".join([_BEFORE, *steps, "true\n"])
+
+
+workspaces = st.builds(
+    Workspace,
+    st.lists(st.sampled_from(sorted(OPERATIONS)), min_size=1, max_size=6).map(tuple),
+    st.sampled_from(["finish", "cancel"]),
+)
+
+
+@dataclass
+class Held:
+    """What a workspace holds: files with the objects they may be, commits, and its names."""
+
+    files: dict[str, set[str]] = field(default_factory=dict)
+    commits: dict[str, str] = field(default_factory=dict)  # and the repository that has them
+    names: dict[str, str] = field(default_factory=dict)
+
+    def lost(self, reachable: set[str], left: Sequence[dict[str, str]]) -> list[str]:
+        """List what is neither reachable nor named."""
+        named = [one["path"] or one["ref"] or "" for one in left]
+        gone = [path for path, objects in self.files.items() if not objects & reachable]
+        gone += [
+            f"{where}@{commit}" for commit, where in self.commits.items() if commit not in reachable
+        ]
+        return [one for one in gone if not any(one.startswith(name) for name in named if name)]
+
+
+def held(folder: Path) -> Held:
+    """Read what a workspace on the host holds that git does not ignore."""
+    found = Held()
+    for repository in _repositories(folder):
+        inner = str(repository.relative_to(folder))
+        for commit in _git(repository, "rev-list", "--all", check=False).split():
+            found.commits[commit] = inner
+        for where in (("HEAD",), ("-g", "refs/stash")):
+            for commit in _git(repository, "rev-list", *where, check=False).split():
+                found.commits[commit] = inner
+        ignored = repository != folder and _ignored(folder, [inner])
+        if (repository / ".git").exists() and not ignored:
+            found.files |= _files(folder, repository)
+    listed = _git(
+        folder, "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags"
+    )
+    found.names = dict(line.split(" ") for line in listed.splitlines())
+    return found
+
+
+def _repositories(folder: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder):
+        bare = "HEAD" in names and {"objects", "refs"} <= set(folders)
+        if bare or ".git" in folders or ".git" in names:
+            yield Path(root)
+        folders[:] = [name for name in folders if name != ".git"]
+
+
+def _files(top: Path, repository: Path) -> dict[str, set[str]]:
+    """List the files of a repository as its own rules and those around it have it."""
+    listed = _git(repository, "ls-files", "-coz", "--exclude-standard").split("\0")
+    paths = sorted({one for one in listed if one and _is_file(repository / one)})
+    inner = os.path.relpath(repository, top)
+    if repository != top:
+        had = set(
+            _git(repository, "ls-tree", "-rz", "--name-only", "HEAD", check=False).split("\0")
+        )
+        hidden = _ignored(top, [f"{inner}/{path}" for path in paths])
+        paths = [path for path in paths if path in had or f"{inner}/{path}" not in hidden]
+    links = [path for path in paths if (repository / path).is_symlink()]
+    plain = [path for path in paths if path not in links]
+    found = {
+        os.path.normpath(f"{inner}/{path}"): {
+            _git_of_text(repository, str((repository / path).readlink()))
+        }
+        for path in links
+    }
+    if plain:
+        raw = _git(repository, "hash-object", "--no-filters", "--", *plain).split()
+        made = _git(repository, "hash-object", "--", *plain).split()
+        for path, one, other in zip(plain, raw, made, strict=True):
+            found[os.path.normpath(f"{inner}/{path}")] = {one, other}
+    return found
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_symlink() or path.is_file()
+
+
+def _ignored(top: Path, paths: Sequence[str]) -> set[str]:
+    told = "".join(f"{path}\0" for path in paths)
+    said = _git(top, "check-ignore", "-z", "--no-index", "--stdin", given=told, check=False)
+    return set(said.split("\0")) - {""}
+
+
+def _git_of_text(repository: Path, text: str) -> str:
+    return _git(repository, "hash-object", "--stdin", given=text).strip()
+
+
+def _git(folder: Path, *arguments: str, given: str = "", check: bool = True) -> str:
+    done = subprocess.run(
+        ["git", "-c", "safe.directory=*", *arguments],
+        cwd=folder,
+        input=os.fsencode(given),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0 or not check, f"git {arguments[:2]}: {done.stderr!r}"
+    return os.fsdecode(done.stdout)
