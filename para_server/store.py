@@ -39,13 +39,18 @@ class Store:
     """The files of one installation of para."""
 
     def __init__(self, home: Path) -> None:
-        self.home = home
+        self.home = home = Path(os.path.realpath(home))  # labels and mounts have one spelling
         self._folders = (home, *(home / part for part in _FOLDERS))
         self.newest = 0.0  # when the latest record of those that `all` gave was written
         self.unread: dict[str, ParaError] = {}  # why which records could not be read, by session
         self._known: dict[str, tuple[tuple[int, int, int], Record]] = {}
         self._sorted: list[Record] = []
         self._as_of: int | None = None  # the time of the folder of which these are all records
+
+    def owns(self, label: str | None) -> bool:
+        """Tell whether a label names this home, however it is spelt."""
+        mine = str(self.home)
+        return label is not None and (label == mine or os.path.realpath(label) == mine)
 
     def prepare(self) -> None:
         """Make the folders, for this user alone; raises store.unreadable."""

@@ -266,7 +266,7 @@ async def _removed(context: Context, agent: str) -> list[str]:
         if image.tags:
             await images.remove(engine, login_image(agent))
             removed.append(f"image {login_image(agent)}")
-        elif image.labels.get(LABEL_HOME) == str(context.store.home):
+        elif context.store.owns(image.labels.get(LABEL_HOME)):
             # of a login that was replaced: it goes now, or where it is in use with a later one
             await images.remove_unused(engine, image.id)
     return removed

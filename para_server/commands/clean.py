@@ -57,24 +57,25 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
         for stray in context.store.strays()
         if not live(stray.name.partition(".")[0])
     ]
-    home = str(context.store.home)
+    owns = context.store.owns
     engine = context.engine
-    helpers = [one for one in await containers.helpers(engine) if one.home == home]
-    for one in [*await containers.sessions(engine), *helpers]:
+    helpers = [one for one in await containers.helpers(engine) if owns(one.home)]
+    ours = [*await containers.sessions(engine), *await containers.renamed(engine)]
+    for one in [*ours, *helpers]:
         session = one.session or one.helper
-        if one.home != home or session is None or live(session):
+        if not owns(one.home) or session is None or live(session):
             kept.append(f"container {one.name}")
         else:
             found.append((f"container {one.name}", partial(containers.remove, engine, one.name)))
     for image in await images.saved(engine):
         session = image.labels.get(LABEL_SESSION, "")
         name = ", ".join(image.tags) or image.id
-        if image.labels.get(LABEL_HOME) != home or live(session):
+        if not owns(image.labels.get(LABEL_HOME)) or live(session):
             kept.append(f"image {name}")
         else:
             found.append((f"image {name}", partial(images.remove, engine, image.id)))
     for volume in await volumes.listed(engine):
-        if volume.home != home or volume.session is None or live(volume.session):
+        if not owns(volume.home) or volume.session is None or live(volume.session):
             kept.append(f"volume {volume.name}")
         else:
             found.append((f"volume {volume.name}", partial(volumes.remove, engine, volume.name)))
@@ -83,21 +84,25 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
     found += [
         (f"image {image.id}", partial(_remove_login, engine, image.id))
         for image in await images.logins(engine, None)
-        if not image.tags and image.labels.get(LABEL_HOME) == home
+        if not image.tags and owns(image.labels.get(LABEL_HOME))
     ]
     return found
 
 
 async def _networks(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
-    home, engine = str(context.store.home), context.engine
+    engine = context.engine
     found: list[tuple[str, Removal]] = []
     shared = await networks.find(engine)
-    if shared is not None and shared.home == home and not shared.used:
+    if shared is not None and context.store.owns(shared.home) and not shared.used:
         found.append((f"network {shared.name}", partial(networks.remove, engine)))
     elif shared is not None:
         kept.append(f"network {shared.name}")
     for one in await networks.own(engine):
-        if one.home != home or one.session is None or context.store.may_live(one.session):
+        if (
+            not context.store.owns(one.home)
+            or one.session is None
+            or context.store.may_live(one.session)
+        ):
             kept.append(f"network {one.name}")
         else:
             removal = partial(networks.remove_own, engine, one.name)

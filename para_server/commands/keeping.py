@@ -33,5 +33,5 @@ async def mounts(
 async def drop(context: Context, record: Record) -> None:
     """Remove all volumes of a session that is over."""
     for volume in await volumes.listed(context.engine, record.id):
-        if volume.home == str(context.store.home):
+        if context.store.owns(volume.home):
             await volumes.remove(context.engine, volume.name)

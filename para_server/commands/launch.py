@@ -178,7 +178,7 @@ async def _drop_files(context: Context, record: Record, *, keep_agent: bool) -> 
         if record.network == "bridge":
             await networks.remove_own(context.engine, own_network(record.id))
         await keeping.drop(context, record)
-        await images.remove_saved(context.engine, record.id, context.store.home)
+        await images.remove_saved(context.engine, record.id, context.store.owns)
     await drop_workspace(context, record)
     if not keep_agent:
         await clear_away(context, context.store.agent_folder(record.id), record)

@@ -82,12 +82,12 @@ async def sweep_engine(context: Context) -> list[str]:
 
 
 async def _drop_late_containers(context: Context) -> list[str]:
-    home = str(context.store.home)
     engine = context.engine
     removed: list[str] = []
-    for one in [*await containers.sessions(engine), *await containers.helpers(engine)]:
+    ours = [*await containers.sessions(engine), *await containers.renamed(engine)]
+    for one in [*ours, *await containers.helpers(engine)]:
         session = one.session or one.helper
-        if one.home != home or session is None or _needed(context, one):
+        if not context.store.owns(one.home) or session is None or _needed(context, one):
             continue
         try:
             async with context.store.holding(session, patience=0):
@@ -102,7 +102,7 @@ async def _drop_late_containers(context: Context) -> list[str]:
 async def _drop_late_images(context: Context) -> None:
     for image in await images.saved(context.engine):
         session = image.labels.get(LABEL_SESSION, "")
-        if image.labels.get(LABEL_HOME) != str(context.store.home):
+        if not context.store.owns(image.labels.get(LABEL_HOME)):
             continue
         try:
             async with context.store.holding(session, patience=0):
@@ -192,7 +192,7 @@ async def complete_pause(context: Context, record: Record) -> Record:
     await containers.remove(context.engine, container_name(record.id))
     image = await images.find(context.engine, saved_image(record.id))
     if image is not None:
-        await images.remove_saved(context.engine, record.id, context.store.home, but=image.id)
+        await images.remove_saved(context.engine, record.id, context.store.owns, but=image.id)
     return context.store.write(record.but(doing=None))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -71,7 +71,13 @@ async def show(context: Context, record: Record, seen: Seen | None = None) -> Se
 async def _container(context: Context, record: Record) -> Seen | None:
     if record.type != "container" or record.state in lifecycle.OVER:
         return None
-    return await containers.find(context.engine, container_name(record.id))
+    engine, name = context.engine, container_name(record.id)
+    seen = await containers.find(engine, name)
+    # where there should be one: saved sessions have none, and those that begin not yet
+    missing = seen is None and record.state in {State.RUNNING, State.FAILED}
+    if missing and await containers.call_back(engine, record.id, context.store.owns):
+        return await containers.find(engine, name)
+    return seen
 
 
 async def listed(context: Context, repo: str | None, *, every: bool) -> ListResult:
@@ -86,11 +92,22 @@ async def listed(context: Context, repo: str | None, *, every: bool) -> ListResu
     settings = context.settings(None)
     seen = await _seen(context, records, enabled=settings.container.enabled)
     by_name = {one.name: one for one in seen}
+    if any(_lacks(r, by_name) for r in records):
+        for one in await containers.renamed(context.engine):
+            if one.session is not None and context.store.owns(one.home):
+                by_name.setdefault(container_name(one.session), one)
     return ListResult(
         sessions=tuple(_brief(of(context, r, by_name.get(container_name(r.id)))) for r in records),
         running=len(seen),
         limit=settings.container.max_running,
     )
+
+
+def _lacks(record: Record, found: Mapping[str, Seen]) -> bool:
+    """Tell whether a session has no container by its name, though it should have one."""
+    if record.type != "container" or record.state is not State.RUNNING or record.doing:
+        return False
+    return container_name(record.id) not in found
 
 
 def _brief(session: Session) -> Session:

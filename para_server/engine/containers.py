@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
@@ -20,8 +20,9 @@ from para_server.names import (
     LABEL_HOME,
     LABEL_SESSION,
     SESSION_NETWORK,
+    container_name,
 )
-from para_server.spec import ContainerSpec
+from para_server.spec import WORKSPACE, ContainerSpec
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -47,6 +48,7 @@ class Seen(Frozen):
     session: str | None
     home: str | None
     helper: str | None = None
+    works: bool = False  # a workspace is mounted in it: it was not made from a session's image
     volumes: Mapping[str, str] = Field(default_factory=dict)  # where the engine has them mounted
 
 
@@ -178,6 +180,24 @@ async def find(engine: Engine, name: str) -> Seen | None:
     return next((seen for seen in await _listed(engine, name) if seen.name == name), None)
 
 
+async def renamed(engine: Engine, session_id: str | None = None) -> list[Seen]:
+    """List the containers of one or all sessions that somebody gave other names."""
+    label = LABEL_SESSION if session_id is None else f"{LABEL_SESSION}={session_id}"
+    raw = await engine.call(lambda api: api.containers(all=True, filters={"label": label}))
+    seen = [_seen(one) for one in raw]
+    # a person's own container may be made from a session's image, which has the same labels
+    return [one for one in seen if one.works and not one.name.startswith(CONTAINER_PREFIX)]
+
+
+async def call_back(engine: Engine, session_id: str, is_mine: Callable[[str | None], bool]) -> bool:
+    """Give the container of a session its own name again; tells whether there was one."""
+    found = [one for one in await renamed(engine, session_id) if is_mine(one.home)]
+    if not found:
+        return False
+    await engine.call(lambda api: api.rename(found[0].id, container_name(session_id)))
+    return True
+
+
 async def _listed(engine: Engine, prefix: str) -> list[Seen]:
     # the plain list: the convenient one inspects each container
     raw = await engine.call(lambda api: api.containers(all=True, filters={"name": prefix}))
@@ -198,6 +218,7 @@ def _seen(one: dict[str, Any]) -> Seen:
         session=labels.get(LABEL_SESSION),
         home=labels.get(LABEL_HOME),
         helper=labels.get(LABEL_HELPER),
+        works=any(m.get("Destination") == WORKSPACE for m in one.get("Mounts") or ()),
         volumes={
             mount["Name"]: mount.get("Source", "")
             for mount in one.get("Mounts") or ()

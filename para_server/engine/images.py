@@ -139,10 +139,12 @@ async def remove(engine: Engine, name: str) -> None:
     await engine.call(ask)
 
 
-async def remove_saved(engine: Engine, session_id: str, home: Path, but: str = "") -> None:
-    """Remove the images that a session was saved in, but one."""
+async def remove_saved(
+    engine: Engine, session_id: str, is_mine: Callable[[str | None], bool], but: str = ""
+) -> None:
+    """Remove the images that a session was saved in, but one; `is_mine` judges the home's label."""
     for image in await saved(engine, session_id):
-        if image.labels.get(LABEL_HOME) == str(home) and image.id != but:
+        if is_mine(image.labels.get(LABEL_HOME)) and image.id != but:
             await remove(engine, image.id)
 
 
