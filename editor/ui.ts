@@ -1,4 +1,5 @@
 // The only place that knows what people do by name: each command asks for what it needs, and calls.
+import { realpath } from 'node:fs/promises';
 import * as vscode from 'vscode';
 import type { Para } from './client';
 import { ACTIONS, ENTRIES, type Session, type StartParams, type Terminal, type Verb } from './generated/protocol';
@@ -13,7 +14,8 @@ const NOTHING = 'editor.nothing-chosen';
 const ATTACHES = 'onResolveRemoteAuthority:attached-container';
 const DEV_CONTAINERS = '@id:ms-vscode-remote.remote-containers';
 /** As much of VS Code's own git extension as is asked of it. */
-type Git = { getAPI(version: 1): { getRepository(uri: vscode.Uri): { checkout(branch: string): Promise<void> } | null } };
+type Repository = { rootUri: vscode.Uri; checkout(branch: string): Promise<void> };
+type Git = { getAPI(version: 1): { repositories: Repository[]; openRepository(root: vscode.Uri): Promise<Repository | null> } };
 
 /** Register every command; each is there whether the server runs or not. */
 export function register(para: Para, sessions: Sessions, review: Review): vscode.Disposable[] {
@@ -179,8 +181,23 @@ function written(selected: boolean): string {
 }
 
 async function checkOut({ repo, branch }: Session): Promise<void> {
-  const git = await vscode.extensions.getExtension<Git>('vscode.git')?.activate();
-  const found = git?.getAPI(1).getRepository(vscode.Uri.file(repo));
-  if (!found) throw new Failed(NOTHING, `Open ${repo} to check ${branch} out`);
-  await found.checkout(branch);
+  const typed = `git -C '${repo.replaceAll("'", "'\\''")}' switch '${branch.replaceAll("'", "'\\''")}'`;
+  const found = await repositoryOf(repo).catch(() => undefined); // its git may be turned off
+  if (!found) throw new Failed(NOTHING, `VS Code's git has not opened ${repo}; type: ${typed}`);
+  try {
+    await found.checkout(branch);
+  } catch (error) {
+    const { stderr = '', message = '' } = error as { stderr?: string; message?: string };
+    throw new Failed('editor.git', `Git did not check ${branch} out: ${stderr.trim() || message}`);
+  }
+  remark('check', `Checked out ${branch}`);
+}
+
+/** Find a repository in VS Code's git, which may have opened it by way of a link. */
+async function repositoryOf(repo: string): Promise<Repository | undefined> {
+  const git = (await vscode.extensions.getExtension<Git>('vscode.git')?.activate())?.getAPI(1);
+  const real = (place: string) => realpath(place).catch(() => place);
+  const wanted = await real(repo);
+  for (const one of git?.repositories ?? []) if ((await real(one.rootUri.fsPath)) === wanted) return one;
+  return (await git?.openRepository(vscode.Uri.file(repo))) ?? undefined;
 }

@@ -61,8 +61,9 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
         await containers.start(context.engine, name)
         file = context.store.write_variables(agent, _environment(context, settings))
     shown = ("--env-file", str(file), "--workdir", str(_HOME), name, *login.command)
-    args = (*context.engine.terminal_options, "exec", "-it", *shown)
-    return SetupResult(terminal=Terminal(command="docker", args=args), container=name)
+    program, *options = context.engine.command_line
+    terminal = Terminal(command=program, args=(*options, "exec", "-it", *shown))
+    return SetupResult(terminal=terminal, container=name)
 
 
 @command("para.auth.complete", "Complete Login")

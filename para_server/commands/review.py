@@ -56,15 +56,13 @@ async def open_session(context: Context, params: SessionParams) -> OpenResult:
     name = container_name(record.id)
     attached = _attached(name, context.engine.for_editors)
     supervised = session.agent is not None and not broken
+    program, *options = context.engine.command_line
     inside = supervision.ATTACH if supervised else ("sh", "-c", _SHELL)
     return OpenResult(
         session=session,
         uri=f"vscode-remote://attached-container+{attached}{spec.WORKSPACE}",
         folder=spec.WORKSPACE,
-        terminal=Terminal(
-            command="docker",
-            args=(*context.engine.terminal_options, "exec", "-it", name, *inside),
-        ),
+        terminal=Terminal(command=program, args=(*options, "exec", "-it", name, *inside)),
     )
 
 

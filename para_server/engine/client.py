@@ -71,9 +71,9 @@ class Engine:
         return endpoint.for_editors(self.settings, self._environ)
 
     @property
-    def terminal_options(self) -> tuple[str, ...]:
-        """Return the options by which the docker command line reaches this engine."""
-        return endpoint.options(self._endpoint)
+    def command_line(self) -> tuple[str, ...]:
+        """Return how a command for this engine begins in a person's terminal."""
+        return endpoint.command_line(self._endpoint, self._environ)
 
     @property
     def session_proxies(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -71,6 +72,14 @@ def for_editors(settings: EngineSettings, environ: Mapping[str, str]) -> dict[st
         return {} if host.startswith(_LOCAL) else {"host": host}
     context = settings.context or environ.get("DOCKER_CONTEXT") or _current_context(environ)
     return {} if context in {"", "default"} else {"context": context}
+
+
+def command_line(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return how a command for the engine begins: with docker, or podman where it is alone."""
+    there = [one for one in ("docker", "podman") if shutil.which(one, path=environ.get("PATH"))]
+    if there == ["podman"] and endpoint.tls is None:
+        return ("podman", "--url", endpoint.address)
+    return ("docker", *options(endpoint))
 
 
 def options(endpoint: Endpoint) -> tuple[str, ...]:

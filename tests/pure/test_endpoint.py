@@ -9,6 +9,7 @@ import pytest
 
 from para_server.engine.endpoint import (
     Endpoint,
+    command_line,
     find,
     for_editors,
     locate,
@@ -45,6 +46,24 @@ def test_the_current_context_of_the_docker_command_line_is_named(tmp_path: Path)
     (tmp_path / "config.json").write_text(json.dumps({"currentContext": "build"}))
     environ = {"DOCKER_CONFIG": str(tmp_path)}
     assert for_editors(EngineSettings(), environ) == {"context": "build"}
+
+
+@pytest.mark.parametrize(
+    ("programs", "begins"),
+    [
+        (["docker", "podman"], ("docker", "--host")),
+        (["docker"], ("docker", "--host")),
+        (["podman"], ("podman", "--url")),
+        ([], ("docker", "--host")),
+    ],
+)
+def test_a_terminal_runs_the_program_that_is_there(
+    programs: list[str], begins: tuple[str, str], tmp_path: Path
+) -> None:
+    for name in programs:
+        (tmp_path / name).touch(0o755)
+    told = command_line(Endpoint(address="unix:///run/podman.sock"), {"PATH": str(tmp_path)})
+    assert told == (*begins, "unix:///run/podman.sock")
 
 
 @pytest.mark.parametrize(
