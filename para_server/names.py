@@ -18,6 +18,7 @@ LABEL_NETWORK: Final = "dev.para.network"
 LABEL_INPUTS: Final = "dev.para.inputs"
 LABEL_LOGIN: Final = "dev.para.login"  # the agent that a container, image or volume has a login of
 LABEL_LOGIN_DATE: Final = "dev.para.login.date"
+LABEL_FITTED: Final = "dev.para.fitted"  # the id of the image that another was fitted from
 LABEL_PRIVATE: Final = "dev.para.private"  # never to be pushed: there are credentials in it
 
 CONTAINER_PREFIX: Final = "para-session-"
@@ -26,6 +27,7 @@ LOGIN_PREFIX: Final = "para-login-"
 VOLUME_PREFIX: Final = "para-work-"
 SESSION_NETWORK: Final = "para-sessions"
 SAVED_IMAGE: Final = "para-saved"
+FITTED_IMAGE: Final = "para-fitted"
 BASE_IMAGE: Final = "para-base:latest"
 AGENT_IMAGE_PREFIX: Final = "para-agent-"
 AUTHENTICATED_IMAGE: Final = "para-authenticated:latest"  # with Claude's login
@@ -83,6 +85,11 @@ def is_ours(image: str) -> bool:
 def saved_image(session_id: str) -> str:
     """Name the image that a paused session is saved in."""
     return f"{SAVED_IMAGE}:{session_id}"
+
+
+def fitted_image(image_id: str, ids: tuple[int, int]) -> str:
+    """Name the image that was made from another for a user of other ids."""
+    return f"{FITTED_IMAGE}:{ids[0]}-{ids[1]}-{image_id.rpartition(':')[2][:12]}"
 
 
 def agent_image(agent: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from para_server.errors import Frozen, Issue, ParaError, Remedy
@@ -26,6 +26,7 @@ AGENT_FOLDER: Final = "/para-agent"
 OUT: Final = "/para-out"
 UPPER: Final = "/para-upper"
 CA_TARGET: Final = "/etc/para/ca-bundle.crt"
+PASSWD: Final = PurePosixPath("/etc/passwd")
 # what curl, node, requests, pip, git and OpenSSL read
 _CA_VARIABLES: Final = (
     "SSL_CERT_FILE CURL_CA_BUNDLE NODE_EXTRA_CA_CERTS REQUESTS_CA_BUNDLE PIP_CERT GIT_SSL_CAINFO"

@@ -1,4 +1,4 @@
-"""The facts of `command`: the prompt is a shell script."""
+"""The facts of `command`: the prompt is a script for bash."""
 
 from typing import Final
 
@@ -6,8 +6,8 @@ from para_server.agents.profile import PROMPT, PROMPT_FILE, Profile
 
 COMMAND: Final = Profile(
     name="command",
-    title="the prompt as a shell command",
-    start=("sh", PROMPT_FILE),
-    on_host=("sh", "-c", PROMPT),
+    title="the prompt as a command of bash",
+    start=("bash", PROMPT_FILE),
+    on_host=("bash", "-c", PROMPT),
     needs_login=False,
 )

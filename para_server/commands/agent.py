@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from para_server.agents import claims, supervision
 from para_server.agents.profile import CUT, Profile, command_line
 from para_server.agents.profiles import profile
-from para_server.commands import credentials, launch
+from para_server.commands import credentials, ownership
 from para_server.context import Context
 from para_server.engine import execution
 from para_server.errors import ParaError, Remedy
@@ -33,7 +33,7 @@ class _Turn(NamedTuple):
     prompt: str
 
 
-def enlist(context: Context, record: Record) -> None:
+async def enlist(context: Context, record: Record) -> None:
     """Let the agent begin with its container, which is not there yet, unless it has secrets.
 
     They are for an exec alone: the container's own environment can be inspected.
@@ -43,7 +43,7 @@ def enlist(context: Context, record: Record) -> None:
     settings, facts = _facts(context, record, record.agent)
     if not credentials.secrets(context, settings):
         folder = context.store.agent_folder(record.id)
-        _instruct(context, record, _Turn(settings, facts, facts.start, record.prompt))
+        await _instruct(context, record, _Turn(settings, facts, facts.start, record.prompt))
         supervision.enlist(folder)
 
 
@@ -124,14 +124,14 @@ def listens(context: Context, record: Record) -> bool:
 
 async def _run(context: Context, record: Record, turn: _Turn) -> None:
     """Start the agent under supervision; none is at work."""
-    secrets = _instruct(context, record, turn)
+    secrets = await _instruct(context, record, turn)
     command, environment = supervision.start_command(secrets)
     name = container_name(record.id)
     outcome = await execution.execute(context.engine, name, command, environment=environment)
     _demand_started(record, *outcome)
 
 
-def _instruct(context: Context, record: Record, turn: _Turn) -> dict[str, str]:
+async def _instruct(context: Context, record: Record, turn: _Turn) -> dict[str, str]:
     """Write down what the agent is started with, and give the secrets that are not written."""
     settings, facts, template, prompt = turn
     folder = context.store.agent_folder(record.id)
@@ -139,7 +139,7 @@ def _instruct(context: Context, record: Record, turn: _Turn) -> dict[str, str]:
     argv = command_line(template, prompt, record.conversation or "", (*allowed, *settings.args))
     secrets = credentials.secrets(context, settings)
     secrets = {facts.renames.get(name, name): value for name, value in secrets.items()}
-    supervision.prepare(folder, launch.owner())
+    supervision.prepare(folder, (await ownership.owner(context)).host)
     given = context.settings(None).container.env | secrets
     supervision.instruct(folder, facts, argv, prompt, given)
     if prompt:

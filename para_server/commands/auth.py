@@ -13,8 +13,8 @@ from para_server import spec
 from para_server.agents import logins
 from para_server.agents.logins import LOGINS, SHARED_FOLDER, Login, Told
 from para_server.agents.profiles import profile
-from para_server.commands import credentials
-from para_server.commands.images import demand_own, ids_of_para
+from para_server.commands import credentials, ownership
+from para_server.commands.images import demand_own
 from para_server.context import Context
 from para_server.engine import containers, execution, files, images, saving, volumes
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
@@ -54,10 +54,12 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
     async with context.store.holding_login(agent), undone_on_failure() as undo:
         await containers.remove(context.engine, name)
         undo.push_async_callback(containers.remove, context.engine, name)
+        image = await _fitted(context, image, name)
         await containers.create(context.engine, _container(context, settings, agent, name, image))
         if given:
             inside = {_HOME / path: content for path, content in given.items()}
-            await files.put(context.engine, name, inside, ids_of_para())
+            owner = await ownership.owner(context)
+            await files.put(context.engine, name, inside, owner.inside)
         await containers.start(context.engine, name)
         file = context.store.write_variables(agent, _environment(context, settings))
     shown = ("--env-file", str(file), "--workdir", str(_HOME), name, *login.command)
@@ -182,11 +184,19 @@ async def _short_lived(
     name = f"{login_of(agent, context.store.home)}.{secrets.token_hex(4)}"
     async with undone_on_failure() as undo:
         undo.push_async_callback(containers.remove, context.engine, name)
+        if mounts:  # what lies in them has the ids that sessions have
+            image = await _fitted(context, image, name)
         wanted = _container(context, settings, agent, name, image, mounts)
         await containers.create(context.engine, wanted)
         await containers.start(context.engine, name)
         yield name
         await containers.remove(context.engine, name)
+
+
+async def _fitted(context: Context, image: str, name: str) -> str:
+    # a helper whose holder is gone is removed
+    async with context.store.holding(name):
+        return await ownership.fitted(context, image, name)
 
 
 async def _ask(context: Context, name: str, agent: str, environment: dict[str, str]) -> Told:
@@ -237,7 +247,8 @@ async def _shared(context: Context, name: str, agent: str) -> None:
         image = credentials.bare_image(agent)
         await demand_own(context, image)
         async with _short_lived(context, settings, agent, image, mounts) as other:
-            await files.put(context.engine, other, found, ids_of_para())
+            owner = await ownership.owner(context)
+            await files.put(context.engine, other, found, owner.inside)
     await containers.remove(context.engine, name)
     context.store.forget_variables(agent)
 
@@ -270,6 +281,7 @@ async def _removed(context: Context, agent: str) -> list[str]:
         elif context.store.owns(image.labels.get(LABEL_HOME)):
             # of a login that was replaced: it goes now, or where it is in use with a later one
             await images.remove_unused(engine, image.id)
+    removed += [f"image {name}" for name in await images.drop_fitted(engine, agent)]
     return removed
 
 

@@ -18,7 +18,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from para_server import lifecycle
-from para_server.commands import layering
+from para_server.commands import layering, ownership
 from para_server.context import Context
 from para_server.disk import remove_tree, written
 from para_server.errors import Frozen
@@ -149,12 +149,13 @@ async def _written(
     commit: str,
     below: tuple[Base, dict[str, str]] | None,
 ) -> None:
+    owner = (await ownership.owner(context)).host
     if below is None:
-        await checkout.make(repo, commit, scratch)
+        await checkout.make(repo, commit, scratch, owner)
         return
     base, changes = below
     lower = [_files(context, name) for name in base.layers]
-    await checkout.make_layer(repo, commit, scratch, lower, changes)
+    await checkout.make_layer(repo, commit, scratch, lower, changes, owner)
 
 
 async def _nearest(

@@ -10,7 +10,16 @@ from uuid import uuid4
 
 from para_server.agents.profiles import profile
 from para_server.commands import agent as agents
-from para_server.commands import bases, credentials, launch, picking, recovery, setup, view
+from para_server.commands import (
+    bases,
+    credentials,
+    launch,
+    ownership,
+    picking,
+    recovery,
+    setup,
+    view,
+)
 from para_server.context import Context, path_of
 from para_server.errors import SHOW_SESSIONS, Issue, ParaError, Remedy
 from para_server.git import filters, repository
@@ -60,7 +69,10 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
     await repository.demand_whole(repo, base)
     image = ""
     if kind == "container":
-        image = await credentials.choose_image(context, settings, agent)
+        # what no container could write to is not even begun
+        image, _ = await together(
+            credentials.choose_image(context, settings, agent), ownership.owner(context)
+        )
         if context.chose_image(repo.top, settings, _own(params)):
             await credentials.demand_lendable(context, image)
         await credentials.demand_login(context, settings, agent, image)
@@ -106,7 +118,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
             ),
         )
         if kind == "container" and not scripted:
-            agents.enlist(context, record)
+            await agents.enlist(context, record)
         seen = await launch.up(context, repo, record, settings, image, beginning)
         record = context.store.read(record.id) or record  # there may be warnings
         if scripted:

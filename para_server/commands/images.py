@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Final
@@ -10,11 +9,11 @@ from typing import Final
 from para_server import spec
 from para_server.agents.profiles import profile
 from para_server.context import Context
-from para_server.engine import images
+from para_server.engine import building, images
+from para_server.engine.building import Recipe
 from para_server.engine.failures import image_missing
-from para_server.engine.images import Image, Recipe
+from para_server.engine.images import Image
 from para_server.errors import ParaError, Remedy
-from para_server.git.clone import AGENT_UID
 from para_server.names import (
     BASE_IMAGE,
     LABEL_INPUTS,
@@ -44,7 +43,7 @@ async def build(context: Context, params: BuildParams) -> BuildResult:
     if params.agent is not None:
         image = image_of(profile(params.agent, settings.agent).name)
     begun = time.monotonic()
-    made = await images.build(
+    made = await building.build(
         context.engine,
         await _recipe(context, image),
         spec.ca_bundle_of(settings.container, context.environ),
@@ -60,17 +59,12 @@ def image_of(agent: str) -> str:
     return agent_image(agent) if _folder(agent).is_dir() else BASE_IMAGE
 
 
-def ids_of_para() -> tuple[int, int]:
-    """Give the user `para` the host user's ids, so that files belong to the same person."""
-    return (AGENT_UID, AGENT_UID) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
-
-
 async def demand_fresh(context: Context, name: str) -> Image:
     """Find an image of para's own; raises engine.image-missing where it is missing or stale."""
     image = await images.find(context.engine, name)
     if image is None:
         raise image_missing(name)
-    if image.labels.get(LABEL_INPUTS) != images.inputs(await _recipe(context, name)):
+    if image.labels.get(LABEL_INPUTS) != building.inputs(await _recipe(context, name)):
         remedy = Remedy(title="Build image", command="para.image.build", params=build_params(name))
         said = f"{name} is stale: its recipe has changed since it was built"
         raise ParaError("engine.image-missing", said, remedy)
@@ -101,9 +95,8 @@ async def helper_image(context: Context) -> str:
 async def _recipe(context: Context, image: str) -> Recipe:
     agent = build_params(image).get("agent")
     if agent is None:
-        folder = images.recipe_folder("base")
-        uid, gid = ids_of_para()
-        return Recipe(image=image, folder=folder, arguments={"UID": str(uid), "GID": str(gid)})
+        folder = building.recipe_folder("base")
+        return Recipe(image=image, folder=folder, arguments={})
     base = await images.find(context.engine, BASE_IMAGE)
     if base is None:
         raise image_missing(BASE_IMAGE)
@@ -111,4 +104,4 @@ async def _recipe(context: Context, image: str) -> Recipe:
 
 
 def _folder(agent: str) -> Path:
-    return images.recipe_folder("agents", agent)
+    return building.recipe_folder("agents", agent)

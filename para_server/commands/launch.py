@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from para_server import locks, spec
 from para_server.agents import supervision
 from para_server.agents.profiles import profile
-from para_server.commands import bases, credentials, keeping, layering
+from para_server.commands import bases, credentials, keeping, layering, ownership
 from para_server.commands.images import helper_image
 from para_server.context import Context
 from para_server.disk import remove_tree, written
@@ -17,7 +17,7 @@ from para_server.engine import containers, helper, images, memory, networks
 from para_server.engine.containers import Seen
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.git import bundle, checkout, clone, discovery, repository, worktree
-from para_server.git.clone import AGENT_UID, Start
+from para_server.git.clone import Start
 from para_server.git.repository import Repo
 from para_server.lifecycle import OVER
 from para_server.models import State
@@ -27,6 +27,7 @@ from para_server.names import (
     container_name,
     own_network,
     review_ref,
+    saved_image,
 )
 from para_server.records import Record
 from para_server.settings import Settings, bytes_of
@@ -95,14 +96,17 @@ async def workspace(
     else:
         own = record.has_own_objects(settings.git.objects)
         _lay_out(context, record)
-        await clone.make(repo, folder, start, own=own, index=index)
+        owner = (await ownership.owner(context)).host
+        await clone.make(repo, folder, start, own=own, owner=owner, index=index)
     return Released(record.id)
 
 
 async def box(context: Context, repo: Repo, record: Record, settings: Settings, image: str) -> str:
     """Make a session's container, which is not started yet, unless the limit is reached."""
     agent_folder = context.store.agent_folder(record.id)
-    supervision.prepare(agent_folder, owner())
+    supervision.prepare(agent_folder, (await ownership.owner(context)).host)
+    if image != saved_image(record.id):  # a saved one was made from one that fits
+        image = await ownership.fitted(context, image, record.id)
     # a session for a person may be given a task later
     facts = profile(record.agent or settings.agent.name, settings.agent)
     mounts = [await files(context, record), *supervision.mounts(agent_folder, facts)]
@@ -158,11 +162,6 @@ async def run(context: Context, record: Record, released: Released) -> None:
         if record.bases:
             layering.forget(context)
         raise
-
-
-def owner() -> int | None:
-    """Tell which uid agents run as, where it is not ours."""
-    return AGENT_UID if os.geteuid() == 0 else None
 
 
 async def tear_down(context: Context, record: Record, *, keep_agent: bool = False) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from para_server import spec
+from para_server.commands import ownership
 from para_server.commands.images import helper_image
 from para_server.context import Context
 from para_server.disk import remove_tree, written
@@ -89,7 +90,7 @@ async def _tried(context: Context, record: Record, image: str) -> bool:
             for folder in (lower / "old", upper, work):
                 folder.mkdir(parents=True)
             (lower / "old/word").write_text(word)
-        await hand_over(scratch)
+        await hand_over(scratch, (await ownership.owner(context)).host)
         await _volume(context, scratch.name, record.id, [lower], upper, work)
         wanted = spec.helper_container(
             f"{HELPER_PREFIX}{scratch.name}",

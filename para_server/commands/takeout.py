@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from para_server import git as git_package
 from para_server import spec
-from para_server.commands import launch, remainder
+from para_server.commands import launch, ownership, remainder
 from para_server.commands.images import helper_image
 from para_server.commands.remainder import Found
 from para_server.context import Context
@@ -216,6 +216,7 @@ async def _snapshot(
         ],
         file_size=bytes_of(settings.max_bundle),
     )
+    await ownership.hand_to_helper(context, scratch)
     code = await helper.run_and_leave(context.engine, wanted, settings.max_seconds)
     if code is None:
         raise _TooLongError(

@@ -54,18 +54,23 @@ def worth_a_layer(changes: dict[str, str], files: int) -> bool:
     return not strange and len(changes) * _WORTH <= files
 
 
-async def make(repo: Repo, commit: str, scratch: Path) -> Path:
-    """Write all files of a commit into a new folder below `scratch`."""
+async def make(repo: Repo, commit: str, scratch: Path, owner: int | None) -> Path:
+    """Write all files of a commit into a new folder below `scratch`, for a uid that is not ours."""
     files = await _begun(repo, commit, scratch)
     await _git(scratch, "read-tree", "-u", "--reset", commit)
     await filters.write(repo, commit, files, _environment(scratch))
-    await _ended(scratch)
-    await _look(repo, scratch)
+    await _ended(scratch, owner)
+    await _look(repo, scratch, owner)
     return files
 
 
 async def make_layer(
-    repo: Repo, commit: str, scratch: Path, lower: Sequence[Path], changes: dict[str, str]
+    repo: Repo,
+    commit: str,
+    scratch: Path,
+    lower: Sequence[Path],
+    changes: dict[str, str],
+    owner: int | None,
 ) -> Path:
     """Write what a commit has other than the checkout that `lower` makes, topmost first.
 
@@ -81,7 +86,7 @@ async def make_layer(
     folders = await git(repo.top, "ls-tree", "-r", "-d", "-z", "--name-only", commit)
     gone = _gone(deleted, set(folders.split("\0")))
     await off_loop(lambda: _say_gone(files, gone))
-    await _ended(scratch)
+    await _ended(scratch, owner)
     return files
 
 
@@ -133,10 +138,10 @@ def _environment(scratch: Path) -> dict[str, str]:
     }
 
 
-async def _ended(scratch: Path) -> None:
+async def _ended(scratch: Path, owner: int | None) -> None:
     """Give a checkout to agents' user, and an index that git can rely upon."""
     files = scratch / "files"
-    await hand_over(files)
+    await hand_over(files, owner)
     # it has the owners that files had before; of a layer, it knows also the files beneath
     await _git(scratch, "update-index", "-q", "--refresh", "--ignore-missing")
     # git compares whole seconds: what an agent changes must not be of the second of the checkout,
@@ -144,10 +149,10 @@ async def _ended(scratch: Path) -> None:
     since = int((files / INDEX).stat().st_mtime)
     await asyncio.sleep(max(0.0, since + 1.05 - time.time()))
     os.utime(files / INDEX)
-    await hand_over(files / ".git")
+    await hand_over(files / ".git", owner)
 
 
-async def _look(repo: Repo, scratch: Path) -> None:
+async def _look(repo: Repo, scratch: Path, owner: int | None) -> None:
     """Let the index remember that no folder has untracked files, for the first look of sessions."""
     files = scratch / "files"
     with suppress(GitFailedError):  # rules that git cannot read; it looks anew then
@@ -155,7 +160,7 @@ async def _look(repo: Repo, scratch: Path) -> None:
     index = (files / INDEX).read_bytes()
     moved = untracked.moved(index, files, WORKSPACE, repo.object_format)
     (files / INDEX).write_bytes(moved)
-    await hand_over(files / ".git")
+    await hand_over(files / ".git", owner)
 
 
 def _gone(deleted: list[str], folders: set[str]) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,11 +50,13 @@ async def make(
     start: Start,
     *,
     own: bool,
+    owner: int | None,
     index: Path | None = None,
 ) -> None:
     """Fill a folder with a clone that leans on the repository's objects, or has its own.
 
     Where the files lie in a layer beneath already, `index` is the one that knows them.
+    `owner` is the uid that is given all of it, where it does not stay ours.
     """
     here = folder / ".git"
     names, _ = await together(given.reached(repo, start.tip), _init(repo, folder, start.branch))
@@ -88,7 +89,7 @@ async def make(
             shutil.copyfile(index, here / "index")
         staged = start.carried.index or "HEAD"
         await git(folder, "read-tree", "--reset", staged, plain=True)
-    await hand_over(folder)
+    await hand_over(folder, owner)
 
 
 async def _set_names(repo: Repo, folder: Path, start: Start, names: dict[str, str]) -> None:
@@ -128,10 +129,10 @@ def _put_ref(file: Path, commit: str) -> None:
     file.write_text(f"{commit}\n")
 
 
-async def hand_over(folder: Path) -> None:
-    """Give a new folder to the user that agents run as, where the host's user is root."""
-    if os.geteuid() == 0:
-        await off_loop(lambda: trees.hand_over(folder, AGENT_UID))
+async def hand_over(folder: Path, owner: int | None) -> None:
+    """Give a new folder to the uid of the host that agents run as, where it is not ours."""
+    if owner is not None:
+        await off_loop(lambda: trees.hand_over(folder, owner))
 
 
 async def copy_objects(repo: Repo, store: Path, tips: Sequence[str]) -> None:

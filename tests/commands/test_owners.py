@@ -1,0 +1,143 @@
+"""Whose the files of sessions are, where the user of the image has another uid than this one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from para_server.commands.ownership import Owner, owner_of
+from para_server.engine.facts import Facts
+from para_server.errors import ParaError
+from tests import engine, scratch
+from tests.client import Para
+
+Servers = Callable[..., Awaitable[Para]]
+OTHER = 1234
+
+
+def facts(**known: object) -> Facts:
+    plain = {"version": "", "cpus": 1, "memory": 1, "limits": (), "time": "", "architecture": ""}
+    how = {"rootless": False, "remapped": False, "root": 0}
+    return Facts.model_validate(plain | how | known)
+
+
+@pytest.mark.parametrize(
+    ("known", "uid", "owner"),
+    [
+        ({}, 0, Owner(host=1000, inside=(1000, 1000))),
+        ({}, 501, Owner(host=None, inside=(501, 20))),
+        ({"remapped": True, "root": 100000}, 0, Owner(host=101000, inside=(1000, 1000))),
+        ({"rootless": True, "root": 501}, 501, Owner(host=None, inside=(0, 0))),
+        ({"rootless": True, "root": 501}, 0, Owner(host=501, inside=(0, 0))),
+        ({"rootless": True, "root": 0}, 0, Owner(host=None, inside=(0, 0))),
+    ],
+)
+def test_files_belong_to_whom_the_containers_of_an_engine_can_be(
+    known: dict[str, object], uid: int, owner: Owner
+) -> None:
+    assert owner_of(facts(**known), uid, 20) == owner
+
+
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ({"remapped": True, "root": 100000}, "userns-remap"),
+        ({"rootless": True, "root": 502}, "rootless engine of uid 502"),
+    ],
+)
+def test_an_engine_whose_containers_can_have_no_files_of_this_user_is_refused(
+    known: dict[str, object], told: str
+) -> None:
+    with pytest.raises(ParaError, match=told) as caught:
+        owner_of(facts(**known), 501, 20)
+    assert caught.value.slug == "engine.refused"
+
+
+@pytest.fixture
+def other_image(api: Any, home: Path) -> Iterator[str]:
+    """Make an image whose user `para` has ids of its own, and a file in its home."""
+    name = f"para-test-other-{os.getpid()}:latest"
+    change = f"s/^para:x:[0-9]*:[0-9]*/para:x:{OTHER}:{OTHER}/"
+    recipe = (
+        "FROM para-base:latest\nUSER root\n"
+        f"RUN sed -i '{change}' /etc/passwd && touch /home/para/mine"
+        f" && chown -R {OTHER}:{OTHER} /home/para\nUSER para\n"
+    )
+    list(api.build(fileobj=BytesIO(recipe.encode()), tag=name, rm=True))
+    image = api.inspect_image(name)["Id"]
+    yield name
+    engine.clear(api, home)
+    for one in api.images(filters={"label": f"dev.para.fitted={image}"}):
+        api.remove_image(one["Id"], force=True)
+    api.remove_image(name, force=True)
+
+
+async def test_an_image_whose_user_has_another_uid_is_fitted_to_the_host_s(
+    para: Para, api: Any, other_image: str
+) -> None:
+    session = await para.call(
+        "para.dispatch", prompt="ls -n ~/mine >mine; touch here", name="fix", image=other_image
+    )
+    assert session["container"]["image"] == other_image
+    assert (await para.agent("fix", "done"))["agent"]["state"] == "done"
+    listed = engine.run(api, session["container"]["name"], "cat mine; stat -c %u here").split()
+    expected = str(os.geteuid() or 1000)
+    assert listed[2] == expected, "what was its user's stays its user's"
+    assert listed[-1] == expected
+    assert (await para.call("para.finish", name="fix", message="Do it"))["files"] == 2
+
+
+async def test_an_image_is_fitted_once(para: Para, api: Any, other_image: str) -> None:
+    for name in ("one", "two"):
+        await para.call("para.start", name=name, image=other_image)
+    image = api.inspect_image(other_image)["Id"]
+    assert len(api.images(filters={"label": f"dev.para.fitted={image}"})) == 1
+
+
+async def test_an_image_without_the_user_is_refused_by_name(para: Para, api: Any) -> None:
+    name = f"para-test-nobody-{os.getpid()}:latest"
+    recipe = "FROM para-base:latest\nUSER root\nRUN sed -i /^para:/d /etc/passwd\n"
+    list(api.build(fileobj=BytesIO(recipe.encode()), tag=name, rm=True))
+    try:
+        refused = await para.fails("engine.refused", "para.start", image=name)
+        assert f"The image {name} has no user para" in refused.message
+    finally:
+        api.remove_image(name, force=True)
+
+
+@pytest.mark.root
+async def test_another_user_of_the_engine_works_with_the_same_image(
+    servers: Servers, api: Any, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert api.ping()
+    place = tmp_path_factory.mktemp("other")
+    repo = scratch.make(place / "repo")
+    for folder in (place, *place.parents[:2]):
+        folder.chmod(0o755)
+    own = {"HOME": str(place), "PARA_HOME": str(place / "home")}
+    own |= {"PARA_CONFIG_HOME": str(place / "config"), "GIT_CONFIG_GLOBAL": os.devnull}
+    for root, folders, files in os.walk(place):
+        for entry in (root, *(os.path.join(root, name) for name in (*folders, *files))):  # noqa: PTH118 # as os.walk has them
+            os.chown(entry, OTHER, OTHER, follow_symlinks=False)
+    group = Path(environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")[7:]).stat().st_gid
+    # the capability only lets the user read an installation that lies in root's home
+    prefix = (
+        *("setpriv", f"--reuid={OTHER}", f"--regid={OTHER}", f"--groups={group}"),
+        *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+    )
+    para = await servers(folders=[repo.path], extra=own, prefix=prefix, watching=False)
+    try:
+        await para.call("para.dispatch", prompt="id -u >whose", name="fix")
+        await para.agent("fix", "done")
+        await para.call("para.finish", name="fix", message="Do it")
+        repo.git("config", "--global", "--add", "safe.directory", "*")
+        assert repo.show("para/fix:whose") == str(OTHER)
+    finally:
+        engine.clear(api, place / "home")
+        shutil.rmtree(place)
