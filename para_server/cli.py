@@ -23,7 +23,7 @@ from pydantic import BaseModel
 import para_server.commands.all  # noqa: F401 # fills the registry
 from para_server.cli_arguments import command_line, parse, words
 from para_server.cli_overview import overview
-from para_server.cli_results import in_words
+from para_server.cli_results import in_words, is_failure
 from para_server.commands import recovery
 from para_server.context import Context
 from para_server.errors import WRONG_CALLER, ParaError, Remedy
@@ -51,7 +51,8 @@ def main(argv: Sequence[str], context: Context) -> int:
         asked = replace(context, report=progress.report)
         result = asyncio.run(_stoppable(asked, command, params, progress))
         progress.clear()
-        return _print(result, as_json=as_json)
+        code = _print(result, as_json=as_json)
+        return CANNOT if code == DONE and is_failure(result) else code
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else DONE
     except ParaError as error:

@@ -180,13 +180,21 @@ def _(result: results.CleanResult) -> str:
 def _(result: results.DoctorResult) -> str:
     lines = []
     for check in result.checks:
-        lines.append(f"{'✓' if check.ok else '✗'} {check.name}: {one_line(check.detail, _CELL)}")
+        mark = "✓" if check.ok else "!" if check.level == "warning" else "✗"
+        lines.append(f"{mark} {check.name}: {one_line(check.detail, _CELL)}")
         for remedy in check.problem.remedies if check.problem else ():
             known = COMMANDS.get(remedy.command or "")
             typed = command_line(known, remedy.params or {}) if known else ""
             how = typed or remedy.setting or remedy.url or ""
             lines.append(f"    {remedy.title}" + (f": {how}" if how else ""))
     return "\n".join(lines)
+
+
+def is_failure(result: object) -> bool:
+    """Tell whether a result, although there is one, says that not all is well."""
+    if isinstance(result, results.DoctorResult):
+        return any(check.level == "error" for check in result.checks)
+    return False
 
 
 def _cell(text: str) -> str:

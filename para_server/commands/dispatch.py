@@ -18,6 +18,7 @@ from para_server.commands import (
     picking,
     recovery,
     setup,
+    trial,
     view,
 )
 from para_server.context import Context, path_of
@@ -76,6 +77,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         if context.chose_image(repo.top, settings, _own(params)):
             await credentials.demand_lendable(context, image)
         await credentials.demand_login(context, settings, agent, image)
+        await trial.demand_same_files(context)
         if settings.container.network == "allowlist":
             raise _no_allowlist()
     now = datetime.now(UTC)

@@ -127,7 +127,7 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
     limit = settings.container.max_running
     async with locks.place(context.engine, wanted.name, limit, lambda: _there(context)) as free:
         if not free:
-            raise _limit_reached(context, limit)
+            raise await _limit_reached(context, limit)
         return await containers.create(context.engine, wanted)
 
 
@@ -236,7 +236,7 @@ def _lent(repo: Repo) -> list[spec.Mount]:
     ]
 
 
-def _limit_reached(context: Context, limit: int) -> ParaError:
+async def _limit_reached(context: Context, limit: int) -> ParaError:
     running = [r for r in context.store.all() if r.state is State.RUNNING and not r.doing]
     idle = min(running, key=lambda r: r.updated_at, default=None)
     remedies = [SHOW_SESSIONS]
@@ -244,8 +244,12 @@ def _limit_reached(context: Context, limit: int) -> ParaError:
         params = {"name": idle.name, "repo": idle.repo}
         title = f"Pause {idle.name}, the longest idle session"
         remedies.insert(0, Remedy(title=title, command="para.pause", params=params))
+    there = await memory.asked(context.engine)
+    others = sum(one.home != str(context.store.home) for one in there)
+    whose = f" ({others} of the {len(there)} are of other users or homes)" if others else ""
     return ParaError(
         "session.limit-reached",
-        f"Maximum {limit} containers reached. Use 'para pause' or 'para cancel' to free resources",
+        f"Maximum {limit} containers reached{whose}. "
+        "Use 'para pause' or 'para cancel' to free resources",
         *remedies,
     )

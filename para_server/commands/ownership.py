@@ -13,6 +13,7 @@ from para_server.disk import written
 from para_server.engine import building, containers, files, images
 from para_server.engine.building import Recipe
 from para_server.engine.facts import Facts, facts
+from para_server.engine.failures import image_missing
 from para_server.engine.images import Image
 from para_server.errors import Frozen, ParaError, Remedy
 from para_server.git.clone import AGENT_UID, hand_over
@@ -21,6 +22,7 @@ from para_server.settings import bytes_of
 from para_server.steps import undone_on_failure
 
 _PASSWD: Final = spec.PASSWD
+_ALONE: Final = "ids"  # what holds a helper that is no session's
 _DOCS: Final = "https://docs.docker.com/engine/security/userns-remap/"
 
 
@@ -91,6 +93,15 @@ async def fitted(context: Context, image: str, session_id: str) -> str:
         )
         await building.build(context.engine, recipe, None, context.report, no_cache=False)
     return name
+
+
+async def ids_of_para(context: Context, image: str) -> tuple[int, int]:
+    """Return the ids that the user `para` has in an image, which is there."""
+    found = await images.find(context.engine, image)
+    if found is None:
+        raise image_missing(image)
+    async with context.store.holding(_ALONE):  # a helper whose holder is gone is removed
+        return await _ids(context, found, image, _ALONE)
 
 
 async def _ids(context: Context, image: Image, name: str, session_id: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,8 +12,8 @@ from para_server.engine import networks
 from para_server.engine.capacity import capacity, fitted, forget
 from para_server.engine.client import Engine
 from para_server.engine.creation import config
-from para_server.engine.failures import image_missing
-from para_server.errors import Frozen
+from para_server.engine.failures import image_missing, unseen_path
+from para_server.errors import SETUP_CHECK, Frozen, ParaError, Remedy
 from para_server.names import (
     CONTAINER_PREFIX,
     HELPER_PREFIX,
@@ -61,6 +62,9 @@ async def create(engine: Engine, spec: ContainerSpec) -> str:
         try:
             return _create(engine, api, spec)
         except APIError as error:
+            path = unseen_path(error)
+            if path is not None and os.path.lexists(path):
+                raise sees_other_files(engine, path) from None
             if _FEWER_CPUS not in str(error.explanation):
                 raise
         forget(engine)
@@ -81,6 +85,18 @@ def _create(engine: Engine, api: APIClient, spec: ContainerSpec) -> str:
         if "image" in str(error.explanation).lower():
             raise image_missing(spec.image) from None
         raise
+
+
+def sees_other_files(engine: Engine, path: str) -> ParaError:
+    """Make the error of an engine that has other files than this machine."""
+    return ParaError(
+        "engine.refused",
+        f"The engine at {engine.address} does not see the files of this machine: there is no "
+        f"{path} where it runs. It can be used where both see the same files",
+        Remedy(title="Name another engine", setting="engine.host"),
+        Remedy(title="Work without containers", setting="container.enabled"),
+        SETUP_CHECK,
+    )
 
 
 async def start(engine: Engine, container: str) -> None:

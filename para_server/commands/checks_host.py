@@ -1,0 +1,79 @@
+"""The only place that checks what this machine has: git, room, settings."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+from para_server.commands import lost
+from para_server.context import Context
+from para_server.disk import unreadable
+from para_server.errors import ParaError, Problem, Remedy
+from para_server.git.process import git
+from para_server.results import Check
+
+OLDEST_GIT: Final = (2, 31)
+_SCARCE: Final = 1 << 30  # bytes: a session's clone, and what is on its way out, may need as much
+_NONE: Final = 16 << 20
+_INSTALL_GIT: Final = "https://git-scm.com/downloads"
+
+
+async def git_version(context: Context) -> Check:
+    """Check that git is there, and new enough."""
+    context.store.prepare()
+    told = (await git(context.store.home, "version")).strip()
+    found = re.search(r"(\d+)\.(\d+)", told)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST_GIT:
+        wanted = ".".join(map(str, OLDEST_GIT))
+        raise ParaError(
+            "workspace.git-failed",
+            f"{told} is too old: para needs git {wanted} or newer",
+            Remedy(title="Install a newer git", url=_INSTALL_GIT),
+        )
+    return Check(name="git", ok=True, detail=told)
+
+
+async def home(context: Context) -> Check:
+    """Check that para's folder can be read, and has room."""
+    context.store.prepare()
+    place = context.store.home
+    count = len(context.store.all())
+    disk = os.statvfs(place)
+    free = disk.f_bavail * disk.f_frsize
+    if free < _NONE:
+        raise unreadable(place, f"its disk is full ({free >> 20} MiB are free)")
+    detail = f"{count} sessions in {place}, {gib(free)} free"
+    return scarce("home", detail, free)
+
+
+async def records(context: Context) -> Check:
+    """Check that every session has a record that can be read."""
+    return lost.check(context)
+
+
+async def settings(context: Context) -> Check:
+    """Check that the settings can be read."""
+    found = context.settings(None)
+    detail = "containers" if found.container.enabled else "worktrees, without containers"
+    return Check(name="settings", ok=True, detail=detail)
+
+
+def scarce(name: str, detail: str, free: int) -> Check:
+    """Warn where a disk has little room."""
+    if free >= _SCARCE:
+        return Check(name=name, ok=True, detail=detail)
+    clean = Remedy(title="Remove what is left over", command="para.clean", params={})
+    message = f"{detail}: little room is left"
+    return warning(name, "store.unreadable", message, clean)
+
+
+def warning(name: str, slug: str, message: str, *remedies: Remedy) -> Check:
+    """Make a check that failed, and leaves para usable."""
+    problem = Problem(slug=slug, message=message, remedies=remedies)
+    return Check(name=name, ok=False, detail=message, problem=problem, level="warning")
+
+
+def gib(size: int) -> str:
+    """Write a size for people."""
+    return f"{size / (1 << 30):.1f} GiB"
