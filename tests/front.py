@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import select
 import socket
 import ssl
 import subprocess
@@ -85,8 +86,7 @@ class Front:
         if not _UPGRADE.search(head):
             head += b"Connection: close\r\n"
         engine.sendall(head + b"\r\n" + body)
-        threading.Thread(target=_pump, args=(client, engine), daemon=True).start()
-        _pump(engine, client)
+        _exchange(client, engine)
 
     def _answer(self, head: bytes, line: str) -> tuple[int, str] | None:
         if self.version is not None:
@@ -133,9 +133,17 @@ def _response(status: int, body: str) -> bytes:
     )
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while part := source.recv(65536):
-            target.sendall(part)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
+def _exchange(client: socket.socket, engine: socket.socket) -> None:
+    """Pass on what both say until the engine has no more to say; one thread, as TLS wants it."""
+    others = {client: engine, engine: client}
+    while engine in others:
+        pending = isinstance(client, ssl.SSLSocket) and client in others and client.pending()
+        ready = [client] if pending else select.select(list(others), [], [])[0]
+        for one in ready:
+            part = one.recv(65536)
+            if part:
+                others[one].sendall(part)
+                continue
+            del others[one]
+            if one is client:
+                engine.shutdown(socket.SHUT_WR)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from para_server.engine.endpoint import find
+from para_server.settings import EngineSettings
 from tests import installed
 from tests.client import Para
+from tests.front import Front
 
 Servers = Callable[..., Awaitable[Para]]
+_UNSEEN = 'invalid mount config for type "bind": bind source path does not exist: {}'
 
 
 async def checks_of(para: Para) -> dict[str, dict[str, Any]]:
@@ -18,7 +28,10 @@ async def checks_of(para: Para) -> dict[str, dict[str, Any]]:
 
 async def test_a_healthy_setup_passes_every_check(para: Para) -> None:
     checks = await checks_of(para)
-    assert list(checks) == ["git", "home", "settings", "engine", "image", "sessions"]
+    host = ["git", "home", "records", "settings"]
+    on_engine = ["engine", "owner", "limits", "image", "files", "user", "sessions"]
+    assert list(checks) == host + on_engine
+    assert {check["level"] for check in checks.values()} == {"ok"}
     assert [name for name, check in checks.items() if not check["ok"]] == []
     assert all(check["detail"] and check["problem"] is None for check in checks.values())
     assert checks["git"]["detail"].startswith("git version ")
@@ -50,6 +63,52 @@ async def test_a_record_that_cannot_be_read_is_named(servers: Servers, home: Pat
     await para.call("para.start", type="worktree", name="fix")
     (record,) = (home / "sessions").glob("*.json")
     record.write_text("{")
-    check = (await checks_of(para))["home"]
+    check = (await checks_of(para))["records"]
     assert check["problem"]["slug"] == "store.unreadable"
     assert str(record) in check["detail"]
+
+
+@pytest.mark.root
+async def test_an_engine_that_has_other_files_is_recognised(servers: Servers, home: Path) -> None:
+    # a mount that only the server sees hides its home from the engine
+    home.mkdir()
+    script = f'mount -t tmpfs none "{home}" && exec "$@"'
+    para = await servers(prefix=("unshare", "-m", "sh", "-c", script, "sh"), watching=False)
+    refused = await para.fails("engine.refused", "para.start", name="fix")
+    assert "does not see the files of this machine" in refused.message
+    assert (await para.call("para.list"))["sessions"] == []
+    check = (await checks_of(para))["files"]
+    assert (check["ok"], check["level"]) == (False, "error")
+    assert "does not see the files of this machine" in check["detail"]
+
+
+async def test_an_engine_at_an_address_shows_its_files_before_a_session_is_begun(
+    servers: Servers, api: Any, home: Path
+) -> None:
+    before = Front(find(EngineSettings(), os.environ))
+    before.answers = {
+        "POST .*/containers/create": (400, json.dumps({"message": _UNSEEN.format(home)}))
+    }
+    address = f"tcp://127.0.0.1:{before.on_port()}"
+    para = await servers(extra={"DOCKER_HOST": address}, watching=False)
+    refused = await para.fails("engine.refused", "para.start", name="fix")
+    assert f"The engine at {address} does not see" in refused.message
+    assert len(before.requests("/containers/create")) == 1
+    assert api.containers(all=True, filters={"label": f"dev.para.home={home}"}) == []
+
+
+def test_the_exit_code_tells_whether_a_check_that_is_needed_failed(
+    environ: dict[str, str], api: Any, tmp_path: Path
+) -> None:
+    assert api.ping()
+    command = [str(Path(sys.executable).with_name("para")), "doctor"]
+    good = subprocess.run(
+        command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert good.returncode == 0, good.stdout
+    nowhere = environ | {"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}
+    bad = subprocess.run(
+        command, env=nowhere, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert bad.returncode == 1
+    assert "✗ engine" in bad.stdout

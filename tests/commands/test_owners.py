@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -140,4 +139,3 @@ async def test_another_user_of_the_engine_works_with_the_same_image(
         assert repo.show("para/fix:whose") == str(OTHER)
     finally:
         engine.clear(api, place / "home")
-        shutil.rmtree(place)
