@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import docker
 from docker.errors import APIError
 
-from para_server.engine.endpoint import find
+from para_server.engine.connection import agreed_version, open_client
+from para_server.engine.endpoint import locate
 from para_server.names import LABEL_HOME
 from para_server.settings import EngineSettings
 
@@ -20,9 +21,11 @@ _PATIENCE = 30.0  # seconds in which a container has to be gone
 
 def connect() -> Any:
     """Connect to the engine that para would use; a test without an engine fails."""
-    import os  # noqa: PLC0415
-
-    return docker.APIClient(base_url=find(EngineSettings(), os.environ), version="auto")
+    found = locate(EngineSettings(), os.environ)
+    client = open_client(found, os.environ, "1.41", 60)
+    version = agreed_version(client, found)
+    client.close()
+    return open_client(found, os.environ, version, 60)
 
 
 def far_away(folder: Path, engine: str) -> Path:

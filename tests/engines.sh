@@ -1,0 +1,196 @@
+#!/usr/bin/env bash
+# Starts further container engines beside the machine's own, each in a network of its own, and runs
+# tests on them. As root on Debian: engines.sh [--slice] [KIND …]; all kinds where none is named.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# KIND  where it is from  what it shows
+kinds=(
+  debian   # the machine's own dockerd: Docker 20.10 on Debian 12
+  one-cpu  # the same on one CPU
+  userns   # the same with userns-remap
+  tls      # the same behind TLS, at an address
+  newer    # Docker 28 that demands API 1.44, with containerd's image store, as Docker 29 does
+  podman   # Podman 5
+  podman4  # Podman 4, as the machine has it
+  rootless # Podman as an ordinary user
+)
+place=${PARA_ENGINES:-/var/tmp/para-engines}
+suite=sid
+python=$PWD/.venv/bin/python
+failed=()
+slice=
+
+say() { printf '%s\n' "$*" >&2; }
+
+# A namespace of the network, with a way out, for engine number $2.
+network() {
+  local name=para-$1 link=ve$2 net=10.98.$2
+  ip netns add "$name" 2>/dev/null || return 0
+  ip link add "$link" type veth peer name eth0 netns "$name"
+  ip addr add "$net.1/24" dev "$link"
+  ip link set "$link" up
+  ip -n "$name" addr add "$net.2/24" dev eth0
+  ip -n "$name" link set lo up
+  ip -n "$name" link set eth0 up
+  ip -n "$name" route add default via "$net.1"
+  sysctl -qw net.ipv4.ip_forward=1
+  iptables -t nat -A POSTROUTING -s "$net.0/24" -j MASQUERADE
+  iptables -I FORWARD -i "$link" -j ACCEPT
+  iptables -I FORWARD -o "$link" -j ACCEPT
+}
+
+no_network() {
+  local link=ve$2 net=10.98.$2
+  iptables -t nat -D POSTROUTING -s "$net.0/24" -j MASQUERADE 2>/dev/null || true
+  iptables -D FORWARD -i "$link" -j ACCEPT 2>/dev/null || true
+  iptables -D FORWARD -o "$link" -j ACCEPT 2>/dev/null || true
+  ip link del "$link" 2>/dev/null || true
+  ip netns del "para-$1" 2>/dev/null || true
+}
+
+# The root file system of a newer Debian, made once.
+newer_debian() {
+  local root=$place/$suite
+  [ -e "$root/.ready" ] && return
+  say "Making $root with debootstrap; this takes about a minute"
+  mkdir -p "$place"
+  debootstrap --variant=minbase \
+    --include=docker.io,docker-cli,podman,catatonit,nftables,netavark,aardvark-dns,uidmap,passt,iptables,ca-certificates,iproute2,procps,git \
+    "$suite" "$root" >"$place/$suite.log"
+  touch "$root/.ready"
+}
+
+# Runs a program in the newer Debian, which sees the folders that tests work in.
+in_newer_debian() {
+  local root=$place/$suite folder=$1
+  shift
+  cp /etc/resolv.conf "$root/etc/resolv.conf"
+  # shellcheck disable=SC2016 # the inner shell expands it
+  exec unshare -m sh -c '
+    root=$1 folder=$2; shift 2
+    mount --make-rprivate /; mount --bind "$root" "$root"
+    for seen in /tmp /root /home "$folder"; do mkdir -p "$root$seen"; mount --bind "$seen" "$root$seen"; done
+    mount --rbind /dev "$root/dev"; mount -t proc proc "$root/proc"; mount --rbind /sys "$root/sys"
+    mount -t tmpfs none "$root/run"
+    cd "$root"; mkdir -p .old; pivot_root . .old; umount -l /.old; cd /
+    PATH=/usr/sbin:/usr/bin:/sbin:/bin exec "$@"' sh "$root" "$folder" "$@"
+}
+
+# Starts engine $1, number $2; what reaches it is in `reach`.
+start() {
+  local kind=$1 number=$2 folder=$place/$1
+  mkdir -p "$folder"
+  local socket=$folder/docker.sock
+  local daemon=(dockerd --data-root "$folder/data" --exec-root "$folder/exec"
+    --pidfile "$folder/dockerd.pid" -H "unix://$socket")
+  local podman=(podman --root "$folder/data" --runroot "$folder/exec" system service -t 0 "unix://$socket")
+  local inside=(nsenter "--net=/var/run/netns/para-$kind")
+  local newer=no
+  reach=("DOCKER_HOST=unix://$socket")
+  network "$kind" "$number"
+  case $kind in
+    debian) ;;
+    one-cpu) daemon=(taskset -c 0 "${daemon[@]}") ;;
+    userns) daemon+=(--userns-remap=default) ;;
+    tls)
+      certificates "$folder/tls" "10.98.$number.2"
+      daemon+=(-H "tcp://10.98.$number.2:2376" --tlsverify "--tlscacert=$folder/tls/ca.pem"
+        "--tlscert=$folder/tls/server.pem" "--tlskey=$folder/tls/server-key.pem")
+      reach=("DOCKER_HOST=tcp://10.98.$number.2" DOCKER_TLS_VERIFY=1 "DOCKER_CERT_PATH=$folder/tls")
+      ;;
+    newer)
+      newer=yes
+      echo '{"features": {"containerd-snapshotter": true}}' >"$folder/daemon.json"
+      daemon=(env DOCKER_MIN_API_VERSION=1.44 "${daemon[@]}" --config-file "$folder/daemon.json")
+      ;;
+    podman) newer=yes daemon=(podman --runtime runc "${podman[@]:1}") ;;
+    podman4)
+      command -v podman >/dev/null || { say "podman is not installed"; return 1; }
+      daemon=(podman --runtime runc "${podman[@]:1}")
+      ;;
+    rootless)
+      command -v podman >/dev/null || { say "podman is not installed"; return 1; }
+      user=para-rootless
+      id -u "$user" >/dev/null 2>&1 || useradd -m "$user"
+      chown -R "$user:" "$folder"
+      daemon=(setpriv "--reuid=$user" "--regid=$user" --init-groups env "HOME=/home/$user"
+        "XDG_RUNTIME_DIR=$folder" "${podman[@]}")
+      ;;
+  esac
+  rm -f "$socket"
+  if [ $newer = yes ]; then
+    newer_debian
+    export -f in_newer_debian
+    place=$place suite=$suite setsid "${inside[@]}" bash -c 'in_newer_debian "$@"' bash "$folder" \
+      "${daemon[@]}" >"$folder/log" 2>&1 &
+  else
+    setsid "${inside[@]}" "${daemon[@]}" >"$folder/log" 2>&1 &
+  fi
+  started=$!
+  for _ in {1..240}; do
+    env "${reach[@]}" docker version >/dev/null 2>&1 && return
+    kill -0 "$started" 2>/dev/null || break
+    sleep 0.25
+  done
+  tail -n 20 "$folder/log" >&2
+  return 1
+}
+
+# Ends engine $1, number $2, by the pids that it was started with.
+stop() {
+  if [ -n "${started:-}" ]; then
+    kill -TERM -- "-$started" 2>/dev/null || kill -TERM "$started" 2>/dev/null || true
+    for _ in {1..80}; do kill -0 "$started" 2>/dev/null || break; sleep 0.25; done
+  fi
+  started=
+  no_network "$1" "$2"
+}
+
+certificates() {
+  mkdir -p "$1"
+  (
+    cd "$1"
+    openssl req -x509 -newkey rsa:2048 -nodes -keyout ca-key.pem -out ca.pem -days 30 -subj /CN=ca
+    for name in server client; do
+      openssl req -newkey rsa:2048 -nodes -keyout $name-key.pem -out $name.csr -subj "/CN=$name"
+      printf 'subjectAltName=IP:%s\nextendedKeyUsage=serverAuth,clientAuth' "$2" >$name.ext
+      openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca-key.pem -CAcreateserial \
+        -out $name.pem -days 30 -extfile $name.ext
+    done
+    cp client.pem cert.pem
+    cp client-key.pem key.pem
+  ) >/dev/null 2>&1
+}
+
+# Runs the tests on the engine that `reach` reaches.
+try() {
+  local kind=$1
+  local tests=(tests/commands --deselect tests/commands/test_agent_images.py)
+  if [ -n "$slice" ]; then
+    tests=(tests/commands/test_life.py tests/commands/test_doctor.py tests/commands/test_owners.py)
+  fi
+  local source=${DOCKER_HOST:-unix:///var/run/docker.sock}
+  docker --host "$source" save debian:bookworm-slim para-base:latest |
+    env "${reach[@]}" docker load --quiet >/dev/null
+  env "${reach[@]}" CI=1 "$python" -m pytest -q -p no:cacheprovider "${tests[@]}"
+}
+
+[ "$(id -u)" = 0 ] || { say "Engines are started as root"; exit 1; }
+if [ "${1:-}" = --slice ]; then slice=yes; shift; fi
+chosen=("$@")
+[ ${#chosen[@]} -gt 0 ] || chosen=("${kinds[@]}")
+for kind in "${chosen[@]}"; do
+  number=100
+  for known in "${kinds[@]}"; do
+    number=$((number + 1))
+    [ "$known" = "$kind" ] && break
+  done
+  say "== $kind"
+  if start "$kind" "$number" && try "$kind"; then say "== $kind: passed"; else failed+=("$kind"); fi
+  stop "$kind" "$number"
+done
+if [ ${#failed[@]} -gt 0 ]; then
+  say "Failed on: ${failed[*]}"
+  exit 1
+fi
