@@ -22,7 +22,7 @@ async def engine(context: Context) -> Check:
     """Check that an engine answers, in an API and by a connection that para knows."""
     known = await asked(context.engine)
     version = await context.engine.call(lambda api: api.api_version)
-    tls = ", by TLS" if "--tlsverify" in context.engine.terminal_options else ""
+    tls = ", by TLS" if "--tlsverify" in context.engine.command_line else ""
     where = f"{context.engine.address}{tls}"
     return Check(name="engine", ok=True, detail=f"{known.version} (API {version}) at {where}")
 
@@ -107,7 +107,7 @@ async def sessions(context: Context) -> Check:
     """Tell how many containers of sessions there are."""
     limit = context.settings(None).container.max_running
     there = await containers.sessions(context.engine)
-    others = sum(one.home != str(context.store.home) for one in there)
+    others = sum(not context.store.owns(one.home) for one in there)
     whose = f", {others} of them of other users or homes" if others else ""
     detail = f"{len(there)} of {limit} containers{whose}"
     return Check(name="sessions", ok=True, detail=detail)

@@ -245,7 +245,7 @@ async def _limit_reached(context: Context, limit: int) -> ParaError:
         title = f"Pause {idle.name}, the longest idle session"
         remedies.insert(0, Remedy(title=title, command="para.pause", params=params))
     there = await memory.asked(context.engine)
-    others = sum(one.home != str(context.store.home) for one in there)
+    others = sum(not context.store.owns(one.home) for one in there)
     whose = f" ({others} of the {len(there)} are of other users or homes)" if others else ""
     return ParaError(
         "session.limit-reached",
