@@ -52,6 +52,7 @@ def _(session: models.Session) -> str:
         ("base", session.base[:12]),
         ("prompt", one_line(session.prompt)),
         ("problem", _problem(session.problem)),
+        *(("warning", one_line(warning)) for warning in session.warnings),
     ]
     told = table([[f"  {title}", text] for title, text in rows if text])
     return f"{session.name}  {session.state}\n{told}"
@@ -91,6 +92,9 @@ def _(result: results.FinishResult) -> str:
         f"{_counted(result.files, 'file')} +{result.insertions} \N{MINUS SIGN}{result.deletions}"
     )
     text = "\n".join([text, *(f"Note: {one_line(each, 500)}" for each in result.omitted)])
+    text += _left(result.left)
+    if result.archive:
+        text += f"\nWhat is beside the branch is kept in {result.archive}"
     if not result.auto_run_files:
         return text
     listed = "\n".join(f"  {one_line(path)}" for path in result.auto_run_files)
@@ -100,7 +104,16 @@ def _(result: results.FinishResult) -> str:
 @in_words.register
 def _(result: results.CancelResult) -> str:
     kept = f"its work is kept in {result.archive}" if result.archive else "it had changed nothing"
-    return f"{result.session.name} is cancelled; {kept}"
+    return f"{result.session.name} is cancelled; {kept}{_left(result.left)}"
+
+
+def _left(left: Sequence[results.Left]) -> str:
+    """Name what is not in a branch, or not in an archive."""
+    lines = [
+        f"  {one.what} {one_line(one.path or one.ref or '')}".rstrip() + f": {one_line(one.detail)}"
+        for one in left
+    ]
+    return "\nLeft out:\n" + "\n".join(lines) if lines else ""
 
 
 @in_words.register

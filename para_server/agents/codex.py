@@ -9,7 +9,7 @@ CODEX: Final = Profile(
     title="OpenAI Codex",
     start=("codex", "exec", ARGS, "--", PROMPT),
     resume=("codex", "exec", "resume", "--last", ARGS, "--", PROMPT),
-    on_host=("codex", PROMPT),
+    on_host=("codex", "--", PROMPT),
     skip=("--dangerously-bypass-approvals-and-sandbox",),
     keeps=(".codex/sessions",),
 )

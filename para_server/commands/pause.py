@@ -109,7 +109,8 @@ async def resume(context: Context, params: ResumeParams) -> Session:
 async def _more(context: Context, record: Record, params: ResumeParams) -> dict[str, object]:
     if params.prompt is None:
         return {}
-    settings = context.settings(Path(record.repo))
+    # what a person is to run in a worktree, no repository chooses
+    settings = context.settings(None if record.type == "worktree" else Path(record.repo))
     name = profile(record.agent or settings.agent.name, settings.agent).name
     if record.type == "container":
         await credentials.demand_login(context, settings, name, record.image)

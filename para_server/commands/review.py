@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from para_server import lifecycle, spec
 from para_server.agents import claims, supervision
@@ -155,9 +154,12 @@ async def _between(repo: Repo, record: Record, tip: str) -> DiffResult:
 
 
 def _terminal_on_host(context: Context, record: Record) -> Terminal:
-    """Give the agent's own command line, for a person to run in the worktree."""
+    """Give the agent's own command line, for a person to run in the worktree.
+
+    The repository has no say in it: its files are on the host, and so is what runs there.
+    """
     if not record.prompt:
         return Terminal(command=context.environ.get("SHELL", "/bin/sh"), args=())
-    settings = context.settings(Path(record.repo)).agent
+    settings = context.settings(None).agent
     command, *args = on_host(profile(record.agent or settings.name, settings), record.prompt)
     return Terminal(command=command, args=tuple(args))

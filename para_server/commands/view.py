@@ -159,8 +159,16 @@ def _put_together(context: Context, record: Record, seen: Seen | None) -> Sessio
         created_at=record.created_at,
         updated_at=record.updated_at,
         problem=problem,
-        warnings=record.warnings,
+        warnings=(*record.warnings, *_unattended(record, state)),
     )
+
+
+def _unattended(record: Record, state: State) -> tuple[str, ...]:
+    """Say who has to start the agent of a worktree session: para runs nothing there."""
+    if record.type != "worktree" or not record.prompt or state is not State.RUNNING:
+        return ()
+    start = f"para open {record.name}"
+    return (f"Nothing runs by itself in a worktree: start the agent there, as {start} shows",)
 
 
 def _workspace(context: Context, record: Record, seen: Seen | None) -> str | None:
