@@ -181,9 +181,9 @@ function written(selected: boolean): string {
 }
 
 async function checkOut({ repo, branch }: Session): Promise<void> {
-  const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
+  const typed = `git -C '${repo.replaceAll("'", "'\\''")}' switch '${branch.replaceAll("'", "'\\''")}'`;
   const found = await repositoryOf(repo).catch(() => undefined); // its git may be turned off
-  if (!found) throw new Failed(NOTHING, `VS Code's git has not opened ${repo}; type: cd ${quoted(repo)} && git switch ${quoted(branch)}`);
+  if (!found) throw new Failed(NOTHING, `VS Code's git has not opened ${repo}; type: ${typed}`);
   try {
     await found.checkout(branch);
   } catch (error) {

@@ -63,8 +63,6 @@ def _serve(context: Callable[[], Context], options: argparse.Namespace) -> int:
     from para_server.lsp import transport
 
     if not (options.tcp or options.ws):
-        if sys.stdin is None or sys.stdout is None:
-            return _fail("stdin and stdout are closed, over which a client would talk")
         return transport.run(transport.serve_stdio(context))
     from para_server.lsp import admission, ports
 
@@ -74,13 +72,8 @@ def _serve(context: Callable[[], Context], options: argparse.Namespace) -> int:
         token = admission.token_of(options.token_file)
         return transport.run(serve(context, host, port, token))
     except (admission.TokenFileError, ports.CannotListenError) as error:
-        return _fail(str(error))
-
-
-def _fail(message: str) -> int:
-    if sys.stderr is not None:
-        sys.stderr.write(f"para-server: {message}\n")
-    return 1
+        sys.stderr.write(f"para-server: {error}\n")
+        return 1
 
 
 @contextmanager

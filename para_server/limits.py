@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from para_server.models import Agent, AgentState
@@ -20,11 +20,18 @@ def pauses_at(record: Record, agent: Agent, settings: AgentSettings) -> datetime
     started = record.started_at or record.created_at
     ends: list[datetime] = []
     if settings.max_minutes:
-        ends.append(started + timedelta(minutes=settings.max_minutes))
+        ends.append(_after(started, settings.max_minutes))
     if settings.idle_minutes and agent.state in _STANDING:
         since = max(agent.since or started, started)
-        ends.append(since + timedelta(minutes=settings.idle_minutes))
+        ends.append(_after(since, settings.idle_minutes))
     return min(ends, default=None)
+
+
+def _after(moment: datetime, minutes: float) -> datetime:
+    try:
+        return moment + timedelta(minutes=minutes)
+    except OverflowError:  # later than there are dates
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def announced(agent: Agent, until: datetime) -> Agent:

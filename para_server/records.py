@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+from pydantic import AwareDatetime
+
 from para_server.errors import Frozen, Problem
 from para_server.models import SessionType, State
 
@@ -35,9 +37,9 @@ class Record(Frozen):
     network: str = ""
     prompt: str = ""
     conversation: str | None = None  # the id that the agent's conversation was given
-    created_at: datetime
-    updated_at: datetime
-    started_at: datetime | None = None  # when it was last started or resumed
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    started_at: AwareDatetime | None = None  # when it was last started or resumed
     problem: Problem | None = None
     objects: Literal["shared", "own"] | None = None  # whose git objects it has; None: the setting's
     warnings: tuple[str, ...] = ()  # what a person should know of it, though it works

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from para_server.disk import COARSE, make_folder, remove_tree, written
+from para_server.disk import COARSE, make_folder, remove_tree, unreadable, written
 from para_server.errors import ParaError
 from para_server.filing import put, read
 from para_server.lifecycle import OVER
@@ -111,9 +111,13 @@ class Store:
             with os.scandir(self.records_folder) as entries:
                 files = [entry for entry in entries if entry.name.endswith(".json")]
         for entry in files:
+            session_id = entry.name.removesuffix(".json")
             try:
                 told = entry.stat()
             except FileNotFoundError:
+                continue
+            except OSError as error:  # a link to itself
+                unread[session_id] = unreadable(Path(entry.path), error.strerror or str(error))
                 continue
             # a record is renamed into its place, so another one is another file
             stamp = (told.st_ino, told.st_mtime_ns, told.st_size)
@@ -121,7 +125,6 @@ class Store:
             if before is not None and before[0] == stamp:
                 known[entry.name] = before
                 continue
-            session_id = entry.name.removesuffix(".json")
             try:
                 record = self.read(session_id)
             except ParaError as error:

@@ -32,6 +32,8 @@ _STRANGE: Final = (
 _OWN_CONFIG: Final = ("GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS")
 _ROOM: Final = 1 << 20  # bytes: a disk that has no more is full
 _GRACE: Final = 5.0  # seconds that git has to take back what it locked
+_QUICK: Final = frozenset("rev-parse config for-each-ref check-ref-format symbolic-ref var".split())
+_SECONDS: Final = 10.0  # that these have: a thousand times what they take
 _LIMIT: Final = 256 << 20  # bytes of output; more is nothing that para asks for
 
 
@@ -41,7 +43,8 @@ class Leash:
     It then takes back what it locked, and ends what it started.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, tied: bool = True) -> None:
+        self.tied = tied  # ended with this process, too
         self._process: asyncio.subprocess.Process | None = None
         self._stopped = False
 
@@ -115,10 +118,14 @@ async def git(
     that it prints into. `plain` leaves out
     the user's and the machine's own configuration. `long` is for what may take
     its time: a cancellation stops it, and so does the end of this process, however it comes.
+    What only reads a few files has seconds for it: a pipe may be among them.
     """
     verb = verb_of(arguments)
     surroundings = {**environment_of(plain=plain), **(environment or {})}
-    leash = Leash() if long else None
+    quick = verb in _QUICK and not long
+    if quick and seconds is None:
+        seconds = _SECONDS
+    leash = Leash(tied=long) if long or quick else None
     running = _run(
         folder, arguments, verb, given, surroundings, seconds, leash=leash, source=source, sink=sink
     )
@@ -196,7 +203,7 @@ async def started(
         raise GitMissingError(verb)
     try:
         process = await asyncio.create_subprocess_exec(
-            *(_tied() if leash is not None else ()),
+            *(_tied() if leash is not None and leash.tied else ()),
             *command,
             cwd=folder,
             env=environment,
@@ -209,6 +216,8 @@ async def started(
         raise GitFailedError(verb, "the folder is gone") from None
     except OSError as error:
         raise GitFailedError(verb, str(error.strerror)) from None
+    except ValueError as error:  # what somebody gave has a NUL or a lone surrogate in it
+        raise GitFailedError(verb, str(error)) from None
     if leash is not None:
         leash.hold(process)
     return process

@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -342,16 +341,6 @@ def test_the_editor_dies(client: Wire, process: Process, slow: Slow, home: Path)
     process.end_of_input()
     assert process.exit_code() == 0
     slow.left_nothing(home)
-
-
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-", "<&- >&- 2>&-"])
-def test_a_server_without_streams_is_one_line(environ: dict[str, str], closed: str) -> None:
-    script = f'"{sys.executable}" -m para_server {closed}'
-    done = subprocess.run(
-        ["sh", "-c", script], env=environ, stderr=subprocess.PIPE, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == ("2>&-" not in closed)
 
 
 def test_the_editor_dies_at_once(process: Process) -> None:
