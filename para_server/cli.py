@@ -27,6 +27,7 @@ from para_server.cli_results import in_words, is_failure
 from para_server.commands import recovery
 from para_server.context import Context
 from para_server.errors import WRONG_CALLER, ParaError, Remedy
+from para_server.models import Session
 from para_server.registry import COMMANDS, Command, call
 from para_server.untrusted import one_line, printable
 
@@ -36,6 +37,7 @@ WRONG: Final = 2
 BUG: Final = 70
 CANCELLED: Final = 130
 
+_BRINGS: Final = {"para.dispatch", "para.start", "para.resume", "para.recover"}
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -51,8 +53,7 @@ def main(argv: Sequence[str], context: Context) -> int:
         asked = replace(context, report=progress.report)
         result = asyncio.run(_stoppable(asked, command, params, progress))
         progress.clear()
-        code = _print(result, as_json=as_json)
-        return CANNOT if code == DONE and is_failure(result) else code
+        return _told(command, result, as_json=as_json)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else DONE
     except ParaError as error:
@@ -69,6 +70,21 @@ def main(argv: Sequence[str], context: Context) -> int:
         progress.clear()
         _tell(f"{traceback.format_exc()}para: this is a bug in para, please report it")
         return BUG
+
+
+def _told(command: Command, result: BaseModel, *, as_json: bool) -> int:
+    code = _print(result, as_json=as_json)
+    failed = is_failure(result) or _brought_nothing(command, result)
+    return CANNOT if code == DONE and failed else code
+
+
+def _brought_nothing(command: Command, result: BaseModel) -> bool:
+    """Tell of a session that a command was to bring to work, and that does not."""
+    problem = result.problem if isinstance(result, Session) else None
+    if problem is None or command.name not in _BRINGS:
+        return False
+    _tell(f"para: {problem.message}")
+    return True
 
 
 def _chosen(argv: Sequence[str]) -> tuple[Command, Sequence[str]]:

@@ -43,6 +43,7 @@ class Record(Frozen):
     problem: Problem | None = None
     objects: Literal["shared", "own"] | None = None  # whose git objects it has; None: the setting's
     warnings: tuple[str, ...] = ()  # what a person should know of it, though it works
+    unbegun: bool = False  # its agent was not started since it was recovered
     doing: Doing | None = None
     bases: tuple[str, ...] = ()  # the checkouts beneath its own files, topmost first
     fresh: bool = False  # the container is what resume makes, and goes when that is undone

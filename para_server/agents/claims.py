@@ -32,16 +32,22 @@ _EVENT: Final = "\x1e"  # what a line of the output begins with that is an event
 _TIME: Final = re.compile(r"[0-9]{1,10}([.,][0-9]{1,6})?")
 _LATEST: Final = 4102444800  # 2100-01-01: what claims to be later is no time
 _SILENT: Final = "its processes ended without a word"
+_UNBEGUN: Final = "it was not started again: send it what to do"
 _AT_WORK: Final = {AgentState.STARTING, AgentState.WORKING, AgentState.WAITING}
 
 
-def state(folder: Path, name: str, *, alive: bool, supervised: bool = True) -> Agent:
+def state(
+    folder: Path, name: str, *, alive: bool, supervised: bool = True, begun: bool = True
+) -> Agent:
     """Read what the agent says of itself; `alive` is whether its container runs.
 
-    What is not supervised any more says nothing: its processes went without a word.
+    What is not supervised any more says nothing: its processes went without a word. One that was
+    not `begun` says nothing either.
     """
     claim = read_bounded(folder / "out" / "state", _MAX_STATE)
     if claim is None:
+        if alive and not begun:
+            return Agent(name=name, state=AgentState.EXITED, detail=_UNBEGUN)
         if alive and not supervised:
             return Agent(name=name, state=AgentState.EXITED, detail=_SILENT)
         return Agent(name=name, state=AgentState.STARTING if alive else AgentState.EXITED)

@@ -12,15 +12,19 @@ from para_server.agents.profile import CUT, Profile, command_line
 from para_server.agents.profiles import profile
 from para_server.commands import credentials, ownership
 from para_server.context import Context
-from para_server.engine import execution
-from para_server.errors import ParaError, Remedy
+from para_server.engine import containers, execution
+from para_server.errors import SETUP_CHECK, ParaError, Remedy
 from para_server.models import AgentState
 from para_server.names import container_name
 from para_server.records import Record
 from para_server.settings import AgentSettings
+from para_server.spec import AGENT_FOLDER
 
 _log = logging.getLogger(__name__)
 _LOOK: Final = 0.002  # seconds between two looks
+_DOUBT: Final = 5.0  # seconds after which it is asked whether an agent can begin at all
+_PROBE: Final = ("sh", "-c", f"id -u; [ -w {AGENT_FOLDER}/out ]")
+_ALIVE: Final = frozenset({"running", "restarting", "paused"})  # the engine's own words
 _CUT: frozenset[AgentState] = frozenset({AgentState.WORKING, AgentState.WAITING})
 
 
@@ -71,7 +75,7 @@ async def go_on(context: Context, record: Record, more: str | None) -> None:
         return
     settings, facts = _facts(context, record, record.agent)
     folder = context.store.agent_folder(record.id)
-    said = claims.state(folder, record.agent, alive=True).state
+    said = claims.state(folder, record.agent, alive=True, begun=not record.unbegun).state
     cut = said in _CUT or (said is AgentState.FAILED and bool(facts.resume))
     if more is None and said is AgentState.STARTING:
         more = record.prompt
@@ -150,10 +154,15 @@ async def _instruct(context: Context, record: Record, turn: _Turn) -> dict[str, 
 async def _heard(context: Context, record: Record) -> tuple[int, str]:
     """Hear how the start of an agent went that began with its container."""
     folder = context.store.agent_folder(record.id)
+    clock = asyncio.get_running_loop().time
+    doubt = clock() + _DOUBT
     try:
         async with asyncio.timeout(context.engine.settings.timeout):
-            while (told := claims.begun(folder)) is None:  # noqa: ASYNC110 # no notice comes
+            while (told := claims.begun(folder)) is None:  # no notice comes
                 await asyncio.sleep(_LOOK)  # from an engine in a virtual machine
+                if clock() >= doubt:
+                    await _demand_possible(context, record)
+                    doubt = clock() + _DOUBT
     except TimeoutError:
         message = f"The agent of {record.name} did not start in time"
         raise ParaError(
@@ -162,6 +171,28 @@ async def _heard(context: Context, record: Record) -> tuple[int, str]:
             Remedy(title="Give it more time", setting="engine.timeout"),
         ) from None
     return told
+
+
+async def _demand_possible(context: Context, record: Record) -> None:
+    """Raise engine.refused where an agent cannot begin: waiting longer would not help."""
+    name = container_name(record.id)
+    seen = await containers.find(context.engine, name)
+    if seen is None or seen.state not in _ALIVE:
+        became = "is gone" if seen is None else f"has stopped ({seen.status})"
+        raise _not_started(record, f"its container {became}")
+    code, said = await execution.execute(context.engine, name, _PROBE, workdir="/")
+    if code != 0:
+        uid = said.strip() or "another"
+        raise _not_started(record, f"user {uid} of its image cannot write to {AGENT_FOLDER}/out")
+
+
+def _not_started(record: Record, why: str) -> ParaError:
+    return ParaError(
+        "engine.refused",
+        f"The agent of {record.name} could not be started: {why}",
+        Remedy(title="Choose another image", setting="container.image"),
+        SETUP_CHECK,
+    )
 
 
 def _demand_started(record: Record, code: int, said: str) -> None:

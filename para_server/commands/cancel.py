@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from para_server import lifecycle
-from para_server.commands import bases, launch, lost, recovery, remainder, view, worktree_end
+from para_server.commands import bases, launch, lost, recovery, remainder, setup, view, worktree_end
 from para_server.commands.finish import archive, still
 from para_server.commands.takeout import taken_out
 from para_server.context import Context
@@ -57,6 +59,8 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
 async def recover(context: Context, params: RecoverParams) -> Session:
     """Bring a cancelled session back, with all that it had.
 
+    Its set-up script runs in the new container. Its agent does not begin anew by itself:
+    `para.send` or `para.resume` with a prompt starts it.
     Also one whose record is gone or cannot be read, and which `para.doctor` names.
     """
     back = lost.brought_back(context, params.name, params.repo)
@@ -73,8 +77,17 @@ async def recover(context: Context, params: RecoverParams) -> Session:
             context.report(f"Recovering {record.name}", 10)
             await launch.keep_base(context, repo, begun, start.anchor)
             begun = await bases.found(context, repo, begun, settings, start)
+            scripted = await setup.may_be(context, repo, begun)
             await launch.up(context, repo, begun, settings, record.image, start)
-            ready = begun.but(state=State.RUNNING, doing=None)
+            begun = context.store.read(record.id) or begun  # there may be warnings
+            problem = await setup.run(context, begun) if scripted else None
+            ready = begun.but(
+                state=State.FAILED if problem else State.RUNNING,
+                doing=None,
+                problem=problem,
+                unbegun=True,
+                started_at=datetime.now(UTC),
+            )
             session = await view.show(context, ready)
             context.store.write(ready)
         return session

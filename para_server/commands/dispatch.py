@@ -144,7 +144,12 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
 
 
 async def _warnings(repo: Repo, record: Record) -> tuple[str, ...]:
-    return await filters.warnings(repo, record.base) if record.type == "container" else ()
+    if record.type == "worktree":
+        return ()
+    of_filters, of_setup = await together(
+        filters.warnings(repo, record.base), setup.warnings(repo, record)
+    )
+    return (*of_filters, *of_setup)
 
 
 async def _named(

@@ -52,6 +52,7 @@ def _is_over(context: Context, record: Record, settings: AgentSettings) -> bool:
         return False
     folder = context.store.agent_folder(record.id)
     supervised = claims.is_supervised(folder)
-    said = claims.state(folder, record.agent, alive=True, supervised=supervised)
+    begun = not record.unbegun
+    said = claims.state(folder, record.agent, alive=True, supervised=supervised, begun=begun)
     until = limits.pauses_at(record, said, settings)
     return until is not None and until <= datetime.now(UTC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -32,6 +33,15 @@ async def may_be(context: Context, repo: Repo, record: Record) -> bool:
         return bool(script)
     folder = PurePosixPath(script).parts[0]
     return await repository.has(repo, record.base, folder)
+
+
+async def warnings(repo: Repo, record: Record, script: str = _DEFAULT) -> tuple[str, ...]:
+    """Say so where the user has a script of the usual name that the base has not."""
+    if record.type == "worktree" or not os.path.lexists(repo.top / script):
+        return ()
+    if await repository.has(repo, record.base, script):
+        return ()
+    return (f"{script} is not committed: it did not run, since the base does not have it",)
 
 
 async def run(context: Context, record: Record) -> Problem | None:

@@ -215,7 +215,8 @@ def _agent(context: Context, record: Record, state: State) -> Agent | None:
     # while a command has its hands on it, its processes come and go
     works = state is State.RUNNING and record.doing is None
     supervised = not works or claims.is_supervised(folder)
-    said = claims.state(folder, record.agent, alive=alive, supervised=supervised)
+    begun = not record.unbegun
+    said = claims.state(folder, record.agent, alive=alive, supervised=supervised, begun=begun)
     if state is not State.RUNNING:
         return said
     until = limits.pauses_at(record, said, context.settings(None).agent)

@@ -258,3 +258,21 @@ def test_what_a_session_says_draws_nothing_on_a_terminal(terminal: Terminal, api
         shown = terminal.seen(*argv.split())
         assert shown
         assert not {"\x1b", "\x07", "\x9b"} & set(shown), argv
+
+
+def test_a_session_whose_set_up_fails_is_a_failure(
+    environ: dict[str, str], repo: Repository, api: Any
+) -> None:
+    assert api.ping()
+    repo.commit("set-up", **{".para/setup.sh": "exit 3"})
+    done = subprocess.run(
+        [PARA, "dispatch", "true", "--name", "fix", "--json"],
+        env=environ,
+        cwd=repo.path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["problem"] is not None
+    assert "exit code 3" in done.stderr
