@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Final
@@ -16,13 +15,14 @@ from para_server.commands import (
     launch,
     ownership,
     picking,
+    prompts,
     recovery,
     setup,
     trial,
     view,
 )
-from para_server.context import Context, path_of
-from para_server.errors import SHOW_SESSIONS, Issue, ParaError, Remedy
+from para_server.context import Context
+from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.git import filters, repository
 from para_server.git.clone import Start
 from para_server.git.repository import Repo
@@ -33,9 +33,8 @@ from para_server.params import DispatchParams, StartParams
 from para_server.records import Record
 from para_server.registry import command
 from para_server.settings import Settings
-from para_server.steps import off_loop, together, undone_on_failure
+from para_server.steps import together, undone_on_failure
 
-_MAX_PROMPT: Final = 16 << 20  # bytes; a task, not a data set
 _TRIES: Final = 50
 
 
@@ -45,13 +44,7 @@ async def dispatch(context: Context, params: DispatchParams) -> Session:
 
     The agent works in a container of its own, on a private clone of the repository.
     """
-    prompt = params.prompt
-    if prompt is None:
-        prompt = await _prompt_of(context, params.prompt_file or "")
-    if not prompt.strip():
-        raise _wrong("prompt", "The prompt is empty")
-    if "\0" in prompt or len(prompt.encode(errors="replace")) > _MAX_PROMPT:
-        raise _wrong("prompt", f"A prompt is text of at most {_MAX_PROMPT >> 20} MiB")
+    prompt = await prompts.prompt_of(context, params)
     return await _started(context, params, prompt)
 
 
@@ -184,21 +177,6 @@ async def _free_name(repo: Repo, settings: Settings, taken: set[str]) -> str:
     return new_id(made_up())
 
 
-async def _prompt_of(context: Context, given: str) -> str:
-    file = path_of(given)
-    if not file.is_absolute() and context.cwd is not None:
-        file = context.cwd / file
-    try:
-        if file.stat().st_size > _MAX_PROMPT:
-            raise _wrong("promptFile", f"{file} is larger than {_MAX_PROMPT >> 20} MiB")
-        if not file.is_file():
-            raise _wrong("promptFile", f"{file} is no file")
-        return await off_loop(file.read_text)
-    except (OSError, ValueError) as error:
-        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "no text"
-        raise _wrong("promptFile", f"{file} cannot be read: {why}") from None
-
-
 def _own(params: StartParams) -> dict[str, dict[str, object]]:
     return {
         "container": {"image": params.image, "network": params.network},
@@ -228,7 +206,3 @@ def _name_taken(name: str, repo: str) -> ParaError:
         Remedy(title="Leave the name out, and one is made up"),
         SHOW_SESSIONS,
     )
-
-
-def _wrong(path: str, message: str) -> ParaError:
-    return ParaError("command.invalid-params", message, issues=[Issue(path=path, message=message)])
