@@ -1,155 +1,71 @@
-"""The only composition root: it reads the command line, and puts the pieces together."""
+"""Start para with its own modules and three streams, whoever starts it.
 
-from __future__ import annotations
+Until then nothing is imported but what is loaded at the start of every process. The scripts of
+`bin/` also see to it that all paths and files are UTF-8.
+"""
 
-import argparse
-import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
-from para_server import __version__, logs
-
-if TYPE_CHECKING:  # each face imports what it needs, when it needs it
-    from para_server.context import Context
-
-# pydantic would look through all that is installed for plugins: 10 ms of each start
-os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-_LOOPBACK: Final = "127.0.0.1"
-_HIGHEST_PORT: Final = 65535
+_STREAMS = 3
 
 
 def server() -> None:
-    """Serve editors: the console script `para-server`."""
-    options = _options(sys.argv[1:])
-    logs.to_stderr()
-    _hear_of_children()
-    with ExitStack() as stack:
+    """Serve editors: the console script `para-server`, and `python -m para_server`."""
+    _prepare()
+    from para_server import composition
 
-        @cache
-        def context() -> Context:
-            return stack.enter_context(_context(os.environ))
-
-        code = _serve(context, options)
-    sys.exit(code)
+    composition.server()
 
 
 def para() -> None:
     """Run one command: the console script `para`."""
-    from para_server import cli_overview
+    _prepare()
+    from para_server import composition
 
-    told = cli_overview.answer(sys.argv[1:])
-    if told is not None:
-        sys.stdout.write(told)
-        return
-    gc.disable()  # all that is loaded stays: looking for garbage in it took a sixth of the time
-    logs.to_stderr()
-    _hear_of_children()
-    from para_server import cli
-
-    gc.freeze()
-    gc.enable()
-    with _context(os.environ) as context:
-        code = cli.main(sys.argv[1:], context)
-    gc.freeze()  # the interpreter would look through it all before it ends
-    sys.exit(code)
+    composition.para()
 
 
-def _serve(context: Callable[[], Context], options: argparse.Namespace) -> int:
-    from para_server.lsp import transport
+def _prepare() -> None:
+    _drop_foreign_modules()
+    _open_streams()
 
-    if not (options.tcp or options.ws):
-        return transport.run(transport.serve_stdio(context))
-    from para_server.lsp import admission, ports
 
-    serve = ports.serve_tcp if options.tcp else ports.serve_ws
-    host, port = options.tcp or options.ws
+def _drop_foreign_modules() -> None:
+    """Look for modules neither in PYTHONPATH nor in the current folder, unless para is there.
+
+    A project's folder called `docker` or `logging` would be run in place of what is meant.
+    """
+    own = _absolute(f"{__file__}/../..")
+    prefixes = tuple({f"{one}{os.sep}lib" for one in (sys.prefix, sys.base_prefix)})
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    foreign = {_absolute(part) for part in ("", *named)}
+    sys.path[:] = [
+        place
+        for place in sys.path
+        if place == own or place.startswith(prefixes) or _absolute(place) not in foreign
+    ]
+
+
+def _absolute(path: str) -> str:
     try:
-        token = admission.token_of(options.token_file)
-        return transport.run(serve(context, host, port, token))
-    except (admission.TokenFileError, ports.CannotListenError) as error:
-        sys.stderr.write(f"para-server: {error}\n")
-        return 1
+        return os.path.abspath(path)  # noqa: PTH100 # pathlib is not loaded
+    except FileNotFoundError:  # the current folder was removed under our feet
+        return path
 
 
-@contextmanager
-def _context(environ: Mapping[str, str]) -> Iterator[Context]:
-    from para_server.context import Context
-    from para_server.engine.client import engines
-    from para_server.store import Store
-
-    connections = engines(environ)
-    try:
-        yield Context(
-            store=Store(_folder(environ, "PARA_HOME")),
-            config_home=_folder(environ, "PARA_CONFIG_HOME"),
-            engine_of=connections,
-            environ=environ,
-            cwd=_cwd(),
-        )
-    finally:
-        connections.close()
-
-
-def _hear_of_children() -> None:
-    """Let the loop that is to run hear by itself that a git has ended, not from a thread each."""
-    if sys.version_info >= (3, 12):
-        return  # there they do
-    import asyncio
-
-    with suppress(OSError, AttributeError):  # this system cannot
-        os.close(os.pidfd_open(os.getpid()))
-        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
-
-
-def _folder(environ: Mapping[str, str], variable: str) -> Path:
-    said = environ.get(variable)
-    if said:
-        return Path(said).expanduser().absolute()
-    import platformdirs
-
-    if variable == "PARA_HOME":
-        return platformdirs.user_state_path("para")
-    return platformdirs.user_config_path("para")
-
-
-def _cwd() -> Path | None:
-    try:
-        return Path.cwd()
-    except FileNotFoundError:  # the folder was removed under our feet
-        return None
-
-
-def _options(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("para-server", description="Serve editors, over stdio.")
-    parser.add_argument("--version", action="version", version=f"para-server {__version__}")
-    either = parser.add_mutually_exclusive_group()
-    either.add_argument("--stdio", action="store_true", help="over stdio: the default")
-    either.add_argument("--tcp", type=_address, metavar="HOST:PORT", help="over TCP instead")
-    either.add_argument("--ws", type=_address, metavar="HOST:PORT", help="over WebSocket instead")
-    parser.add_argument(
-        "--token-file",
-        type=Path,
-        metavar="FILE",
-        help="with --tcp or --ws: the token that clients must send; made where there is none",
-    )
-    options = parser.parse_args(argv)
-    if (options.tcp or options.ws) and options.token_file is None:
-        parser.error("--tcp and --ws need --token-file FILE")
-    if options.token_file is not None and not (options.tcp or options.ws):
-        parser.error("--token-file is for --tcp and --ws")
-    return options
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > _HIGHEST_PORT:
-        raise argparse.ArgumentTypeError(f"{text} is not HOST:PORT")
-    return host.strip("[]") or _LOOPBACK, int(port)
+def _open_streams() -> None:
+    """Put something where a standard stream is closed, so that no file takes its number."""
+    for number in range(_STREAMS):
+        try:
+            os.fstat(number)
+        except OSError:
+            # read-only: what is written to it fails, as it does where the stream is closed
+            os.open(os.devnull, os.O_RDONLY)
+            if number == 1:
+                sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 # it has no path
+            elif number > 1:
+                sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 # it has no path
 
 
 if __name__ == "__main__":

@@ -21,9 +21,11 @@ from typing import Any, Final, TextIO
 from pydantic import BaseModel
 
 import para_server.commands.all  # noqa: F401 # fills the registry
+from para_server import streams
 from para_server.cli_arguments import command_line, parse, words
 from para_server.cli_overview import overview
 from para_server.cli_results import in_words, is_failure
+from para_server.cli_typed import terminal_encoding, understood
 from para_server.commands import recovery
 from para_server.context import Context
 from para_server.errors import WRONG_CALLER, ParaError, Remedy
@@ -43,13 +45,16 @@ _STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def main(argv: Sequence[str], context: Context) -> int:
     """Run the command that `argv` names and give the exit code."""
+    encoding = terminal_encoding()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # not every terminal has every character
+            # not every terminal has every character
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
     progress = _Progress(sys.stderr)
     try:
         command, rest = _chosen(argv)
-        params, as_json = parse(command, rest)
+        typed, as_json = parse(command, rest)
+        params = understood(typed, context.cwd, encoding)
         asked = replace(context, report=progress.report)
         result = asyncio.run(_stoppable(asked, command, params, progress))
         progress.clear()
@@ -124,7 +129,8 @@ async def _stoppable(
 
     loop = asyncio.get_running_loop()
     for number in _STOPS:
-        loop.add_signal_handler(number, stop)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a job in the background
+            loop.add_signal_handler(number, stop)
     # what hinders the sweep hinders the command too, which can say it better
     with contextlib.suppress(ParaError):
         await recovery.sweep(context)
@@ -155,9 +161,7 @@ class _Progress:
 
     def _write(self, text: str) -> None:
         # the terminal may be gone while there is still something to undo
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
-            self._stream.flush()
+        streams.put(self._stream, text)
 
 
 def _obeys(environ: Mapping[str, str]) -> bool:
@@ -166,8 +170,7 @@ def _obeys(environ: Mapping[str, str]) -> bool:
 
 
 def _tell(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"{printable(text)}\n")
+    streams.put(sys.stderr, f"{printable(text)}\n")
 
 
 def _print(result: BaseModel, *, as_json: bool) -> int:
@@ -180,13 +183,11 @@ def _print(result: BaseModel, *, as_json: bool) -> int:
             sys.stdout
         ):  # what reads a pipe may write to a terminal: `para diff | head`
             text = "\r\n".join(map(printable, text.split("\r\n")))
-    try:
-        sys.stdout.write(text if text.endswith("\n") or not text else f"{text}\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # `para logs | head`: the reader has enough, and the interpreter shall not complain of it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return DONE
+    failed = streams.put(sys.stdout, text if text.endswith("\n") or not text else f"{text}\n")
+    if failed is None:
+        return DONE
+    _tell(f"para: the command was carried out, but its result could not be written: {failed}")
+    return CANNOT
 
 
 def _is_file(stream: TextIO) -> bool:

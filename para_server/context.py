@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
 from para_server.layers import layers_of, resolve
+from para_server.places import expanded
 from para_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -102,5 +104,7 @@ def repository_around(folder: Path) -> Path | None:
 def path_of(location: str) -> Path:
     """Read an absolute path or a file:// URI."""
     if location.startswith("file://"):
-        return Path(unquote(urlparse(location).path))
-    return Path(location).expanduser()
+        return Path(unquote(urlparse(location).path, errors="surrogateescape"))
+    with suppress(ValueError):
+        return Path(expanded(location))
+    return Path(location)

@@ -17,6 +17,7 @@ from para_server.errors import Issue, ParaError, Remedy
 from para_server.reach import REPO_FILE, within_reach
 from para_server.settings import Settings, keys, sections
 from para_server.shallow import demand_shallow
+from para_server.untrusted import one_line
 
 MAX_FILE: Final = 1 << 20  # bytes; a settings file beyond it is not one
 MAX_REPO_FILE: Final = 64 << 10  # bytes; the same of a repository's, which is read for each command
@@ -72,11 +73,12 @@ def _refuse_strangers(origin: str, layer: Mapping[str, Any]) -> None:
     known = keys()
     for section, values in layer.items():
         if not isinstance(values, Mapping):
-            raise _invalid(f"{origin}: {section} is no section of settings", [])
+            raise _invalid(f"{origin}: {one_line(section)} is no section of settings", [])
         for key in values:
             if f"{section}.{key}" not in known:
-                issue = Issue(path=f"{section}.{key}", message="there is no such setting")
-                raise _invalid(f"{origin}: there is no setting {section}.{key}", [issue])
+                path = one_line(f"{section}.{key}")
+                issue = Issue(path=path, message="there is no such setting")
+                raise _invalid(f"{origin}: there is no setting {path}", [issue])
 
 
 def _user_toml(file: Path) -> dict[str, Any]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import fcntl
 import math
 import os
-import stat
+import tempfile
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from para_server.disk import unreadable, written
+from para_server.disk import written
 from para_server.errors import SHOW_SESSIONS, ParaError
 
 if TYPE_CHECKING:
@@ -133,31 +132,12 @@ async def _is_free(
 def _places() -> Path:
     """Name the folder of all places of this user, whatever the home and the engine.
 
-    A place for another engine's container makes nobody fail: it is waited for at most. The first
-    folder for temporary files that serves is taken: one may have gone away, and in one that all
-    users share somebody else may have been first.
+    A place for another engine's container makes nobody fail: it is waited for at most.
     """
-    name = f"para-{os.getuid()}"
-    roots = dict.fromkeys(filter(None, (os.environ.get("TMPDIR"), "/tmp", "/var/tmp")))  # noqa: S108 # the folder in it is checked
-    refused: OSError | None = None
-    for root in roots:
-        try:
-            return _own_folder(Path(root) / name) / "places"
-        except OSError as error:
-            refused = refused or error
-    why = (refused.strerror if refused else None) or str(refused)
-    raise unreadable(Path(next(iter(roots))) / name, why)
-
-
-def _own_folder(folder: Path) -> Path:
-    """Make a folder for this user alone; raises OSError where it is somebody else's."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise PermissionError(errno.EPERM, "it belongs to another user")
-    if status.st_mode & 0o022:
-        folder.chmod(0o700)
-    (folder / "places").mkdir(mode=0o700, exist_ok=True)
+    folder = Path(tempfile.gettempdir()) / f"para-{os.getuid()}" / "places"
+    with written(folder):
+        folder.parent.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 

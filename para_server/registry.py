@@ -77,6 +77,9 @@ def _parsed(found: Command, arguments: object) -> BaseModel:
     params = given[0] if given else {}
     if not isinstance(params, dict):
         raise _invalid(found, [Issue(path="", message="give one JSON object")])
+    broken = next((k for k, v in params.items() if not (_is_text(k) and _is_text(v))), None)
+    if broken is not None:
+        raise _invalid(found, [Issue(path=ascii(broken)[1:-1][:100], message="it is not UTF-8")])
     try:
         return found.params.model_validate(params, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -88,6 +91,14 @@ def _parsed(found: Command, arguments: object) -> BaseModel:
             for e in error.errors(include_input=False, include_context=False, include_url=False)
         ]
         raise _invalid(found, issues[:_MAX_ISSUES]) from None
+
+
+def _is_text(value: object) -> bool:
+    """Return whether a text is UTF-8: JSON and terminals can bring halves of characters."""
+    try:
+        return not isinstance(value, str) or bool(value.encode()) or not value
+    except UnicodeEncodeError:
+        return False
 
 
 def _invalid(found: Command, issues: list[Issue]) -> ParaError:

@@ -18,6 +18,7 @@ from para_server.names import (
     container_name,
     saved_image,
 )
+from para_server.places import expanded
 from para_server.records import Record
 from para_server.settings import ContainerSettings, bytes_of
 
@@ -148,26 +149,6 @@ def helper_container(
     )
 
 
-def removal_container(
-    name: str, session_id: str, *, image: str, home: Path, folder: Path
-) -> ContainerSpec:
-    """Describe a helper that empties a folder in which anybody may have put files.
-
-    In a sticky folder, as /tmp is, only the owners of files may remove them, or FOWNER.
-    """
-    helper = helper_container(
-        name,
-        session_id,
-        image=image,
-        home=home,
-        command=("find", OUT, "-mindepth", "1", "-delete"),
-        environment={},
-        mounts=[Mount(source=str(folder), target=OUT)],
-        file_size=bytes_of("1m"),
-    )
-    return helper.model_copy(update={"cap_add": (*helper.cap_add, "FOWNER")})
-
-
 def login_container(
     name: str,
     agent: str,
@@ -219,8 +200,10 @@ def environment_of(
 def ca_bundle_of(settings: ContainerSettings, environ: Mapping[str, str]) -> Path | None:
     """Choose the host's CA bundle; raises settings.invalid where a named one is missing."""
     if settings.ca_bundle != "auto":
-        file = Path(settings.ca_bundle) if settings.ca_bundle else None
-        if file is not None and not file.is_file():
+        if not settings.ca_bundle:
+            return None
+        file = Path(_expanded("container.caBundle", settings.ca_bundle))
+        if not file.is_file():
             raise _wrong("container.caBundle", f"There is no CA bundle {file}")
         return file
     for variable in ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"):
@@ -231,14 +214,22 @@ def ca_bundle_of(settings: ContainerSettings, environ: Mapping[str, str]) -> Pat
 
 
 def _mount_of(text: str) -> Mount:
-    source, _, rest = text.partition(":")
+    named, _, rest = text.partition(":")
     target, _, mode = rest.partition(":")
-    usable = source.startswith(("/", "~")) and target.startswith("/") and mode in {"", "ro", "rw"}
+    source = _expanded("container.mounts", named)
+    usable = source.startswith("/") and target.startswith("/") and mode in {"", "ro", "rw"}
     if not usable:
         raise _wrong(
             "container.mounts", f"A mount is SOURCE:TARGET or SOURCE:TARGET:ro, not {text}"
         )
-    return Mount(source=str(Path(source).expanduser()), target=target, read_only=mode == "ro")
+    return Mount(source=source, target=target, read_only=mode == "ro")
+
+
+def _expanded(setting: str, text: str) -> str:
+    try:
+        return expanded(text)
+    except ValueError as error:
+        raise _wrong(setting, f"{setting}: {error}") from None
 
 
 def _wrong(setting: str, message: str) -> ParaError:

@@ -27,6 +27,7 @@ from para_server.names import (
     login_of,
 )
 from para_server.params import CleanupParams, LoginParams, SetupParams
+from para_server.places import home
 from para_server.registry import command
 from para_server.results import LoginResult, LoginStatus, RemovedResult, SetupResult, Terminal
 from para_server.settings import Settings
@@ -47,7 +48,7 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
     agent, login = _meant(settings, params.agent)
     if settings.agent.credentials == "volume":
         credentials.demand_shareable(agent)
-    given = logins.on_host(agent, Path.home()) if params.copy_host_login else {}
+    given = logins.on_host(agent, home() or Path("/")) if params.copy_host_login else {}
     image = credentials.bare_image(agent)
     await demand_own(context, image)
     name = login_of(agent, context.store.home)

@@ -14,7 +14,9 @@ from para_server.git import discovery
 from para_server.git.repository import Repo
 from para_server.homes import session_at
 from para_server.names import VOLUME_PREFIX
+from para_server.places import is_text
 from para_server.records import Record
+from para_server.untrusted import printable
 
 
 class Place(NamedTuple):
@@ -32,7 +34,12 @@ async def repo_of(context: Context, given: str | None) -> Repo:
     """Find the repository that is meant; raises workspace.ambiguous."""
     if given is not None:
         folder = path_of(given)
-        if not folder.is_absolute() or not _is_folder(folder):
+        if not folder.is_absolute():
+            raise ParaError(
+                "workspace.not-a-repository",
+                f"repo is an absolute path or a file:// URI, not {given}",
+            )
+        if not _is_folder(folder):
             raise ParaError("workspace.not-a-repository", f"There is no folder {given}")
         return await _located(context, folder)
     if context.cwd is not None:
@@ -75,6 +82,11 @@ async def pick(
 
 async def _located(context: Context, folder: Path) -> Repo:
     """Find the repository of a folder: git runs in no workspace but a worktree session's."""
+    if not is_text(folder):
+        raise ParaError(
+            "workspace.not-a-repository",
+            f"{printable(str(folder))} is no place for sessions: its path is not UTF-8",
+        )
     inside = _around(context, folder)
     if inside is None:
         return await discovery.locate(folder)

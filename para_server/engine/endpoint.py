@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from para_server.errors import Frozen, ParaError, Remedy
+from para_server.places import home
 from para_server.settings import EngineSettings
 
 _LOCAL: Final = ("unix://", "npipe://")
@@ -202,13 +203,14 @@ def _usual_sockets(environ: Mapping[str, str]) -> Iterator[str]:
     yield "/var/run/docker.sock"
     runtime = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     yield f"{runtime}/docker.sock"
-    yield f"{Path.home()}/.docker/run/docker.sock"
+    if home() is not None:
+        yield f"{home()}/.docker/run/docker.sock"
     yield f"{runtime}/podman/podman.sock"
     yield "/run/podman/podman.sock"
 
 
 def _docker_config(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    return Path(environ.get("DOCKER_CONFIG") or (home() or Path(os.devnull)) / ".docker")
 
 
 def _config(environ: Mapping[str, str]) -> dict[str, object]:

@@ -92,7 +92,8 @@ async def _until_signalled(serving: Coroutine[Any, Any, int]) -> int:
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop, number)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            loop.add_signal_handler(number, stop, number)
     code = 0
     try:
         code = await task

@@ -1,0 +1,174 @@
+"""The only composition root: it reads the command line, and puts the pieces together."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from para_server import __version__, logs, streams
+from para_server.places import expanded, is_text
+from para_server.untrusted import printable
+
+if TYPE_CHECKING:  # each face imports what it needs, when it needs it
+    from para_server.context import Context
+
+# pydantic would look through all that is installed for plugins: 10 ms of each start
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+_LOOPBACK: Final = "127.0.0.1"
+_HIGHEST_PORT: Final = 65535
+
+
+def server() -> None:
+    """Serve editors: the console script `para-server`."""
+    options = _options(sys.argv[1:])
+    logs.to_stderr()
+    _hear_of_children()
+    with ExitStack() as stack:
+
+        @cache
+        def context() -> Context:
+            return stack.enter_context(_context(os.environ))
+
+        code = _serve(context, options)
+    sys.exit(code)
+
+
+def para() -> None:
+    """Run one command: the console script `para`."""
+    from para_server import cli_overview
+
+    told = cli_overview.answer(sys.argv[1:])
+    if told is not None:
+        sys.exit(1 if streams.put(sys.stdout, told) else 0)
+    gc.disable()  # all that is loaded stays: looking for garbage in it took a sixth of the time
+    logs.to_stderr()
+    _hear_of_children()
+    from para_server import cli
+
+    gc.freeze()
+    gc.enable()
+    with _context(os.environ) as context:
+        code = cli.main(sys.argv[1:], context)
+    if streams.settle() and code == 0:
+        code = 1
+    gc.freeze()  # the interpreter would look through it all before it ends
+    sys.exit(code)
+
+
+def _serve(context: Callable[[], Context], options: argparse.Namespace) -> int:
+    from para_server.lsp import transport
+
+    if not (options.tcp or options.ws):
+        return transport.run(transport.serve_stdio(context))
+    from para_server.lsp import admission, ports
+
+    serve = ports.serve_tcp if options.tcp else ports.serve_ws
+    host, port = options.tcp or options.ws
+    try:
+        token = admission.token_of(options.token_file)
+        return transport.run(serve(context, host, port, token))
+    except (admission.TokenFileError, ports.CannotListenError) as error:
+        sys.stderr.write(f"para-server: {error}\n")
+        return 1
+
+
+@contextmanager
+def _context(environ: Mapping[str, str]) -> Iterator[Context]:
+    from para_server.context import Context
+    from para_server.engine.client import engines
+    from para_server.store import Store
+
+    connections = engines(environ)
+    try:
+        yield Context(
+            store=Store(_folder(environ, "PARA_HOME")),
+            config_home=_folder(environ, "PARA_CONFIG_HOME"),
+            engine_of=connections,
+            environ=environ,
+            cwd=_cwd(),
+        )
+    finally:
+        connections.close()
+
+
+def _hear_of_children() -> None:
+    """Let the loop that is to run hear by itself that a git has ended, not from a thread each."""
+    if sys.version_info >= (3, 12):
+        return  # there they do
+    import asyncio
+
+    with suppress(OSError, AttributeError):  # this system cannot
+        os.close(os.pidfd_open(os.getpid()))
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+
+
+def _folder(environ: Mapping[str, str], variable: str) -> Path:
+    """Choose a folder, as the file system has it: two spellings of it are one installation."""
+    try:
+        place = expanded(environ.get(variable, "")) or _usual(variable)
+    except ValueError as error:
+        raise _no_place(variable, str(error)) from None
+    if not is_text(place):
+        raise _no_place(variable, "it is not UTF-8")
+    return Path(os.path.realpath(place))
+
+
+def _usual(variable: str) -> str:
+    import platformdirs
+
+    usual = platformdirs.user_state_dir if variable == "PARA_HOME" else platformdirs.user_config_dir
+    try:
+        place = usual("para")
+    except RuntimeError:
+        raise ValueError("HOME is not set") from None
+    if not Path(place).is_absolute():
+        raise ValueError("HOME is not set")
+    return place
+
+
+def _no_place(variable: str, why: str) -> SystemExit:
+    streams.put(sys.stderr, f"para: there is no folder for {variable}: {printable(why)}\n")
+    streams.put(sys.stderr, "Set HOME, or PARA_HOME and PARA_CONFIG_HOME\n")
+    return SystemExit(2)
+
+
+def _cwd() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # the folder was removed under our feet
+        return None
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("para-server", description="Serve editors, over stdio.")
+    parser.add_argument("--version", action="version", version=f"para-server {__version__}")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--stdio", action="store_true", help="over stdio: the default")
+    either.add_argument("--tcp", type=_address, metavar="HOST:PORT", help="over TCP instead")
+    either.add_argument("--ws", type=_address, metavar="HOST:PORT", help="over WebSocket instead")
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="with --tcp or --ws: the token that clients must send; made where there is none",
+    )
+    options = parser.parse_args(argv)
+    if (options.tcp or options.ws) and options.token_file is None:
+        parser.error("--tcp and --ws need --token-file FILE")
+    if options.token_file is not None and not (options.tcp or options.ws):
+        parser.error("--token-file is for --tcp and --ws")
+    return options
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > _HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is not HOST:PORT")
+    return host.strip("[]") or _LOOPBACK, int(port)

@@ -1,0 +1,37 @@
+"""Write to the standard streams, which may be closed, full, or read by nobody any more."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+
+def put(stream: TextIO, text: str) -> str | None:
+    """Write a text; returns why that failed, and None where it did not or nobody reads on."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:  # `para logs | head`: the reader has enough
+        silence(stream)
+    except (OSError, ValueError) as error:
+        silence(stream)
+        reason = getattr(error, "strerror", None)
+        return str(reason or error)
+    return None
+
+
+def silence(stream: TextIO) -> None:
+    """Let what is still to be written go nowhere: the interpreter would fail with it as it ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def settle() -> str | None:
+    """Write what is not written yet; returns why stdout could not be written."""
+    failed = put(sys.stdout, "")
+    put(sys.stderr, "")
+    return failed
