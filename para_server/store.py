@@ -3,7 +3,8 @@
 Under PARA_HOME: `sessions/ID.json` the records, `copies/ID.json` a copy of each for the day on
 which it cannot be read, `work/ID` the workspaces, `agents/ID` what an agent's supervisor writes,
 `bases/NAME` the checkouts that workspaces share, `scratch/ID.HEX` what is on its way,
-`logins/AGENT.env` what a login's terminal is handed, `locks/`.
+`logins/AGENT.env` what a login's terminal is handed, `locks/`, `reserve` the room that
+a full disk still has.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from para_server import reserve
 from para_server.disk import COARSE, make_folder, remove_tree, unreadable, written
 from para_server.errors import ParaError
 from para_server.filing import put, read
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 _BUILD_PATIENCE: Final = 3600.0  # the same for a checkout that another command makes
 _SWEEP_PATIENCE: Final = 5.0  # the same for the clearing up, which the next process does too
+_BEGINS: Final = {"start", "resume", "recover"}  # what may not take the last room there is
 MANIFEST: Final = "base.json"  # a folder of bases that has none is no base, or none any more
 
 
@@ -149,8 +152,10 @@ class Store:
         """Write a record so that it is there whole or not at all, also after a power cut."""
         self.prepare()
         content = record.model_dump_json(by_alias=True).encode()
-        with written(self.record_file(record.id)):
-            put(self.record_file(record.id), content)
+        file = self.record_file(record.id)
+        with written(file):
+            may = record.doing not in _BEGINS
+            reserve.written(self.home, lambda: put(file, content), may_use_it=may)
         with suppress(OSError):  # the copy is for bad days, and no reason to fail on a good one
             put(self._copy(record.id), content, lasting=False)
         return record

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-from para_server.commands import bases, recovery
+from para_server.commands import bases, late, recovery
 from para_server.context import Context
 from para_server.disk import remove_tree
 from para_server.engine import containers, images, networks, volumes
@@ -41,9 +41,9 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
                     continue
             removed.append(what)
     if not params.dry_run:
-        late = {f"container {name}" for name in await recovery.sweep_engine(context)}
-        removed += sorted(late)
-        kept = [what for what in kept if what not in late]
+        gone = {f"container {name}" for name in await late.sweep_engine(context)}
+        removed += sorted(gone)
+        kept = [what for what in kept if what not in gone]
     async with context.store.holding_bases():
         removed += [f"base {one}" for one in await bases.evict(context, 0, dry_run=params.dry_run)]
         kept += [f"base {one}" for one in bases.kept(context)]

@@ -6,13 +6,12 @@ import logging
 from pathlib import Path
 from typing import Final
 
+from para_server import reserve
 from para_server.agents import claims
 from para_server.commands import agent, launch
 from para_server.context import Context
 from para_server.disk import remove_tree
 from para_server.engine import containers, images, saving, volumes
-from para_server.engine.containers import Seen
-from para_server.engine.images import Image
 from para_server.errors import ParaError
 from para_server.git import bundle, discovery, repository, worktree
 from para_server.git.standing import in_use
@@ -20,8 +19,6 @@ from para_server.lifecycle import OVER
 from para_server.models import State
 from para_server.names import (
     HELPER_PREFIX,
-    LABEL_HOME,
-    LABEL_SESSION,
     archive_ref,
     container_name,
     saved_image,
@@ -40,6 +37,7 @@ async def sweep(context: Context) -> None:
 
 
 async def _settle_all(context: Context) -> None:
+    reserve.keep(context.store.home)
     for record in context.store.all():
         if record.doing is None:
             continue
@@ -47,83 +45,28 @@ async def _settle_all(context: Context) -> None:
             async with context.store.holding(record.id, patience=0):
                 await settle(context, record.id)
         except Exception as error:  # noqa: BLE001 # whatever it is, other sessions go on
-            _put_off(f"session {record.name} is not settled", error)
+            put_off(f"session {record.name} is not settled", error)
     for stray in _strays(context):
         try:
             await _clear_stray(context, stray)
         except Exception as error:  # noqa: BLE001 # the same
-            _put_off(f"{stray} is not cleared", error)
+            put_off(f"{stray} is not cleared", error)
 
 
 def _strays(context: Context) -> list[Path]:
     try:
         return list(context.store.strays())
     except OSError as error:
-        _put_off("what is left over is not looked at", error)
+        put_off("what is left over is not looked at", error)
         return []
 
 
-def _put_off(what: str, error: Exception) -> None:
+def put_off(what: str, error: Exception) -> None:
     """Say what has to wait: the next process tries again."""
     if isinstance(error, ParaError) and error.slug == _AT_WORK:
         _log.debug("%s: %s", what, error)  # that a command is at work is no news
         return
     _log.warning("%s yet: %s", what, str(error) or type(error).__name__)
-
-
-async def sweep_engine(context: Context) -> list[str]:
-    """Remove what the engine made late, for sessions that were undone or for nobody.
-
-    Gives the names of the containers.
-    """
-    async with context.store.holding_sweep():
-        await _drop_late_images(context)
-        return await _drop_late_containers(context)
-
-
-async def _drop_late_containers(context: Context) -> list[str]:
-    engine = context.engine
-    removed: list[str] = []
-    ours = [*await containers.sessions(engine), *await containers.renamed(engine)]
-    for one in [*ours, *await containers.helpers(engine)]:
-        session = one.session or one.helper
-        if not context.store.owns(one.home) or session is None or _needed(context, one):
-            continue
-        try:
-            async with context.store.holding(session, patience=0):
-                if not _needed(context, one):
-                    await containers.remove(engine, one.name)
-                    removed.append(one.name)
-        except Exception as error:  # noqa: BLE001 # whatever it is, the others are removed
-            _put_off(f"container {one.name} is not removed", error)
-    return removed
-
-
-async def _drop_late_images(context: Context) -> None:
-    for image in await images.saved(context.engine):
-        session = image.labels.get(LABEL_SESSION, "")
-        if not context.store.owns(image.labels.get(LABEL_HOME)):
-            continue
-        try:
-            async with context.store.holding(session, patience=0):
-                await _drop_if_late(context, session, image)
-        except Exception as error:  # noqa: BLE001 # whatever it is, the others are removed
-            _put_off(f"image {image.id} is not removed", error)
-
-
-async def _drop_if_late(context: Context, session: str, image: Image) -> None:
-    """Remove an image that a session was saved in only after its pause had been undone."""
-    record = context.store.read(session)
-    if record is None or record.doing is not None or record.state is not State.RUNNING:
-        return
-    seen = await containers.find(context.engine, container_name(session))
-    if seen is not None and seen.image_id != image.id:
-        await images.remove_unused(context.engine, image.id)
-
-
-def _needed(context: Context, one: Seen) -> bool:
-    """Tell whether a session needs its container; a helper is needed by who holds the session."""
-    return one.session is not None and context.store.may_live(one.session)
 
 
 async def settle(context: Context, session_id: str) -> None:
@@ -216,7 +159,7 @@ async def ended(context: Context, record: Record, state: State) -> Record:
     try:
         return await complete_end(context, over, state)
     except Exception as error:  # noqa: BLE001 # whatever it is, the work is where it belongs
-        _put_off(f"session {record.name} has ended, but not all of it is removed", error)
+        put_off(f"session {record.name} has ended, but not all of it is removed", error)
         return over
 
 
@@ -238,7 +181,7 @@ async def _settle_end(context: Context, record: Record) -> None:
         async with context.store.holding_repo(record.refs_at):
             await bundle.drop_incoming(repo, record.id)
     except ParaError as error:
-        _put_off(f"refs of {record.name} are not deleted", error)
+        put_off(f"refs of {record.name} are not deleted", error)
     await undo_end(context, record)
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
-from para_server import lifecycle, limits
+from para_server import lifecycle, limits, reserve
 from para_server.agents import claims
 from para_server.commands import lost, picking, recovery
 from para_server.context import Context, Shown
@@ -20,6 +20,7 @@ from para_server.records import Record
 from para_server.results import ListResult
 
 LISTED_PROMPT: Final = 2000  # characters of a prompt in a list
+_ENDS: Final = frozenset({"finish", "cancel", "pause"})  # possible also where the disk is full
 _RUNS: Final = frozenset({"running", "restarting"})  # the engine's own words
 
 
@@ -37,6 +38,8 @@ async def held(
 ) -> AsyncIterator[Held]:
     """Hold the session that is meant, settled and in a state that the command applies to."""
     chosen = await picking.pick(context, name, repo)
+    if verb in _ENDS:
+        reserve.release(context.store.home)
     async with context.store.holding(chosen.id):
         try:
             await _settled(context, verb, chosen)

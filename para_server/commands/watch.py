@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from para_server import calls, folders, statusbar, storm
-from para_server.commands import recovery, view
+from para_server.commands import late, recovery, view
 from para_server.commands.callers import Audience
 from para_server.context import Context
 from para_server.engine import events
@@ -106,7 +106,7 @@ async def _watch_engine(context: Context, stirred: asyncio.Event) -> None:
 async def _clear_up(context: Context) -> None:
     try:
         await recovery.sweep(context)
-        await recovery.sweep_engine(context)
+        await late.sweep_engine(context)
     except ParaError as error:
         _log.info("not cleared up: %s", error)
 

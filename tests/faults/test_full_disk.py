@@ -39,9 +39,9 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def full(folder: Path) -> Iterator[None]:
+def full(folder: Path, name: str = "fill") -> Iterator[None]:
     """Fill the disk of a folder, to its last byte."""
-    file = folder / "fill"
+    file = folder / name
     with contextlib.suppress(OSError), file.open("wb", buffering=0) as stream:
         while True:
             stream.write(b"x" * 65536)
@@ -70,28 +70,33 @@ async def refused(para: Para, command: str, **params: object) -> Failed:
     return caught.value
 
 
-async def test_a_full_home_keeps_sessions_as_they_were_until_there_is_room(
-    para: Para, repo: Repository, api: Any, home: Path
+async def test_a_full_home_lets_sessions_end_and_none_begin(
+    servers: Servers, repo: Repository, api: Any, home: Path
 ) -> None:
-    session = await at_work(para, api, "fix")
-    before = records(home)
+    para = await servers()
+    names = ("finished", "cancelled", "paused", "later")
+    sessions = [await at_work(para, api, name) for name in names]
+    await para.call("para.clean")
+    assert (home / "reserve").stat().st_size > 1 << 20
     with full(home):
-        assert (await para.call("para.show", name="fix"))["state"] == "running"
-        for command, params in (
-            ("start", {"name": "other"}),
-            ("pause", {"name": "fix"}),
-            ("finish", {"name": "fix", "message": "it"}),
-            ("cancel", {"name": "fix"}),
-            ("diff", {"name": "fix"}),
-        ):
-            await refused(para, f"para.{command}", **params)
-            assert records(home) == before, command
+        await refused(para, "para.start", name="other")
+        await para.call("para.finish", name="finished", message="it")
+        with full(home, "more"):
+            # another process took what was kept: the record is what it was
+            before = records(home)
+            await refused(para, "para.finish", name="later", message="it")
+            assert records(home) == before
+        await para.call("para.cancel", name="cancelled")
+        await para.call("para.pause", name="paused")
+        for session in sessions:
             assert lost(home, repo, session) == []
+    for name in ("paused", "later"):
+        await para.call("para.finish", name=name, message="it")
+    for session in sessions:
+        assert lost(home, repo, session) == []
     await para.call("para.clean")
     assert leftovers(api, home, repo) == []
-    await para.call("para.finish", name="fix", message="it")
-    assert lost(home, repo, session) == []
-    assert leftovers(api, home, repo) == []
+    assert (home / "reserve").exists()
 
 
 @pytest.mark.parametrize("command", ["finish", "cancel"])
