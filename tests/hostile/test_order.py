@@ -15,6 +15,7 @@ import pytest
 
 from para_server.engine.endpoint import find
 from para_server.settings import EngineSettings
+from tests import engine
 from tests.client import Para, eventually
 from tests.scratch import Repository
 
@@ -39,13 +40,13 @@ echo "${{0##*/}} $EPOCHREALTIME" >>{MARKS}
 """
 SHELL = f"""#!/bin/bash
 echo "replaced-shell $EPOCHREALTIME" >>{MARKS}
-exec /bin/dash "$@"
+exec /bin/bash "$@"
 """
 RECIPE = """FROM para-base:latest
 USER root
 COPY library.so /usr/local/lib/library.so
-COPY entrypoint health shell /usr/local/bin/
-RUN rm /bin/sh && mv /usr/local/bin/shell /bin/sh && chmod 755 /bin/sh /usr/local/bin/*
+COPY entrypoint health /usr/local/bin/
+COPY shell /usr/bin/sh
 ENTRYPOINT ["/usr/local/bin/entrypoint"]
 HEALTHCHECK --interval=1s --start-period=1s CMD ["/usr/local/bin/health"]
 ENV LD_PRELOAD=/usr/local/lib/library.so
@@ -69,7 +70,7 @@ exit $code
 
 
 @pytest.fixture
-def image(tmp_path: Path) -> Iterator[str]:
+def image(tmp_path: Path, api: Any, home: Path) -> Iterator[str]:
     """Build an image that runs something in every way that an image has."""
     name = f"para-test-order-{os.getpid()}"
     folder = tmp_path / "image"
@@ -82,11 +83,13 @@ def image(tmp_path: Path) -> Iterator[str]:
         ("shell", SHELL),
     ):
         (folder / file).write_text(text)
+        (folder / file).chmod(0o755)
     compiled = ["gcc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", "library.so", "library.c"]
     subprocess.run(compiled, cwd=folder, check=True)
     docker = ["docker", "-H", find(EngineSettings(), os.environ)]
     subprocess.run([*docker, "build", "-q", "-t", name, "."], cwd=folder, check=True)
     yield name
+    engine.clear(api, home)
     subprocess.run([*docker, "image", "rm", "-f", name], check=True, capture_output=True)
 
 
@@ -163,7 +166,7 @@ async def test_nothing_runs_before_the_workspace_is_whole_and_the_host_stays_out
         assert any("read-tree" in call for call in calls) == filled, calls
         assert all(float(call[0]) <= first for call in calls), calls
         config = api.inspect_container(container)
-        assert "Health" not in config["State"]
+        assert (config["State"].get("Health") or {}).get("Log", []) == []
         assert not {"entrypoint", "health"} & set(ran(home, session["id"]))
         notes.unlink(missing_ok=True)
         marks.unlink()
@@ -178,9 +181,11 @@ async def test_nothing_runs_before_the_workspace_is_whole_and_the_host_stays_out
     await para.call("para.cancel", name="task")
     recovered = await para.call("para.recover", name="task")
     await shows(recovered, *programs)
+    (home / "work" / recovered["id"] / "fails").unlink()
+    assert (await para.call("para.resume", name="task"))["state"] == "running"
+    (home / "agents" / recovered["id"] / "out" / "marks").unlink()
     await para.call("para.pause", name="task")
     await shows(await para.call("para.resume", name="task"), "sleep", filled=False)
-    (home / "work" / recovered["id"] / "fails").unlink()
     await para.call("para.finish", name="task", message="work")
     notes.unlink(missing_ok=True)
     (home / "agents" / recovered["id"] / "out" / "marks").unlink(missing_ok=True)
