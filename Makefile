@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv engine image editor workbench demo test soak bench check fix generate clean
+.PHONY: help venv engine image editor workbench demo test test-engines soak bench check fix generate clean
 
 PYTHON ?= python3
 venv := .venv/bin
@@ -17,7 +17,7 @@ override export PROMPT := $(value PROMPT)
 endif
 
 help: ## List what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 venv: .venv/.compiled ## Install para and its tools into .venv
 
@@ -67,6 +67,9 @@ demo: image ## Show the main job; REPO=/path and PROMPT='…' do it on your own 
 
 test: image editor workbench ## Run all tests
 	@$(venv)/python -m pytest
+
+test-engines: image ## Run the command tests on each kind of engine, as root; KINDS='newer podman' chooses
+	@tests/engines.sh $(KINDS)
 
 soak: image editor workbench ## Run all tests, each with all its cases; SEED=… repeats a run
 	@$(venv)/python -m pytest --soak $(if $(SEED),--seed='$(SEED)')

@@ -27,6 +27,8 @@ def para() -> None:
 
 
 def _prepare() -> None:
+    if os.name != "posix":
+        sys.exit("para does not run on Windows: install it in WSL 2, with Docker Desktop")
     _drop_foreign_modules()
     _open_streams()
 

@@ -10,6 +10,7 @@ from para_server.context import Context
 from para_server.engine import containers, images
 from para_server.engine.facts import asked, facts
 from para_server.engine.failures import image_missing
+from para_server.engine.images import Image
 from para_server.errors import ParaError, Remedy
 from para_server.names import BASE_IMAGE, agent_image, is_ours
 from para_server.results import Check
@@ -56,12 +57,21 @@ async def limits(context: Context) -> Check:
 
 
 async def image(context: Context) -> Check:
-    """Check that para's own images are there, and made from this para's recipes."""
-    shown = []
-    for name in (BASE_IMAGE, *map(agent_image, PROFILES)):
-        if name == BASE_IMAGE or await images.find(context.engine, name) is not None:
-            found = await demand_fresh(context, name)
-            shown.append(f"{name} {found.size >> 20} MiB")
+    """Check that para's own images are there, and made from this para's recipes.
+
+    Every session needs the base image; of another agent's, only its own sessions.
+    """
+    shown = [_sized(BASE_IMAGE, await demand_fresh(context, BASE_IMAGE))]
+    mine = agent_image(context.settings(None).agent.name)
+    for name in map(agent_image, PROFILES):
+        if await images.find(context.engine, name) is None:
+            continue
+        try:
+            shown.append(_sized(name, await demand_fresh(context, name)))
+        except ParaError as error:
+            if name == mine:
+                raise
+            return warning("image", error.slug, str(error), *error.problem.remedies)
     return Check(name="image", ok=True, detail=", ".join(shown))
 
 
@@ -123,3 +133,7 @@ async def login(context: Context) -> Check | None:
     await credentials.demand_login(context, settings, agent, chosen)
     how = f"{agent}, by agent.credentials = {settings.agent.credentials}"
     return Check(name="login", ok=True, detail=how)
+
+
+def _sized(name: str, found: Image) -> str:
+    return f"{name} {found.size >> 20} MiB"

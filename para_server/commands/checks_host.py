@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Final
 
 from para_server.commands import lost
 from para_server.context import Context
 from para_server.disk import unreadable
-from para_server.errors import ParaError, Problem, Remedy
-from para_server.git.process import git
+from para_server.errors import Problem, Remedy
+from para_server.git import versions
 from para_server.results import Check
 
-OLDEST_GIT: Final = (2, 31)
 _SCARCE: Final = 1 << 30  # bytes: a session's clone, and what is on its way out, may need as much
 _NONE: Final = 16 << 20
-_INSTALL_GIT: Final = "https://git-scm.com/downloads"
 
 
 async def git_version(context: Context) -> Check:
     """Check that git is there, and new enough."""
     context.store.prepare()
-    told = (await git(context.store.home, "version")).strip()
-    found = re.search(r"(\d+)\.(\d+)", told)
-    if found is None or (int(found[1]), int(found[2])) < OLDEST_GIT:
-        wanted = ".".join(map(str, OLDEST_GIT))
-        raise ParaError(
-            "workspace.git-failed",
-            f"{told} is too old: para needs git {wanted} or newer",
-            Remedy(title="Install a newer git", url=_INSTALL_GIT),
-        )
+    told = await versions.demand_new_enough(context.store.home)
     return Check(name="git", ok=True, detail=told)
 
 

@@ -10,7 +10,7 @@ from para_server import lifecycle
 from para_server.commands import lost
 from para_server.context import Context, path_of
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
-from para_server.git import discovery
+from para_server.git import discovery, versions
 from para_server.git.repository import Repo
 from para_server.homes import session_at
 from para_server.names import VOLUME_PREFIX
@@ -89,7 +89,11 @@ async def _located(context: Context, folder: Path) -> Repo:
         )
     inside = _around(context, folder)
     if inside is None:
-        return await discovery.locate(folder)
+        try:
+            return await discovery.locate(folder)
+        except ParaError:
+            await versions.demand_new_enough(folder)  # an old git misunderstands what it is asked
+            raise
     if inside.type == "worktree" and inside.state not in lifecycle.OVER:
         return await discovery.locate_anywhere(folder)
     raise ParaError(

@@ -112,3 +112,21 @@ def test_the_exit_code_tells_whether_a_check_that_is_needed_failed(
     )
     assert bad.returncode == 1
     assert "✗ engine" in bad.stdout
+
+
+async def test_a_git_that_is_too_old_is_named_at_the_first_command(
+    servers: Servers, tmp_path: Path
+) -> None:
+    old = tmp_path / "old" / "git"
+    old.parent.mkdir()
+    old.write_text(
+        '#!/bin/sh\n[ "$1" = version ] && echo git version 2.25.1 && exit\n'
+        "for word; do echo $word; done\nexit 129\n"
+    )
+    old.chmod(0o755)
+    path = f"{old.parent}:{os.environ['PATH']}"
+    para = await servers(extra={"PATH": path}, watching=False)
+    refused = await para.fails("workspace.git-failed", "para.start", type="worktree")
+    assert "git version 2.25.1 is too old: para needs git 2.31 or newer" in refused.message
+    check = (await checks_of(para))["git"]
+    assert (check["ok"], check["level"]) == (False, "error")

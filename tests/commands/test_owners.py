@@ -131,6 +131,10 @@ async def test_another_user_of_the_engine_works_with_the_same_image(
         *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
     )
     para = await servers(folders=[repo.path], extra=own, prefix=prefix, watching=False)
+    if "name=userns" in api.info()["SecurityOptions"]:
+        refused = await para.fails("engine.refused", "para.start", name="fix")
+        assert "userns-remap" in refused.message
+        return
     try:
         await para.call("para.dispatch", prompt="id -u >whose", name="fix")
         await para.agent("fix", "done")

@@ -14,8 +14,8 @@ from tests.client import Para
 from tests.scratch import Repository
 
 TOOLS: Final = (
-    "bash tmux git make gcc g++ pkg-config python3 pip uv node npm npx corepack pnpm yarn rg jq gh "
-    "unzip zip xz ssh less nano file patch curl"
+    "bash tmux git make gcc g++ pkg-config python python3 pip uv node npm npx "
+    "corepack pnpm yarn rg jq gh unzip zip xz ssh less nano file patch curl"
 ).split()
 
 
@@ -50,11 +50,12 @@ PROJECTS: Final = {
     ),
     "Python with uv": Project(
         PYTHON,
-        "uv venv -q && uv pip install -q -r requirements.txt && uv run --no-project pytest -q",
+        "uv venv -q && uv pip install -q -r requirements.txt"
+        " && uv run --no-project python -m pytest -q",
         "1 passed",
     ),
     "Python with pip alone": Project(
-        PYTHON, "pip install -q -r requirements.txt && pytest -q tests", "1 passed"
+        PYTHON, "pip install -q -r requirements.txt && python -m pytest -q", "1 passed"
     ),
     "Node with npm": Project(NODE, "npm install --silent && npm test", "pass 1"),
     "C with make": Project(
