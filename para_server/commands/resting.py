@@ -6,7 +6,7 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 
-from para_server import limits
+from para_server import awake, limits
 from para_server.agents import claims
 from para_server.commands import view
 from para_server.commands.pause import save
@@ -25,6 +25,7 @@ async def rest(context: Context) -> None:
     Whether a time is over is told from records and what agents say, without asking the engine.
     """
     settings = context.settings(None).agent
+    awake.jumps()  # seen while it is fresh
     if not (settings.max_minutes or settings.idle_minutes):
         return
     for record in context.store.all():
@@ -54,5 +55,5 @@ def _is_over(context: Context, record: Record, settings: AgentSettings) -> bool:
     supervised = claims.is_supervised(folder)
     begun = not record.unbegun
     said = claims.state(folder, record.agent, alive=True, supervised=supervised, begun=begun)
-    until = limits.pauses_at(record, said, settings)
+    until = limits.pauses_at(record, said, settings, awake.jumps())
     return until is not None and until <= datetime.now(UTC)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
-from para_server import lifecycle, limits, reserve
+from para_server import awake, lifecycle, limits, reserve
 from para_server.agents import claims
 from para_server.commands import lost, picking, recovery
 from para_server.context import Context, Shown
@@ -126,7 +126,7 @@ def of(context: Context, record: Record, seen: Seen | None) -> Session:
     if record.agent is not None and _may_speak(record, seen):
         folder = f"{context.store.home}/agents/{record.id}"
         claim = claims.stamp(folder), claims.is_supervised(folder)
-    now = (record, seen, claim)
+    now = (record, seen, claim, awake.jumps())
     known = context.shown.get(record.id)
     if known is not None and known.of == now:
         return known.session
@@ -222,7 +222,7 @@ def _agent(context: Context, record: Record, state: State) -> Agent | None:
     said = claims.state(folder, record.agent, alive=alive, supervised=supervised, begun=begun)
     if state is not State.RUNNING:
         return said
-    until = limits.pauses_at(record, said, context.settings(None).agent)
+    until = limits.pauses_at(record, said, context.settings(None).agent, awake.jumps())
     return said if until is None else limits.announced(said, until)
 
 
