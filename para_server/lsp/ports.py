@@ -125,6 +125,7 @@ async def serve_ws(context: Callable[[], Context], host: str, port: int, token: 
         host,
         port,
         max_size=MAX_MESSAGE,
+        compression=None,  # a few bytes without the token could stand for many
         origins=[None],
         process_request=partial(_judge, host),
         open_timeout=PATIENCE,

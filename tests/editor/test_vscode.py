@@ -20,6 +20,7 @@ from playwright.sync_api import expect
 
 from para_server.engine.endpoint import find
 from para_server.settings import EngineSettings
+from tests import wire
 from tests.editor.workbench import Switch, Window, Workbench
 from tests.scratch import Repository
 
@@ -118,7 +119,8 @@ def test_it_is_finished_and_its_branch_is_in_the_repository(
     expect(window.page.get_by_text("prices.md").first).to_be_visible()
     window.press("Reviewing", "Check Out")
     expect(window.page.locator('.statusbar-item[id^="status.scm"]').first).to_contain_text(branch)
-    assert project.git("branch", "--show-current") == branch
+    # the status bar names the branch as soon as it is being checked out
+    wire.eventually(lambda: project.git("branch", "--show-current") == branch)
     project.git("switch", "-q", "main")
     window.command("View: Close All Editors")
     window.dismiss()

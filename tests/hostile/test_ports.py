@@ -283,6 +283,12 @@ def test_websockets_refuse_pages(serve: Serve, origin: str) -> None:
         ws(serve("--ws"), origin=Origin(origin))
 
 
+def test_websockets_unpack_nothing(serve: Serve) -> None:
+    with ws(serve("--ws"), compression="deflate") as client:
+        assert client.response is not None
+        assert "Sec-WebSocket-Extensions" not in client.response.headers
+
+
 def upgraded(process: Process, *hosts: str) -> int:
     """Send a handshake with these Host headers, and give the status of the answer."""
     lines = [
