@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from fnmatch import translate
 from typing import Final
 
-# FOLDER/** is all below a folder, any other pattern a file; both at any depth, `*` in a name alone
-# by what runs them: editors, agents, shells, git, package managers, build tools, CI, Python itself
-_PATTERNS: Final = tuple(
-    """
-    .vscode/** *.code-workspace .idea/** .zed/** .nvim.lua .nvimrc .exrc .vimrc .fleet/**
-    .dir-locals.el .editorconfig .devcontainer/** .devcontainer.json
-    .claude/** .mcp.json CLAUDE.md AGENTS.md .codex/** .gemini/** GEMINI.md .opencode/**
-    opencode.json .cursor/** .cursorrules .windsurfrules .para/** .para.toml
-    .envrc .env .tool-versions mise.toml .mise.toml .direnv/** .autoenv .nvmrc
-    .gitattributes .gitmodules .gitconfig .githooks/** .husky/** .pre-commit-config.yaml
-    lefthook.yml lefthook.yaml .lefthook/** .overcommit.yml
-    package.json .npmrc .yarnrc .yarnrc.yml .pnpmfile.cjs pnpm-workspace.yaml
-    setup.py setup.cfg pyproject.toml conftest.py tox.ini noxfile.py sitecustomize.py *.pth
-    build.rs Cargo.toml .cargo/** Gemfile Rakefile *.gemspec composer.json pom.xml
-    build.gradle build.gradle.kts settings.gradle settings.gradle.kts gradlew mvnw gradle/**
-    Makefile makefile GNUmakefile *.mk CMakeLists.txt justfile Justfile Taskfile.yml meson.build
-    Dockerfile docker-compose.yml docker-compose.yaml compose.yml compose.yaml Vagrantfile
-    .github/** .gitlab-ci.yml .circleci/** .buildkite/** Jenkinsfile azure-pipelines.yml
-    .travis.yml .drone.yml bitbucket-pipelines.yml .woodpecker/** .forgejo/** .gitea/** .ci/**
-    *.config.js *.config.cjs *.config.mjs *.config.ts .eslintrc.js .eslintrc.cjs .prettierrc.js
-    flake.nix shell.nix default.nix WORKSPACE BUILD BUILD.bazel BUCK
-    """.split()
-)
+from para_server.runs_on_building import BUILT
+from para_server.runs_on_opening import OPENED
+
+_PATTERNS: Final = tuple(word for row in (*OPENED, *BUILT) for word in row.patterns.split())
 
 
 def auto_run_files(paths: Iterable[str], submodules: Iterable[str] = ()) -> tuple[str, ...]:
@@ -41,11 +23,11 @@ def auto_run_files(paths: Iterable[str], submodules: Iterable[str] = ()) -> tupl
 def runs_by_itself(path: str) -> bool:
     """Return whether a file runs without being asked for; takes time linear in the path's length.
 
-    Case-insensitive file systems run .VSCODE/tasks.json as well, and what should be a folder may
-    be a link to one.
+    Case-insensitive file systems run .VSCODE/tasks.json as well, some of them pass over what is
+    not seen or stands at the end of a name, and what should be a folder may be a link to one.
     """
-    whole = path.casefold()
-    parts = whole.split("/")
+    parts = _plain(path).split("/")
+    whole = "/".join(parts)
     if parts[-1] in _NAMES or not _FOLDERS.isdisjoint(parts):
         return True
     if _WILD.match(parts[-1]):
@@ -54,6 +36,17 @@ def runs_by_itself(path: str) -> bool:
     return any(folder in below for folder in _DEEP_FOLDERS) or below.endswith(_DEEP_NAMES)
 
 
+def _plain(path: str) -> str:
+    if not path.isascii():
+        path = unicodedata.normalize("NFC", path.translate(_UNSEEN))
+    return _ENDS.sub("", path).casefold()
+
+
+# what HFS+ passes over in names
+_UNSEEN: Final = dict.fromkeys(
+    [*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF]
+)
+_ENDS: Final = re.compile(r"(?<=[^/. ])[. ]++(?=/|\Z)")  # on NTFS
 _FOLDED: Final = frozenset(pattern.casefold() for pattern in _PATTERNS)
 _BELOW: Final = frozenset(p.removesuffix("/**") for p in _FOLDED if p.endswith("/**"))
 _ALONE: Final = frozenset(p for p in _FOLDED if not p.endswith("/**"))
