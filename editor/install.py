@@ -2,7 +2,7 @@
 
 usage: install.py HOME WHEEL …
 
-HOME becomes a link to an environment that works, or stays as it was.
+HOME/bin becomes a link into an environment that works, or stays as it was.
 """
 
 # ruff: noqa: INP001 # a program that the extension carries, not a module
@@ -32,8 +32,8 @@ PATIENCE = 60  # seconds that a server may take to name its version
 
 def main(home: Path, wheels: list[str]) -> None:
     """Install unless it is there; the lock is dropped with this process, however it ends."""
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with (home.parent / f"{home.name}.lock").open("w") as lock:
+    home.mkdir(parents=True, exist_ok=True)
+    with (home.parent / f".{home.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -41,16 +41,16 @@ def main(home: Path, wheels: list[str]) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX)
         if works(home):
             return
-        made = home.with_name(f"{home.name}.{secrets.token_hex(4)}")
+        made = home / secrets.token_hex(4)
         try:
             install(made, wheels)
             put(made, home)
         except BaseException:
             shutil.rmtree(made, ignore_errors=True)
             raise
-        for old in home.parent.glob(f"{home.name}.*"):
-            if old.is_dir() and old != made:
-                shutil.rmtree(old, ignore_errors=True)
+        for old in home.iterdir():
+            if old.name not in {"bin", made.name}:
+                remove(old)
 
 
 def install(made: Path, wheels: list[str]) -> None:
@@ -86,12 +86,21 @@ def roads(listed: str) -> dict[str, str]:
 
 
 def put(made: Path, home: Path) -> None:
-    """Let HOME lead to an environment, at once and whole."""
-    if home.is_dir() and not home.is_symlink():
-        shutil.rmtree(home)  # of a version that knew no links
-    link = home.with_name(f"{made.name}.link")
-    link.symlink_to(made.name)
-    link.replace(home)
+    """Let HOME/bin lead into an environment, at once and whole."""
+    programs = home / "bin"
+    if programs.is_dir() and not programs.is_symlink():
+        shutil.rmtree(programs)  # of a version that knew no links
+    link = home / f"{made.name}.link"
+    link.symlink_to(f"{made.name}/bin")
+    link.replace(programs)
+
+
+def remove(old: Path) -> None:
+    """Remove a file or a folder, as far as it can be."""
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.unlink(missing_ok=True)
 
 
 def works(home: Path) -> bool:

@@ -68,15 +68,15 @@ def test_windows_at_once_install_once_and_a_python_that_went_away_is_replaced(
     assert sum("waiting for another window" in one for one in said) == 2
     assert version(home).startswith("para-server ")
     assert not [f for f in ("lib", "prefix") if (tmp_path / f).exists()]
-    for link in home.glob("bin/python*"):
-        if link.is_symlink() and link.readlink().is_absolute():
+    for link in (home / "bin").resolve().iterdir():
+        if link.name.startswith("python") and link.is_symlink() and link.readlink().is_absolute():
             link.unlink()
             link.symlink_to("/removed/bin/python3")
     again = begin(home, person)
     again.communicate()
     assert again.returncode == 0
     assert version(home).startswith("para-server ")
-    assert len([f for f in home.parent.iterdir() if f.is_dir() and not f.is_symlink()]) == 1
+    assert len([f for f in home.iterdir() if f.name != "bin"]) == 1
 
 
 def test_one_that_is_stopped_leaves_nothing(tmp_path: Path, person: dict[str, str]) -> None:
@@ -87,4 +87,4 @@ def test_one_that_is_stopped_leaves_nothing(tmp_path: Path, person: dict[str, st
     window.terminate()
     window.communicate()
     assert window.returncode == 1
-    assert [f.name for f in home.parent.iterdir()] == ["server-1.lock"]
+    assert list(home.iterdir()) == []
