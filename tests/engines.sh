@@ -87,6 +87,9 @@ start() {
   local podman=(podman --root "$folder/data" --runroot "$folder/exec" system service -t 0 "unix://$socket")
   local inside=(nsenter "--net=/var/run/netns/para-$kind")
   local newer=no
+  # where limits may not be raised, Podman's own are too high
+  printf '[containers]\ndefault_ulimits = ["nofile=8192:8192", "nproc=4096:4096"]\n' \
+    >"$folder/containers.conf"
   reach=("DOCKER_HOST=unix://$socket")
   network "$kind" "$number"
   case $kind in
@@ -104,10 +107,10 @@ start() {
       echo '{"features": {"containerd-snapshotter": true}}' >"$folder/daemon.json"
       daemon=(env DOCKER_MIN_API_VERSION=1.44 "${daemon[@]}" --config-file "$folder/daemon.json")
       ;;
-    podman) newer=yes daemon=(podman --runtime runc "${podman[@]:1}") ;;
+    podman) newer=yes daemon=(env "CONTAINERS_CONF=$folder/containers.conf" podman --runtime runc "${podman[@]:1}") ;;
     podman4)
       command -v podman >/dev/null || { say "podman is not installed"; return 1; }
-      daemon=(podman --runtime runc "${podman[@]:1}")
+      daemon=(env "CONTAINERS_CONF=$folder/containers.conf" podman --runtime runc "${podman[@]:1}")
       ;;
     rootless)
       command -v podman >/dev/null || { say "podman is not installed"; return 1; }

@@ -14,6 +14,7 @@ from para_server.commands.images import helper_image
 from para_server.context import Context
 from para_server.disk import remove_tree, written
 from para_server.engine import containers, helper
+from para_server.engine.facts import facts
 from para_server.errors import Frozen, ParaError
 from para_server.names import HELPER_PREFIX
 from para_server.settings import bytes_of
@@ -40,9 +41,11 @@ class Outcome(Frozen):
 async def demand_same_files(context: Context) -> None:
     """Raise engine.refused where an engine that is no socket of this machine has other files.
 
-    It is tried once; of a socket's engine the first container shows it.
+    It is tried once; of a socket's engine the first container shows it. But Podman creates what it
+    does not find.
     """
-    if context.engine.address.startswith("unix://"):
+    podman = (await facts(context.engine)).podman
+    if context.engine.address.startswith("unix://") and not podman:
         return
     address = hashlib.sha256(context.engine.address.encode()).hexdigest()[:16]
     known = context.store.bases_folder / f"seen-{address}"

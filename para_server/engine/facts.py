@@ -26,6 +26,7 @@ class Facts(Frozen):
     """
 
     version: str
+    podman: bool = False
     cpus: int
     memory: int
     rootless: bool
@@ -60,6 +61,7 @@ async def asked(engine: Engine) -> Facts:
     rootless, remapped = "rootless" in options, "userns" in options
     found = Facts(
         version=str(told.get("ServerVersion", "")),
+        podman="BuildahVersion" in told,
         cpus=int(told.get("NCPU") or 0),
         memory=int(told.get("MemTotal") or 0),
         rootless=rootless,
