@@ -12,7 +12,7 @@ from para_server.git.repository import Repo
 _log = logging.getLogger(__name__)
 LIST: Final = "para-given"  # in a clone's .git: the names that are the user's already
 _MOST: Final = 1000  # names, the youngest first
-_SECONDS: Final = 3.0  # in which git has to say which names a base reaches
+_SECONDS: Final = 10.0  # in which git has to say which names a base reaches
 _HEADS: Final = "refs/heads/"
 # Nothing can be fetched or pushed, and git shows this text with its error. It begins like a path,
 # so that no git takes it for a host.

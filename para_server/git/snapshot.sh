@@ -49,14 +49,12 @@ done
 # a git dir of our own for the work, and one that holds copies of the workspace's refs
 make_git /para-out/git
 [ ! -f /para-out/shallow ] || cp /para-out/shallow /para-out/git/shallow
-cp -r /para-out/git /para-out/theirs
 export GIT_DIR=/para-out/git GIT_INDEX_FILE=/para-out/index
+[ ! -f /para-out/rootless ] || base=$(git commit-tree "$(git mktree </dev/null)" -m nothing)
+cp -r /para-out/git /para-out/theirs
 cd "$work"
 : | tee /para-out/{stopped,conflicts,filtered,left,new,broken,repositories,specials,devices} >/dev/null
 
-if [ -f /para-out/rootless ]; then
-    base=$(git commit-tree "$(git mktree </dev/null)" -m nothing </dev/null)
-fi
 if [ -f /para-out/layered ]; then look_at "$upper"; else look_at "$work"; fi
 head=$base tips=() adding=
 if [ "$mode" != flat ]; then

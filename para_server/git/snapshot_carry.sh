@@ -31,6 +31,8 @@ carry() { # sets carrier: how a commit names it as its parent, where there is an
 }
 carry_refs() {
     local type oid name n=0 own=refs/heads/$(cat /para-out/branch)
+    # without a base, the head was made just now
+    echo /para-out/git/objects >>/para-out/theirs/objects/info/alternates
     theirs for-each-ref --no-merged="$head" --format='%(refname)' >/para-out/outside
     [ "$aim" != cancel ] || [ "$symbol" = "ref: $own" ] || needed=1
     while read -r type oid name; do

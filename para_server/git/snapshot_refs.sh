@@ -108,7 +108,7 @@ candidates() {
 find_tips() {
     local found
     new_refs >/para-out/new
-    { candidates || true; } | grep -aE "^$hex\$" | awk '!seen[$0]++' | head -n "$most_refs" |
+    { candidates || true; } | { grep -aE "^$hex\$" || true; } | awk '!seen[$0]++' | head -n "$most_refs" |
         sed 's/$/^{commit}/' | git cat-file --batch-check='%(objectname)' | { grep -xE "$hex" || true; } |
         awk '{print "create refs/candidates/" NR " " $0}' | git update-ref --stdin
     mapfile -t found < <(git for-each-ref --format='%(objectname)' \

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
+from para_server.spec import WORKSPACE
+
 _COMMIT = "git add -A; git commit -qm $n"
 # what somebody does in a workspace; $n is a number that no other operation has. Any may fail, as
 # where a merge is in progress.
@@ -200,10 +202,22 @@ def _git_of_text(repository: Path, text: str) -> str:
     return _git(repository, "hash-object", "--stdin", given=text).strip()
 
 
+def _worktree(folder: Path) -> dict[str, str]:
+    """Lead git from a worktree within to its repository, which has another path in a container."""
+    file = folder / ".git"
+    said = file.read_text() if file.is_file() else ""
+    if not said.startswith(f"gitdir: {WORKSPACE}/"):
+        return {}
+    inner = said.removeprefix(f"gitdir: {WORKSPACE}/").strip()
+    top = next(one for one in folder.parents if (one / ".git").is_dir())
+    return {"GIT_DIR": str(top / inner), "GIT_WORK_TREE": str(folder)}
+
+
 def _git(folder: Path, *arguments: str, given: str = "", check: bool = True) -> str:
     done = subprocess.run(
         ["git", "-c", "safe.directory=*", *arguments],
         cwd=folder,
+        env=dict(os.environ) | _worktree(folder),
         input=os.fsencode(given),
         capture_output=True,
         check=False,

@@ -1,0 +1,147 @@
+"""Work comes out whatever became of the repository, and whatever its user forbids git."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import engine
+from tests.client import Para
+from tests.scratch import Repository
+
+Servers = Callable[..., Awaitable[Para]]
+
+FORBIDDEN: dict[str, dict[str, str]] = {
+    "the file transport": {"protocol.file.allow": "never"},
+    "every transport": {"protocol.allow": "never"},
+    "its paths": {"url.ssh://nowhere/.insteadOf": "/"},
+    "its own refs": {"transfer.hideRefs": "refs/", "uploadpack.hideRefs": "refs/"},
+    "packs": {"transfer.unpackLimit": "1", "fetch.prune": "true", "fetch.fsckObjects": "true"},
+}
+
+
+@pytest.mark.parametrize("forbidden", FORBIDDEN)
+@pytest.mark.parametrize("objects", ["own", "shared"])
+async def test_work_comes_out_where_the_users_git_configuration_forbids(
+    servers: Servers, repo: Repository, api: Any, forbidden: str, objects: str
+) -> None:
+    for key, value in FORBIDDEN[forbidden].items():
+        repo.git("config", "--global", key, value)
+    para = await servers(extra={"PARA_GIT_OBJECTS": objects, "GIT_ALLOW_PROTOCOL": "https"})
+    for name, end in (("one", "finish"), ("two", "cancel")):
+        session = await para.call("para.start", name=name)
+        engine.run(api, session["container"]["name"], "echo 1 >a; git add a; git commit -qm a; >b")
+        params = {"message": "it"} if end == "finish" else {}
+        await para.call(f"para.{end}", name=name, **params)
+    assert repo.git("log", "--format=%s", "para/one") == "it\na\nfirst"
+
+
+# commits that old or careless programs made, as text for `git hash-object -t commit`
+IDENTITY = "A <a@b> 1 +0000"
+ODD = {
+    "an old time zone": ("A <a@b> 1 +051800", IDENTITY),
+    "a time zone without digits": ("A <a@b> 1 EST", IDENTITY),
+    "no address": ("A 1 +0000", "A 1 +0000"),
+    "no name": (" <a@b> 1 +0000", "<a@b> 1 +0000"),
+    "a padded date": ("A <a@b> 01 +0000", IDENTITY),
+    "an address in an address": ("A <a<a@b> 1 +0000", IDENTITY),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_a_history_comes_out_as_it_is_although_its_commits_have(
+    para: Para, repo: Repository, api: Any, odd: str
+) -> None:
+    author, committer = ODD[odd]
+    session = await para.call("para.start", name="w")
+    script = (
+        "echo 1 >a; git add a; tree=$(git write-tree); "
+        f"printf 'tree %s\\nparent %s\\nauthor {author}\\ncommitter {committer}\\n\\nodd\\n' "
+        "$tree $(git rev-parse HEAD) | git hash-object -t commit -w --stdin --literally >/tmp/c; "
+        "git update-ref HEAD $(cat /tmp/c); echo 2 >b; cat /tmp/c"
+    )
+    made = engine.run(api, session["container"]["name"], script).strip()
+    await para.call("para.finish", name="w", message="it")
+    assert repo.git("rev-parse", "para/w^") == made
+
+
+async def test_a_tree_with_padded_modes_comes_out_as_it_is(
+    para: Para, repo: Repository, api: Any
+) -> None:
+    session = await para.call("para.start", name="w")
+    script = (
+        "blob=$(echo x | git hash-object -w --stdin | sed 's/../\\\\x&/g'); "
+        'tree=$(printf "100644 f\\0$blob" | git hash-object -t tree -w --stdin); '
+        "tree=$(printf \"040000 d\\0$(echo $tree | sed 's/../\\\\x&/g')\" "
+        "| git hash-object -t tree -w --stdin --literally); "
+        "commit=$(git commit-tree -p HEAD -m odd $tree); git reset -q --hard $commit; "
+        "echo 2 >b; echo $commit"
+    )
+    made = engine.run(api, session["container"]["name"], script).strip()
+    await para.call("para.finish", name="w", message="it")
+    assert repo.git("rev-parse", "para/w^") == made
+
+
+@pytest.mark.parametrize("end", ["finish", "cancel"])
+@pytest.mark.parametrize("objects", ["own", "shared"])
+async def test_work_comes_out_of_a_session_whose_base_is_gone(
+    servers: Servers, api: Any, tmp_path: Path, repo: Repository, objects: str, end: str
+) -> None:
+    theirs = tmp_path / "theirs"
+    repo.git("clone", "-q", str(repo.path), str(theirs))
+    mine = Repository(theirs)
+    mine.git("config", "user.name", "Ada")
+    mine.git("config", "user.email", "ada@example.org")
+    mine.commit(**{"only/here": "old\n", ".gitignore": "only/\n"})
+    mine.git("add", "-f", "only/here")
+    mine.commit("local")
+    para = await servers(folders=[theirs], extra={"PARA_GIT_OBJECTS": objects})
+    session = await para.call("para.start", name="w")
+    engine.run(api, session["container"]["name"], "echo work >work; echo new >>README.md")
+    shutil.rmtree(theirs)
+    repo.git("clone", "-q", str(repo.path), str(theirs))
+    mine.git("config", "--global", "user.email", "ada@example.org")
+    params = {"message": "it"} if end == "finish" else {}
+    result = await para.call(f"para.{end}", name="w", **params)
+    at = "para/w" if end == "finish" else result["archive"]
+    assert mine.show(f"{at}:work") == "work"
+    assert mine.show(f"{at}:only/here") == "old"
+    assert mine.show(f"{at}:README.md") == "# A repository\nnew"
+    mine.git("fsck", "--connectivity-only")
+    if objects == "own":
+        assert mine.git("cat-file", "-t", session["base"]) == "commit"
+    if end == "cancel":
+        back = await para.call("para.recover", name="w")
+        assert engine.run(api, back["container"]["name"], "cat work") == "work\n"
+        await para.call("para.finish", name="w", message="it")
+        assert mine.show("para/w:work") == "work"
+
+
+async def test_a_session_knows_what_its_base_reaches_and_why_it_has_no_remote(
+    para: Para, repo: Repository, api: Any
+) -> None:
+    repo.git("tag", "-am", "one", "v1.0")
+    repo.git("update-ref", "refs/remotes/origin/main", "HEAD")
+    repo.commit("second", second="2\n")
+    repo.git("branch", "ahead", repo.git("commit-tree", "-p", "HEAD", "-m", "x", "HEAD^{tree}"))
+    session = await para.call("para.start", name="w")
+    container = session["container"]["name"]
+    look = "git describe; git diff --stat main --; git for-each-ref --format='%(refname)'"
+    described, *names = engine.run(api, container, look).split()
+    assert described.startswith("v1.0-1-g")
+    assert names == [
+        "refs/heads/main",
+        "refs/heads/para/w",
+        "refs/remotes/origin/main",
+        "refs/tags/v1.0",
+    ]
+    for refused in ("git fetch", "git push origin HEAD"):
+        said = engine.run(api, container, f"{refused} 2>&1 && exit 1; true")
+        assert "a session of para has no remote" in said
+    engine.run(api, container, "echo 1 >1")
+    result = await para.call("para.finish", name="w", message="it")
+    assert result["left"] == []
