@@ -187,7 +187,7 @@ def leave_behind(api: Any, home: Path) -> None:
     labels = {LABEL_HOME: str(home), LABEL_SESSION: "old-000000"}
     made = api.create_container(BASE_IMAGE, ["true"], name="para-session-old-000000", labels=labels)
     api.commit(made["Id"], "para-saved", "old-000000", conf={"Labels": labels})
-    for part in ("work", "agents", "scratch"):
+    for part in ("agents", "scratch"):  # where there is a workspace, it may have something to lose
         (home / part / "old-000000").mkdir()
 
 
