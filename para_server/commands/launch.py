@@ -191,6 +191,9 @@ async def drop_workspace(context: Context, record: Record) -> None:
         async with context.store.holding_repo(record.refs_at):
             await worktree.remove(repo, folder)
     await clear_away(context, folder, record)
+    if repo is not None:
+        async with context.store.holding_repo(record.refs_at):
+            worktree.forget(repo, folder)
 
 
 async def clear_away(context: Context, folder: Path, record: Record) -> None:

@@ -133,7 +133,10 @@ async def as_it_is(context: Context, repo: Repo, record: Record, message: str) -
     where = await standing(repo, folder)
     found = await embedded.inner(folder)
     tip = own or where.head or record.base
-    tree = await index.tree_of(folder, where.head, embedded.plain_paths(found))
+    # also what submodules have of their own: recover puts the files back where they were
+    flat = tuple(one.path for one in found if one.kind != "ignored" and (one.tips or one.changed))
+    paths = tuple(dict.fromkeys((*embedded.plain_paths(found), *flat)))
+    tree = await index.tree_of(folder, where.head, paths)
     kept = [*where.alone]
     off = where.head if where.head not in {None, tip} else None
     if off is not None:

@@ -91,12 +91,17 @@ async def _take_all(
         removal = ("update-index", "-z", "--force-remove", "--stdin")
         await git(folder, *removal, given=tracked, environment=environment)
         listed = await git(folder / path, "ls-files", "-coz", "--exclude-standard", long=True)
-        here = [f"{path}/{name}" for name in dict.fromkeys(listed.split("\0")) if name]
-        files = [name for name in here if _is_file(folder / name)]
+        # also what it ignores itself, where the folder around it has it already
+        here = [*(f"{path}/{name}" for name in listed.split("\0") if name), *tracked.split("\0")]
+        files = [name for name in dict.fromkeys(here) if name and _is_file(folder, name)]
         given = "".join(f"{name}\0" for name in files)
         addition = ("update-index", "-z", "--add", "--replace", "--stdin")
         await git(folder, *addition, given=given, environment=environment, long=True)
 
 
-def _is_file(path: Path) -> bool:
+def _is_file(folder: Path, name: str) -> bool:
+    """Return whether there is a file or a link, and no link on the way to it."""
+    path = folder / name
+    if path.parent.resolve() != folder.resolve() / Path(name).parent:
+        return False
     return path.is_symlink() or path.is_file()

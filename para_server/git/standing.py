@@ -109,7 +109,7 @@ async def in_use(repo: Repo, branch: str, but: Path | None = None) -> bool:
             return True
     linked = repo.common / "worktrees"
     git_dirs = [repo.common, *(linked.iterdir() if linked.is_dir() else ())]
-    return any(_works_on(one, ref) for one in git_dirs if not _belongs_to(one, but))
+    return any(_works_on(one, ref) for one in git_dirs if not belongs_to(one, but))
 
 
 def _works_on(git_dir: Path, ref: str) -> bool:
@@ -121,8 +121,10 @@ def _works_on(git_dir: Path, ref: str) -> bool:
     return ref in {name.strip() for name in names}
 
 
-def _belongs_to(git_dir: Path, folder: Path | None) -> bool:
-    return folder is not None and _text(git_dir / "gitdir") == f"{folder}/.git"
+def belongs_to(git_dir: Path, folder: Path | None) -> bool:
+    """Return whether a git folder among those of linked worktrees is that of a folder."""
+    there = _text(git_dir / "gitdir")
+    return folder is not None and there != "" and Path(there).resolve() == folder.resolve() / ".git"
 
 
 def _text(file: Path) -> str:

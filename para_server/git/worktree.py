@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from para_server.disk import remove_tree
 from para_server.errors import ParaError
 from para_server.git.clone import Start
 from para_server.git.process import GitFailedError, git
@@ -17,7 +19,7 @@ from para_server.git.repository import (
     parents,
     ref_commit,
 )
-from para_server.git.standing import Standing
+from para_server.git.standing import Standing, belongs_to
 from para_server.untrusted import one_line
 
 _MAX_REASON: Final = 200  # characters of what a hook says
@@ -50,11 +52,19 @@ async def make(repo: Repo, folder: Path, start: Start) -> str | None:
 
 
 async def remove(repo: Repo, folder: Path) -> None:
-    """Take a worktree away; one that is gone is only forgotten."""
-    try:
+    """Take a worktree away as far as git can; whoever removes the rest calls `forget` then."""
+    with suppress(GitFailedError):
         await git(repo.top, "worktree", "remove", "--force", "--force", "--", str(folder))
-    except GitFailedError:
-        await git(repo.top, "worktree", "prune")
+
+
+def forget(repo: Repo, folder: Path) -> None:
+    """Remove what git still knows of a worktree that is gone, and of no other one."""
+    linked = repo.common / "worktrees"
+    if folder.exists() or not linked.is_dir():
+        return
+    for git_dir in linked.iterdir():
+        if belongs_to(git_dir, folder):
+            remove_tree(git_dir)
 
 
 async def rename_branch(repo: Repo, old: str, new: str) -> None:

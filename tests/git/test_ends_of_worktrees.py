@@ -1,0 +1,118 @@
+"""However a worktree is left, and whatever fails while its session ends, nothing of it is lost."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import scratch
+from tests.client import Failed, Para
+from tests.git import unruly
+from tests.scratch import Repository
+
+Servers = Callable[..., Awaitable[Para]]
+NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock", "PARA_CONTAINER_ENABLED": "false"}
+CASES = 10  # of one test
+LONGEST = 45  # calls of git that an end may make: each may be the one that fails
+SHIM = """#!/bin/sh
+if [ -e '{fuse}' ]; then
+    n=$(($(cat '{fuse}') - 1)); echo $n >'{fuse}'
+    [ $n != 0 ] || {{ echo 'made to fail' >&2; exit 128; }}
+fi
+exec '{git}' "$@"
+"""
+
+
+class Fuse:
+    """A git that fails once, at the call that it is set to."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder, self._file = folder, folder / "fuse"
+        real = shutil.which("git")
+        shim = folder / "git"
+        shim.write_text(SHIM.format(fuse=self._file, git=real))
+        shim.chmod(0o755)
+
+    def burn(self, calls: int) -> None:
+        """Let a later call fail."""
+        self._file.write_text(f"{calls}\n")
+
+    def out(self) -> bool:
+        """Let no call fail any more; tells whether one has."""
+        burnt = int(self._file.read_text() or "0") <= 0
+        self._file.unlink()
+        return burnt
+
+
+@pytest.fixture(scope="session")
+def endings(figures: Callable[[str], None]) -> Iterator[Counter[str]]:
+    """Count how the sessions ended."""
+    counted: Counter[str] = Counter()
+    yield counted
+    figures("worktrees: " + ", ".join(f"{n} {what}" for what, n in sorted(counted.items())))
+
+
+async def attempt(para: Para, command: str, **params: object) -> tuple[bool, dict[str, Any]]:
+    """Run a command that may be refused; gives whether it was done, and what it said."""
+    try:
+        return True, await para.call(command, **params)
+    except Failed as failed:
+        return False, {"slug": failed.slug, "message": failed.message}
+
+
+def named(result: dict[str, Any]) -> list[str]:
+    return [one["path"] for one in result.get("left", []) if one["path"]]
+
+
+@pytest.mark.slice(10)
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("batch", range(200))
+async def test_nothing_of_a_worktree_is_lost_however_its_session_ends(
+    servers: Servers, tmp_path: Path, environ: dict[str, str], endings: Counter[str], batch: int
+) -> None:
+    fuse = Fuse(tmp_path / "bin")
+    path = {"PATH": f"{fuse.folder}:{environ['PATH']}"}
+    para = await servers(extra=NO_ENGINE | path, folders=[], watching=False)
+    library = scratch.make(tmp_path / "library")  # to be a submodule
+    for k in range(CASES):
+        chance = random.Random(f"{batch} {k}")  # noqa: S311 # no secret
+        repo = scratch.make(tmp_path / f"repo{k}")
+        at = {"repo": str(repo.path), "name": "fix"}
+        session = await para.call("para.start", **at)
+        folder = Path(session["workspace"])
+        place = unruly.disorder(Repository(folder), library.path, chance)
+        before = unruly.belongings(folder)
+        command = chance.choice(["para.finish", "para.cancel"])
+        message = {"message": "work"} if command == "para.finish" else {}
+        told = f"batch {batch}, case {k}: {command} after {place.done}"
+        burns = chance.random() < 0.6
+        if burns:
+            fuse.burn(chance.randint(1, LONGEST))
+        done, result = await attempt(para, command, **at, **message)
+        told += f", git failed: {burns and fuse.out()}: {result}"
+        assert done or result["slug"], told
+        state = (await para.call("para.show", **at))["state"]
+        assert state == (("finished" if message else "cancelled") if done else "running"), told
+        if not done:
+            assert unruly.belongings(folder) == before, told
+            endings["refused"] += 1
+            command = "para.cancel"
+            _, result = await attempt(para, command, **at)
+            assert "slug" not in result, told + f" then {result}"
+        endings[command.removeprefix("para.")] += 1
+        missing = before.missing(named(result), repo, library)
+        assert missing == [], f"{told} lost {missing}: {result}"
+        if command == "para.cancel":
+            back = await para.call("para.recover", **at)
+            lost = before.gone(named(result), Path(back["workspace"]), library)
+            assert lost == [], f"{told} did not bring back {lost}"
+            await para.call("para.cancel", **at)
+            missing = before.missing(named(result), repo, library)
+            assert missing == [], f"{told} lost, once recovered, {missing}"

@@ -1,0 +1,314 @@
+"""Worktrees in every state that a person may leave one in, and what must not be lost of each."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.scratch import Repository
+
+ME = ("-c", "user.name=Bo", "-c", "user.email=bo@example.org", "-c", "protocol.file.allow=always")
+EDITORS = {"GIT_EDITOR": "true", "GIT_SEQUENCE_EDITOR": "sed -i 1s/pick/edit/"}
+
+
+@dataclass
+class Place:
+    """A worktree, what was done to it, and a chance of its own."""
+
+    tree: Repository
+    library: Path
+    chance: random.Random
+    done: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def text(self) -> str:
+        """Make up a content that no other file has."""
+        self.count += 1
+        return f"content {self.count} {self.chance.random()}\n"
+
+    def git(self, *arguments: str, at: Path | None = None) -> None:
+        """Run git as the person would; what git refuses was not done."""
+        subprocess.run(
+            ["git", *ME, *arguments],
+            cwd=at or self.tree.path,
+            capture_output=True,
+            check=False,
+            env=dict(os.environ)
+            | {"GIT_EDITOR": "true", "GIT_SEQUENCE_EDITOR": "sed -i 1s/pick/edit/"},
+        )
+
+    def put(self, name: str | bytes) -> None:
+        """Write a file."""
+        file = self.tree.path / os.fsdecode(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(self.text())
+
+    def commit(self, name: str = "") -> None:
+        """Write a file and commit it."""
+        self.put(name or f"committed{self.count}")
+        self.git("add", "-A")
+        self.git("commit", "-qm", f"commit {self.count}")
+
+
+def untracked(place: Place) -> None:
+    for name in ("new", "-x", "a b", b"bad\xff", "new\nline", "\N{SNOWMAN}", "deep/er/file"):
+        if place.chance.random() < 0.5:
+            place.put(name)
+
+
+def changed(place: Place) -> None:
+    place.put("README.md")
+
+
+def staged(place: Place) -> None:
+    place.put("staged")
+    place.git("add", "staged")
+
+
+def deleted(place: Place) -> None:
+    (place.tree.path / "src/app.py").unlink(missing_ok=True)
+
+
+def linked(place: Place) -> None:
+    link = place.tree.path / "link"
+    if not link.is_symlink():
+        link.symlink_to("nowhere at all")
+
+
+def ignored(place: Place) -> None:
+    place.put(".gitignore")
+    (place.tree.path / ".gitignore").write_text("secret*\nbuild/\n")
+    place.put("secret.env")
+
+
+def excluded(place: Place) -> None:
+    common = place.tree.git("rev-parse", "--path-format=absolute", "--git-common-dir")
+    (Path(common) / "info").mkdir(exist_ok=True)
+    (Path(common) / "info/exclude").write_text("*.local\n")
+    place.put("my.local")
+
+
+def committed(place: Place) -> None:
+    place.commit()
+
+
+def tagged(place: Place) -> None:
+    place.git("tag", f"v{place.count}")
+
+
+def stashed(place: Place) -> None:
+    place.put("stashed")
+    place.git("stash", "-u")
+
+
+def other_branch(place: Place) -> None:
+    place.git("switch", "-qc", f"other{place.count}")
+    place.commit()
+
+
+def and_back(place: Place) -> None:
+    place.git("switch", "-q", "para/fix")
+
+
+def behind(place: Place) -> None:
+    place.git("checkout", "-q", "HEAD~1")
+
+
+def detached(place: Place) -> None:
+    place.git("checkout", "-q", "--detach")
+    place.commit()
+
+
+def renamed(place: Place) -> None:
+    place.git("branch", "-m", f"feature{place.count}")
+
+
+def orphan(place: Place) -> None:
+    place.git("switch", "-q", "--orphan", f"orphan{place.count}")
+    place.put("orphaned")
+
+
+def merging(place: Place) -> None:
+    place.git("branch", f"side{place.count}")
+    place.commit("README.md")
+    side = f"side{place.count - 1}"
+    place.git("switch", "-q", side)
+    place.commit("README.md")
+    place.git("merge", "-q", "-")
+
+
+def rebasing(place: Place) -> None:
+    for _ in range(3):
+        place.commit()
+    place.git("rebase", "-q", "-i", "HEAD~3")
+    place.commit()
+
+
+def picking(place: Place) -> None:
+    place.git("switch", "-qc", f"pick{place.count}", "HEAD")
+    place.commit("README.md")
+    place.git("checkout", "-q", "HEAD~1")
+    place.commit("README.md")
+    place.git("cherry-pick", "-")
+
+
+def bisecting(place: Place) -> None:
+    for _ in range(2):
+        place.commit()
+    place.git("bisect", "start", "HEAD", "HEAD~2")
+
+
+def within(place: Place) -> None:
+    inner = place.tree.path / place.chance.choice(["inner", "build/inner", "deep/inner", "src"])
+    inner.mkdir(parents=True, exist_ok=True)
+    place.git("init", "-q", at=inner)
+    (inner / ".gitignore").write_text("skipped\n")
+    (inner / "skipped").write_text(place.text())
+    (inner / "own").write_text(place.text())
+    if place.chance.random() < 0.7:
+        place.git("add", "-A", at=inner)
+        place.git("commit", "-qm", "inner", at=inner)
+        if place.chance.random() < 0.5:
+            (inner / "gone").write_text(place.text())
+            place.git("stash", "-u", at=inner)
+        (inner / "dirty").write_text(place.text())
+    if place.chance.random() < 0.3:
+        deeper = inner / "deeper"
+        deeper.mkdir(exist_ok=True)
+        place.git("init", "-q", at=deeper)
+        (deeper / "deepest").write_text(place.text())
+
+
+def submodule(place: Place) -> None:
+    place.git("submodule", "--quiet", "add", "--force", str(place.library), "lib")
+    lib = place.tree.path / "lib"
+    if not (lib / ".git").exists():
+        return
+    place.git("commit", "-qm", "submodule")
+    if place.chance.random() < 0.5:
+        (lib / "more").write_text(place.text())
+        place.git("add", "-A", at=lib)
+        place.git("commit", "-qm", "more", at=lib)
+        if place.chance.random() < 0.5:
+            place.git("commit", "-qam", "moves on")
+    if place.chance.random() < 0.5:
+        (lib / "dirty").write_text(place.text())
+
+
+def overlooked(place: Place) -> None:
+    flag = place.chance.choice(["--assume-unchanged", "--skip-worktree"])
+    place.git("update-index", flag, "README.md")
+    place.put("README.md")
+
+
+DEEDS: list[Callable[[Place], None]] = [
+    *(untracked, changed, staged, deleted, linked, ignored, excluded, committed, tagged, stashed),
+    *(other_branch, and_back, behind, detached, renamed, orphan, merging, rebasing, picking),
+    *(bisecting, within, submodule, overlooked),
+]
+
+
+def disorder(tree: Repository, library: Path, chance: random.Random) -> Place:
+    """Do some things to a worktree that a person might do."""
+    place = Place(tree, library, chance)
+    for deed in chance.choices(DEEDS, k=chance.randint(1, 6)):
+        deed(place)
+        place.done.append(deed.__name__)
+    return place
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """What a workspace has: objects by what they are of, and the folder that each lies in."""
+
+    objects: dict[str, str]
+
+    def missing(self, left: list[str], *repos: Repository) -> list[str]:
+        """Name what neither a ref of the repositories reaches nor a result names."""
+        reached = {one for repo in repos for one in _reached(repo)}
+        return [
+            f"{what} {one}"
+            for one, what in self.objects.items()
+            if one not in reached and not any(f"/{path}/" in f"/{what}/" for path in left)
+        ]
+
+    def gone(self, left: list[str], folder: Path, library: Repository) -> list[str]:
+        """Name the files that are not in a folder, whatever git there takes them for.
+
+        Those of the library come from there again.
+        """
+        known = set(_reached(library))
+        there = {
+            _hash(str(path.readlink()).encode() if path.is_symlink() else path.read_bytes())
+            for path in folder.rglob("*")
+            if path.is_symlink() or path.is_file()
+        }
+        return [
+            what
+            for one, what in self.objects.items()
+            if not what.endswith("/commit")
+            and one not in there | known
+            and not any(f"/{path}/" in f"/{what}/" for path in left)
+        ]
+
+
+def _reached(repo: Repository) -> list[str]:
+    listed = subprocess.run(
+        ["git", "rev-list", "--objects", "--all"], cwd=repo.path, capture_output=True, check=True
+    ).stdout
+    return [line.partition(b" ")[0].decode() for line in listed.splitlines()]
+
+
+def belongings(folder: Path) -> Belongings:
+    """List every commit and every file of a worktree that git does not ignore."""
+    found: dict[str, str] = {}
+    _take(folder, folder, found)
+    return Belongings(found)
+
+
+def _take(top: Path, folder: Path, found: dict[str, str]) -> None:
+    where = str(folder.relative_to(top))
+    for commit in _commits(Repository(folder), inner=folder != top):
+        found.setdefault(commit, f"{where}/commit")
+    for path in _files(folder):
+        named = str(path.relative_to(top))
+        if path.is_symlink():
+            found.setdefault(_hash(str(path.readlink()).encode()), named)
+        elif (path / ".git").exists():
+            _take(top, path, found)
+        elif path.is_file():
+            found.setdefault(_hash(path.read_bytes()), named)
+
+
+def _commits(tree: Repository, *, inner: bool) -> list[str]:
+    refs = ("HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD")
+    asked = (tree.git("rev-parse", "-q", "--verify", f"{r}^{{commit}}", check=False) for r in refs)
+    commits = [commit for commit in asked if commit]
+    if inner:  # the branches and stashes of a worktree are the repository's own
+        commits += tree.git("for-each-ref", "--format=%(objectname)", "refs/heads").split()
+        commits += tree.git("reflog", "show", "--format=%H", "refs/stash", check=False).split()
+    return commits
+
+
+def _files(folder: Path) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-coz", "--exclude-standard"],
+        cwd=folder,
+        capture_output=True,
+        check=True,
+    ).stdout
+    return [folder / os.fsdecode(raw).rstrip("/") for raw in set(listed.split(b"\0")) - {b""}]
+
+
+def _hash(content: bytes) -> str:
+    return (
+        subprocess.run(
+            ["git", "hash-object", "--stdin"], input=content, capture_output=True, check=True
+        )
+        .stdout.decode()
+        .strip()
+    )
