@@ -13,7 +13,7 @@ from docker.errors import APIError
 
 from para_server.engine.connection import agreed_version, open_client
 from para_server.engine.endpoint import locate
-from para_server.names import LABEL_HOME
+from para_server.names import LABEL_HOME, LABEL_SESSION
 from para_server.settings import EngineSettings
 
 _PATIENCE = 30.0  # seconds in which a container has to be gone
@@ -64,6 +64,14 @@ def volumes(api: Any, home: object) -> list[str]:
     return [volume["Name"] for volume in found.get("Volumes") or []]
 
 
+def networks(api: Any, home: object) -> dict[str, str]:
+    """List the networks that an installation made for one session each, by session."""
+    made = api.networks(filters={"label": f"{LABEL_HOME}={home}"})
+    return {
+        one["Labels"][LABEL_SESSION]: one["Name"] for one in made if LABEL_SESSION in one["Labels"]
+    }
+
+
 def run(api: Any, container: str, script: str) -> str:
     """Run a shell script in a container as its user, and give what it printed."""
     made = api.exec_create(container, ["bash", "-c", script], user="para", workdir="/para-session")
@@ -91,6 +99,9 @@ def clear(api: Any, home: object) -> None:
     for volume in volumes(api, home):
         with contextlib.suppress(APIError):
             api.remove_volume(volume)
+    for network in networks(api, home).values():
+        with contextlib.suppress(APIError):
+            api.remove_network(network)
 
 
 def clear_below(api: Any, folder: Path) -> None:

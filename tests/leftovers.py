@@ -60,6 +60,11 @@ def leftovers(api: Any, home: Path, repo: Repository) -> list[str]:
         for one in engine.volumes(api, home)
         if one.removeprefix("para-work-").partition(".")[0] not in needed
     ]
+    found += [
+        f"network {name}"
+        for session, name in engine.networks(api, home).items()
+        if session not in needed
+    ]
     for part, keep in (("work", needed), ("agents", set(known)), ("scratch", set())):
         folder = home / part
         found += [str(f) for f in folder.glob("*") if f.name not in keep]
