@@ -124,11 +124,13 @@ class Para:
         return shown
 
 
-async def eventually(look: Callable[[], Any], met: Callable[[Any], bool]) -> Any:
+async def eventually(
+    look: Callable[[], Any], met: Callable[[Any], bool], deadline: float = DEADLINE
+) -> Any:
     """Look again and again until what is seen meets a condition; tells what was seen last."""
     seen: Any = None
     try:
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(deadline):
             while True:
                 seen = await look()
                 if met(seen):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -110,15 +112,22 @@ async def test_an_image_without_the_user_is_refused_by_name(para: Para, api: Any
         api.remove_image(name, force=True)
 
 
+@pytest.fixture
+def open_place() -> Iterator[Path]:
+    """Make a folder that other users may enter, unlike those of pytest."""
+    place = Path(tempfile.mkdtemp(prefix="para-owners-"))
+    place.chmod(0o755)
+    yield place
+    shutil.rmtree(place)
+
+
 @pytest.mark.root
 async def test_another_user_of_the_engine_works_with_the_same_image(
-    servers: Servers, api: Any, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    open_place: Path, servers: Servers, api: Any, environ: dict[str, str]
 ) -> None:
     assert api.ping()
-    place = tmp_path_factory.mktemp("other")
+    place = open_place
     repo = scratch.make(place / "repo")
-    for folder in (place, *place.parents[:2]):
-        folder.chmod(0o755)
     own = {"HOME": str(place), "PARA_HOME": str(place / "home")}
     own |= {"PARA_CONFIG_HOME": str(place / "config"), "GIT_CONFIG_GLOBAL": os.devnull}
     for root, folders, files in os.walk(place):

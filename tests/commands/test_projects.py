@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from tests import engine
-from tests.client import Para
+from tests.client import BUILD_DEADLINE, Para, eventually
 from tests.scratch import Repository
 
 TOOLS: Final = (
@@ -80,7 +80,11 @@ async def test_a_project_runs_its_tests_in_a_fresh_session(
     repo.commit("the project", **project.files)
     begun = time.monotonic()
     await para.call("para.dispatch", prompt=project.command, name="tests")
-    session = await para.agent("tests", "done", "failed")
+    session = await eventually(
+        lambda: para.call("para.show", name="tests"),
+        lambda shown: shown["agent"]["state"] in {"done", "failed"},
+        BUILD_DEADLINE,
+    )
     seconds = time.monotonic() - begun
     text = (await para.call("para.logs", name="tests"))["text"]
     assert session["agent"]["state"] == "done", text
