@@ -100,7 +100,7 @@ start() {
       certificates "$folder/tls" "10.98.$number.2"
       daemon+=(-H "tcp://10.98.$number.2:2376" --tlsverify "--tlscacert=$folder/tls/ca.pem"
         "--tlscert=$folder/tls/server.pem" "--tlskey=$folder/tls/server-key.pem")
-      reach=("DOCKER_HOST=tcp://10.98.$number.2" DOCKER_TLS_VERIFY=1 "DOCKER_CERT_PATH=$folder/tls")
+      reach=("DOCKER_HOST=tcp://10.98.$number.2:2376" DOCKER_TLS_VERIFY=1 "DOCKER_CERT_PATH=$folder/tls")
       ;;
     newer)
       newer=yes
