@@ -69,7 +69,10 @@ class World:
     def ask(self, command: str, **params: object) -> dict[str, Any]:
         began = time.monotonic()
         sent = {"command": f"para.{command}", "arguments": [params]}
-        answer = self.wire.ask("workspace/executeCommand", sent)
+        try:
+            answer = self.wire.ask("workspace/executeCommand", sent)
+        except AssertionError:
+            raise AssertionError(f"{command} {params} is not answered") from None
         took = time.monotonic() - began
         self.slowest = max(self.slowest, (took, command))
         self.wire.heard.clear()
