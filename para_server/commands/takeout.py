@@ -31,11 +31,11 @@ from para_server.untrusted import printable, read_bounded
 
 _log = logging.getLogger(__name__)
 _MAX_RESULT: Final = 4096  # bytes
+_LET_IT: Final = Remedy(title="Let it weigh more", setting="git.maxBundle")
+_HEAVY: Final = ("File too large", "File size limit", "file too large", "signal 25")  # SIGXFSZ
 _MAX_LOG: Final = 2000  # bytes of a failed helper's log that are shown
-_SCRIPTS: Final = (
-    "snapshot",
-    *(f"snapshot_{part}" for part in ("refs", "files", "within", "carry")),
-)
+_PARTS: Final = ("refs", "files", "within", "carry")
+_SCRIPTS: Final = ("snapshot", *(f"snapshot_{part}" for part in _PARTS))
 # what the work is taken out for: a look needs only what a branch would hold
 Aim = Literal["look", "finish", "cancel"]
 # how snapshot.sh is asked, and what is done where that fails
@@ -226,12 +226,18 @@ async def _snapshot(
         )
     if code != 0:
         said = read_bounded(scratch / "log", _MAX_LOG, from_end=True) or b""
-        raise ParaError(
-            "workspace.git-failed",
-            f"The work of {record.name} could not be taken out (exit code {code}): "
-            f"{printable(said.decode(errors='replace').strip())}",
-            Remedy(title="Let it weigh more", setting="git.maxBundle"),
-        )
+        raise _failed(record, code, printable(said.decode(errors="replace").strip()))
+
+
+def _failed(record: Record, code: int, said: str) -> ParaError:
+    """Make the error of a helper that failed; only what was too large is a matter of weight."""
+    named = {"name": record.name, "repo": record.repo}
+    look = Remedy(title="Look at it, and try again", command="para.open", params=named)
+    return ParaError(
+        "workspace.git-failed",
+        f"The work of {record.name} could not be taken out (exit code {code}): {said}",
+        _LET_IT if any(word in said for word in _HEAVY) else look,
+    )
 
 
 async def _checked(

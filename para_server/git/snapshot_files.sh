@@ -55,7 +55,7 @@ look_at() {
         -o -type c -fprintf /para-out/devices '%P\0' \
         -o -name .git -prune -fprintf /para-out/repositories '%P\0' \
         -o -name HEAD -type f -fprintf /para-out/heads '%P\0' \
-        -o ! -type f ! -type l ! -type d -fprintf /para-out/specials '%P\0')
+        -o ! -type f ! -type l ! -type d -fprintf /para-out/specials '%P\0') || [ "$aim" = look ]
     # a layer says by a device that a file is gone
     while IFS= read -r -d '' path; do
         [ ! -c "$path" ] || printf '%s\0' "$path" >>/para-out/specials
@@ -92,8 +92,29 @@ add() {
     [ ! -s /para-out/specials ] ||
         ours update-index -z --force-remove --stdin </para-out/specials
     # repositories within: git would note their commit and drop their files
-    printf '%s\0' . "${nested[@]/#/:(exclude,literal)}" |
-        ours add -A --sparse --pathspec-from-file=- --pathspec-file-nul
+    local -A came=()
+    local leave=("${nested[@]/#/:(exclude,literal)}") tries
+    for tries in {1..40}; do
+        printf '%s\0' . "${leave[@]}" | ours add -A --sparse --ignore-errors \
+            --pathspec-from-file=- --pathspec-file-nul 2>/para-out/adding && return 0
+        cat /para-out/adding
+        [ "$aim" = look ] && vanishing || return 1
+        grep -q ^fatal: /para-out/adding || return 0
+    done
+    return 1
+}
+# Whoever looks at a session at work sees files come and go: what vanishes is shown as it was
+# before, and so is a folder where one after the other does.
+vanishing() { # adds to $leave
+    local path folder
+    ! grep -qvE "^(fatal|error|warning): .*(No such file or directory|[Aa]dding files failed|unable to index file '.*')$" \
+        /para-out/adding || return 1
+    path=$(sed -n "s/^fatal: unable to stat '\(.*\)': No such file or directory$/\1/p" /para-out/adding)
+    [ -n "$path" ] || return 0
+    folder=$(dirname "$path")
+    leave+=(":(exclude,literal)$path")
+    came[$folder]=$((${came[$folder]:-0} + 1))
+    [ "${came[$folder]}" -lt 3 ] || [ "$folder" = . ] || leave+=(":(exclude,literal)$folder")
 }
 
 as_git_adds() {

@@ -257,3 +257,20 @@ async def test_logs_keep_what_the_agent_printed_until_the_session_is_cancelled(
     await para.fails("command.invalid-params", "para.logs", name="fix", tail=0)
     await para.call("para.finish", message="x", name="fix")
     assert (await text()).startswith("1\n2\n")
+
+
+async def test_diff_shows_a_session_whose_files_come_and_go(para: Para, api: Any) -> None:
+    session = await para.call("para.start", name="fix")
+    container = session["container"]["name"]
+    engine.run(api, container, "echo more >> README.md; mkdir still; echo new > still/new.txt")
+    churn = "while :; do mkdir -p d$0 && touch d$0/{1..500} && rm -rf d$0; done"
+    for number in ("1", "2"):
+        made = api.exec_create(
+            container, ["bash", "-c", churn, number], user="para", workdir="/para-session"
+        )
+        api.exec_start(made["Id"], detach=True)
+    for _ in range(4):
+        shown = await para.call("para.diff", name="fix")
+        changed = {file["path"] for file in shown["files"]}
+        assert {"README.md", "still/new.txt"} <= changed
+        assert "+more" in shown["patch"]
