@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,11 @@ _NOTHING_SET: Final = 1  # exit code of `git config` where no key matches
 _NO_BARE: Final = ("-c", "safe.bareRepository=explicit")
 _WHERE: Final = ("--show-toplevel", "--git-common-dir", "--absolute-git-dir")
 _WHAT: Final = ("--show-object-format", "--is-shallow-repository")
+# files of a repository that git opens whatever it does
+_OPENED: Final = (
+    *("HEAD", "index", "packed-refs", "shallow", "info/attributes", "info/exclude"),
+    *("info/sparse-checkout", "info/grafts", "objects/info/alternates"),
+)
 _MAX_REASON: Final = 300  # characters of what git says
 
 
@@ -117,6 +123,7 @@ def _described(
     where: tuple[Path, Path], object_format: str, config: Mapping[str, str], *, shallow: bool
 ) -> Repo:
     top, common = where
+    _demand_no_pipe(common)
     return Repo(
         top=top,
         common=common,
@@ -126,6 +133,21 @@ def _described(
         who=user.identity(config),
         excludes_file=user.excludes_file(top, config),
     )
+
+
+def _demand_no_pipe(common: Path) -> None:
+    """Raise workspace.git-failed where git would wait for ever for a file of its own."""
+    for name in _OPENED:
+        try:
+            mode = (common / name).stat().st_mode
+        except (OSError, ValueError):
+            continue
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise ParaError(
+                "workspace.git-failed",
+                f"git cannot work in {common}: {name} is no plain file",
+                Remedy(title=f"Remove {common}/{name}, if nothing of yours needs it"),
+            )
 
 
 async def _asked(folder: Path) -> list[str]:
