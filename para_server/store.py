@@ -237,7 +237,8 @@ class Store:
         """Name the sessions that may live, but whose record is gone or cannot be read."""
         self.doubt()
         self.all()
-        names = {entry.name for entry in (self.home / "work").iterdir()}
+        with written(self.home):
+            names = {one.name for one in (self.home / "work").iterdir() if one.is_dir()}
         names |= {file.stem for file in self.copies_folder.glob("*.json")}
         gone = {name for name in names if not os.path.lexists(self.record_file(name))}
         return sorted({*self.unread, *(name for name in gone if not self.is_over(name))})

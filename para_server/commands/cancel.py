@@ -63,7 +63,7 @@ async def recover(context: Context, params: RecoverParams) -> Session:
     `para.send` or `para.resume` with a prompt starts it.
     Also one whose record is gone or cannot be read, and which `para.doctor` names.
     """
-    back = lost.brought_back(context, params.name, params.repo)
+    back = await lost.brought_back(context, params.name, params.repo)
     if back is not None:
         return await view.show(context, back)
     async with view.held(context, "recover", params.name, params.repo) as (record, *_):

@@ -18,7 +18,11 @@ _LONGEST: Final = 50  # characters of a name that a command takes
 def check(context: Context) -> Check:
     """Name every session whose record is gone or cannot be read, and what brings it back."""
     store = context.store
-    lost = store.without_record()
+    try:
+        lost = store.without_record()
+    except ParaError as error:
+        problem = error.problem
+        return Check(name="records", ok=False, detail=str(error), problem=problem, level="error")
     if not lost:
         return Check(name="records", ok=True, detail="every session has its record")
     said = [_said(context, one) for one in lost[:_NAMED]]
@@ -31,7 +35,7 @@ def check(context: Context) -> Check:
     return Check(name="records", ok=False, detail=message, problem=problem, level="warning")
 
 
-def brought_back(context: Context, name: str, repo: str | None) -> Record | None:
+async def brought_back(context: Context, name: str, repo: str | None) -> Record | None:
     """Make the record of a lost session anew from its copy; None where no such session is lost.
 
     A record that cannot be read stays beside it, under another name. `name` may be the id.
@@ -54,9 +58,12 @@ def brought_back(context: Context, name: str, repo: str | None) -> Record | None
     unread = store.unread.get(record.id)
     if unread is not None and unread.slug == "store.too-new":
         raise unread
-    store.set_aside(record.id)
-    _log.warning("its record is made anew from its copy", extra={"session": record.name})
-    return store.write(record)
+    async with store.holding(record.id):
+        if record.id not in store.without_record():
+            return store.read(record.id)  # another process was first
+        store.set_aside(record.id)
+        _log.warning("its record is made anew from its copy", extra={"session": record.name})
+        return store.write(record)
 
 
 def explained(context: Context, name: str, otherwise: ParaError) -> ParaError:
