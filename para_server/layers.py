@@ -40,9 +40,17 @@ def resolve(layers: list[Layer]) -> Settings:
             Issue(path=".".join(str(part) for part in e["loc"]), message=e["msg"])
             for e in error.errors()
         ]
-        raise _invalid(
-            f"The setting {issues[0].path} is wrong: {issues[0].message}", issues
-        ) from None
+        where = _origin(layers, issues[0].path)
+        said = f"The setting {issues[0].path}{where} is wrong: {issues[0].message}"
+        raise _invalid(said, issues) from None
+
+
+def _origin(layers: list[Layer], path: str) -> str:
+    """Name the layer that has its way with a key."""
+    section, _, rest = path.partition(".")
+    key = rest.partition(".")[0]
+    said = [origin for origin, layer in layers if layer.get(section, {}).get(key) is not None]
+    return f" of {said[-1]}" if said else ""
 
 
 def layers_of(

@@ -59,7 +59,8 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
     settings = context.settings(repo.top, _own(params))
     kind = _type_of(params, settings)
     if kind == "worktree":  # what its person is to run there, no repository chooses
-        settings = context.settings(None, _own(params))
+        own = context.settings(None, _own(params))
+        settings = settings.model_copy(update={"agent": own.agent})
     agent = profile(settings.agent.name, settings.agent).name if prompt else None
     base = await repository.commit_of(repo, params.base or "HEAD")
     await repository.demand_whole(repo, base)

@@ -76,9 +76,9 @@ async def test_a_user_allows_the_agents_that_a_repository_may_choose(
         assert session["branch"] == f"para/own-{name}"
     config(environ, 'agent.allowed = ["codex"]')
     repo.write(".para.toml", 'agent.name = "codex"')
-    await para.call("para.dispatch", **ask, name="allowed")
-    opened = await para.call("para.open", name="allowed")
-    assert opened["terminal"] == {"command": "codex", "args": ["true"]}
+    await para.fails("engine.unreachable", "para.dispatch", prompt="true", type="container")
+    await para.call("para.dispatch", **ask, name="tree")  # in which a person's own agent runs
+    assert (await para.call("para.open", name="tree"))["terminal"]["command"] == "claude"
 
 
 async def test_others_than_the_repository_have_the_last_word_on_the_agent(
@@ -87,7 +87,7 @@ async def test_others_than_the_repository_have_the_last_word_on_the_agent(
     del environ["PARA_AGENT_NAME"]
     config(environ, 'agent.name = "of-the-user"')
     repo.write(".para.toml", 'agent.name = "of-the-repo"')
-    ask = {"prompt": "true", "type": "worktree"}
+    ask = {"prompt": "true", "type": "container"}
     para = await servers(extra=WITHOUT_ENGINE)
     assert "of-the-repo" in (await para.fails("agent.unknown", "para.dispatch", **ask)).message
     para = await servers(extra={**WITHOUT_ENGINE, "PARA_AGENT_NAME": "of-the-environment"})
@@ -95,7 +95,7 @@ async def test_others_than_the_repository_have_the_last_word_on_the_agent(
     assert "of-the-environment" in refused.message
     refused = await para.fails("agent.unknown", "para.dispatch", **ask, agent="of-the-command")
     assert "of-the-command" in refused.message
-    await para.call("para.dispatch", **ask, agent="command")
+    await para.fails("engine.unreachable", "para.dispatch", **ask, agent="command")
 
 
 async def test_what_reaches_beyond_the_container_is_refused_in_a_repository_by_name(
@@ -170,7 +170,9 @@ async def test_wrong_settings_of_the_user_are_refused_by_name(
     para = await servers(extra=WITHOUT_ENGINE)
     for text, says in WRONG:
         config(environ, text)
-        assert says in (await para.fails("settings.invalid", "para.start")).message
+        refused = (await para.fails("settings.invalid", "para.start")).message
+        assert says in refused
+        assert "config.toml" in refused
         checks = (await para.call("para.doctor"))["checks"]
         (found,) = [check for check in checks if check["name"] == "settings"]
         assert (found["ok"], found["problem"]["slug"]) == (False, "settings.invalid")
