@@ -63,6 +63,8 @@ def _parsed(file: Path, content: bytes, session_id: str) -> Record:
             raise ParaError(
                 "store.too-new", f"{file} was written by a newer para: update this one", SETUP_CHECK
             )
+        if b"\\ud" in content.lower():  # half a character could not go over the wire
+            json.dumps(raw, ensure_ascii=False).encode()
         record = Record.model_validate(raw, by_alias=True)
     except (ValidationError, ValueError, AttributeError, RecursionError) as error:
         raise unreadable(file, f"it is not a record ({type(error).__name__})") from None

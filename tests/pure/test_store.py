@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -164,3 +165,35 @@ def test_what_a_removed_record_leaves_is_over_only_where_its_copy_or_para_says_s
         False,
         True,
     ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", "\ud800"),
+        ("createdAt", "2026-01-01T00:00:00"),
+        ("updatedAt", 1e300),
+        ("base", None),
+        ("warnings", ["\udfff"]),
+    ],
+)
+def test_a_record_of_which_one_value_cannot_be_shown_is_passed_over(
+    tmp_path: Path, field: str, value: object
+) -> None:
+    store = Store(tmp_path)
+    for name in ("one", "two"):
+        store.write(record(name))
+    file = store.record_file("one")
+    content = json.loads(file.read_text()) | {field: value}
+    file.unlink()
+    file.write_text(json.dumps(content))
+    assert [each.id for each in Store(tmp_path).all()] == ["two"]
+
+
+def test_a_record_that_is_a_link_to_itself_is_passed_over(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(record("two"))
+    file = store.record_file("one")
+    file.symlink_to(file)
+    assert [each.id for each in store.all()] == ["two"]
+    assert set(store.unread) == {"one"}
