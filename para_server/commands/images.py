@@ -16,6 +16,7 @@ from para_server.engine.images import Image
 from para_server.errors import ParaError, Remedy
 from para_server.names import (
     BASE_IMAGE,
+    LABEL_FITTED,
     LABEL_INPUTS,
     LABEL_LOGIN,
     LABEL_PRIVATE,
@@ -27,7 +28,7 @@ from para_server.params import BuildParams
 from para_server.registry import command
 from para_server.results import BuildResult
 
-_OF_OTHERS: Final = {LABEL_SESSION, LABEL_LOGIN, LABEL_PRIVATE}
+_OF_OTHERS: Final = {LABEL_FITTED, LABEL_SESSION, LABEL_LOGIN, LABEL_PRIVATE}
 
 
 @command("para.image.build", "Build Image")

@@ -90,6 +90,7 @@ async def fitted(context: Context, image: str, session_id: str) -> str:
                 "GID": str(inside[1]),
                 "SANDBOX": "" if inside[0] else "1",
             },
+            offline=True,
         )
         await building.build(context.engine, recipe, None, context.report, no_cache=False)
     return name

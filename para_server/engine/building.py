@@ -27,11 +27,15 @@ Told = Callable[[str, int | None], None]
 
 
 class Recipe(Frozen):
-    """What an image is made from: the folder of its Dockerfile, and the build's arguments."""
+    """What an image is made from: the folder of its Dockerfile, and the build's arguments.
+
+    `offline` is for what runs programs of an image that is not para's own.
+    """
 
     image: str
     folder: Path
     arguments: dict[str, str]
+    offline: bool = False
 
 
 def recipe_folder(*path: str) -> Path:
@@ -85,6 +89,7 @@ async def build(
                 nocache=no_cache,
                 buildargs=dict(recipe.arguments),
                 labels=labels,
+                network_mode="none" if recipe.offline else None,
                 timeout=math.ceil(engine.settings.timeout * SLOW),
             )
             _follow(answers, recipe.image, tell)
