@@ -5,6 +5,9 @@
 in=/para-agent/in
 secrets=/dev/null
 
+mapfile -d '' -t argv <"$in/argv"
+command -v -- "${argv[0]}" >/dev/null || { echo "there is no ${argv[0]} in it"; exit 1; }
+
 hidden=(-u PARA_SECRETS)
 if [ -n "$PARA_SECRETS" ]; then
     folder=$(mktemp -d) && mkfifo -m 600 "$folder/secrets" || exit 1

@@ -118,6 +118,19 @@ async def test_an_image_in_which_no_agent_can_start_is_refused_and_leaves_nothin
         api.remove_image(image)
 
 
+async def test_an_image_without_the_agent_is_refused_and_leaves_nothing(
+    servers: Callable[..., Awaitable[Para]], api: Any, home: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.mkdir(exist_ok=True)
+    (config / "config.toml").write_text('[agent.profiles.own]\nstart = ["no-such-agent"]\n')
+    para = await servers()
+    refused = await para.fails("engine.refused", "para.dispatch", prompt="true", agent="own")
+    assert "there is no no-such-agent in it" in refused.message
+    assert engine.containers(api, home) == []
+    assert (await para.call("para.list"))["sessions"] == []
+
+
 async def test_the_task_may_stand_in_a_file(para: Para, repo: Repository) -> None:
     script = "echo 'quotes\"' \"$((1 + 1))\" ünï\n# a line of its own\necho '%s' \\\\\n"
     repo.write("task.txt", script)
