@@ -282,7 +282,8 @@ async def _removed(context: Context, agent: str) -> list[str]:
         elif context.store.owns(image.labels.get(LABEL_HOME)):
             # of a login that was replaced: it goes now, or where it is in use with a later one
             await images.remove_unused(engine, image.id)
-    removed += [f"image {name}" for name in await images.drop_fitted(engine, agent)]
+    fitted = await images.drop_fitted(engine, context.store.owns, agent)
+    removed += [f"image {name}" for name in fitted]
     return removed
 
 

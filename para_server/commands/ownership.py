@@ -80,7 +80,7 @@ async def fitted(context: Context, image: str, session_id: str) -> str:
     name = fitted_image(found.id, inside)
     if await images.find(context.engine, name) is None:
         context.report(f"Fitting {image} to uid {inside[0]}, once", None)
-        await images.drop_fitted(context.engine)
+        await images.drop_fitted(context.engine, context.store.owns)
         recipe = Recipe(
             image=name,
             folder=building.recipe_folder("fitted"),
@@ -89,6 +89,7 @@ async def fitted(context: Context, image: str, session_id: str) -> str:
                 "UID": str(inside[0]),
                 "GID": str(inside[1]),
                 "SANDBOX": "" if inside[0] else "1",
+                "HOME_OF_PARA": str(context.store.home),
             },
             offline=True,
         )

@@ -73,16 +73,19 @@ async def logins(engine: Engine, agent: str | None) -> list[Image]:
     ]
 
 
-async def drop_fitted(engine: Engine, agent: str | None = None) -> list[str]:
+async def drop_fitted(
+    engine: Engine, is_mine: Callable[[str | None], bool], agent: str | None = None
+) -> list[str]:
     """Remove images that were fitted from one that is gone, or that has an agent's login.
 
-    Those that sessions were made from stay. Returns the names of what was removed.
+    `is_mine` judges the home's label. Those that sessions were made from stay. Returns the names of
+    what was removed.
     """
     gone: list[str] = []
     for one in await _labelled(engine, LABEL_FITTED):
         private = agent is not None and one.labels.get(LABEL_LOGIN) == agent
         ours = all(tag.partition(":")[0].endswith(FITTED_IMAGE) for tag in one.tags)
-        if not ours or LABEL_SESSION in one.labels:
+        if not ours or LABEL_SESSION in one.labels or not is_mine(one.labels.get(LABEL_HOME)):
             continue
         stale = await find(engine, one.labels[LABEL_FITTED]) is None
         if (stale or private) and await remove_unused(engine, one.id):
