@@ -124,6 +124,7 @@ async def _start_of(repo: Repo, record: Record) -> Start:
         tree=f"{at}^{{tree}}",
         head=record.archive_head,
         carried=await archives.read(repo, at),
+        base=await repository.ref_commit(repo, f"{record.base}^{{commit}}"),
     )
 
 

@@ -33,7 +33,8 @@ class Start(Frozen):
     The branch is at `tip`; the files are those of `tree` where it is given, which is how work
     that was not committed comes back as such. In a worktree, HEAD is detached at `head` where it is
     given. `carried` is what else there was. All of it can be reached from `anchor`, which stays
-    alive in the repository as long as the clone.
+    alive in the repository as long as the clone. `base` is what the session once began with, where
+    the branch may have no history in common with it.
     """
 
     branch: str
@@ -42,6 +43,7 @@ class Start(Frozen):
     tree: str | None = None
     head: str | None = None
     carried: Carried = Carried()
+    base: str | None = None
 
 
 async def make(
@@ -59,7 +61,9 @@ async def make(
     `owner` is the uid that is given all of it, where it does not stay ours.
     """
     here = folder / ".git"
-    names, _ = await together(given.reached(repo, start.tip), _init(repo, folder, start.branch))
+    names, _ = await together(
+        given.reached(repo, start.base or start.tip), _init(repo, folder, start.branch)
+    )
     with written(folder):
         if repo.shallow:
             shutil.copyfile(repo.common / "shallow", here / "shallow")
@@ -72,7 +76,8 @@ async def make(
             (here / "objects/info").mkdir(exist_ok=True)
             (here / "objects/info/alternates").write_text(f"{lenders(repo)[0]}\n")
     if own:
-        await copy_objects(repo, here / "objects", (start.anchor,))
+        tips = (start.anchor, *sorted(set(names.values())))  # of tags, the objects too
+        await copy_objects(repo, here / "objects", tips)
     with written(folder):
         names = given.write(here, names, start.branch)
     await _set_names(repo, folder, start, names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -183,3 +184,20 @@ async def test_recover_brings_all_names_back(para: Para, repo: Repository, api: 
     assert engine.run(api, container, look) == before
     assert engine.run(api, container, "cat f; git show :f") == "changed\nstaged\n"
     assert engine.run(api, container, "git cat-file -t t1") == "tag\n"
+
+
+@pytest.mark.parametrize("objects", ["own", "shared"])
+async def test_what_the_base_reaches_is_there_by_name_whatever_a_session_switched_to(
+    servers: Callable[..., Awaitable[Para]], repo: Repository, api: Any, objects: str
+) -> None:
+    repo.git("tag", "-am", "one", "v1")
+    para = await servers(extra={"PARA_GIT_OBJECTS": objects})
+    look = "git symbolic-ref HEAD; git for-each-ref; git cat-file -t v1; git log --format=%s main"
+    session = await working(
+        para, api, "git switch -q --orphan o; echo o >o; git add o; git commit -qm o"
+    )
+    before = engine.run(api, session["container"]["name"], look)
+    assert "tag\nfirst\n" in before
+    await para.call("para.cancel", name="w")
+    back = await para.call("para.recover", name="w")
+    assert engine.run(api, back["container"]["name"], look) == before
