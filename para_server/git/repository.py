@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ from para_server.git.process import GitFailedError, git
 from para_server.git.user import Identity
 from para_server.names import base_ref, review_ref
 from para_server.sharing import shared
-from para_server.untrusted import printable
+from para_server.untrusted import printable, read_bounded
 
 COMMIT: Final = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
 # what git takes by any of its rules, so that it need not be started to ask
@@ -22,6 +23,9 @@ EMPTY_TREE: Final = {
     "sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     "sha256": "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
 }
+_OF_STORE: Final = re.compile(r"[0-9a-f]{2}|pack|info|incoming-\S+|tmp_obj\S*|maintenance\.lock")
+_MAX_LENDERS: Final = 100
+_MAX_ALTERNATES: Final = 1 << 20  # bytes
 _MAX_DEPTH: Final = 5  # git follows alternates no deeper
 
 
@@ -179,22 +183,35 @@ async def keep_review(repo: Repo, session_id: str, commit: str) -> None:
 
 
 def lenders(repo: Repo) -> list[Path]:
-    """List the object stores that a repository's objects are in: its own, and what it borrows."""
+    """List the object stores that a repository's objects are in: its own, and what it borrows.
+
+    Sessions see each of them, so a folder that is no object store is not lent, whoever names it.
+    """
     found: list[Path] = []
     waiting = [(repo.objects.resolve(), 0)]
     while waiting:
         store, depth = waiting.pop(0)
-        if store in found or depth > _MAX_DEPTH or not store.is_dir():
+        if store in found or depth > _MAX_DEPTH or len(found) == _MAX_LENDERS:
+            continue
+        if depth and not _is_store(store):
             continue
         found.append(store)
-        alternates = store / "info/alternates"
-        lines = alternates.read_text().splitlines() if alternates.is_file() else []
+        lines = (read_bounded(store / "info/alternates", _MAX_ALTERNATES) or b"").split(b"\n")
         waiting += [
-            ((store / line).resolve(), depth + 1)
-            for line in lines
-            if line and not line.startswith("#")
+            ((store / os.fsdecode(line)).resolve(), depth + 1)
+            for line in lines[:_MAX_LENDERS]
+            if line and not line.startswith(b"#") and b"\0" not in line
         ]
     return found
+
+
+def _is_store(folder: Path) -> bool:
+    """Return whether a folder has what git makes in each object store, and nothing else."""
+    try:
+        names = {entry.name for entry in folder.iterdir()}
+    except OSError:
+        return False
+    return "pack" in names and all(_OF_STORE.fullmatch(name) for name in names)
 
 
 async def _resolved(folder: Path, revision: str) -> str | None:
