@@ -229,7 +229,7 @@ def test_changed_lines_are_counted_anew_when_the_view_comes_into_sight(
     window.bar_says("Para 0/5")
     window.view()
     start(window)
-    expect(window.sessions().first).to_contain_text("now")
+    window.only_session_is("running")  # its container is there before it runs
     window.page.get_by_role("tab", name="Explorer").first.click()
     expect(window.sessions()).to_have_count(0)
     api: Any = engine.connect()
