@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import scratch
+from tests.client import Para
 from tests.faces.test_command_line import CANNOT, DONE, NO_ENGINE, PARA, WRONG, Terminal
 from tests.scratch import Repository
 
+Servers = Callable[..., Awaitable[Para]]
 SERVER = str(Path(sys.executable).with_name("para-server"))
 
 
@@ -221,6 +224,14 @@ def test_a_signal_that_is_ignored_ends_nothing(alone: Terminal, number: signal.S
         out, _ = running.communicate(timeout=60)
     assert running.returncode == DONE
     assert json.loads(out)["state"] == "running"
+
+
+async def test_a_server_goes_on_where_a_signal_is_ignored(servers: Servers) -> None:
+    ignoring = ("sh", "-c", "trap '' HUP; exec \"$@\"", "sh")
+    para = await servers(extra=NO_ENGINE | {"PARA_CONTAINER_ENABLED": "false"}, prefix=ignoring)
+    os.kill(para.pid, signal.SIGHUP)
+    for _ in range(3):
+        assert (await para.call("para.list"))["sessions"] == []
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ async def test_a_person_may_choose_for_themselves(servers: Servers) -> None:
     para = await servers(extra=NO_ENGINE)
     await para.call("para.dispatch", prompt="true", name="fix", type="worktree", agent="command")
     opened = await para.call("para.open", name="fix")
-    assert opened["terminal"] == {"command": "sh", "args": ["-c", "true"]}
+    assert opened["terminal"] == {"command": "bash", "args": ["-c", "true"]}
 
 
 async def test_a_prompt_that_nobody_runs_is_said_to_be_one(servers: Servers) -> None:
