@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Literal
 
 from para_server.commands import checks_engine, checks_host
 from para_server.context import Context
@@ -48,4 +48,14 @@ async def _checked(name: str, look: Look, context: Context) -> Check | None:
     try:
         return await look(context)
     except ParaError as error:
-        return Check(name=name, ok=False, detail=str(error), problem=error.problem, level="error")
+        needed = name in _HOST or _wants_containers(context)
+        level: Literal["error", "warning"] = "error" if needed else "warning"
+        return Check(name=name, ok=False, detail=str(error), problem=error.problem, level=level)
+
+
+def _wants_containers(context: Context) -> bool:
+    """Return whether sessions are containers: worktrees need no engine."""
+    try:
+        return context.settings(None).container.enabled
+    except ParaError:  # it has a check of its own
+        return True
