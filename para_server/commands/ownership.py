@@ -45,9 +45,12 @@ def owner_of(known: Facts, uid: int, gid: int) -> Owner:
     """Decide for an engine and the ids of this process whose the files of sessions are."""
     if known.rootless:
         # root in its containers is the user whose engine it is, and all others are nobody's
-        if uid not in {0, known.root}:
-            raise _foreign(f"It is the rootless engine of uid {known.root}, and para runs as {uid}")
-        return Owner(host=known.root if uid == 0 and known.root else None, inside=(0, 0))
+        if uid != known.root:
+            raise _foreign(
+                f"The engine is the rootless one of uid {known.root}, and para runs as uid {uid}: "
+                "run para as that user"
+            )
+        return Owner(host=None, inside=(0, 0))
     if known.remapped:
         if uid != 0:
             raise _foreign(

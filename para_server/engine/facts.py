@@ -58,7 +58,8 @@ async def asked(engine: Engine) -> Facts:
         for part in str(option).split(",")
         if part.startswith("name=")
     }
-    rootless, remapped = "rootless" in options, "userns" in options
+    rootless = "rootless" in options or told.get("Rootless") is True  # Podman's own word
+    remapped = "userns" in options
     found = Facts(
         version=str(told.get("ServerVersion", "")),
         podman="BuildahVersion" in told,
