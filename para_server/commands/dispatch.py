@@ -34,6 +34,7 @@ from para_server.records import Record
 from para_server.registry import command
 from para_server.settings import Settings
 from para_server.steps import together, undone_on_failure
+from para_server.untrusted import one_line
 
 _TRIES: Final = 50
 
@@ -66,6 +67,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
     await repository.demand_whole(repo, base)
     image = ""
     if kind == "container":
+        _demand_one_line(repo)
         # what no container could write to is not even begun
         image, _ = await together(
             credentials.choose_image(context, settings, agent), ownership.owner(context)
@@ -183,6 +185,18 @@ def _own(params: StartParams) -> dict[str, dict[str, object]]:
         "container": {"image": params.image, "network": params.network},
         "agent": {"name": params.agent},
     }
+
+
+def _demand_one_line(repo: Repo) -> None:
+    """Refuse a repository that a clone cannot borrow from: git names one to a line."""
+    if "\n" not in str(repo.objects):
+        return
+    raise ParaError(
+        "workspace.git-failed",
+        f"{one_line(str(repo.top))} has a line break in its path: git lends a container no objects "
+        "from there",
+        Remedy(title="Move it, or use --type worktree"),
+    )
 
 
 def _type_of(params: StartParams, settings: Settings) -> SessionType:

@@ -101,6 +101,8 @@ def test_odd_names_of_folders_work_or_are_refused_by_name(
         assert "not UTF-8" in here.run("start", "--name=x", code=WRONG).stderr
         assert "not UTF-8" in here.run("list", "--repo", str(made.path), code=WRONG).stderr
         return
+    if "\n" in name:
+        assert "line break" in here.run("start", "--type=container", code=CANNOT).stderr
     session = here.json("start", "--name=x")
     (Path(session["workspace"]) / "new").write_text("new\n")
     assert session["repo"] == str(made.path)
