@@ -22,6 +22,7 @@ from para_server.engine import containers, helper
 from para_server.errors import Frozen, ParaError, Remedy
 from para_server.git import bundle as bundles
 from para_server.git import clone, repository, user
+from para_server.git.process import GitFailedError
 from para_server.git.repository import EMPTY_TREE, Repo
 from para_server.names import HELPER_PREFIX, incoming_ref
 from para_server.records import Record
@@ -34,16 +35,11 @@ _MAX_RESULT: Final = 4096  # bytes
 _LET_IT: Final = Remedy(title="Let it weigh more", setting="git.maxBundle")
 _HEAVY: Final = ("File too large", "File size limit", "file too large", "signal 25")  # SIGXFSZ
 _MAX_LOG: Final = 2000  # bytes of a failed helper's log that are shown
-_PARTS: Final = ("refs", "files", "within", "carry")
-_SCRIPTS: Final = ("snapshot", *(f"snapshot_{part}" for part in _PARTS))
+_SCRIPTS: Final = tuple(f"snapshot{part}" for part in ("", "_refs", "_files", "_within", "_carry"))
 # what the work is taken out for: a look needs only what a branch would hold
 Aim = Literal["look", "finish", "cancel"]
-# how snapshot.sh is asked, and what is done where that fails
-_MODES: Final = {
-    "full": "the files as they are, without git's rules",
-    "plain": "the files alone, without their history",
-    "flat": "",
-}
+# how snapshot.sh is asked, one after the other; full twice where the host's own git failed
+_MODES: Final = ("full", "full", "plain", "flat")
 
 
 class Taken(Frozen):
@@ -89,15 +85,19 @@ async def _best(
     aim: Aim,
     clearing: list[asyncio.Task[None]],
 ) -> Taken:
-    for mode, less in _MODES.items():
+    failed: ParaError | None = None
+    for number, mode in enumerate(_MODES):
+        if mode in _MODES[:number] and not isinstance(failed, GitFailedError):
+            continue
         try:
             return await _attempt(context, repo, record, message, (mode, aim), clearing)
         except _TooLongError:
             raise
         except ParaError as error:
-            if error.slug != "workspace.git-failed" or not less:
+            if error.slug != "workspace.git-failed" or mode == _MODES[-1]:
                 raise
-            _log.warning("taking %s: %s", less, error, extra={"session": record.name})
+            _log.warning("not taken out (%s): %s", mode, error, extra={"session": record.name})
+            failed = error
             await to_end(asyncio.gather(*clearing))  # the next one may need the room
     raise _not_arrived(record)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,21 @@ async def test_files_that_nobody_changed_stay_as_they_are_whatever_the_rules_say
     repo.commit("before there were rules")
     repo.commit(**{".gitattributes": "*.txt text\n*.bat text eol=crlf\n*.c ident\n"})
     assert await changed(para, repo, api, f"{TOUCH}; echo 2 >README.md") == {"README.md"}
+
+
+async def test_a_git_of_the_host_that_fails_for_a_moment_changes_nothing_in_the_branch(
+    servers: Servers, repo: Repository, api: Any, tmp_path: Path
+) -> None:
+    failing = f"! mkdir {tmp_path}/failed 2>/dev/null || exit 1"
+    once = f'case "$*" in *"rev-list --quiet"*) {failing} ;; esac'
+    shim = tmp_path / "bin/git"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\n{once}\nexec {shutil.which("git")} "$@"\n')
+    shim.chmod(0o755)
+    repo.commit(**{".gitattributes": "*.bat text eol=crlf\n", "run.bat": "one\n"})
+    para = await servers(extra={"PATH": f"{shim.parent}:/usr/local/bin:/usr/bin:/bin"})
+    assert await changed(para, repo, api, "echo 1 >1") == {"1"}
+    assert (tmp_path / "failed").is_dir(), "it did not fail"
 
 
 async def test_rules_that_a_session_makes_hold_for_what_it_changes(
