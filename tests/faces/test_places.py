@@ -253,6 +253,18 @@ def test_modules_of_a_project_are_not_run(
         assert (done.returncode, ran.exists()) == (DONE, False), (line, done.stderr)
 
 
+@pytest.mark.parametrize("module", ["docker", "pydantic", "logging", "argparse"])
+@pytest.mark.parametrize("path", ["", "."])
+def test_modules_of_a_project_are_not_run_by_the_module(
+    alone: Terminal, tmp_path: Path, module: str, path: str
+) -> None:
+    ran = tmp_path / "ran"
+    (alone.folder / module).mkdir()
+    (alone.folder / module / "__init__.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    done = shell(alone, f"{sys.executable} -m para_server --version", PYTHONPATH=path)
+    assert (done.returncode, ran.exists()) == (DONE, False), done.stderr
+
+
 def test_a_byte_order_mark_is_no_part_of_a_prompt(alone: Terminal) -> None:
     texts: dict[str, Any] = {
         "plain": b"do it",

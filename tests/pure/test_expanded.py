@@ -1,0 +1,41 @@
+"""How folders are named in settings."""
+
+from __future__ import annotations
+
+import pwd
+from pathlib import Path
+
+import pytest
+
+from para_server.errors import ParaError
+from para_server.places import expanded, home, is_text
+from para_server.settings import ContainerSettings
+from para_server.spec import ca_bundle_of
+
+
+def test_a_home_is_put_in_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expanded("~/x") == expanded("${userHome}/x") == f"{tmp_path}/x"
+    assert expanded("~root/x") == f"{pwd.getpwnam('root').pw_dir}/x"
+    assert expanded("/a/~/${userHome}") == "/a/~/${userHome}"
+    assert home() == tmp_path
+
+
+def test_nobodys_home_is_an_error_by_the_key() -> None:
+    with pytest.raises(ValueError, match="no user nobody-of-this-name"):
+        expanded("~nobody-of-this-name/x")
+    with pytest.raises(ParaError) as caught:
+        ca_bundle_of(ContainerSettings(ca_bundle="~nobody-of-this-name/x"), {})
+    assert "container.caBundle" in caught.value.problem.message
+
+
+def test_a_bundle_may_be_in_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "ca.pem").write_text("x")
+    for said in ("~/ca.pem", "${userHome}/ca.pem"):
+        assert ca_bundle_of(ContainerSettings(ca_bundle=said), {}) == tmp_path / "ca.pem"
+
+
+def test_half_a_character_is_no_text() -> None:
+    assert is_text("/caf\u00e9")
+    assert not is_text("/caf\udce9")
