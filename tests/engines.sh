@@ -77,7 +77,7 @@ in_newer_debian() {
     PATH=/usr/sbin:/usr/bin:/sbin:/bin exec "$@"' sh "$root" "$folder" "$@"
 }
 
-# Starts engine $1, number $2; what reaches it is in `reach`.
+# Starts engine $1, number $2; what reaches it is in `reach`, and as whom tests run in `as`.
 start() {
   local kind=$1 number=$2 folder=$place/$1
   mkdir -p "$folder"
@@ -87,6 +87,7 @@ start() {
   local podman=(podman --root "$folder/data" --runroot "$folder/exec" system service -t 0 "unix://$socket")
   local inside=(nsenter "--net=/var/run/netns/para-$kind")
   local newer=no
+  as=()
   # where limits may not be raised, Podman's own are too high
   printf '[containers]\ndefault_ulimits = ["nofile=8192:8192", "nproc=4096:4096"]\n' \
     >"$folder/containers.conf"
@@ -118,7 +119,11 @@ start() {
       id -u "$user" >/dev/null 2>&1 || useradd -m "$user"
       chown -R "$user:" "$folder"
       daemon=(setpriv "--reuid=$user" "--regid=$user" --init-groups env "HOME=/home/$user"
-        "XDG_RUNTIME_DIR=$folder" "${podman[@]}")
+        "XDG_RUNTIME_DIR=$folder" "CONTAINERS_CONF=$folder/containers.conf"
+        podman --runtime runc "${podman[@]:1}")
+      # the capability only lets the user read an installation that lies in root's home
+      as=(setpriv "--reuid=$user" "--regid=$user" --init-groups --inh-caps=+dac_read_search
+        --ambient-caps=+dac_read_search env "HOME=/home/$user")
       ;;
   esac
   rm -f "$socket"
@@ -175,7 +180,9 @@ try() {
   local source=${DOCKER_HOST:-unix:///var/run/docker.sock}
   docker --host "$source" save debian:bookworm-slim para-base:latest |
     env "${reach[@]}" docker load --quiet >/dev/null
-  env "${reach[@]}" CI=1 "$python" -m pytest -q -p no:cacheprovider "${tests[@]}"
+  # what needs root is left out where the tests run as a user
+  [ ${#as[@]} -gt 0 ] || reach+=(CI=1)
+  "${as[@]}" env "${reach[@]}" PYTHONDONTWRITEBYTECODE=1 "$python" -m pytest -q -p no:cacheprovider "${tests[@]}"
 }
 
 [ "$(id -u)" = 0 ] || { say "Engines are started as root"; exit 1; }
