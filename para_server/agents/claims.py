@@ -27,8 +27,11 @@ from para_server.models import Agent, AgentState
 from para_server.untrusted import one_line, printable, read_bounded
 
 MAX_OUTPUT: Final = 8 << 20  # bytes of output that para.logs can give
+_PART: Final = 1 << 16  # characters of it that are made fit to be shown at once
 _MAX_STATE: Final = 40 << 10  # bytes; the hook cuts an event at 32 KiB
+_DIGITS: Final = 9  # of an exit code
 _EVENT: Final = "\x1e"  # what a line of the output begins with that is an event
+_EVENTS: Final = re.compile(f"^{_EVENT}(.*)$", re.MULTILINE)
 _TIME: Final = re.compile(r"[0-9]{1,10}([.,][0-9]{1,6})?")
 _LATEST: Final = 4102444800  # 2100-01-01: what claims to be later is no time
 _SILENT: Final = "its processes ended without a word"
@@ -69,7 +72,8 @@ def begun(folder: Path) -> tuple[int, str] | None:
     if claim is None:
         return None
     code, _, said = claim.decode(errors="replace").partition("\n")
-    return (int(code) if code.isascii() and code.isdecimal() else 1), printable(said)
+    known = code.isascii() and code.isdecimal() and len(code) <= _DIGITS
+    return (int(code) if known else 1), printable(said)
 
 
 def rests(folder: Path) -> bool:
@@ -134,14 +138,24 @@ def output(folder: Path, name: str, lines: int | None) -> str:
     text = raw.decode(errors="replace").replace("\r\n", "\n")
     known = PROFILES.get(name)
     if known and _EVENT in text:
-        text = "\n".join(
-            _told(line[1:], known.line) if line.startswith(_EVENT) else line
-            for line in text.split("\n")
-        )
-    text = printable(text)
+        tell = known.line
+        text = _EVENTS.sub(lambda found: _told(found[1], tell), text)
+    text = _end_of(text)
     if lines is None:
         return text
     return "".join(text.splitlines(keepends=True)[-lines:])
+
+
+def _end_of(text: str) -> str:
+    """Make text fit to be shown, from its end: codes take many times what they stand for."""
+    parts: list[str] = []
+    room, at = MAX_OUTPUT, len(text)
+    while at > 0 and room > 0:
+        part = printable(text[max(0, at - _PART) : at])
+        parts.append(part[-room:])
+        room -= len(part)
+        at -= _PART
+    return "".join(reversed(parts))
 
 
 def _told(text: str, tell: Callable[[Event], str]) -> str:
@@ -149,7 +163,8 @@ def _told(text: str, tell: Callable[[Event], str]) -> str:
     if not text.startswith("{"):
         return text.partition("\n")[0]
     try:
-        event = from_json(text, allow_partial="trailing-strings")
+        # the hook cuts an event at less, and values take many times what their text does
+        event = from_json(text[:_MAX_STATE], allow_partial="trailing-strings")
     except (ValueError, RecursionError):
         return ""
     return tell(event) if isinstance(event, dict) else ""

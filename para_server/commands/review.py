@@ -21,6 +21,7 @@ from para_server.params import FileParams, ListParams, LogsParams, SessionParams
 from para_server.records import Record
 from para_server.registry import command
 from para_server.results import DiffResult, FileResult, ListResult, LogsResult, OpenResult, Terminal
+from para_server.steps import off_loop
 
 
 @command("para.list", "List Sessions")
@@ -95,7 +96,8 @@ async def logs(context: Context, params: LogsParams) -> LogsResult:
     """Show what a session's agent printed."""
     record = await picking.pick(context, params.name, params.repo, live_only=False)
     folder = context.store.agent_folder(record.id)
-    return LogsResult(text=claims.output(folder, record.agent or "", params.tail))
+    name, tail = record.agent or "", params.tail
+    return LogsResult(text=await off_loop(lambda: claims.output(folder, name, tail)))
 
 
 def _attached(container: str, engine: dict[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,3 +158,29 @@ async def test_a_patch_of_many_megabytes_is_cut_and_says_so(
     shown = await para.call("para.diff", name="trap")
     assert len(shown["files"]) == 12
     assert "left out" in shown["patch"].splitlines()[-1]
+
+
+FLOODS = {
+    "escapes": b"\x1b" * (9 << 20) + "\U0001f4a9".encode(),
+    "line ends": b"\x1e{}\n" + b"\n" * (9 << 20) + "\U0001f4a9".encode(),
+    "events": b"\x1e{}\n" * (2 << 20),
+    "one event of many values": b'\x1e{"a": [' + b"[]," * (3 << 20),
+    "a number": b"9" * (9 << 20),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_whatever_an_agent_printed_takes_the_server_a_bounded_memory(
+    para: Para, home: Path, flood: str
+) -> None:
+    session = await para.call("para.dispatch", prompt="sleep 36000", name="trap")
+    await para.agent("trap", "working")
+    out = home / "agents" / session["id"] / "out"
+    for name in ("output", "begun"):
+        (out / name).unlink(missing_ok=True)
+        (out / name).write_bytes(FLOODS[flood])
+    text = (await para.call("para.logs", name="trap"))["text"]
+    assert len(text) <= MAX_OUTPUT
+    assert calm(text)
+    status = Path(f"/proc/{para.pid}/status").read_text()
+    assert int(status.partition("VmHWM:")[2].split()[0]) >> 10 < 300
