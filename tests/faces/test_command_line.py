@@ -132,9 +132,10 @@ def test_a_session_is_told_by_the_folder_that_one_is_in(alone: Terminal) -> None
 def test_json_is_the_raw_result_and_all_that_is_on_stdout(alone: Terminal) -> None:
     result = alone.json("list")
     assert result == {"sessions": [], "running": 0, "limit": 50}
-    # its exit code says that a check failed: there is no engine
-    checks = json.loads(alone.run("doctor", "--json", code=CANNOT).stdout)["checks"]
+    # there is no engine, which worktrees do not need
+    checks = json.loads(alone.run("doctor", "--json").stdout)["checks"]
     assert {"name", "ok", "detail", "problem", "level"} == checks[0].keys()
+    assert [one["level"] for one in checks if not one["ok"]] == ["warning"]
 
 
 @pytest.mark.parametrize(
