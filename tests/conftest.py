@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run all cases, however long it takes")
     parser.addoption("--shared", action="store_true", help="let sessions share even a few files")
     parser.addoption("--seed", type=int, default=1, help="which cases a short run draws")
+
+
+def pytest_configure() -> None:
+    """Let programs of the tests be interrupted, also where this run is in the background."""
+    # a shell starts what runs in the background with the interrupt ignored, and para respects that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
