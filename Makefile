@@ -65,8 +65,11 @@ workbench: ## Make sure that there are the editors to test in
 demo: image ## Show the main job; REPO=/path and PROMPT='…' do it on your own repo
 	@$(venv)/python -m tests.demo
 
-test: image editor workbench ## Run all tests
+test: image editor workbench ## Run all tests; as root with dockerd, a life of sessions on further engines too
 	@$(venv)/python -m pytest
+	@if [ "$$(id -u)" = 0 ] && command -v dockerd >/dev/null; then \
+	  tests/engines.sh --slice userns tls one-cpu; \
+	fi
 
 test-engines: image ## Run the command tests on each kind of engine, as root; KINDS='newer podman' chooses
 	@tests/engines.sh $(KINDS)
