@@ -210,7 +210,7 @@ async def _(world: World) -> tuple[Para, str, dict[str, object]]:
     para = await world.worktree()
     (record,) = (world.home / "sessions").glob("*.json")
     record.write_text(record.read_text()[:100])
-    return para, "para.list", {}
+    return para, "para.show", {"name": "fix"}
 
 
 @case("store.too-new")
