@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 import re
 import stat
@@ -138,12 +139,31 @@ def output(folder: Path, name: str, lines: int | None) -> str:
     text = raw.decode(errors="replace").replace("\r\n", "\n")
     known = PROFILES.get(name)
     if known and _EVENT in text:
-        tell = known.line
-        text = _EVENTS.sub(lambda found: _told(found[1], tell), text)
+        text = _without_events(text, known.line)
     text = _end_of(text)
-    if lines is None:
-        return text
-    return "".join(text.splitlines(keepends=True)[-lines:])
+    return text if lines is None else _last(text, lines)
+
+
+def _without_events(text: str, tell: Callable[[Event], str]) -> str:
+    """Put what events mean in their place; `re.sub` would first list millions of texts."""
+    made = io.StringIO()
+    at = 0
+    for found in _EVENTS.finditer(text):
+        made.write(text[at : found.start()])
+        made.write(_told(found[1], tell))
+        at = found.end()
+    made.write(text[at:])
+    return made.getvalue()
+
+
+def _last(text: str, lines: int) -> str:
+    """Return the last lines of a text; a list of millions would take many times their length."""
+    at = len(text) - text.endswith("\n")
+    for _ in range(lines):
+        at = text.rfind("\n", 0, at)
+        if at < 0:
+            return text
+    return text[at + 1 :]
 
 
 def _end_of(text: str) -> str:

@@ -164,8 +164,10 @@ FLOODS = {
     "escapes": b"\x1b" * (9 << 20) + "\U0001f4a9".encode(),
     "line ends": b"\x1e{}\n" + b"\n" * (9 << 20) + "\U0001f4a9".encode(),
     "events": b"\x1e{}\n" * (2 << 20),
+    "events of a word": b"\x1eab\n" * (9 << 18) + "\U0001f4a9".encode(),
     "one event of many values": b'\x1e{"a": [' + b"[]," * (3 << 20),
     "a number": b"9" * (9 << 20),
+    "short lines": b"a\n" * (5 << 20),
 }
 
 
@@ -182,5 +184,7 @@ async def test_whatever_an_agent_printed_takes_the_server_a_bounded_memory(
     text = (await para.call("para.logs", name="trap"))["text"]
     assert len(text) <= MAX_OUTPUT
     assert calm(text)
+    end = (await para.call("para.logs", name="trap", tail=3))["text"]
+    assert end == "".join(text.splitlines(keepends=True)[-3:])
     status = Path(f"/proc/{para.pid}/status").read_text()
     assert int(status.partition("VmHWM:")[2].split()[0]) >> 10 < 300
