@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import secrets
 import stat
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from para_server.disk import unreadable
 from para_server.errors import SETUP_CHECK, ParaError
@@ -17,7 +18,10 @@ from para_server.records import SCHEMA, Record
 if TYPE_CHECKING:
     from pathlib import Path
 
-_LARGEST: Final = 256 << 20  # bytes of a record: a prompt may have 16 MiB, each byte six of them
+LARGEST_TEXT: Final = 32 << 20  # bytes of a text in a record, as JSON has it
+_LARGEST: Final = LARGEST_TEXT + (1 << 20)  # bytes of a record
+_SMALL: Final = 1 << 20  # bytes of a record whose values take a bounded memory, whatever they are
+_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 def put(file: Path, content: bytes, *, lasting: bool = True) -> None:
@@ -43,28 +47,40 @@ def read(file: Path, session_id: str) -> Record | None:
         # a pipe in its place would be waited for
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 raise unreadable(file, "it is no file")
-            content = stream.read(_LARGEST + 1)
+            if status.st_size > _LARGEST:  # which a file without content may claim to be
+                raise unreadable(file, "it is too large for a record")
+            content = stream.read(_LARGEST)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise unreadable(file, error.strerror or str(error)) from None
-    if len(content) > _LARGEST:
-        raise unreadable(file, "it is too large for a record")
+    if len(content) > _SMALL and not _has_few_values(content):
+        raise unreadable(file, "it has too many values for a record")
     return _parsed(file, content, session_id)
+
+
+def _has_few_values(content: bytes) -> bool:
+    """Tell whether JSON is long because of its texts: other values take many times their length."""
+    room, at = _SMALL, 0
+    for text in _TEXT.finditer(content):
+        room -= text.start() - at + 1
+        if room < 0:
+            return False
+        at = text.end()
+    return len(content) - at <= room
 
 
 def _parsed(file: Path, content: bytes, session_id: str) -> Record:
     try:
-        raw = json.loads(content)
+        raw = from_json(content)
         version = raw.get("version")
         if isinstance(version, int) and version > SCHEMA:
             raise ParaError(
                 "store.too-new", f"{file} was written by a newer para: update this one", SETUP_CHECK
             )
-        if b"\\ud" in content.lower():  # half a character could not go over the wire
-            json.dumps(raw, ensure_ascii=False).encode()
         record = Record.model_validate(raw, by_alias=True)
     except (ValidationError, ValueError, AttributeError, RecursionError) as error:
         raise unreadable(file, f"it is not a record ({type(error).__name__})") from None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from para_server import reserve
 from para_server.disk import COARSE, make_folder, remove_tree, unreadable, written
-from para_server.errors import ParaError
+from para_server.errors import ParaError, Problem
 from para_server.filing import put, read
 from para_server.lifecycle import OVER
 from para_server.locks import PATIENCE, held
@@ -45,7 +45,7 @@ class Store:
         self.home = home = Path(os.path.realpath(home))  # labels and mounts have one spelling
         self._folders = (home, *(home / part for part in _FOLDERS))
         self.newest = 0.0  # when the latest record of those that `all` gave was written
-        self.unread: dict[str, ParaError] = {}  # why which records could not be read, by session
+        self.unread: dict[str, Problem] = {}  # why which records could not be read, by session
         self._known: dict[str, tuple[tuple[int, int, int], Record]] = {}
         self._sorted: list[Record] = []
         self._as_of: int | None = None  # the time of the folder of which these are all records
@@ -105,7 +105,7 @@ class Store:
         """
         self.prepare()
         known: dict[str, tuple[tuple[int, int, int], Record]] = {}
-        unread: dict[str, ParaError] = {}
+        unread: dict[str, Problem] = {}  # an error would keep what was read when it was raised
         asked = time.time()
         with written(self.records_folder):
             as_of = self.records_folder.stat().st_mtime_ns
@@ -120,7 +120,8 @@ class Store:
             except FileNotFoundError:
                 continue
             except OSError as error:  # a link to itself
-                unread[session_id] = unreadable(Path(entry.path), error.strerror or str(error))
+                why = error.strerror or str(error)
+                unread[session_id] = unreadable(Path(entry.path), why).problem
                 continue
             # a record is renamed into its place, so another one is another file
             stamp = (told.st_ino, told.st_mtime_ns, told.st_size)
@@ -131,7 +132,7 @@ class Store:
             try:
                 record = self.read(session_id)
             except ParaError as error:
-                unread[session_id] = error
+                unread[session_id] = error.problem
                 continue
             if record is not None:
                 known[entry.name] = (stamp, record)

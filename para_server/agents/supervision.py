@@ -6,7 +6,6 @@ agent may have filled with anything. What runs in the container are the scripts 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from typing import Final
 from para_server.agents.profile import CONVERSATION, Profile
 from para_server.disk import is_filled, is_there
 from para_server.spec import AGENT_FOLDER, Mount
+from para_server.untrusted import read_bounded
 
 ATTACH: Final = ("tmux", "attach-session", "-t", "agent")
 ENDED: Final = 3  # the exit code of send_command where there is no agent any more
@@ -137,9 +137,8 @@ def _files(folder: Path, target: str) -> Path:
 
 
 def _put(file: Path, content: bytes) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if file.read_bytes() == content:
-            return
+    if read_bounded(file, len(content) + 1) == content:
+        return
     # renamed into its place: the container may be reading the one before
     draft = file.with_name(f".{file.name}.new")
     draft.write_bytes(content)

@@ -29,6 +29,7 @@ from para_server.records import Record
 from para_server.settings import Settings, bytes_of
 from para_server.steps import off_loop
 from para_server.store import MANIFEST
+from para_server.untrusted import read_bounded
 
 _log = logging.getLogger(__name__)
 _DEEPEST: Final = 8  # layers that a workspace stands on
@@ -203,9 +204,9 @@ def _all(context: Context) -> list[Base]:
 def _read(context: Context, name: str) -> Base | None:
     """Read what is known of a base; one with a part missing is none."""
     try:
-        text = (context.store.bases_folder / name / MANIFEST).read_text()
+        text = read_bounded(context.store.bases_folder / name / MANIFEST, _MAX_MANIFEST) or b""
         base = Base.model_validate_json(text, by_alias=True)
-    except (OSError, ValidationError):
+    except ValidationError:
         return None
     return base if all(_files(context, layer).is_dir() for layer in base.layers) else None
 

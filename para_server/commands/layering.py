@@ -21,6 +21,7 @@ from para_server.names import HELPER_PREFIX, LABEL_HOME, LABEL_SESSION, volume_n
 from para_server.records import Record
 from para_server.settings import bytes_of
 from para_server.steps import off_loop, undone_on_failure
+from para_server.untrusted import read_bounded
 
 _log = logging.getLogger(__name__)
 _SECONDS: Final = 60
@@ -34,8 +35,7 @@ def thinkable(context: Context) -> bool:
 
 def known(context: Context) -> bool:
     """Tell whether it was tried, and the engine can."""
-    answer = _answer(context)
-    return answer.is_file() and answer.read_text() == "yes"
+    return read_bounded(_answer(context), 4) == b"yes"
 
 
 async def possible(context: Context, record: Record) -> bool:
@@ -104,7 +104,7 @@ async def _tried(context: Context, record: Record, image: str) -> bool:
         )
         code = await helper.run(context.engine, wanted, _SECONDS)
         heard = upper / "heard"
-        can = code == 0 and heard.is_file() and heard.read_text() == word
+        can = code == 0 and read_bounded(heard, len(word) + 1) == word.encode()
         # git renames folders in one step; mv would have copied this one where that cannot be
         can = can and not (upper / "new/word").exists()
         await volumes.remove(context.engine, name)

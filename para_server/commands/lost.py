@@ -52,12 +52,12 @@ async def brought_back(context: Context, name: str, repo: str | None) -> Record 
         raise ParaError("session.ambiguous", f"Say which session is meant: {ids}", SHOW_SESSIONS)
     if not found:
         if name in store.unread:
-            raise store.unread[name]
+            raise _refusal(store.unread[name])
         return None
     [record] = found
     unread = store.unread.get(record.id)
     if unread is not None and unread.slug == "store.too-new":
-        raise unread
+        raise _refusal(unread)
     async with store.holding(record.id):
         if record.id not in store.without_record():
             return store.read(record.id)  # another process was first
@@ -69,21 +69,24 @@ async def brought_back(context: Context, name: str, repo: str | None) -> Record 
 def explained(context: Context, name: str, otherwise: ParaError) -> ParaError:
     """Make the error of a session whose record cannot be read; any other stays as it is."""
     context.store.without_record()
-    for session_id, error in context.store.unread.items():
+    for session_id, problem in context.store.unread.items():
         copy = context.store.copy(session_id)
         names = {session_id, session_id.rpartition("-")[0]} | ({copy.name} if copy else set())
         if names & {name, name.lower()}:
-            remedies = error.problem.remedies
-            if copy is not None and error.slug == "store.unreadable":
-                remedies = (_remedy(copy), *remedies)
-            return ParaError(error.slug, error.problem.message, *remedies)
+            if copy is not None and problem.slug == "store.unreadable":
+                return _refusal(problem, _remedy(copy))
+            return _refusal(problem)
     return otherwise
+
+
+def _refusal(problem: Problem, *first: Remedy) -> ParaError:
+    return ParaError(problem.slug, problem.message, *first, *problem.remedies)
 
 
 def _said(context: Context, session_id: str) -> str:
     store = context.store
-    error = store.unread.get(session_id)
-    why = str(error) if error else f"{store.record_file(session_id)} is gone"
+    problem = store.unread.get(session_id)
+    why = problem.message if problem else f"{store.record_file(session_id)} is gone"
     copy = store.copy(session_id)
     whose = f"session {copy.name} of {copy.repo}" if copy else f"session {session_id}"
     workspace = store.workspace(session_id)

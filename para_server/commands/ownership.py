@@ -20,8 +20,10 @@ from para_server.git.clone import AGENT_UID, hand_over
 from para_server.names import HELPER_PREFIX, fitted_image
 from para_server.settings import bytes_of
 from para_server.steps import undone_on_failure
+from para_server.untrusted import read_bounded
 
 _PASSWD: Final = spec.PASSWD
+_IDS: Final = 64  # bytes that two ids have at most
 _ALONE: Final = "ids"  # what holds a helper that is no session's
 _DOCS: Final = "https://docs.docker.com/engine/security/userns-remap/"
 
@@ -112,8 +114,8 @@ async def ids_of_para(context: Context, image: str) -> tuple[int, int]:
 async def _ids(context: Context, image: Image, name: str, session_id: str) -> tuple[int, int]:
     """Look which ids the user `para` has in an image; what was seen once stays true."""
     known = context.store.bases_folder / f"image-{image.id.rpartition(':')[2][:32]}"
-    with suppress(OSError, ValueError):
-        first, second = known.read_text(encoding="ascii").split()
+    with suppress(ValueError):
+        first, second = (read_bounded(known, _IDS) or b"").split()
         return int(first), int(second)
     uid, gid = await _looked_up(context, name, session_id)
     with written(known):

@@ -9,8 +9,11 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from pydantic_core import to_json
+
 from para_server.context import Context, path_of
 from para_server.errors import Issue, ParaError
+from para_server.filing import LARGEST_TEXT
 from para_server.params import DispatchParams
 from para_server.steps import off_loop
 
@@ -30,6 +33,8 @@ async def prompt_of(context: Context, params: DispatchParams) -> str:
         raise _wrong("prompt", "The prompt is empty")
     if "\0" in prompt or len(prompt.encode()) > _LARGEST:
         raise _wrong("prompt", f"A prompt is text of at most {_LARGEST >> 20} MiB")
+    if len(to_json(prompt)) > LARGEST_TEXT:
+        raise _wrong("prompt", "A prompt is text: this one has millions of control characters")
     return prompt
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,14 @@ async def test_an_agent_is_given_a_prompt_of_ten_megabytes(
     assert repo.show("para/trap:work.txt") == "honest work"
 
 
-async def test_a_prompt_beyond_the_limit_is_refused(para: Para) -> None:
+async def test_a_prompt_beyond_the_limit_is_refused(para: Para, tmp_path: Path) -> None:
     failed = await para.fails("command.invalid-params", "para.dispatch", prompt="x" * (17 << 20))
     assert "16 MiB" in failed.message
+    # a record of it would be too long to be read again
+    file = tmp_path / "prompt"
+    file.write_bytes(b"x\x1b" * (5 << 20))
+    failed = await para.fails("command.invalid-params", "para.dispatch", promptFile=str(file))
+    assert "control characters" in failed.message
     assert not (await para.call("para.list", all=True))["sessions"]
 
 
@@ -160,6 +166,7 @@ async def test_a_patch_of_many_megabytes_is_cut_and_says_so(
     assert "left out" in shown["patch"].splitlines()[-1]
 
 
+MEMORY_MB = 300
 FLOODS = {
     "escapes": b"\x1b" * (9 << 20) + "\U0001f4a9".encode(),
     "line ends": b"\x1e{}\n" + b"\n" * (9 << 20) + "\U0001f4a9".encode(),
@@ -186,5 +193,37 @@ async def test_whatever_an_agent_printed_takes_the_server_a_bounded_memory(
     assert calm(text)
     end = (await para.call("para.logs", name="trap", tail=3))["text"]
     assert end == "".join(text.splitlines(keepends=True)[-3:])
+    assert most_memory(para) < MEMORY_MB
+
+
+SPOILT = {
+    "values": b"[" + b"[]," * (10 << 20),
+    "empty texts": b"[" + b'"",' * (10 << 20),
+    "a text without an end": b'"' + b'\\"' * (16 << 20),
+    "a wide text": b'{"prompt": "\xf0\x9f\x92\xa9' + b"x" * (32 << 20) + b'"}',
+    "a number": b"9" * (32 << 20),
+    "depth": b"[" * (32 << 20),
+    "a size without content": b"",
+}
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+async def test_whatever_is_in_the_place_of_a_record_takes_the_server_a_bounded_memory(
+    para: Para, home: Path, spoilt: str
+) -> None:
+    await para.call("para.start", name="good", type="worktree")
+    file = home / "sessions" / "spoilt-0a0a0a.json"
+    file.write_bytes(SPOILT[spoilt])
+    if spoilt == "a size without content":
+        os.truncate(file, 300 << 30)
+    for _ in range(3):  # what is kept of the first look would add up
+        assert [one["name"] for one in (await para.call("para.list"))["sessions"]] == ["good"]
+        failed = await para.fails("store.unreadable", "para.show", name="spoilt")
+        assert str(file) in failed.message
+    assert most_memory(para) < MEMORY_MB
+
+
+def most_memory(para: Para) -> int:
+    """Tell the most that a server ever took, in MB."""
     status = Path(f"/proc/{para.pid}/status").read_text()
-    assert int(status.partition("VmHWM:")[2].split()[0]) >> 10 < 300
+    return int(status.partition("VmHWM:")[2].split()[0]) >> 10

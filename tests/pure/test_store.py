@@ -135,7 +135,7 @@ def test_a_record_that_cannot_be_read_hides_no_other_and_stays(
     for reader in (store, Store(tmp_path)):
         assert prompts(reader) == {"two": "two"}
         assert reader.without_record() == ["one"]
-        assert str(reader.record_file("one")) in str(reader.unread["one"])
+        assert str(reader.record_file("one")) in reader.unread["one"].message
         assert reader.may_live("one")
         assert list(reader.strays()) == []
     assert os.path.lexists(store.record_file("one"))
