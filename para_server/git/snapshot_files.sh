@@ -188,7 +188,10 @@ byte_for_byte() {
     kept=$(git write-tree)
     # submodules are left as they were: what is in them is only kept
     while IFS= read -r -d '' path; do
-        drop_below "${path#*	}"
+        path=${path#*	}
+        [ "$aim" = look ] || [ -z "$(git ls-files -- ":(literal)$path")" ] ||
+            left submodule files - "$path"
+        drop_below "$path"
     done </para-out/links
     git update-index -z --index-info </para-out/links
     tree=$(git write-tree)

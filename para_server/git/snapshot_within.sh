@@ -168,12 +168,37 @@ add_within() {
         [ -n "${links[-1]}" ] || put "$count" "$folder"
     done
     tree=$(git write-tree) kept=$tree
+    git ls-files -sz | sed -zn 's/^160000 [^\t]*\t//p' >/para-out/links
     for number in "${!links[@]}"; do
         [ -n "${links[$number]}" ] && [ ! -f "/para-out/within-$((number + 1))/state" ] || continue
         put "$((number + 1))" "${nested[$number]}"
     done
+    [ "$aim" = look ] || add_hollow
     kept=$(git write-tree)
     [ "$aim" = look ] || { look_aside && collect_within; }
+}
+# Git overlooks all files in the folder of a submodule that is no repository: one that was never
+# fetched, whose .git was removed, or that came back from an archive.
+add_hollow() {
+    local path
+    while IFS= read -r -d '' path; do
+        [ ! -e "$path/.git" ] && [ ! -L "$path/.git" ] || continue
+        is_folder "$path" && [ "$(realpath -ez -- "$path" | tr '\0' x)" = "$work/${path}x" ] || continue
+        plain_files "$path" >/para-out/found
+        [ -s /para-out/found ] || continue
+        drop_below "$path"
+        take </para-out/found
+        left submodule files - "$path"
+    done </para-out/links
+}
+# prints the files of a folder that rules do not ignore, and those that the session began with
+plain_files() { # PATH
+    find "./$1" -name .git -prune -o \( -type f -o -type l \) -print0 | sed -z 's|^\./||' |
+        sort -z >/para-out/plain
+    [ -s /para-out/plain ] || return 0
+    git ls-tree -r -z --name-only "$base" -- ":(literal)$1/" | sort -z >/para-out/had
+    { GIT_INDEX_FILE=/para-out/none ours check-ignore -z --no-index --stdin </para-out/plain || true; } |
+        sort -z | comm -z -23 - /para-out/had | comm -z -23 /para-out/plain -
 }
 attempt() { # KIND PATH [LINK]
     [ $((++count)) -le "$most_within" ] || { left submodule broken - "$2" && return; }

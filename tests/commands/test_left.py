@@ -62,6 +62,13 @@ LEFT = {
         ),
         {"sub": "submodule"},
     ),
+    "files in the folder of a submodule that is not fetched": (
+        (
+            f"git init -q sub; cd sub; {COMMIT} --allow-empty; cd ..; git add sub; {COMMIT}; "
+            "rm -rf sub/.git; echo t >sub/t"
+        ),
+        {"sub": "submodule"},
+    ),
     "a submodule that is put away": (
         (
             "git init -q /tmp/lib; git -C /tmp/lib commit -q --allow-empty -m lib; "

@@ -3,75 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
 
 from tests import engine, scratch
 from tests.client import Failed, Para
-from tests.git.workspaces import Held, Workspace, held, workspaces
+from tests.git.fuse import Fuse
+from tests.git.workspaces import Held, Workspace, drawn, held
 from tests.scratch import Repository
 
-AT_ONCE = 4  # sessions of one batch
-BATCHES = 25
-BATCHES_OF_A_LONG_RUN = 500
-STEPS = 40  # calls of git that the ends of a batch make, at least
-# fails once for each line of $FAILING that has come down to nothing
-SHIM = """#!/bin/bash
-exec 9>>"$FAILING.lock"; flock 9
-if read -r k <"$FAILING" && [ -n "$k" ]; then
-    if [ "$k" = 1 ]; then : >"$FAILING"; echo 'a fault that a test made' >&2; exit 1; fi
-    echo $((k - 1)) >"$FAILING"
-fi 2>/dev/null
-exec 9>&-
-exec {git} "$@"
-"""
+AT_ONCE = 5  # sessions of one test
+LONGEST = 60  # calls of git that their ends may make: each may be the one that fails
 
 Servers = Callable[..., Awaitable[Para]]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Sessions that end at once; the `fails`-th call of git fails then, or none where it is 0."""
-
-    workspaces: tuple[Workspace, ...]
-    fails: int
-
-
-batches = st.builds(
-    Batch,
-    st.lists(workspaces, min_size=AT_ONCE, max_size=AT_ONCE).map(tuple),
-    st.just(0) | st.integers(1, STEPS),
-)
+@pytest.fixture(scope="session")
+def endings(figures: Callable[[str], None]) -> Iterator[Counter[str]]:
+    """Count how the sessions ended."""
+    counted: Counter[str] = Counter()
+    yield counted
+    figures("containers: " + ", ".join(f"{n} {what}" for what, n in sorted(counted.items())))
 
 
 class Ends:
     """Ends the sessions of a repository, and looks whether anything is lost."""
 
-    def __init__(self, para: Para, repo: Repository, api: Any, failing: Path) -> None:
-        self.para, self.repo, self.api, self.failing = para, repo, api, failing
-        self.count = 0
+    def __init__(self, para: Para, repo: Repository, api: Any, counted: Counter[str]) -> None:
+        self.para, self.repo, self.api, self.counted = para, repo, api, counted
 
-    async def batch(self, batch: Batch) -> None:
-        """Start the sessions of a batch, do what is to be done in them, and end them."""
-        first, self.count = self.count, self.count + AT_ONCE
-        begun = [self._begun(first + n, one) for n, one in enumerate(batch.workspaces)]
-        had = await asyncio.gather(*begun)
-        self.failing.write_text(f"{batch.fails}\n" if batch.fails else "")
-        names = [f"s{first + n}" for n in range(AT_ONCE)]
-        ended = [
-            self._end(name, one.end) for name, one in zip(names, batch.workspaces, strict=True)
-        ]
-        results = await asyncio.gather(*ended)
-        self.failing.write_text("")
-        for name, one, held_then, result in zip(names, batch.workspaces, had, results, strict=True):
-            await self._nothing_lost(name, one, held_then, result)
+    async def all(self, workspaces: list[Workspace], fuse: Fuse, fails: int) -> None:
+        """Start sessions, do what is to be done in them, and end them at once.
+
+        The `fails`-th call of git fails then, or none where it is 0.
+        """
+        had = await asyncio.gather(*map(self._begun, range(AT_ONCE), workspaces))
+        fuse.burn(fails)
+        names = [f"s{number}" for number in range(AT_ONCE)]
+        ends = [one.end for one in workspaces]
+        results = await asyncio.gather(*map(self._end, names, ends))
+        self.counted["failures of git"] += fuse.out() and fails > 0
+        looks = map(self._nothing_lost, names, workspaces, had, results)
+        for fault in await asyncio.gather(*looks, return_exceptions=True):
+            if fault is not None:
+                raise fault
 
     async def _begun(self, number: int, workspace: Workspace) -> Held:
         session = await self.para.call("para.start", name=f"s{number}")
@@ -93,6 +73,7 @@ class Ends:
         self, name: str, workspace: Workspace, had: Held, result: dict[str, Any] | None
     ) -> None:
         told = f"{name}: {workspace}, {result}"
+        self.counted["refused" if result is None else workspace.end] += 1
         if result is None:
             session = await self.para.call("para.show", name=name)
             if session["state"] == "running":
@@ -100,7 +81,7 @@ class Ends:
                 assert (now.files, now.commits) == (had.files, had.commits), told
             result = await self._end(name, "cancel")
             assert result is not None, told
-        lost = had.lost(self._reachable(), result["left"])
+        lost = had.lost(await asyncio.to_thread(self._reachable), result["left"])
         assert lost == [], f"{told}: {lost}"
         if result["session"]["state"] == "cancelled":
             await self._recovered(name, had, told)
@@ -112,42 +93,28 @@ class Ends:
         gone = {path for path, made in had.files.items() if not made & objects}
         assert gone == set(), told
         assert had.names.items() <= back.names.items(), told
-        assert await self._end(name, "cancel"), told
+        again = await self._end(name, "cancel")
+        assert again is not None, told
+        lost = back.lost(await asyncio.to_thread(self._reachable), again["left"])
+        assert lost == [], f"{told}: {lost} of what was recovered"
 
     def _reachable(self) -> set[str]:
         listed = self.repo.git("rev-list", "--objects", "--all", "--no-object-names")
         return set(listed.split())
 
 
-@pytest.mark.timeout(7200)
+@pytest.mark.slice(20)
+@pytest.mark.parametrize("batch", range(400))
 async def test_nothing_is_lost_unnamed_at_the_end_of_sessions_of_the_kind_container(
-    servers: Servers, api: Any, tmp_path: Path, pytestconfig: pytest.Config
+    servers: Servers, api: Any, tmp_path: Path, endings: Counter[str], batch: int
 ) -> None:
+    chance = random.Random(batch)  # noqa: S311 # no secret
     repo = prepared(tmp_path / "theirs")
-    failing = tmp_path / "failing"
-    failing.write_text("")
-    shim = tmp_path / "bin/git"
-    shim.parent.mkdir()
-    shim.write_text(SHIM.replace("{git}", str(shutil.which("git"))))
-    shim.chmod(0o755)
-    extra = {"PATH": f"{shim.parent}:/usr/local/bin:/usr/bin:/bin", "FAILING": str(failing)}
-    ends = Ends(await servers(folders=[repo.path], extra=extra), repo, api, failing)
-    loop = asyncio.get_running_loop()
-    long = pytestconfig.getoption("--soak")
-
-    @seed(pytestconfig.getoption("--seed"))
-    @settings(
-        max_examples=BATCHES_OF_A_LONG_RUN if long else BATCHES,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(batches)
-    def each(batch: Batch) -> None:
-        asyncio.run_coroutine_threadsafe(ends.batch(batch), loop).result()
-
-    await asyncio.to_thread(each)
+    fuse = Fuse(tmp_path / "bin")
+    para = await servers(folders=[repo.path], extra={"PATH": fuse.path})
+    fails = chance.choice([0, chance.randint(1, LONGEST), chance.randint(1, LONGEST)])
+    workspaces = [drawn(chance) for _ in range(AT_ONCE)]
+    await Ends(para, repo, api, endings).all(workspaces, fuse, fails)
 
 
 def prepared(path: Path) -> Repository:

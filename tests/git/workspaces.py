@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from hypothesis import strategies as st
 
 from para_server.spec import WORKSPACE
 
@@ -69,6 +68,10 @@ OPERATIONS = {
         "git init -q in-$n; echo $n >in-$n/f; git -C in-$n add -A; git -C in-$n commit -qm $n; "
         "git add in-$n; git commit -qm link; echo l$n >in-$n/l"
     ),
+    "files where a repository was": (
+        "git init -q in-$n; git -C in-$n commit -q --allow-empty -m $n; git add in-$n; "
+        "git commit -qm link; rm -rf in-$n/.git; echo $n >in-$n/f"
+    ),
     "a submodule": (
         "git init -q /tmp/lib-$n; git -C /tmp/lib-$n commit -q --allow-empty -m lib; "
         "git -c protocol.file.allow=always submodule -q add /tmp/lib-$n sub-$n; "
@@ -108,11 +111,10 @@ class Workspace:
         return "".join([_BEFORE, *steps, "true\n"])
 
 
-workspaces = st.builds(
-    Workspace,
-    st.lists(st.sampled_from(sorted(OPERATIONS)), min_size=1, max_size=6).map(tuple),
-    st.sampled_from(["finish", "cancel"]),
-)
+def drawn(chance: random.Random) -> Workspace:
+    """Draw a workspace."""
+    operations = chance.choices(sorted(OPERATIONS), k=chance.randint(1, 6))
+    return Workspace(tuple(operations), chance.choice(["finish", "cancel"]))
 
 
 @dataclass
@@ -145,7 +147,7 @@ def held(folder: Path) -> Held:
                 found.commits[commit] = inner
         ignored = repository != folder and _ignored(folder, [inner])
         if (repository / ".git").exists() and not ignored:
-            found.files |= _files(folder, repository)
+            found.files |= _files(folder, repository) | _hollow(folder, repository)
     listed = _git(
         folder, "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags"
     )
@@ -186,6 +188,19 @@ def _files(top: Path, repository: Path) -> dict[str, set[str]]:
         for path, one, other in zip(plain, raw, made, strict=True):
             found[os.path.normpath(f"{inner}/{path}")] = {one, other}
     return found
+
+
+def _hollow(folder: Path, repository: Path) -> dict[str, set[str]]:
+    """List the files in folders that git takes for submodules, and that are no repositories."""
+    listed = _git(repository, "ls-files", "-sz").split("\0")
+    links = [one.partition("\t")[2] for one in listed if one.startswith("160000")]
+    return {
+        str(path.relative_to(folder)): {_git(repository, "hash-object", "--", str(path)).strip()}
+        for link in links
+        if not (repository / link / ".git").exists()
+        for path in (repository / link).rglob("*")
+        if path.is_file() and not path.is_symlink() and ".git" not in path.parts
+    }
 
 
 def _is_file(path: Path) -> bool:

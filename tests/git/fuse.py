@@ -1,0 +1,54 @@
+"""A git that fails once, at the call that it is set to."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Several may be called at once: each counts while it holds the lock, and git begins without it.
+SHIM = """#!/bin/sh
+if [ -e '{fuse}' ]; then
+    exec 9>>'{fuse}.lock'
+    flock 9
+    n=0
+    [ ! -e '{fuse}' ] || read -r n <'{fuse}'
+    [ "$n" = 0 ] || echo $((n - 1)) >'{fuse}'
+    [ "$n" != 1 ] || {{ echo 'made to fail' >&2; exit 128; }}
+    exec 9>&-
+fi
+exec '{git}' "$@"
+"""
+
+
+class Fuse:
+    """A git that fails once, at the call that it is set to; `path` is a PATH that leads to it."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._file = folder / "fuse"
+        self.path = f"{folder}:{os.environ['PATH']}"
+        shim = folder / "git"
+        shim.write_text(SHIM.format(fuse=self._file, git=shutil.which("git")))
+        shim.chmod(0o755)
+
+    def burn(self, calls: int) -> None:
+        """Let a later call fail."""
+        with self._locked():
+            self._file.write_text(f"{calls}\n")
+
+    def out(self) -> bool:
+        """Let no call fail any more; tells whether one has."""
+        with self._locked():
+            burnt = self._file.read_text() == "0\n"
+            self._file.unlink()
+        return burnt
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with Path(f"{self._file}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
