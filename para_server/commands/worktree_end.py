@@ -22,7 +22,7 @@ from para_server.git.standing import Standing, demand_unused, standing, unreacha
 from para_server.names import archive_ref
 from para_server.records import Record
 from para_server.results import Left
-from para_server.steps import undone_on_failure
+from para_server.steps import together, undone_on_failure
 from para_server.untrusted import one_line
 
 _SHOWN: Final = 5  # paths in a message
@@ -135,13 +135,15 @@ async def as_it_is(context: Context, repo: Repo, record: Record, message: str) -
     tip = own or where.head or record.base
     # also what submodules have of their own: recover puts the files back where they were
     flat = tuple(one.path for one in found if one.kind != "ignored" and (one.tips or one.changed))
+    hollow = await embedded.hollow(folder, found)
     paths = tuple(dict.fromkeys((*embedded.plain_paths(found), *flat)))
-    tree = await index.tree_of(folder, where.head, paths)
+    tree = await index.tree_of(folder, where.head, paths, hollow=hollow)
     kept = [*where.alone]
     off = where.head if where.head not in {None, tip} else None
     if off is not None:
         kept.insert(0, off)
     named: list[One] = [One(what="merge", how="kept", at="-", value=one) for one in where.stopped]
+    named += _files_of(hollow)
     for one in found:
         kept += await embedded.bring(repo, folder, one, found, message)
         named += _ones(one)
@@ -173,11 +175,13 @@ async def _with_rest(
         kept += await embedded.bring(repo, folder, one, found, message)
         named += _ones(one)
     tree = None
-    hidden = await index.overlooked(folder)
-    if hidden:
-        full = await index.tree_of(folder, tip, plain)
+    hidden, hollow = await together(index.overlooked(folder), embedded.hollow(folder, found))
+    named += _files_of(hollow)
+    if hidden or hollow:
+        full = await index.tree_of(folder, tip, plain, hollow=hollow)
         if full != (await git(repo.top, "rev-parse", f"{tip}^{{tree}}")).strip():
             tree = full
+        if tree and hidden:
             listed = ", ".join(one_line(one) for one in hidden[:_SHOWN])
             detail = f"files that git was told to overlook are kept in {archive}: {listed}"
             left.append(Left(what="branch", ref=archive, detail=detail))
@@ -230,6 +234,10 @@ def _other_branch(branch: str, head: str) -> Left:
         ref=f"refs/heads/{one_line(branch)}",
         detail=f"the worktree was on it, at {head[:12]}; it stays in the repository",
     )
+
+
+def _files_of(hollow: tuple[str, ...]) -> list[One]:
+    return [One(what="submodule", how="files", at="-", value=path) for path in hollow]
 
 
 def _ones(one: Inner) -> list[One]:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Final, Literal
 
 from para_server.errors import Frozen, ParaError
-from para_server.git.index import tree_of
+from para_server.git.index import LINK, tree_of
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo
 from para_server.steps import off_loop
 
-_LINK: Final = "160000"
 _MOST: Final = 1000  # repositories
+_NO: Final = 1  # exit code of a git that answers a question
 
 
 class Inner(Frozen):
@@ -42,7 +42,7 @@ async def inner(folder: Path) -> tuple[Inner, ...]:
         return ()
     listed = await git(folder, "ls-files", "-s", "-z")
     linked = await _committed_links(folder)
-    linked |= {e.partition("\t")[2] for e in listed.split("\0") if e.startswith(_LINK)}
+    linked |= {e.partition("\t")[2] for e in listed.split("\0") if e.startswith(LINK)}
     known: list[Inner] = []
     for path in found[:_MOST]:
         if not await _is_repository(folder / path):
@@ -55,6 +55,18 @@ async def inner(folder: Path) -> tuple[Inner, ...]:
             kind = "ignored"
         known.append(await _known(folder, path, kind))
     return tuple(known)
+
+
+async def hollow(folder: Path, found: Sequence[Inner]) -> tuple[str, ...]:
+    """Return the folders of submodules that have files and are none of the repositories found.
+
+    One that was never fetched, whose .git was removed or is broken, or that came back from an
+    archive: git overlooks all that is in it.
+    """
+    listed = (await git(folder, "ls-files", "-s", "-z")).split("\0")
+    links = {entry.partition("\t")[2] for entry in listed if entry.startswith(LINK)}
+    links -= {one.path for one in found}
+    return await off_loop(lambda: tuple(one for one in sorted(links) if _has_files(folder / one)))
 
 
 async def bring(
@@ -70,7 +82,7 @@ async def bring(
     if one.changed:
         within = f"{one.path}/"
         deeper = [o.path.removeprefix(within) for o in found if o.path.startswith(within)]
-        tree = await tree_of(place, one.head, (), deeper)
+        tree = await tree_of(place, one.head, beyond=deeper)
         parent = ("-p", one.head) if one.head else ()
         made = await git(place, *_who(repo), "commit-tree", tree, *parent, "-F", "-", given=message)
         tips.insert(0, made.strip())
@@ -102,10 +114,36 @@ def _git_folders(folder: Path) -> Iterator[str]:
             yield os.path.relpath(root, folder)
 
 
+def _has_files(place: Path) -> bool:
+    if place.is_symlink() or not place.is_dir():
+        return False
+    return any(set(files) - {".git"} for _, files in _walked(place))
+
+
+def _walked(place: Path) -> Iterator[tuple[str, list[str]]]:
+    for root, folders, files in os.walk(place):
+        if ".git" in folders:
+            folders.remove(".git")
+        yield root, files
+
+
+async def _asked(place: Path, *arguments: str) -> str:
+    """Return what git says of a repository, which may be broken.
+
+    A failure that comes once is none of the repository's, and nothing is lost by it.
+    """
+    try:
+        return await git(place, *arguments)
+    except GitFailedError as error:
+        if error.exit_code == _NO:
+            raise
+        return await git(place, *arguments)
+
+
 async def _is_repository(place: Path) -> bool:
     """Return whether git works on a folder itself, and not on the one around it."""
     try:
-        top = await git(place, "rev-parse", "--show-toplevel")
+        top = await _asked(place, "rev-parse", "--show-toplevel")
     except GitFailedError:  # its own is broken: git takes it for a plain folder, or says so
         return False
     return top.removesuffix("\n") == str(place.resolve())
@@ -115,7 +153,7 @@ async def _ignored(folder: Path, path: str, above: Inner | None) -> bool:
     """Return whether a folder is ignored by the rules of the repository around it."""
     around = folder / above.path if above is not None else folder
     try:
-        await git(around, "check-ignore", "-q", "--", os.path.relpath(folder / path, around))
+        await _asked(around, "check-ignore", "-q", "--", os.path.relpath(folder / path, around))
     except GitFailedError:
         return False
     return True
@@ -123,16 +161,16 @@ async def _ignored(folder: Path, path: str, above: Inner | None) -> bool:
 
 async def _committed_links(folder: Path) -> set[str]:
     try:
-        listed = await git(folder, "ls-tree", "-r", "-z", "HEAD")
+        listed = await _asked(folder, "ls-tree", "-r", "-z", "HEAD")
     except GitFailedError:  # no commit yet
         return set()
-    return {e.partition("\t")[2] for e in listed.split("\0") if e.startswith(_LINK)}
+    return {e.partition("\t")[2] for e in listed.split("\0") if e.startswith(LINK)}
 
 
 async def _known(folder: Path, path: str, kind: Literal["submodule", "ignored", "plain"]) -> Inner:
     place = folder / path
     try:
-        head = (await git(place, "rev-parse", "--verify", "-q", "HEAD^{commit}")).strip()
+        head = (await _asked(place, "rev-parse", "--verify", "-q", "HEAD^{commit}")).strip()
     except GitFailedError:
         head = None
     here = [*([head] if head else []), *await _local_tips(place)]
@@ -149,7 +187,7 @@ async def _local_tips(place: Path) -> list[str]:
     local = ("refs/heads", "refs/tags", "refs/stash", "refs/notes", "refs/worktree", "refs/bisect")
     found = (await git(place, "for-each-ref", "--format=%(objectname)", *local)).split()
     try:
-        stashes = await git(place, "reflog", "show", "--format=%H", "refs/stash", "--")
+        stashes = await _asked(place, "reflog", "show", "--format=%H", "refs/stash", "--")
     except GitFailedError:  # there is none
         return found
     return [*found, *stashes.split()]

@@ -8,25 +8,40 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from para_server.disk import written
 from para_server.git.process import GitFailedError, git
 
-_DIFFERENT = 1  # exit code of `git diff-index --quiet`
+LINK: Final = "160000"  # the mode of a repository within
+_DIFFERENT: Final = 1  # exit code of `git diff-index --quiet`
 
 
 async def tree_of(
-    folder: Path, head: str | None, plain: Sequence[str] = (), beyond: Sequence[str] = ()
+    folder: Path,
+    head: str | None,
+    plain: Sequence[str] = (),
+    *,
+    beyond: Sequence[str] = (),
+    hollow: Sequence[str] = (),
 ) -> str:
     """Make a tree of all files that git does not ignore, whatever the index says of them.
 
     `plain` are repositories within whose files are taken as the folder's own, by their own rules;
-    `beyond` are folders that are left out.
+    `hollow` are folders that git takes for repositories, and that are none; `beyond` are folders
+    that are left out.
     """
-    async with _scratch(folder) as (_, environment):
+    async with _scratch(folder) as (index, environment):
         if head is not None:
             await git(folder, "read-tree", head, environment=environment)
-        await _take_all(folder, environment, plain, beyond)
+        await _take_all(folder, environment, plain, (*beyond, *hollow))
+        for path in hollow:
+            # where an index has a folder as a repository, git lists nothing of what is in it
+            listing = ("ls-files", "-oz", "--exclude-standard", "--", f":(literal){path}")
+            none = {"GIT_INDEX_FILE": f"{index}.none"}
+            listed = await git(folder, *listing, environment=none, long=True)
+            tracked = await _tracked(folder, environment, path)
+            await _replace(folder, environment, tracked, listed.split("\0"))
         return (await git(folder, "write-tree", environment=environment)).strip()
 
 
@@ -77,7 +92,7 @@ async def _differs(folder: Path, environment: dict[str, str]) -> bool:
 async def _take_all(
     folder: Path, environment: dict[str, str], plain: Sequence[str], beyond: Sequence[str]
 ) -> None:
-    out = [f":(exclude,literal){path}" for path in (*plain, *beyond)]
+    out = await _excluded(folder, environment, (*plain, *beyond))
     if out:
         specs = "".join(f"{spec}\0" for spec in (".", *out))
         add = ("add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul")
@@ -85,18 +100,46 @@ async def _take_all(
     else:
         await git(folder, "add", "-A", environment=environment, long=True)
     for path in plain:
-        tracked = await git(
-            folder, "ls-files", "-z", "--", f":(literal){path}", environment=environment
-        )
-        removal = ("update-index", "-z", "--force-remove", "--stdin")
-        await git(folder, *removal, given=tracked, environment=environment)
+        tracked = await _tracked(folder, environment, path)
         listed = await git(folder / path, "ls-files", "-coz", "--exclude-standard", long=True)
         # also what it ignores itself, where the folder around it has it already
         here = [*(f"{path}/{name}" for name in listed.split("\0") if name), *tracked.split("\0")]
-        files = [name for name in dict.fromkeys(here) if name and _is_file(folder, name)]
-        given = "".join(f"{name}\0" for name in files)
-        addition = ("update-index", "-z", "--add", "--replace", "--stdin")
-        await git(folder, *addition, given=given, environment=environment, long=True)
+        await _replace(folder, environment, tracked, here)
+
+
+async def _excluded(
+    folder: Path, environment: dict[str, str], paths: Sequence[str]
+) -> tuple[str, ...]:
+    """Name folders that `git add` leaves out, but for those in a repository that the index has.
+
+    Git does not look into that one, and refuses to have a path in it named.
+    """
+    if not paths:
+        return ()
+    listed = (await git(folder, "ls-files", "-s", "-z", environment=environment)).split("\0")
+    links = {entry.partition("\t")[2] for entry in listed if entry.startswith(LINK)}
+    return tuple(
+        f":(exclude,literal){path}"
+        for path in paths
+        if not any(str(above) in links for above in Path(path).parents)
+    )
+
+
+async def _tracked(folder: Path, environment: dict[str, str], path: str) -> str:
+    listing = ("ls-files", "-z", "--", f":(literal){path}")
+    return await git(folder, *listing, environment=environment)
+
+
+async def _replace(
+    folder: Path, environment: dict[str, str], tracked: str, names: Sequence[str]
+) -> None:
+    """Put files into the index, in place of what it has."""
+    removal = ("update-index", "-z", "--force-remove", "--stdin")
+    await git(folder, *removal, given=tracked, environment=environment)
+    files = [name for name in dict.fromkeys(names) if name and _is_file(folder, name)]
+    given = "".join(f"{name}\0" for name in files)
+    addition = ("update-index", "-z", "--add", "--replace", "--stdin")
+    await git(folder, *addition, given=given, environment=environment, long=True)
 
 
 def _is_file(folder: Path, name: str) -> bool:

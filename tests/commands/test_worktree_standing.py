@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -149,6 +150,39 @@ async def test_a_repository_within_comes_with_its_files_and_its_history(
     if made == "with a commit":
         assert [one["path"] for one in result["left"]] == ["inner"]
         repo.git("merge-base", "--is-ancestor", tip, result["archive"])
+
+
+@pytest.mark.parametrize(
+    ("its_git", "end"), [("removed", "finish"), ("removed", "cancel"), ("broken", "cancel")]
+)
+async def test_files_in_the_folder_of_a_submodule_that_is_no_repository_are_archived(
+    servers: Servers, repo: Repository, its_git: str, end: str
+) -> None:
+    para, tree = await begun(servers)
+    inner = scratch.make(tree.path / "sub")
+    tree.git("add", "sub")
+    tree.git("commit", "-qm", "a link")
+    shutil.rmtree(inner.path / ".git")
+    if its_git == "broken":
+        tree.write("sub/.git", "gitdir: /nowhere/at/all\n")
+    tree.write("sub/deep/t", "mine alone\n")
+    message = {"message": "x"} if end == "finish" else {}
+    result = await para.call(f"para.{end}", name="fix", **message)
+    # recover puts them back, so that nothing is left of a session that was cancelled
+    assert [one["path"] for one in result["left"]] == (["sub"] if message else [])
+    assert repo.show(f"{result['archive']}:sub/deep/t") == "mine alone"
+
+
+async def test_a_repository_in_one_that_the_branch_has_is_archived(
+    servers: Servers, repo: Repository
+) -> None:
+    para, tree = await begun(servers)
+    inner = scratch.make(tree.path / "inner")
+    tree.git("add", "inner")
+    tree.git("commit", "-qm", "a link")
+    scratch.make(inner.path / "deeper").write("own", "mine alone\n")
+    result = await para.call("para.cancel", name="fix")
+    assert repo.show(f"{result['archive']}:inner/deeper/own") == "mine alone"
 
 
 async def test_what_git_was_told_to_overlook_is_archived(

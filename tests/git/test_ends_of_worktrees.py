@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -14,41 +13,13 @@ import pytest
 from tests import scratch
 from tests.client import Failed, Para
 from tests.git import unruly
+from tests.git.fuse import Fuse
 from tests.scratch import Repository
 
 Servers = Callable[..., Awaitable[Para]]
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock", "PARA_CONTAINER_ENABLED": "false"}
 CASES = 10  # of one test
 LONGEST = 45  # calls of git that an end may make: each may be the one that fails
-SHIM = """#!/bin/sh
-if [ -e '{fuse}' ]; then
-    n=$(($(cat '{fuse}') - 1)); echo $n >'{fuse}'
-    [ $n != 0 ] || {{ echo 'made to fail' >&2; exit 128; }}
-fi
-exec '{git}' "$@"
-"""
-
-
-class Fuse:
-    """A git that fails once, at the call that it is set to."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self.folder, self._file = folder, folder / "fuse"
-        real = shutil.which("git")
-        shim = folder / "git"
-        shim.write_text(SHIM.format(fuse=self._file, git=real))
-        shim.chmod(0o755)
-
-    def burn(self, calls: int) -> None:
-        """Let a later call fail."""
-        self._file.write_text(f"{calls}\n")
-
-    def out(self) -> bool:
-        """Let no call fail any more; tells whether one has."""
-        burnt = int(self._file.read_text() or "0") <= 0
-        self._file.unlink()
-        return burnt
 
 
 @pytest.fixture(scope="session")
@@ -75,11 +46,10 @@ def named(result: dict[str, Any]) -> list[str]:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("batch", range(200))
 async def test_nothing_of_a_worktree_is_lost_however_its_session_ends(
-    servers: Servers, tmp_path: Path, environ: dict[str, str], endings: Counter[str], batch: int
+    servers: Servers, tmp_path: Path, endings: Counter[str], batch: int
 ) -> None:
     fuse = Fuse(tmp_path / "bin")
-    path = {"PATH": f"{fuse.folder}:{environ['PATH']}"}
-    para = await servers(extra=NO_ENGINE | path, folders=[], watching=False)
+    para = await servers(extra=NO_ENGINE | {"PATH": fuse.path}, folders=[], watching=False)
     library = scratch.make(tmp_path / "library")  # to be a submodule
     for k in range(CASES):
         chance = random.Random(f"{batch} {k}")  # noqa: S311 # no secret

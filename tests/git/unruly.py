@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -183,6 +184,16 @@ def within(place: Place) -> None:
         (deeper / "deepest").write_text(place.text())
 
 
+def hollow(place: Place) -> None:
+    within(place)
+    place.git("add", "-A")
+    place.git("commit", "-qm", "a link")
+    for inner in sorted(place.tree.path.rglob("*/.git")):
+        if inner.is_dir():
+            shutil.rmtree(inner)
+            (inner.parent / "hollow").write_text(place.text())
+
+
 def submodule(place: Place) -> None:
     place.git("submodule", "--quiet", "add", "--force", str(place.library), "lib")
     lib = place.tree.path / "lib"
@@ -208,7 +219,7 @@ def overlooked(place: Place) -> None:
 DEEDS: list[Callable[[Place], None]] = [
     *(untracked, changed, staged, deleted, linked, ignored, excluded, committed, tagged, stashed),
     *(other_branch, and_back, behind, detached, renamed, orphan, merging, rebasing, picking),
-    *(bisecting, within, submodule, overlooked),
+    *(bisecting, within, hollow, submodule, overlooked),
 ]
 
 
@@ -280,6 +291,10 @@ def _take(top: Path, folder: Path, found: dict[str, str]) -> None:
             found.setdefault(_hash(str(path.readlink()).encode()), named)
         elif (path / ".git").exists():
             _take(top, path, found)
+        elif path.is_dir():  # the folder of a submodule, and no repository
+            for inner in _files(path, GIT_INDEX_FILE=str(path / "no index")):
+                if inner.is_file() and not inner.is_symlink():
+                    found.setdefault(_hash(inner.read_bytes()), str(inner.relative_to(top)))
         elif path.is_file():
             found.setdefault(_hash(path.read_bytes()), named)
 
@@ -294,12 +309,13 @@ def _commits(tree: Repository, *, inner: bool) -> list[str]:
     return commits
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, **environment: str) -> list[Path]:
     listed = subprocess.run(
         ["git", "ls-files", "-coz", "--exclude-standard"],
         cwd=folder,
         capture_output=True,
         check=True,
+        env=dict(os.environ) | environment,
     ).stdout
     return [folder / os.fsdecode(raw).rstrip("/") for raw in set(listed.split(b"\0")) - {b""}]
 
