@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from para_server.errors import Frozen, Issue, ParaError, Remedy
+from para_server.git.output import git_bytes
 from para_server.git.process import GitFailedError, git
 from para_server.git.user import Identity
 from para_server.names import base_ref, review_ref
@@ -26,6 +27,9 @@ EMPTY_TREE: Final = {
 _OF_STORE: Final = re.compile(r"[0-9a-f]{2}|pack|info|incoming-\S+|tmp_obj\S*|maintenance\.lock")
 _MAX_LENDERS: Final = 100
 _MAX_ALTERNATES: Final = 1 << 20  # bytes
+_MAX_BRANCHES: Final = 10_000
+_MAX_LISTED: Final = 4 << 20  # bytes of their names
+_SECONDS: Final = 10.0  # a thousand times what it takes to list them
 _MAX_DEPTH: Final = 5  # git follows alternates no deeper
 
 
@@ -96,9 +100,12 @@ async def demand_branch_name(repo: Repo, branch: str) -> None:
 
 
 async def branches(repo: Repo) -> tuple[str, ...]:
-    """List the branches, the one with the latest commit first."""
-    how = ("--sort=-committerdate", "--format=%(refname:lstrip=2)", "refs/heads")
-    return tuple((await git(repo.top, "for-each-ref", *how)).splitlines())
+    """List the branches, the one with the latest commit first; of more than people read, a part."""
+    how = (f"--count={_MAX_BRANCHES}", "--sort=-committerdate", "--format=%(refname:lstrip=2)")
+    asked = ("for-each-ref", *how, "refs/heads")
+    listed = await git_bytes(repo.top, asked, _MAX_LISTED, _SECONDS)
+    whole = listed[:_MAX_LISTED].rpartition(b"\n")[0]
+    return tuple(filter(None, whole.decode(errors="surrogateescape").split("\n")))
 
 
 async def branch_commit(repo: Repo, branch: str) -> str | None:

@@ -22,6 +22,7 @@ from para_server.git.repository import (
 from para_server.git.standing import Standing, belongs_to
 from para_server.untrusted import one_line
 
+_RENAMED: Final = 100  # entries of a log that look like the wanted one
 _MAX_REASON: Final = 200  # characters of what a hook says
 
 
@@ -83,11 +84,13 @@ async def renamed(repo: Repo, folder: Path, branch: str, on: str) -> bool:
     """Return whether the branch that a worktree stands on is a branch by another name."""
     if await branch_commit(repo, branch) is not None:
         return False
+    wanted = f"Branch: renamed refs/heads/{branch} to refs/heads/{on}"
+    how = ("--fixed-strings", f"--grep-reflog={wanted}", f"-{_RENAMED}", "--format=%gs")
     try:
-        log = await git(folder, "reflog", "show", "--format=%gs", f"refs/heads/{on}", "--")
+        log = await git(folder, "reflog", "show", *how, f"refs/heads/{on}", "--")
     except GitFailedError:
         return False
-    return f"Branch: renamed refs/heads/{branch} to refs/heads/{on}" in log.splitlines()
+    return wanted in log.splitlines()
 
 
 async def join(folder: Path, branch: str, head: str, before: str | None) -> None:

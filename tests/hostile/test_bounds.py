@@ -223,6 +223,18 @@ async def test_whatever_is_in_the_place_of_a_record_takes_the_server_a_bounded_m
     assert most_memory(para) < MEMORY_MB
 
 
+async def test_of_branches_without_end_the_latest_are_listed(para: Para, repo: Repository) -> None:
+    assert "main" in (await para.call("para.branches"))["branches"]
+    head = repo.git("rev-parse", "HEAD")
+    with (repo.path / ".git/packed-refs").open("w") as packed:
+        for number in range(30_000):
+            packed.write(f"{head} refs/heads/{number:06}{'x' * 4000}\n")
+    listed = (await para.call("para.branches"))["branches"]
+    assert listed
+    assert all(len(name) in {4, 4006} for name in listed), "one was cut"
+    assert most_memory(para) < MEMORY_MB
+
+
 def most_memory(para: Para) -> int:
     """Tell the most that a server ever took, in MB."""
     status = Path(f"/proc/{para.pid}/status").read_text()
