@@ -12,6 +12,6 @@ from para_server.results import BranchesResult
 
 @command("para.branches", "List Branches")
 async def branches(context: Context, params: RepoParams) -> BranchesResult:
-    """List the branches that a session can start from, the one with the latest commit first."""
+    """List the branches to start a session from, latest commit first: at most 10,000, or 4 MiB."""
     repo = await picking.repo_of(context, params.repo)
     return BranchesResult(branches=await repository.branches(repo))
