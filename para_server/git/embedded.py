@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from para_server.errors import Frozen, ParaError
-from para_server.git.index import LINK, tree_of
+from para_server.git.index import LINK, beneath, tree_of
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo
 from para_server.steps import off_loop
@@ -58,7 +58,7 @@ async def inner(folder: Path) -> tuple[Inner, ...]:
 
 
 async def hollow(folder: Path, found: Sequence[Inner]) -> tuple[str, ...]:
-    """Return the folders of submodules that have files and are none of the repositories found.
+    """Return the submodules' folders with files that are none of the repositories found.
 
     One that was never fetched, whose .git was removed or is broken, or that came back from an
     archive: git overlooks all that is in it.
@@ -66,7 +66,8 @@ async def hollow(folder: Path, found: Sequence[Inner]) -> tuple[str, ...]:
     listed = (await git(folder, "ls-files", "-s", "-z")).split("\0")
     links = {entry.partition("\t")[2] for entry in listed if entry.startswith(LINK)}
     links -= {one.path for one in found}
-    return await off_loop(lambda: tuple(one for one in sorted(links) if _has_files(folder / one)))
+    full = await off_loop(lambda: [one for one in sorted(links) if _has_files(folder / one)])
+    return tuple([one for one in full if await beneath(folder, one)])
 
 
 async def bring(

@@ -14,7 +14,7 @@ from para_server.disk import written
 from para_server.git.process import GitFailedError, git
 
 LINK: Final = "160000"  # the mode of a repository within
-_DIFFERENT: Final = 1  # exit code of `git diff-index --quiet`
+_DIFFERENT: Final = 1  # exit code of `git diff-index --quiet`, and of an `add` that complains
 
 
 async def tree_of(
@@ -31,18 +31,25 @@ async def tree_of(
     `hollow` are folders that git takes for repositories, and that are none; `beyond` are folders
     that are left out.
     """
-    async with _scratch(folder) as (index, environment):
+    async with _scratch(folder) as (_, environment):
         if head is not None:
             await git(folder, "read-tree", head, environment=environment)
         await _take_all(folder, environment, plain, (*beyond, *hollow))
         for path in hollow:
-            # where an index has a folder as a repository, git lists nothing of what is in it
-            listing = ("ls-files", "-oz", "--exclude-standard", "--", f":(literal){path}")
-            none = {"GIT_INDEX_FILE": f"{index}.none"}
-            listed = await git(folder, *listing, environment=none, long=True)
             tracked = await _tracked(folder, environment, path)
-            await _replace(folder, environment, tracked, listed.split("\0"))
+            await _replace(folder, environment, tracked, await beneath(folder, path))
         return (await git(folder, "write-tree", environment=environment)).strip()
+
+
+async def beneath(folder: Path, path: str) -> tuple[str, ...]:
+    """Return the files in a folder within that git does not ignore, whatever the index has there.
+
+    Where an index has a folder as a repository, git lists nothing of what is in it.
+    """
+    none = {"GIT_INDEX_FILE": str(folder.parent / f"index.{secrets.token_hex(8)}")}
+    listing = ("ls-files", "-oz", "--exclude-standard", "--", f":(literal){path}")
+    listed = await git(folder, *listing, environment=none, long=True)
+    return tuple(name for name in listed.split("\0") if name)
 
 
 async def commit_all(folder: Path, message: str, plain: Sequence[str] = ()) -> None:
@@ -96,7 +103,12 @@ async def _take_all(
     if out:
         specs = "".join(f"{spec}\0" for spec in (".", *out))
         add = ("add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul")
-        await git(folder, *add, given=specs, environment=environment, long=True)
+        try:
+            await git(folder, *add, given=specs, environment=environment, long=True)
+        except GitFailedError as error:
+            # it has added all, and complains that rules ignore a folder that it was to leave out
+            if error.exit_code != _DIFFERENT:
+                raise
     else:
         await git(folder, "add", "-A", environment=environment, long=True)
     for path in plain:

@@ -173,6 +173,24 @@ async def test_files_in_the_folder_of_a_submodule_that_is_no_repository_are_arch
     assert repo.show(f"{result['archive']}:sub/deep/t") == "mine alone"
 
 
+@pytest.mark.parametrize("its_git", ["there", "removed"])
+async def test_a_submodule_in_a_folder_that_rules_ignore_hinders_no_cancel(
+    servers: Servers, repo: Repository, its_git: str
+) -> None:
+    para, tree = await begun(servers)
+    inner = scratch.make(tree.path / "build/sub")
+    tree.git("add", "build/sub")
+    tree.git("commit", "-qm", "a link")
+    tree.write(".gitignore", "build/\n")
+    inner.write("README.md", "changed\n")
+    if its_git == "removed":
+        shutil.rmtree(inner.path / ".git")
+    tree.write("work", "1\n")
+    result = await para.call("para.cancel", name="fix")
+    assert repo.show(f"{result['archive']}:work") == "1"
+    assert result["left"] == []
+
+
 async def test_a_repository_in_one_that_the_branch_has_is_archived(
     servers: Servers, repo: Repository
 ) -> None:
