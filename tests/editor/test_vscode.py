@@ -248,7 +248,7 @@ def kill_server(place: Path, dead: set[int]) -> int:
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 line = (process / "cmdline").read_bytes()
-                if str(place).encode() in line and b"/bin/para-server" in line:
+                if str(place).encode() in line and b"para_server.__main__" in line:
                     pid = int(process.name)
                     if pid not in dead:
                         os.kill(pid, signal.SIGKILL)
