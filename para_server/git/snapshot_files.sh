@@ -93,7 +93,11 @@ add() {
         ours update-index -z --force-remove --stdin </para-out/specials
     # repositories within: git would note their commit and drop their files
     local -A came=()
-    local leave=("${nested[@]/#/:(exclude,literal)}") tries
+    local leave=() tries path
+    [ ${#nested[@]} = 0 ] || read_links
+    for path in "${nested[@]}"; do
+        in_link "$path" || leave+=(":(exclude,literal)$path")
+    done
     for tries in {1..40}; do
         printf '%s\0' . "${leave[@]}" | ours add -A --sparse --ignore-errors \
             --pathspec-from-file=- --pathspec-file-nul 2>/para-out/adding && return 0

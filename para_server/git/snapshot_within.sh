@@ -20,6 +20,22 @@ sort_repositories() {
         if is_ignored "$path"; then ignored+=("$path"); else nested+=("$path"); fi
     done < <(sort -z /para-out/repositories)
 }
+# the repositories that the index has as links: git refuses to have a path in one named
+declare -A linked=()
+read_links() {
+    local path
+    linked=()
+    git ls-files -sz | sed -zn 's/^160000 [^\t]*\t//p' >/para-out/links
+    while IFS= read -r -d '' path; do linked[$path]=1; done </para-out/links
+}
+in_link() { # PATH
+    local path=$1
+    while [[ $path = */* ]]; do
+        path=${path%/*}
+        [ -z "${linked[$path]+set}" ] || return 0
+    done
+    return 1
+}
 is_ignored() { grep -qzxF -- "$1" /para-out/set-aside; }
 
 # where the git folder of a repository is, if it is within the workspace
@@ -161,21 +177,32 @@ put() { # N PATH
 add_within() {
     local folder links=()
     count=0
+    read_links
     : >/para-out/opened
     for folder in "${nested[@]}"; do
         links+=("$(git ls-files -s -- ":(literal)$folder" | sed -n 's/^160000 \([0-9a-f]*\) .*/\1/p')")
+        # of one in a link, the branch has nothing either
+        ! in_link "$folder" || links[-1]=none
         attempt nested "$folder" "${links[-1]}"
         [ -n "${links[-1]}" ] || put "$count" "$folder"
     done
     tree=$(git write-tree) kept=$tree
-    git ls-files -sz | sed -zn 's/^160000 [^\t]*\t//p' >/para-out/links
+    read_links
     for number in "${!links[@]}"; do
-        [ -n "${links[$number]}" ] && [ ! -f "/para-out/within-$((number + 1))/state" ] || continue
+        [ -n "${links[$number]}" ] || continue
+        [ ! -f "/para-out/within-$((number + 1))/state" ] || has_more "${nested[$number]}" || continue
         put "$((number + 1))" "${nested[$number]}"
     done
     [ "$aim" = look ] || add_hollow
     kept=$(git write-tree)
     [ "$aim" = look ] || { look_aside && collect_within; }
+}
+has_more() { # PATH: whether there are repositories in a repository
+    local one
+    for one in "${nested[@]}"; do
+        [[ $one != "$1"/* ]] || return 0
+    done
+    return 1
 }
 # Git overlooks all files in the folder of a submodule that is no repository: one that was never
 # fetched, whose .git was removed, or that came back from an archive.

@@ -69,6 +69,13 @@ LEFT = {
         ),
         {"sub": "submodule"},
     ),
+    "a repository in one that is committed as a link": (
+        (
+            f"git init -q in; cd in; echo s >s; {COMMIT}; git init -q er; cd er; echo t >t; "
+            f"{COMMIT}; cd ../..; git add in; git commit -qm link"
+        ),
+        {"in": "submodule", "in/er": "submodule"},
+    ),
     "a submodule that is put away": (
         (
             "git init -q /tmp/lib; git -C /tmp/lib commit -q --allow-empty -m lib; "
