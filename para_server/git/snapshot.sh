@@ -13,6 +13,7 @@
 #      is gone), and /para-upper: of shared files, what is the session's own
 # out: /para-out/bundle, /para-out/result (tip, keep, head, more), /para-out/left, /para-out/stopped,
 #      /para-out/filtered, /para-out/log
+# shellcheck disable=SC2034,SC2154 # the parts share their variables
 set -euo pipefail
 exec >/para-out/log 2>&1
 mode=$1 aim=$2 base=$3 format=$4

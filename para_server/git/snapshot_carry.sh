@@ -5,13 +5,15 @@
 #   head REF-OR-COMMIT | ref OBJECT REF | stash COMMIT | tag OBJECT FILE | within COMMIT PATH
 # and beside it the texts of tags (tag-N), objects that are no commits (object-N), what was staged
 # (index), and bundles of repositories that are too large to be brought whole (within-N.bundle).
+# shellcheck disable=SC2034,SC2154 # the parts share their variables
 
 entry() { printf '%s %s %s\t%s\n' "$1" "$2" "$3" "$4" >>/para-out/carried; }
 note() { printf '%s\0' "$*" >>/para-out/manifest; }
 
 carry() { # sets carrier: how a commit names it as its parent, where there is anything to carry
     local one parents=() needed=
-    : >/para-out/carried >/para-out/manifest
+    : >/para-out/carried
+    : >/para-out/manifest
     if [ "$mode" != flat ]; then
         note head "$symbol"
         carry_refs

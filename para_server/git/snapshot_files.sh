@@ -1,5 +1,6 @@
 #!/bin/bash
 # Part of snapshot.sh: makes trees of the files of the workspace.
+# shellcheck disable=SC2034,SC2154 # the parts share their variables
 
 # names that git on the host refuses to take in, or would read as its own
 harmless() { # sets $called; of a path, its object, its mode
@@ -24,7 +25,8 @@ harmless() { # sets $called; of a path, its object, its mode
 # takes NUL-ended paths into the index byte for byte: attributes are not read, filters do not run
 take() {
     local path oid mode called
-    : >/para-out/files >/para-out/entries
+    : >/para-out/files
+    : >/para-out/entries
     while IFS= read -r -d '' path; do
         if [ ${#path} -ge 4096 ]; then
             echo "left out, since no program can open it: ${path:0:80}..."

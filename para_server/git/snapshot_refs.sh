@@ -1,5 +1,6 @@
 #!/bin/bash
 # Part of snapshot.sh: reads the refs, stashes and stopped operations of a repository.
+# shellcheck disable=SC2034,SC2154 # the parts share their variables
 
 most_refs=5000
 hex='[0-9a-f]{40}([0-9a-f]{24})?'

@@ -4,6 +4,7 @@
 # Git would note their commit and drop their files. Of one that rules ignore only commits are kept.
 # Each is read in a process of its own, so that a broken one spoils no other. What is found of the
 # Nth is in /para-out/within-N: tree, commits, bundle, name, left.
+# shellcheck disable=SC2034,SC2154 # the parts share their variables
 
 most_within=200     # repositories
 most_objects=20000  # of one that has a remote: of a larger one, what the remote has is not kept
