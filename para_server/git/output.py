@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from para_server.git.pipes import MOST_SAID, PART, printed
+from para_server.git.pipes import MOST_SAID, PART, end_at_once, printed
 from para_server.git.process import (
     GitFailedError,
     GitTooSlowError,
@@ -76,6 +75,7 @@ async def _streamed(
     except TimeoutError:
         await ended(process)
         raise GitTooSlowError(verb, f"it took longer than {seconds:g} seconds") from None
+    leash.end_rest()
     if process.returncode != 0 and whole:
         raise GitFailedError(verb, said.decode(errors="replace") + full_disk(folder))
 
@@ -84,8 +84,7 @@ async def _handed_on(process: asyncio.subprocess.Process, take: Callable[[bytes]
     """Hand on what a process prints, and return whether all of it was wanted."""
     while process.stdout is not None and (part := await process.stdout.read(PART)):
         if not take(part):
-            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-                process.kill()
+            end_at_once(process)
             return False
         await asyncio.sleep(0)  # what it printed may come faster than others get their turn
     return True

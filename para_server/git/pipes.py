@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import Callable
 from typing import Final
 
@@ -34,7 +36,7 @@ async def talk(
 
     out, said = bytearray(), bytearray()
     tasks = [
-        asyncio.ensure_future(printed(process.stdout, most, process.kill, out)),
+        asyncio.ensure_future(printed(process.stdout, most, lambda: end_at_once(process), out)),
         asyncio.ensure_future(printed(process.stderr, MOST_SAID, read=said)),
         asyncio.ensure_future(tell()),
     ]
@@ -71,6 +73,11 @@ async def printed(
             read += part
             del read[most + 1 :]
             if len(read) > most and too_much is not None:
-                with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-                    too_much()
+                too_much()
     return bytes(read)
+
+
+def end_at_once(process: asyncio.subprocess.Process) -> None:
+    """End a process that leads a group, and all of the group, also what outlived it."""
+    with contextlib.suppress(ProcessLookupError):  # all have ended by themselves
+        os.killpg(process.pid, signal.SIGKILL)

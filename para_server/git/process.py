@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from para_server.errors import SETUP_CHECK, ParaError, Problem, Remedy
-from para_server.git.pipes import talk
+from para_server.git.pipes import end_at_once, talk
 from para_server.steps import to_end
 from para_server.untrusted import printable
 
@@ -63,10 +63,9 @@ class Leash:
             later(_GRACE, self._signal, self._process, signal.SIGKILL)
 
     def end_rest(self) -> None:
-        """End what a process has started that was told to stop, where it outlived it."""
+        """End what a process that was told to stop has started, and what has outlived it."""
         if self._stopped and self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            end_at_once(self._process)
 
     @staticmethod
     def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
@@ -177,6 +176,8 @@ async def _run(
             out, said = await talk(
                 process, given, _LIMIT, leash.end_rest if leash is not None else None
             )
+        if leash is not None:
+            leash.end_rest()  # a signing program has none of the pipes that were read
     except TimeoutError:
         await ended(process)
         raise GitTooSlowError(verb, f"it took longer than {seconds:g} seconds") from None

@@ -86,16 +86,16 @@ async def test_a_cancelled_finish_waits_for_nobody_and_commits_nothing(
     begun = tmp_path / "begun"
     if where == "signature":
         signer = tmp_path / "signer"
-        signer.write_text(f"#!/bin/sh\ntouch '{begun}'\n{waits}\n")
+        signer.write_text(f"#!/bin/sh\necho $$ >'{begun}'\n{waits}\n")
         signer.chmod(0o755)
         repo.git("config", "gpg.program", str(signer))
         repo.git("config", "commit.gpgSign", "true")
     else:
-        hook(repo, where, f"touch '{begun}'\n{waits}")
+        hook(repo, where, f"echo $$ >'{begun}'\n{waits}")
     sent = para.send("para.finish", [{"name": "fix", "message": "work"}], msg_id="finish")
 
     async def there() -> bool:
-        return begun.exists()
+        return begun.exists() and begun.read_text().endswith("\n")
 
     await eventually(there, bool)
     para.cancel("finish")
@@ -106,6 +106,11 @@ async def test_a_cancelled_finish_waits_for_nobody_and_commits_nothing(
     shown = await para.call("para.show", name="fix")
     assert shown["state"] == "running"
     assert not list(Path(tree.git("rev-parse", "--absolute-git-dir")).glob("index.para-*"))
+
+    async def runs_on() -> bool:
+        return Path("/proc", begun.read_text().strip()).exists()
+
+    await eventually(runs_on, lambda seen: not seen)
 
 
 async def test_what_a_hook_leaves_running_is_not_waited_for(
