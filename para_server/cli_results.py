@@ -64,10 +64,15 @@ def _(result: results.ListResult) -> str:
     if not result.sessions:
         return f"No sessions; {counted}"
     several = len({session.repo for session in result.sessions}) > 1
-    rows = [["NAME", "STATE", "AGENT", "BRANCH", "CHANGED", *["REPO"] * several, "PROMPT"]]
+    by_id = len({(session.repo, session.name) for session in result.sessions}) < len(
+        result.sessions
+    )  # a name that was used again does not say which session is meant
+    titles = ["NAME", *["ID"] * by_id, "STATE", "AGENT", "BRANCH", "CHANGED", *["REPO"] * several]
+    rows = [[*titles, "PROMPT"]]
     rows += [
         [
             session.name,
+            *[session.id] * by_id,
             session.state,
             _agent_state(session) or "-",
             session.branch,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 NAME_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,49}$"
+SESSION_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,56}$"  # a name, or an id made from one
 
 LABEL_SESSION: Final = "dev.para.session"
 LABEL_NAME: Final = "dev.para.name"

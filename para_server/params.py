@@ -8,9 +8,10 @@ from pydantic import Field, StringConstraints, model_validator
 
 from para_server.errors import Frozen
 from para_server.models import SessionType
-from para_server.names import NAME_PATTERN
+from para_server.names import NAME_PATTERN, SESSION_PATTERN
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+Meant = Annotated[str, StringConstraints(pattern=SESSION_PATTERN)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -48,14 +49,14 @@ class DispatchParams(StartParams):
 class SessionParams(Frozen):
     """Name a session; what is left out is told by the folder and by what is live."""
 
-    name: Name | None = Field(None, description="the session; left out, the only live one")
+    name: Meant | None = Field(None, description="its name or id; left out, the only live one")
     repo: str | None = Field(None, description="its repository; left out, the one that is open")
 
 
 class RecoverParams(Frozen):
     """Name a cancelled session."""
 
-    name: Name = Field(description="the session")
+    name: Meant = Field(description="its name or id")
     repo: str | None = Field(None, description="its repository; left out, the one that is open")
 
 

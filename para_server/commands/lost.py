@@ -12,7 +12,6 @@ from para_server.results import Check
 
 _log = logging.getLogger(__name__)
 _NAMED: Final = 20  # sessions that one check names
-_LONGEST: Final = 50  # characters of a name that a command takes
 
 
 def check(context: Context) -> Check:
@@ -95,9 +94,8 @@ def _said(context: Context, session_id: str) -> str:
 
 
 def _remedy(copy: Record) -> Remedy:
-    name = copy.id if len(copy.id) <= _LONGEST else copy.name
     return Remedy(
         title=f"Bring {copy.name} back",
         command="para.recover",
-        params={"name": name, "repo": copy.repo},
+        params={"name": copy.id, "repo": copy.repo},
     )

@@ -51,9 +51,17 @@ async def repo_of(context: Context, given: str | None) -> Repo:
 
 
 async def pick(
-    context: Context, name: str | None, repo: str | None, *, live_only: bool = True
+    context: Context,
+    name: str | None,
+    repo: str | None,
+    *,
+    live_only: bool = True,
+    verb: str = "",
 ) -> Record:
-    """Find the session that is meant; raises session.not-found and session.ambiguous."""
+    """Find the session that is meant; raises session.not-found and session.ambiguous.
+
+    `name` may be the id. Of several that are over, the last one is meant to which `verb` applies.
+    """
     records = context.store.all()
     if name is None:
         inside = _around(context, context.cwd)
@@ -64,7 +72,7 @@ async def pick(
     here = [r for r in records if place is None or place.has(r)]
     live = [r for r in here if r.state not in lifecycle.OVER]
     if name is not None:
-        return _named(context, name, top, here, live)
+        return _named(context, name, top, here, verb)
     if not live_only:
         live = here
     nearest = [r for r in live if r.repo == top]
@@ -139,16 +147,18 @@ async def _place(
         found = await repo_of(context, repo)
     except ParaError:
         # a name that only one session has needs no repository
-        if repo is None and name is not None and sum(r.name == name for r in records) == 1:
+        if repo is None and name is not None and sum(name in (r.name, r.id) for r in records) == 1:
             return None
         raise
     return Place(str(found.top), str(found.common))
 
 
 def _named(
-    context: Context, name: str, top: str | None, here: list[Record], live: list[Record]
+    context: Context, name: str, top: str | None, here: Sequence[Record], verb: str
 ) -> Record:
-    found = [r for r in live if r.name == name] or [r for r in here if r.name == name]
+    called = [r for r in here if r.name == name] or [r for r in here if r.id == name]
+    live = [r for r in called if r.state not in lifecycle.OVER]
+    found = live or [r for r in called if verb and lifecycle.allowed(verb, r.state)] or called
     if not found:
         where = f" in {top}" if top else ""
         missing = f"There is no session {name}{where}"

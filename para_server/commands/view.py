@@ -37,7 +37,7 @@ async def held(
     context: Context, verb: str, name: str | None, repo: str | None
 ) -> AsyncIterator[Held]:
     """Hold the session that is meant, settled and in a state that the command applies to."""
-    chosen = await picking.pick(context, name, repo)
+    chosen = await picking.pick(context, name, repo, verb=verb)
     if verb in _ENDS:
         reserve.release(context.store.home)
     async with context.store.holding(chosen.id):

@@ -89,6 +89,23 @@ async def test_a_session_is_not_recovered_over_one_of_its_name(para: Para, api: 
     await para.call("para.cancel", name="fix")
 
 
+async def test_a_session_is_recovered_also_when_a_later_one_of_its_name_is_over(
+    para: Para, api: Any
+) -> None:
+    first = await cancelled(para, api, "echo 1 >first")
+    await cancelled(para, api, "echo 2 >second")
+    later = await para.call("para.start", name="fix")
+    engine.run(api, later["container"]["name"], "echo 3 >third")
+    await para.call("para.finish", name="fix", message="Do it")
+    assert (await para.call("para.recover", name=first["session"]["id"]))["state"] == "running"
+    shown = engine.run(api, f"para-session-{first['session']['id']}", "ls").split()
+    assert "first" in shown
+    assert not {"second", "third"} & set(shown)
+    await para.call("para.cancel", name="fix")
+    named = await para.call("para.recover", name="fix")
+    assert named["id"] != later["id"], "a finished session is none that can be recovered"
+
+
 async def test_a_session_whose_archive_was_deleted_is_not_recovered(
     para: Para, repo: Repository, api: Any, home: object
 ) -> None:
