@@ -43,7 +43,7 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
     if not params.dry_run:
         gone = {f"container {name}" for name in await late.sweep_engine(context)}
         removed += sorted(gone)
-        fitted = await images.drop_fitted(context.engine, context.store.owns)
+        fitted = await images.drop_fitted(context.engine, context.store.owns, every=True)
         removed += [f"image {name}" for name in fitted]
         kept = [what for what in kept if what not in gone]
     async with context.store.holding_bases():

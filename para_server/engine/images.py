@@ -74,12 +74,17 @@ async def logins(engine: Engine, agent: str | None) -> list[Image]:
 
 
 async def drop_fitted(
-    engine: Engine, is_mine: Callable[[str | None], bool], agent: str | None = None
+    engine: Engine,
+    is_mine: Callable[[str | None], bool],
+    agent: str | None = None,
+    *,
+    every: bool = False,
 ) -> list[str]:
     """Remove images that were fitted from one that is gone, or that has an agent's login.
 
-    `is_mine` judges the home's label. Those that sessions were made from stay. Returns the names of
-    what was removed.
+    An image that lost its name is as good as gone: it is there because others are made from it.
+    `is_mine` judges the home's label; `every` removes all that are. Those that sessions were made
+    from stay. Returns the names of what was removed.
     """
     gone: list[str] = []
     for one in await _labelled(engine, LABEL_FITTED):
@@ -87,8 +92,9 @@ async def drop_fitted(
         ours = all(tag.partition(":")[0].endswith(FITTED_IMAGE) for tag in one.tags)
         if not ours or LABEL_SESSION in one.labels or not is_mine(one.labels.get(LABEL_HOME)):
             continue
-        stale = await find(engine, one.labels[LABEL_FITTED]) is None
-        if (stale or private) and await remove_unused(engine, one.id):
+        origin = await find(engine, one.labels[LABEL_FITTED])
+        stale = origin is None or not origin.tags
+        if (every or stale or private) and await remove_unused(engine, one.id):
             gone += one.tags
     return gone
 

@@ -98,6 +98,11 @@ async def test_an_image_is_fitted_once(para: Para, api: Any, other_image: str) -
         await para.call("para.start", name=name, image=other_image)
     image = api.inspect_image(other_image)["Id"]
     assert len(api.images(filters={"label": f"dev.para.fitted={image}"})) == 1
+    for name in ("one", "two"):
+        await para.call("para.cancel", name=name)
+    removed = (await para.call("para.clean"))["removed"]
+    assert any(one.startswith("image para-fitted:") for one in removed)
+    assert api.images(filters={"label": f"dev.para.fitted={image}"}) == []
 
 
 async def test_an_image_without_the_user_is_refused_by_name(para: Para, api: Any) -> None:
