@@ -47,7 +47,7 @@ async def figures(place: Place, pairs: int) -> list[Figure]:
             )
         found += [
             await compared(
-                Figure(f"dispatch, {FEW} files", "create + start, nothing else", 1.35),
+                Figure(f"dispatch, {FEW} files", "create + start, nothing else", 1.6),
                 pairs,
                 partial(dispatched, place, para, few),
                 floor.measured,
