@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import math
 import os
-import tempfile
+import stat
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from para_server.disk import written
+from para_server.disk import unreadable, written
 from para_server.errors import SHOW_SESSIONS, ParaError
 
 if TYPE_CHECKING:
@@ -132,13 +133,32 @@ async def _is_free(
 def _places() -> Path:
     """Name the folder of all places of this user, whatever the home and the engine.
 
-    A place for another engine's container makes nobody fail: it is waited for at most.
+    A place for another engine's container makes nobody fail: it is waited for at most. The first
+    folder for temporary files that serves is taken: one may have gone away, and in one that all
+    users share somebody else may have been first.
     """
-    folder = Path(tempfile.gettempdir()) / f"para-{os.getuid()}" / "places"
-    with written(folder):
-        folder.parent.mkdir(mode=0o700, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+    name = f"para-{os.getuid()}"
+    roots = dict.fromkeys(filter(None, (os.environ.get("TMPDIR"), "/tmp", "/var/tmp")))  # noqa: S108 # the folder in it is checked
+    refused: OSError | None = None
+    for root in roots:
+        try:
+            return _own_places(Path(root) / name)
+        except OSError as error:
+            refused = refused or error
+    why = (refused.strerror if refused else None) or str(refused)
+    raise unreadable(Path(next(iter(roots))) / name, why)
+
+
+def _own_places(folder: Path) -> Path:
+    """Make the folder of places for this user alone; raises OSError where it is another's."""
+    for one in (folder, folder / "places"):  # no link by which files of others would be changed
+        one.mkdir(mode=0o700, exist_ok=True)
+        status = one.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "it belongs to another user")
+        if status.st_mode & 0o022:
+            one.chmod(0o700)
+    return folder / "places"
 
 
 def _draw(folder: Path, container: str) -> _Place:
@@ -212,7 +232,7 @@ def _locked(file: Path) -> int | None:
 
     The kernel drops a lock with its holder, so nobody waits for the dead.
     """
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

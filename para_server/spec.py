@@ -149,6 +149,26 @@ def helper_container(
     )
 
 
+def removal_container(
+    name: str, session_id: str, *, image: str, home: Path, folder: Path
+) -> ContainerSpec:
+    """Describe a helper that empties a folder in which anybody may have put files.
+
+    In a sticky folder, as /tmp is, only the owners of files may remove them, or FOWNER.
+    """
+    helper = helper_container(
+        name,
+        session_id,
+        image=image,
+        home=home,
+        command=("find", OUT, "-mindepth", "1", "-delete"),
+        environment={},
+        mounts=[Mount(source=str(folder), target=OUT)],
+        file_size=bytes_of("1m"),
+    )
+    return helper.model_copy(update={"cap_add": (*helper.cap_add, "FOWNER")})
+
+
 def login_container(
     name: str,
     agent: str,

@@ -30,7 +30,7 @@ from para_server.names import (
     saved_image,
 )
 from para_server.records import Record
-from para_server.settings import Settings, bytes_of
+from para_server.settings import Settings
 from para_server.steps import off_loop, together
 
 _REMOVAL_SECONDS: Final = 600
@@ -210,16 +210,8 @@ async def clear_away(context: Context, folder: Path, record: Record) -> None:
 async def _removed_by_helper(context: Context, folder: Path, record: Record) -> None:
     name = f"{HELPER_PREFIX}{record.id}.removal"
     await containers.remove(context.engine, name)  # of a process that was killed
-    wanted = spec.helper_container(
-        name,
-        record.id,
-        image=await helper_image(context),
-        home=context.store.home,
-        command=("find", spec.OUT, "-mindepth", "1", "-delete"),
-        environment={},
-        mounts=[spec.Mount(source=str(folder), target=spec.OUT)],
-        file_size=bytes_of("1m"),
-    )
+    image, home = await helper_image(context), context.store.home
+    wanted = spec.removal_container(name, record.id, image=image, home=home, folder=folder)
     await helper.run(context.engine, wanted, _REMOVAL_SECONDS)
 
 

@@ -124,6 +124,26 @@ async def test_a_helper_opens_no_file_by_its_handle(
     assert (tmp_path / "told").read_text() == "not permitted\n"
 
 
+@pytest.mark.root
+async def test_a_helper_removes_what_is_of_many_owners(
+    edge: Engine, api: Any, home: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "left"
+    sticky, closed = folder / "sticky", folder / "closed"
+    for one in (sticky, closed):
+        one.mkdir(parents=True)
+        (one / "file").write_text("x")
+        os.chown(one / "file", 4322, 4322)
+        os.chown(one, 4321, 4321)
+    sticky.chmod(0o1777)
+    closed.chmod(0)
+    name = f"{HELPER_PREFIX}removal-{os.getpid()}"
+    wanted = spec.removal_container(name, "x-1", image=BASE_IMAGE, home=home, folder=folder)
+    assert await helper.run(edge, wanted, 60) == 0
+    assert list(folder.iterdir()) == []
+    assert not engine.containers(api, home)
+
+
 async def test_a_helper_has_no_network(edge: Engine, api: Any, home: Path, tmp_path: Path) -> None:
     session = f"net-{os.getpid()}"
     wanted = spec.helper_container(

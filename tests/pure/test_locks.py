@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,7 +70,6 @@ asyncio.run(hold(sys.argv[1]))
 def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the places of this test be no others'."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
 
 
 @pytest.fixture
@@ -256,3 +256,55 @@ def test_there_are_never_more_and_none_is_refused_where_there_is_room(
 
     asyncio.run(race())
     assert len(there) == min(limit, sum(comes for _, _, comes in steps))
+
+
+async def taken(name: str) -> bool:
+    async def listed() -> list[str]:
+        return []
+
+    async with locks.place(name, name, LIMIT, listed) as free:
+        return free
+
+
+async def test_a_folder_for_temporary_files_that_goes_away_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    assert await taken("before")
+    shutil.rmtree(folder)
+    assert await taken("afterwards")
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "link within"])
+async def test_a_folder_of_places_that_is_not_ours_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    theirs, ours = tmp_path / "theirs", tmp_path / f"para-{os.getuid()}"
+    theirs.mkdir()
+    letter = theirs / "1764374400.of-a-mailbox"  # named as a place of a process that is gone
+    letter.touch()
+    if kind == "link":
+        ours.symlink_to(theirs)
+    elif kind == "link within":
+        ours.mkdir(mode=0o777)
+        (ours / "places").symlink_to(theirs)
+    else:
+        ours.touch()
+    assert await taken("one")
+    assert list(theirs.iterdir()) == [letter]
+
+
+@pytest.mark.root
+async def test_a_folder_of_places_that_another_user_made_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    ours = tmp_path / f"para-{os.getuid()}"
+    ours.mkdir()
+    os.chown(ours, 4321, 4321)
+    assert await taken("one")
+    assert list(ours.iterdir()) == []
