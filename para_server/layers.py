@@ -21,6 +21,7 @@ from para_server.untrusted import one_line
 
 MAX_FILE: Final = 1 << 20  # bytes; a settings file beyond it is not one
 MAX_REPO_FILE: Final = 64 << 10  # bytes; the same of a repository's, which is read for each command
+ENVIRONMENT: Final = "the environment"
 Layer = tuple[str, Mapping[str, Any]]  # where it comes from, and section -> key -> value
 
 
@@ -40,17 +41,18 @@ def resolve(layers: list[Layer]) -> Settings:
             Issue(path=".".join(str(part) for part in e["loc"]), message=e["msg"])
             for e in error.errors()
         ]
-        where = _origin(layers, issues[0].path)
+        origin = _origin(layers, issues[0].path)
+        where = f" of {origin}" if origin else ""
         said = f"The setting {issues[0].path}{where} is wrong: {issues[0].message}"
-        raise _invalid(said, issues) from None
+        raise _invalid(said, issues, origin) from None
 
 
 def _origin(layers: list[Layer], path: str) -> str:
-    """Name the layer that has its way with a key."""
+    """Name the layer that has its way with a key, or nothing."""
     section, _, rest = path.partition(".")
     key = rest.partition(".")[0]
     said = [origin for origin, layer in layers if layer.get(section, {}).get(key) is not None]
-    return f" of {said[-1]}" if said else ""
+    return said[-1] if said else ""
 
 
 def layers_of(
@@ -66,7 +68,7 @@ def layers_of(
     user_file = config_home / "config.toml"
     beneath: Layer = (str(user_file), _user_toml(user_file))
     above: list[Layer] = [
-        ("the environment", _from_environment(environ)),
+        (ENVIRONMENT, _from_environment(environ)),
         ("the editor", _without_unset(editor)),
         ("the command", command or {}),
     ]
@@ -86,7 +88,7 @@ def _refuse_strangers(origin: str, layer: Mapping[str, Any]) -> None:
             if f"{section}.{key}" not in known:
                 path = one_line(f"{section}.{key}")
                 issue = Issue(path=path, message="there is no such setting")
-                raise _invalid(f"{origin}: there is no setting {path}", [issue])
+                raise _invalid(f"{origin}: there is no setting {path}", [issue], origin)
 
 
 def _user_toml(file: Path) -> dict[str, Any]:
@@ -132,7 +134,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for section, model in sections().items():
         for name, field in model.model_fields.items():
-            raw = environ.get(f"PARA_{section}_{name}".upper())
+            raw = environ.get(_variable(section, name))
             if raw is None:
                 continue
             value: Any = raw
@@ -157,6 +159,23 @@ def _without_unset(editor: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _invalid(message: str, issues: list[Issue]) -> ParaError:
-    remedies = [Remedy(title="Open the setting", setting=i.path) for i in issues[:1]]
+def _variable(section: str, name: str) -> str:
+    """Name the variable of the environment that a setting has; `name` is that of the model."""
+    return f"PARA_{section}_{name}".upper()
+
+
+def _invalid(message: str, issues: list[Issue], origin: str = "") -> ParaError:
+    remedies = [_correction(i.path, origin) for i in issues[:1]]
     return ParaError("settings.invalid", message, *remedies, issues=issues)
+
+
+def _correction(path: str, origin: str) -> Remedy:
+    """Say where a setting is corrected: only a person's own settings are opened by an editor."""
+    if origin == REPO_FILE:
+        return Remedy(title=f"Correct it in {REPO_FILE}")
+    if origin == ENVIRONMENT:
+        section, _, key = path.partition(".")
+        alias = key.partition(".")[0]
+        name = next(n for n, f in sections()[section].model_fields.items() if f.alias == alias)
+        return Remedy(title=f"Correct it in the environment, or unset {_variable(section, name)}")
+    return Remedy(title="Open the setting", setting=path)

@@ -193,6 +193,27 @@ async def test_wrong_settings_of_the_editor_are_refused_by_name(
     assert key in (await para.fails("settings.invalid", "para.start")).message
 
 
+@pytest.mark.parametrize("where", ["file", "environment", "repository"])
+async def test_a_wrong_setting_is_corrected_where_it_was_made(
+    servers: Servers, environ: dict[str, str], repo: Repository, where: str
+) -> None:
+    extra = dict(WITHOUT_ENGINE)
+    if where == "file":
+        config(environ, "container.pids = 'many'")
+    elif where == "environment":
+        extra["PARA_CONTAINER_MAX_RUNNING"] = "many"
+    else:
+        repo.write(".para.toml", "container.setupScript = 7\n")
+    para = await servers(extra=extra)
+    (remedy,) = (await para.fails("settings.invalid", "para.start")).remedies
+    if where == "file":
+        assert remedy["setting"] == "container.pids"
+    elif where == "environment":
+        assert "unset PARA_CONTAINER_MAX_RUNNING" in remedy["title"]
+    else:
+        assert remedy["title"] == "Correct it in .para.toml"
+
+
 async def test_what_an_editor_leaves_unset_or_calls_its_own_does_no_harm(servers: Servers) -> None:
     settings = {"git": {"branchPrefix": None}, "trace": {"server": "off"}, "container": None}
     para = await servers(extra=WITHOUT_ENGINE, settings=settings)
