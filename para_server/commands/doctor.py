@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from para_server.commands import checks_engine, checks_host
 from para_server.context import Context
-from para_server.errors import ParaError
+from para_server.errors import SETUP_CHECK, ParaError
 from para_server.params import NoParams
 from para_server.registry import command
 from para_server.results import Check, DoctorResult
@@ -50,7 +50,9 @@ async def _checked(name: str, look: Look, context: Context) -> Check | None:
     except ParaError as error:
         needed = name in _HOST or _wants_containers(context)
         level: Literal["error", "warning"] = "error" if needed else "warning"
-        return Check(name=name, ok=False, detail=str(error), problem=error.problem, level=level)
+        others = tuple(one for one in error.problem.remedies if one != SETUP_CHECK)
+        problem = error.problem.model_copy(update={"remedies": others})
+        return Check(name=name, ok=False, detail=str(error), problem=problem, level=level)
 
 
 def _wants_containers(context: Context) -> bool:

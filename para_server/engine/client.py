@@ -89,6 +89,11 @@ class Engine:
         version = self._version(found, timeout or self.settings.timeout)
         return self._open(found, version, timeout)
 
+    def translated(self, error: Exception) -> Exception:
+        """Return what went wrong with this engine as a ParaError."""
+        where = endpoint.described(self.settings, self._environ)
+        return translated(error, self.settings, where)
+
     def close(self) -> None:
         """End the connections."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -102,7 +107,7 @@ class Engine:
         except ParaError:
             raise
         except Exception as error:
-            raise translated(error, self.settings) from error
+            raise self.translated(error) from error
 
     def _answered(self, ask: Callable[[APIClient], T]) -> T:
         try:

@@ -9,7 +9,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from para_server.engine.endpoint import Endpoint, Tls, proxy, unreachable
+from para_server.engine.endpoint import Endpoint, Tls, proxy, unreachable, without_password
 from para_server.errors import ParaError, Remedy
 
 if TYPE_CHECKING:
@@ -43,7 +43,10 @@ def open_client(
             use_ssh_client=True,
         )
     except (DockerException, ValueError) as error:
-        raise unreachable(f"{address} is no address of an engine: {error}") from None
+        said = str(error).replace(address, without_password(address))
+        raise unreachable(
+            f"{without_password(address)} is no address of an engine: {said}"
+        ) from None
     # what requests finds in the environment is not meant for the engine: REQUESTS_CA_BUNDLE would
     # replace its certificates, and a proxy is looked for by the rules of the docker command line
     client.trust_env = False

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from para_server.errors import Frozen, ParaError, Remedy
+from para_server.errors import SETUP_CHECK, Frozen, ParaError, Remedy
 from para_server.places import home
 from para_server.settings import EngineSettings
+from para_server.untrusted import one_line
 
 _LOCAL: Final = ("unix://", "npipe://")
 _PORT: Final = 2375  # what the docker command line adds to an address that has none
 _TLS_PORT: Final = 2376
+_LONGEST: Final = 300  # characters of an address in a message
 
 
 class Tls(Frozen):
@@ -61,6 +63,28 @@ def locate(settings: EngineSettings, environ: Mapping[str, str]) -> Endpoint:
             return Endpoint(address=f"unix://{socket}")
     looked = ", ".join(_usual_sockets(environ))
     raise unreachable(f"No container engine answers (looked for {looked})")
+
+
+def described(settings: EngineSettings, environ: Mapping[str, str]) -> str:
+    """Name the address of the engine without a password, and what decided on it."""
+    if settings.host:
+        origin = "engine.host"
+    elif settings.context:
+        origin = "engine.context"
+    elif environ.get("DOCKER_HOST"):
+        origin = "DOCKER_HOST"
+    else:
+        context = environ.get("DOCKER_CONTEXT") or _current_context(environ)
+        origin = f"Docker's context {context}" if context not in {"", "default"} else ""
+    address = without_password(locate(settings, environ).address)
+    return one_line(f"{address} ({origin})" if origin else address, _LONGEST)
+
+
+def without_password(address: str) -> str:
+    """Return an address as it may be shown."""
+    scheme, between, rest = address.partition("://")
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}{between}{user.partition(':')[0]}{at}{host}"
 
 
 def for_editors(settings: EngineSettings, environ: Mapping[str, str]) -> dict[str, str]:
@@ -137,7 +161,7 @@ def unreachable(message: str) -> ParaError:
     return ParaError(
         "engine.unreachable",
         message,
-        Remedy(title="Check setup", command="para.doctor", params={}),
+        SETUP_CHECK,
         Remedy(title="Name the engine", setting="engine.host"),
         Remedy(title="Work without containers", setting="container.enabled"),
         Remedy(title="Install Docker", url="https://docs.docker.com/engine/install/"),
@@ -166,7 +190,8 @@ def _complete(host: str, port: int) -> str:
         url = urlsplit(host)
         given = url.port
     except ValueError as error:
-        raise unreachable(f"{host} is no address of an engine: {error}") from None
+        shown = without_password(host)
+        raise unreachable(f"{shown} is no address of an engine: {error}") from None
     if given is not None:
         return host
     name = url.netloc.removesuffix(":") or "localhost"

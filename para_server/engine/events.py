@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from para_server.engine import memory
 from para_server.engine.client import Engine
 from para_server.engine.endpoint import unreachable
-from para_server.engine.failures import translated
 from para_server.names import CONTAINER_PREFIX
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class _Reader(threading.Thread):
             self._tell(unreachable("The container engine has gone away"))
         except Exception as error:  # noqa: BLE001 # whatever it is, the listener is told
             if not self._stopped:
-                self._tell(translated(error, self._engine.settings))
+                self._tell(self._engine.translated(error))
         finally:
             if api is not None:
                 api.close()

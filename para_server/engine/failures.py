@@ -26,8 +26,11 @@ _BIND: Final = re.compile(r"bind source path does not exist: (.+)|statfs (/.+): 
 _WANTS_TLS: Final = "Client sent an HTTP request to an HTTPS server"
 
 
-def translated(error: Exception, settings: EngineSettings) -> Exception:
-    """Return what went wrong with the engine as a ParaError; what is no error of its stays."""
+def translated(error: Exception, settings: EngineSettings, where: str) -> Exception:
+    """Return what went wrong with the engine as a ParaError; what is no error of its stays.
+
+    `where` is the engine's address, for people.
+    """
     from docker import errors as docker_errors
     from requests import exceptions as http
     from urllib3 import exceptions as stream  # a stream that is read raises them as they are
@@ -43,7 +46,7 @@ def translated(error: Exception, settings: EngineSettings) -> Exception:
     if isinstance(error, late):
         return _too_slow(settings)
     if isinstance(error, broken):
-        return _broken(error)
+        return _broken(error, where)
     if isinstance(error, docker_errors.DockerException | http.RequestException):
         return refused(words(error))
     return error
@@ -91,7 +94,7 @@ def _answered(error: APIError) -> ParaError:
     return refused(text)
 
 
-def _broken(error: Exception) -> ParaError:
+def _broken(error: Exception, where: str) -> ParaError:
     from requests.exceptions import ProxyError
 
     for cause in _causes(error):
@@ -104,7 +107,7 @@ def _broken(error: Exception) -> ParaError:
         return unreachable(
             "The proxy before the container engine (HTTP_PROXY) does not let para by"
         )
-    return unreachable("The container engine does not answer")
+    return unreachable(f"The container engine does not answer at {where}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -90,6 +90,24 @@ async def test_what_is_no_engine_is_not_taken_for_one(
     assert "no container engine" in (await para.fails("engine.unreachable", "para.start")).message
 
 
+async def test_an_engine_that_does_not_answer_is_named_with_what_chose_it(
+    servers: Servers, place: Path
+) -> None:
+    para = await servers(extra={"DOCKER_HOST": f"unix://{place}"}, watching=False)
+    refused = await para.fails("engine.unreachable", "para.start")
+    assert f"at unix://{place} (DOCKER_HOST)" in refused.message
+    para = await servers(extra={"PARA_ENGINE_HOST": "tcp://me:secret@127.0.0.1:1"}, watching=False)
+    refused = await para.fails("engine.unreachable", "para.start")
+    assert "tcp://me@127.0.0.1:1 is no address" in refused.message
+    assert "secret" not in refused.message
+    para = await servers(extra={"PARA_ENGINE_HOST": "tcp://127.0.0.1:1"}, watching=False)
+    refused = await para.fails("engine.unreachable", "para.start")
+    assert "at tcp://127.0.0.1:1 (engine.host)" in refused.message
+    checks = (await para.call("para.doctor"))["checks"]
+    (found,) = (check for check in checks if check["name"] == "engine")
+    assert "para.doctor" not in [one["command"] for one in found["problem"]["remedies"]]
+
+
 @pytest.mark.parametrize("by", ["variables", "context"])
 async def test_an_engine_behind_tls_is_reached_as_docker_reaches_it(
     servers: Servers, before: Front, tmp_path: Path, by: str
