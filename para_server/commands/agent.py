@@ -13,7 +13,7 @@ from para_server.agents.profiles import profile
 from para_server.commands import credentials, ownership
 from para_server.context import Context
 from para_server.engine import containers, execution
-from para_server.errors import SETUP_CHECK, ParaError, Remedy
+from para_server.errors import SETUP_CHECK, ParaError, Problem, Remedy
 from para_server.models import AgentState
 from para_server.names import container_name
 from para_server.records import Record
@@ -26,6 +26,10 @@ _DOUBT: Final = 5.0  # seconds after which it is asked whether an agent can begi
 _PROBE: Final = ("sh", "-c", f"id -u; [ -w {AGENT_FOLDER}/out ]")
 _ALIVE: Final = frozenset({"running", "restarting", "paused"})  # the engine's own words
 _CUT: frozenset[AgentState] = frozenset({AgentState.WORKING, AgentState.WAITING})
+
+
+class _NotStartedError(ParaError):
+    """The container is there, and the agent in it cannot begin: waiting longer would not help."""
 
 
 class _Turn(NamedTuple):
@@ -51,8 +55,22 @@ async def enlist(context: Context, record: Record) -> None:
         supervision.enlist(folder)
 
 
-async def begin(context: Context, record: Record) -> None:
-    """Start the agent on its task; a session for a person has none."""
+async def begin(context: Context, record: Record) -> Problem | None:
+    """Start the agent on its task; a session for a person has none.
+
+    Returns the session's problem where the agent cannot begin; the container stays for a look.
+    """
+    try:
+        await _begin(context, record)
+    except _NotStartedError as error:
+        params: dict[str, object] = {"name": record.name, "repo": record.repo}
+        end = Remedy(title="Keep its work and end it", command="para.cancel", params=params)
+        remedies = (*error.problem.remedies, end)
+        return error.problem.model_copy(update={"remedies": remedies})
+    return None
+
+
+async def _begin(context: Context, record: Record) -> None:
     if record.agent is None or not record.prompt:
         return
     folder = context.store.agent_folder(record.id)
@@ -187,7 +205,7 @@ async def _demand_possible(context: Context, record: Record) -> None:
 
 
 def _not_started(record: Record, why: str) -> ParaError:
-    return ParaError(
+    return _NotStartedError(
         "engine.refused",
         f"The agent of {record.name} could not be started: {why}",
         Remedy(title="Choose another image", setting="container.image"),
@@ -198,7 +216,7 @@ def _not_started(record: Record, why: str) -> ParaError:
 def _demand_started(record: Record, code: int, said: str) -> None:
     if code == 0:
         return
-    raise ParaError(
+    raise _NotStartedError(
         "engine.refused",
         f"The agent could not be started in {record.image}, which needs bash and tmux: "
         f"{said.strip()}",

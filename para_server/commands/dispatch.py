@@ -124,7 +124,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         if scripted:
             problem = await setup.run(context, record)
         if kind == "container" and problem is None:
-            await agents.begin(context, record)
+            problem = await agents.begin(context, record)
         # shown before it is written: afterwards nothing may fail
         ready = record.but(
             state=State.FAILED if problem else State.RUNNING,
@@ -134,7 +134,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
             started_at=datetime.now(UTC),
         )
         # a script takes its time, in which anything may happen
-        session = await view.show(context, ready, None if scripted else seen)
+        session = await view.show(context, ready, None if scripted or problem else seen)
         context.store.write(ready)
     return session
 

@@ -100,7 +100,7 @@ async def test_a_container_that_is_started_another_time_starts_no_agent(
     assert engine.run(api, container, "cat told; tmux ls 2>&1 || true").startswith("once\nno ")
 
 
-async def test_an_image_in_which_no_agent_can_start_is_refused_and_leaves_nothing(
+async def test_an_agent_that_cannot_start_in_an_image_fails_the_session(
     para: Para, api: Any, home: Path
 ) -> None:
     bare = api.create_container("para-base:latest", ["rm", "/usr/bin/tmux"], user="root")
@@ -109,26 +109,34 @@ async def test_an_image_in_which_no_agent_can_start_is_refused_and_leaves_nothin
     image = api.commit(bare, changes="USER para")["Id"]
     api.remove_container(bare)
     try:
-        refused = await para.fails("engine.refused", "para.dispatch", prompt="true", image=image)
-        assert "needs bash and tmux" in refused.message
-        assert "tmux: " in refused.message  # the shell's own words
+        failed = await para.call("para.dispatch", prompt="true", image=image)
+        assert (failed["state"], failed["problem"]["slug"]) == ("failed", "engine.refused")
+        assert "needs bash and tmux" in failed["problem"]["message"]
+        assert "tmux: " in failed["problem"]["message"]  # the shell's own words
+        shown = await para.call("para.show")
+        assert (shown["state"], shown["problem"]) == ("failed", failed["problem"])
+        (end,) = (one for one in failed["problem"]["remedies"] if one["command"] == "para.cancel")
+        await para.call(end["command"], **end["params"])
         assert engine.containers(api, home) == []
         assert (await para.call("para.list"))["sessions"] == []
     finally:
         api.remove_image(image)
 
 
-async def test_an_image_without_the_agent_is_refused_and_leaves_nothing(
-    servers: Callable[..., Awaitable[Para]], api: Any, home: Path, tmp_path: Path
+async def test_an_agent_that_is_not_in_the_image_fails_the_session(
+    servers: Callable[..., Awaitable[Para]], api: Any, environ: dict[str, str]
 ) -> None:
-    config = tmp_path / "config"
-    config.mkdir(exist_ok=True)
-    (config / "config.toml").write_text('[agent.profiles.own]\nstart = ["no-such-agent"]\n')
+    config = Path(environ["PARA_CONFIG_HOME"], "config.toml")
+    config.parent.mkdir(exist_ok=True)
+    config.write_text('[agent.profiles.own]\nstart = ["no-such-agent"]\n')
     para = await servers()
-    refused = await para.fails("engine.refused", "para.dispatch", prompt="true", agent="own")
-    assert "there is no no-such-agent in it" in refused.message
-    assert engine.containers(api, home) == []
-    assert (await para.call("para.list"))["sessions"] == []
+    failed = await para.call("para.dispatch", prompt="touch done", name="fix", agent="own")
+    assert failed["state"] == "failed"
+    assert "there is no no-such-agent in it" in failed["problem"]["message"]
+    engine.run(api, failed["container"]["name"], "sudo ln -s /bin/true /bin/no-such-agent")
+    back = await para.call("para.resume", name="fix")
+    assert (back["state"], back["problem"]) == ("running", None)
+    assert (await para.agent("fix", "done"))["agent"]["state"] == "done"
 
 
 async def test_the_task_may_stand_in_a_file(para: Para, repo: Repository) -> None:
