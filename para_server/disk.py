@@ -31,7 +31,7 @@ def written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise unreadable(path, error.strerror or str(error)) from None
+        raise unreadable(path, _why(error)) from None
 
 
 def make_folder(folder: Path) -> None:
@@ -73,7 +73,7 @@ def remove_tree(folder: Path) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        raise unreadable(folder, error.strerror or str(error)) from None
+        raise unreadable(folder, _why(error)) from None
 
 
 def is_there(folder: Path, path: str, kind: Callable[[int], bool]) -> bool:
@@ -207,3 +207,9 @@ def boot_id() -> str:
 def unreadable(path: Path, why: str) -> ParaError:
     """Make the error that names what cannot be read or written."""
     return ParaError("store.unreadable", f"{path} cannot be read or written: {why}", SETUP_CHECK)
+
+
+def _why(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "the disk is full"
+    return error.strerror or str(error)

@@ -32,6 +32,12 @@ def keep(home: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
+def drop(home: Path) -> None:
+    """Give the room back for good: no session is left to end."""
+    with suppress(OSError):
+        _file(home).unlink()
+
+
 def release(home: Path) -> bool:
     """Give the room back where little else is left; tells whether it did."""
     with suppress(OSError):

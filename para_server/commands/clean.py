@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
+from para_server import reserve
 from para_server.commands import bases, late, recovery
 from para_server.context import Context
 from para_server.disk import remove_tree
@@ -45,6 +46,8 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
         removed += sorted(gone)
         fitted = await images.drop_fitted(context.engine, context.store.owns, every=True)
         removed += [f"image {name}" for name in fitted]
+        if not any(context.store.may_live(one.id) for one in context.store.all()):
+            reserve.drop(context.store.home)
         kept = [what for what in kept if what not in gone]
     async with context.store.holding_bases():
         removed += [f"base {one}" for one in await bases.evict(context, 0, dry_run=params.dry_run)]

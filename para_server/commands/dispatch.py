@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
 
+from para_server import reserve
 from para_server.agents.profiles import profile
 from para_server.commands import agent as agents
 from para_server.commands import (
@@ -104,6 +105,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
             await holds.enter_async_context(context.store.holding(record.id))
             undo.push_async_callback(recovery.undo_start, context, record)
             context.store.write(record)
+        reserve.keep(context.store.home)
         context.report(f"Preparing {record.name}", 10)
         beginning = Start(branch=record.branch, tip=base, anchor=base)
         problem = None

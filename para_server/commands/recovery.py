@@ -37,8 +37,10 @@ async def sweep(context: Context) -> None:
 
 
 async def _settle_all(context: Context) -> None:
-    reserve.keep(context.store.home)
-    for record in context.store.all():
+    records = context.store.all()
+    if any(record.state not in OVER for record in records):
+        reserve.keep(context.store.home)
+    for record in records:
         if record.doing is None:
             continue
         try:

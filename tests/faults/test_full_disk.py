@@ -96,7 +96,7 @@ async def test_a_full_home_lets_sessions_end_and_none_begin(
         assert lost(home, repo, session) == []
     await para.call("para.clean")
     assert leftovers(api, home, repo) == []
-    assert (home / "reserve").exists()
+    assert not (home / "reserve").exists(), "no session is left to end"
 
 
 @pytest.mark.parametrize("command", ["finish", "cancel"])
