@@ -17,6 +17,10 @@ _SHOWN: Final = 5  # paths in a message
 _WHATS: Final = frozenset(get_args(Left.model_fields["what"].annotation))
 _PATHS: Final = frozenset({"submodule", "ignored-repository"})
 _COMMANDS: Final = {"branch": "git branch", "tag": "git tag", "stash": "git stash apply"}
+_LOST: Final = {
+    "broken": "it cannot be read whole, and is not kept",
+    "loose": "its commits could not be read, and are not kept; its files are",
+}
 _OPERATIONS: Final = {
     "am": "git am",
     "bisect": "a bisection",
@@ -80,7 +84,7 @@ def beside_archive(found: Found, archive: str) -> tuple[Left, ...]:
 def _is_gone(one: One) -> bool:
     if one.what in {"merge", "ignored-repository"}:  # that it was stopped is not in the archive
         return True
-    return one.how == "broken"
+    return one.how in _LOST
 
 
 def demand_decided(record: Record, found: Found) -> None:
@@ -137,7 +141,7 @@ def _detail(one: One, value: str, archive: str) -> str:
             name = "" if one.what == "stash" else f" {short}"
             return f"kept in {archive}: {_COMMANDS[one.what]}{name} {at}"
         case _:
-            return "it cannot be read whole, and is not kept"
+            return _LOST.get(one.how, _LOST["broken"])
 
 
 def _operation(said: str) -> str:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Final, Literal
 
-from para_server import git as git_package
 from para_server import spec
-from para_server.commands import launch, ownership, remainder
+from para_server.commands import briefing, launch, ownership, remainder
 from para_server.commands.images import helper_image
 from para_server.commands.remainder import Found
 from para_server.context import Context
@@ -21,7 +20,7 @@ from para_server.disk import written
 from para_server.engine import containers, helper
 from para_server.errors import Frozen, ParaError, Remedy
 from para_server.git import bundle as bundles
-from para_server.git import clone, repository, user
+from para_server.git import clone, repository
 from para_server.git.process import GitFailedError
 from para_server.git.repository import EMPTY_TREE, Repo
 from para_server.names import HELPER_PREFIX, incoming_ref
@@ -34,11 +33,11 @@ _log = logging.getLogger(__name__)
 _MAX_RESULT: Final = 4096  # bytes
 _LET_IT: Final = Remedy(title="Let it weigh more", setting="git.maxBundle")
 _HEAVY: Final = ("File too large", "File size limit", "file too large", "signal 25")  # SIGXFSZ
+_KILLED: Final = 128 + signal.SIGKILL
 _MAX_LOG: Final = 2000  # bytes of a failed helper's log that are shown
-_SCRIPTS: Final = tuple(f"snapshot{part}" for part in ("", "_refs", "_files", "_within", "_carry"))
 # what the work is taken out for: a look needs only what a branch would hold
 Aim = Literal["look", "finish", "cancel"]
-# how snapshot.sh is asked, one after the other; full twice where the host's own git failed
+# how snapshot.sh is asked, one after the other; full twice where it is not the workspace's fault
 _MODES: Final = ("full", "full", "plain", "flat")
 
 
@@ -87,7 +86,7 @@ async def _best(
 ) -> Taken:
     failed: ParaError | None = None
     for number, mode in enumerate(_MODES):
-        if mode in _MODES[:number] and not isinstance(failed, GitFailedError):
+        if mode in _MODES[:number] and not isinstance(failed, (GitFailedError, _KilledError)):
             continue
         try:
             return await _attempt(context, repo, record, message, (mode, aim), clearing)
@@ -106,6 +105,10 @@ class _TooLongError(ParaError):
     """Less would take as long."""
 
 
+class _KilledError(ParaError):
+    """Something ended the helper: another may come to its end."""
+
+
 async def _attempt(
     context: Context,
     repo: Repo,
@@ -118,7 +121,7 @@ async def _attempt(
     try:
         since = await repository.ref_commit(repo, f"{record.base}^{{commit}}")
         lent = await _lent(context, repo, record, scratch, asked[0], since)
-        _give(scratch, repo, record, message, lent, rootless=since is None)
+        briefing.give(scratch, repo, record, message, lent, rootless=since is None)
         await _snapshot(context, repo, record, scratch, asked, lent)
         # what it made is in the folder
         taken, _ = await together(
@@ -156,37 +159,6 @@ async def _lent(
         return []
     await clone.copy_objects(repo, scratch / "lent", (since,))
     return [Path(spec.OUT, "lent")]
-
-
-def _give(
-    scratch: Path,
-    repo: Repo,
-    record: Record,
-    message: str,
-    lent: Sequence[Path],
-    *,
-    rootless: bool,
-) -> None:
-    stores = "".join(f"{store}\n" for store in lent)
-    package = resources.files(git_package)
-    given = {
-        "message": message,
-        "branch": record.branch,
-        "alternates": stores,
-        "author": f"{repo.who.author}\n{repo.who.email}\n",
-        "committer": f"{repo.who.committer}\n{repo.who.committer_email}\n",
-        "exclude": user.excludes(repo.common, repo.excludes_file),
-        **{f"{script}.sh": (package / f"{script}.sh").read_text() for script in _SCRIPTS},
-    }
-    if record.bases:
-        given["layered"] = ""
-    if rootless:
-        given["rootless"] = ""
-    with written(scratch):
-        for file, content in given.items():
-            (scratch / file).write_text(content, errors="surrogateescape")
-        if repo.shallow:
-            (scratch / "shallow").write_bytes((repo.common / "shallow").read_bytes())
 
 
 async def _snapshot(
@@ -233,7 +205,8 @@ def _failed(record: Record, code: int, said: str) -> ParaError:
     """Make the error of a helper that failed; only what was too large is a matter of weight."""
     named = {"name": record.name, "repo": record.repo}
     look = Remedy(title="Look at it, and try again", command="para.open", params=named)
-    return ParaError(
+    kind = _KilledError if code == _KILLED else ParaError
+    return kind(
         "workspace.git-failed",
         f"The work of {record.name} could not be taken out (exit code {code}): {said}",
         _LET_IT if any(word in said for word in _HEAVY) else look,

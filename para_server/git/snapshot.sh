@@ -78,6 +78,8 @@ fi
 git symbolic-ref HEAD refs/heads/none
 
 if [ "$mode" = full ]; then as_git_adds; else byte_for_byte; fi
+[ "$mode" = full ] || [ "$aim" = look ] || name_within
+[ "$mode" != flat ] || [ "$aim" = look ] || name_refs
 # an index may lie about the trees that it stands for
 countable "$tree" & counts=($!)
 [ "$kept" = "$tree" ] || { countable "$kept" & counts+=($!); }

@@ -19,7 +19,7 @@ carry() { # sets carrier: how a commit names it as its parent, where there is an
         carry_refs
         carry_stashes
         carry_worktrees
-        [ "$mode" != full ] || carry_index
+        carry_index
     fi
     carry_within
     for one in "${tips[@]}" "${within[@]}"; do

@@ -133,3 +133,29 @@ keep_whole() {
         fi
     done
 }
+# names the refs that are not read: only what they are called, and what they say
+name_refs() {
+    local oid name own
+    own=$(cat /para-out/branch)
+    is_folder .git || return 0
+    {
+        name=$(told .git/HEAD)
+        [[ ! $name =~ ^$hex$ ]] || printf '%s HEAD\n' "$name"
+        ! is_file .git/packed-refs || head -c 1000000 .git/packed-refs | grep -aE "^$hex refs/" || true
+        ! is_folder .git/refs || (cd .git && find refs -type f -print0) | head -z -n "$most_refs" |
+            while IFS= read -r -d '' name; do
+                read -r -n 100 oid <".git/$name" || true
+                printf '%s %s\n' "$oid" "${name//$'\n'/?}"
+            done
+    } 2>/dev/null | if is_file .git/para-given; then grep -avxFf .git/para-given || true; else cat; fi |
+        tr -d '\0' | awk '!seen[$0]++' | head -n "$most_refs" |
+        while read -r oid name; do
+            [ "$oid $name" != "$base refs/heads/$own" ] || continue
+            case $name in
+            refs/stash) left stash broken - 'stash' ;;
+            refs/tags/*) left tag broken - "$name" ;;
+            refs/remotes/* | refs/bisect/*) ;;
+            *) left branch broken - "$name" ;;
+            esac
+        done
+}

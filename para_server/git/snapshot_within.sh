@@ -268,3 +268,22 @@ collect_within() {
         [ ! -f "$there/commits" ] || mapfile -t -O "${#within[@]}" within <"$there/commits"
     done
 }
+# where less is asked, of repositories within there are the files alone
+name_within() {
+    local path
+    : >/para-out/set-aside
+    special ignore || sed -z 's|/\.git$||;s|/\{0,1\}HEAD$||' /para-out/repositories /para-out/heads |
+        GIT_INDEX_FILE=/para-out/none ours check-ignore -z --no-index --stdin >/para-out/set-aside || true
+    while IFS= read -r -d '' path; do
+        path=${path%/.git}
+        if is_ignored "$path"; then left ignored-repository files - "$path"; else left submodule loose - "$path"; fi
+    done < <(sort -z /para-out/repositories | head -z -n "$most_within")
+    while IFS= read -r -d '' path; do
+        path=${path%HEAD} path=${path%/}
+        ! is_bare "$path" || ! is_ignored "$path" || left ignored-repository files - "$path"
+    done </para-out/heads
+    while IFS= read -r -d '' path; do
+        path=${path%/HEAD}
+        ! is_bare "$path" || left submodule broken - "$path"
+    done < <(! is_folder .git/modules || find .git/modules -name HEAD -type f -print0 | sort -z)
+}

@@ -17,8 +17,12 @@ if [ -e '{fuse}' ]; then
     n=0
     [ ! -e '{fuse}' ] || read -r n <'{fuse}'
     [ "$n" = 0 ] || echo $((n - 1)) >'{fuse}'
-    [ "$n" != 1 ] || {{ echo 'made to fail' >&2; exit 128; }}
     exec 9>&-
+    if [ "$n" = 1 ]; then
+        [ ! -e '{fuse}.after' ] || '{git}' "$@" || exit
+        echo 'made to fail' >&2
+        exit 128
+    fi
 fi
 exec '{git}' "$@"
 """
@@ -35,10 +39,12 @@ class Fuse:
         shim.write_text(SHIM.format(fuse=self._file, git=shutil.which("git")))
         shim.chmod(0o755)
 
-    def burn(self, calls: int) -> None:
-        """Let a later call fail."""
+    def burn(self, calls: int, *, after: bool = False) -> None:
+        """Let a later call fail: before it does anything, or when it has done it."""
         with self._locked():
             self._file.write_text(f"{calls}\n")
+            mark = Path(f"{self._file}.after")
+            mark.touch() if after else mark.unlink(missing_ok=True)
 
     def out(self) -> bool:
         """Let no call fail any more; tells whether one has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,14 +12,26 @@ from typing import Any
 
 import pytest
 
+from para_server.engine.endpoint import find
+from para_server.settings import EngineSettings
 from tests import engine, scratch
 from tests.client import Failed, Para
+from tests.git import mishaps
 from tests.git.fuse import Fuse
+from tests.git.mishaps import Mishap
 from tests.git.workspaces import Held, Workspace, drawn, held
+from tests.proxy import Proxy
 from tests.scratch import Repository
 
 AT_ONCE = 5  # sessions of one test
-LONGEST = 60  # calls of git that their ends may make: each may be the one that fails
+# why an end may be refused: what failed, or what a person has to decide first
+REFUSALS = {
+    "workspace.git-failed",
+    "workspace.nothing-to-finish",
+    "engine.refused",
+    "engine.unreachable",
+    "engine.timeout",
+}
 
 Servers = Callable[..., Awaitable[Para]]
 
@@ -31,23 +44,34 @@ def endings(figures: Callable[[str], None]) -> Iterator[Counter[str]]:
     figures("containers: " + ", ".join(f"{n} {what}" for what, n in sorted(counted.items())))
 
 
+@pytest.fixture
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """Stand between para and the engine."""
+    # a socket's path has little room
+    made = Proxy(tmp_path_factory.mktemp("p") / "s", find(EngineSettings(), os.environ))
+    yield made
+    made.close()
+
+
 class Ends:
     """Ends the sessions of a repository, and looks whether anything is lost."""
 
     def __init__(self, para: Para, repo: Repository, api: Any, counted: Counter[str]) -> None:
         self.para, self.repo, self.api, self.counted = para, repo, api, counted
+        self.mishap, self.fault = Mishap("nothing"), ""
 
-    async def all(self, workspaces: list[Workspace], fuse: Fuse, fails: int) -> None:
-        """Start sessions, do what is to be done in them, and end them at once.
-
-        The `fails`-th call of git fails then, or none where it is 0.
-        """
+    async def all(
+        self, workspaces: list[Workspace], mishap: Mishap, fuse: Fuse, proxy: Proxy
+    ) -> None:
+        """Start sessions, do what is to be done in them, and end them at once, with a mishap."""
         had = await asyncio.gather(*map(self._begun, range(AT_ONCE), workspaces))
-        fuse.burn(fails)
         names = [f"s{number}" for number in range(AT_ONCE)]
         ends = [one.end for one in workspaces]
-        results = await asyncio.gather(*map(self._end, names, ends))
-        self.counted["failures of git"] += fuse.out() and fails > 0
+        first = await self.para.call("para.show", name=names[0])
+        with mishaps.befalling(mishap, fuse, proxy, first["id"]) as happened:
+            results = await asyncio.gather(*map(self._end, names, ends))
+        self.mishap, self.fault = mishap, f"{mishap}: {happened}"
+        self.counted[f"failures of {mishap.of}"] += len(happened)
         looks = map(self._nothing_lost, names, workspaces, had, results)
         for fault in await asyncio.gather(*looks, return_exceptions=True):
             if fault is not None:
@@ -57,14 +81,17 @@ class Ends:
         session = await self.para.call("para.start", name=f"s{number}")
         container = session["container"]["name"]
         await asyncio.to_thread(engine.run, self.api, container, workspace.script(number))
-        return await asyncio.to_thread(held, Path(session["workspace"]))
+        had = await asyncio.to_thread(held, Path(session["workspace"]))
+        if workspace.paused:
+            await self.para.call("para.pause", name=f"s{number}")
+        return had
 
     async def _end(self, name: str, end: str) -> dict[str, Any] | None:
         params = {"message": "the rest"} if end == "finish" else {}
         try:
             result: dict[str, Any] = await self.para.call(f"para.{end}", name=name, **params)
         except Failed as failed:
-            if failed.slug not in {"workspace.git-failed", "workspace.nothing-to-finish"}:
+            if failed.slug not in REFUSALS:
                 raise
             return None
         return result
@@ -72,7 +99,7 @@ class Ends:
     async def _nothing_lost(
         self, name: str, workspace: Workspace, had: Held, result: dict[str, Any] | None
     ) -> None:
-        told = f"{name}: {workspace}, {result}"
+        told = f"{name}: {workspace}, {self.fault}, {result}"
         self.counted["refused" if result is None else workspace.end] += 1
         if result is None:
             session = await self.para.call("para.show", name=name)
@@ -81,18 +108,25 @@ class Ends:
                 assert (now.files, now.commits) == (had.files, had.commits), told
             result = await self._end(name, "cancel")
             assert result is not None, told
-        lost = had.lost(await asyncio.to_thread(self._reachable), result["left"])
+        told += f", then {result}"
+        cancelled = result["session"]["state"] == "cancelled"
+        reachable = await asyncio.to_thread(self._reachable)
+        # whoever kills all helpers but the last leaves no index to be read
+        staged = cancelled and (name, self.mishap.of) != ("s0", "helper")
+        lost = had.lost(reachable, result["left"], staged=staged)
         assert lost == [], f"{told}: {lost}"
-        if result["session"]["state"] == "cancelled":
-            await self._recovered(name, had, told)
+        if cancelled:
+            await self._recovered(name, had, result["left"], told)
 
-    async def _recovered(self, name: str, had: Held, told: str) -> None:
+    async def _recovered(self, name: str, had: Held, left: list[dict[str, str]], told: str) -> None:
         session = await self.para.call("para.recover", name=name)
         back = await asyncio.to_thread(held, Path(session["workspace"]))
         objects = {one for objects in back.files.values() for one in objects}
         gone = {path for path, made in had.files.items() if not made & objects}
-        assert gone == set(), told
-        assert had.names.items() <= back.names.items(), told
+        assert gone == set(), f"{told}: {gone} is not back"
+        lost_names = {one["ref"] for one in left if one["ref"]}
+        names = {name: at for name, at in had.names.items() if name not in lost_names}
+        assert names.items() <= back.names.items(), f"{told}: {names} {back.names}"
         again = await self._end(name, "cancel")
         assert again is not None, told
         lost = back.lost(await asyncio.to_thread(self._reachable), again["left"])
@@ -106,15 +140,21 @@ class Ends:
 @pytest.mark.slice(20)
 @pytest.mark.parametrize("batch", range(400))
 async def test_nothing_is_lost_unnamed_at_the_end_of_sessions_of_the_kind_container(
-    servers: Servers, api: Any, tmp_path: Path, endings: Counter[str], batch: int
+    servers: Servers,
+    api: Any,
+    tmp_path: Path,
+    endings: Counter[str],
+    proxy: Proxy,
+    batch: int,
 ) -> None:
     chance = random.Random(batch)  # noqa: S311 # no secret
     repo = prepared(tmp_path / "theirs")
     fuse = Fuse(tmp_path / "bin")
-    para = await servers(folders=[repo.path], extra={"PATH": fuse.path})
-    fails = chance.choice([0, chance.randint(1, LONGEST), chance.randint(1, LONGEST)])
     workspaces = [drawn(chance) for _ in range(AT_ONCE)]
-    await Ends(para, repo, api, endings).all(workspaces, fuse, fails)
+    mishap = mishaps.drawn(chance)
+    extra = {"PATH": fuse.path, "DOCKER_HOST": proxy.address}
+    para = await servers(folders=[repo.path], extra=extra)
+    await Ends(para, repo, api, endings).all(workspaces, mishap, fuse, proxy)
 
 
 def prepared(path: Path) -> Repository:

@@ -19,7 +19,7 @@ from tests.scratch import Repository
 Servers = Callable[..., Awaitable[Para]]
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock", "PARA_CONTAINER_ENABLED": "false"}
 CASES = 10  # of one test
-LONGEST = 45  # calls of git that an end may make: each may be the one that fails
+LONGEST = 60  # calls of git that an end may make: each may be the one that fails
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ async def test_nothing_of_a_worktree_is_lost_however_its_session_ends(
         told = f"batch {batch}, case {k}: {command} after {place.done}"
         burns = chance.random() < 0.6
         if burns:
-            fuse.burn(chance.randint(1, LONGEST))
+            fuse.burn(chance.randint(1, LONGEST), after=chance.random() < 0.3)
         done, result = await attempt(para, command, **at, **message)
         told += f", git failed: {burns and fuse.out()}: {result}"
         assert done or result["slug"], told

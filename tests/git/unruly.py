@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -38,8 +39,7 @@ class Place:
             cwd=at or self.tree.path,
             capture_output=True,
             check=False,
-            env=dict(os.environ)
-            | {"GIT_EDITOR": "true", "GIT_SEQUENCE_EDITOR": "sed -i 1s/pick/edit/"},
+            env=dict(os.environ) | EDITORS,
         )
 
     def put(self, name: str | bytes) -> None:
@@ -216,10 +216,51 @@ def overlooked(place: Place) -> None:
     place.put("README.md")
 
 
+def reverting(place: Place) -> None:
+    place.commit("README.md")
+    place.commit("README.md")
+    place.git("revert", "--no-edit", "HEAD~1")
+
+
+def ruled(place: Place) -> None:
+    rules = "*.txt text eol=crlf\n*.u16 text working-tree-encoding=UTF-16LE\n*.c ident\n"
+    (place.tree.path / ".gitattributes").write_text(rules)
+    (place.tree.path / "a.u16").write_bytes(place.text().encode("utf-16-le"))
+    place.put("a.c")
+
+
+def named_oddly(place: Place) -> None:
+    for name in ("Case", "case", "x\\y", ".GIT~1", "n" * 250, "-", ":x", "#x", '"'):
+        if place.chance.random() < 0.5:
+            place.put(name)
+    for ref in ("heads/-x", "heads/a/\N{SNOWMAN}", "tags/-t", "other/o"):
+        place.git("update-ref", f"refs/{ref}", "HEAD")
+
+
+def noted(place: Place) -> None:
+    place.git("notes", "add", "-fm", place.text())
+
+
+def amended(place: Place) -> None:
+    place.commit()
+    place.git("commit", "-q", "--amend", "-m", place.text())
+
+
+def put_away(place: Place) -> None:
+    submodule(place)
+    place.git("submodule", "deinit", "-f", "lib")
+
+
+def staged_and_gone(place: Place) -> None:
+    staged(place)
+    (place.tree.path / "staged").unlink(missing_ok=True)
+
+
 DEEDS: list[Callable[[Place], None]] = [
     *(untracked, changed, staged, deleted, linked, ignored, excluded, committed, tagged, stashed),
     *(other_branch, and_back, behind, detached, renamed, orphan, merging, rebasing, picking),
-    *(bisecting, within, hollow, submodule, overlooked),
+    *(bisecting, within, hollow, submodule, overlooked, reverting, ruled, named_oddly, noted),
+    *(amended, put_away, staged_and_gone),
 ]
 
 
@@ -234,9 +275,13 @@ def disorder(tree: Repository, library: Path, chance: random.Random) -> Place:
 
 @dataclass(frozen=True)
 class Belongings:
-    """What a workspace has: objects by what they are of, and the folder that each lies in."""
+    """What a workspace has: objects by what they are of, and the folder that each lies in.
+
+    `stored` are objects that git makes of some by its rules.
+    """
 
     objects: dict[str, str]
+    stored: dict[str, str]
 
     def missing(self, left: list[str], *repos: Repository) -> list[str]:
         """Name what neither a ref of the repositories reaches nor a result names."""
@@ -244,7 +289,8 @@ class Belongings:
         return [
             f"{what} {one}"
             for one, what in self.objects.items()
-            if one not in reached and not any(f"/{path}/" in f"/{what}/" for path in left)
+            if not {one, self.stored.get(one)} & reached
+            and not any(f"/{path}/" in f"/{what}/" for path in left)
         ]
 
     def gone(self, left: list[str], folder: Path, library: Repository) -> list[str]:
@@ -277,26 +323,32 @@ def _reached(repo: Repository) -> list[str]:
 def belongings(folder: Path) -> Belongings:
     """List every commit and every file of a worktree that git does not ignore."""
     found: dict[str, str] = {}
-    _take(folder, folder, found)
-    return Belongings(found)
+    stored: dict[str, str] = {}
+    _take(folder, folder, found, stored)
+    return Belongings(found, stored)
 
 
-def _take(top: Path, folder: Path, found: dict[str, str]) -> None:
+def _take(top: Path, folder: Path, found: dict[str, str], stored: dict[str, str]) -> None:
     where = str(folder.relative_to(top))
     for commit in _commits(Repository(folder), inner=folder != top):
         found.setdefault(commit, f"{where}/commit")
+    plain: list[Path] = []
     for path in _files(folder):
         named = str(path.relative_to(top))
         if path.is_symlink():
             found.setdefault(_hash(str(path.readlink()).encode()), named)
         elif (path / ".git").exists():
-            _take(top, path, found)
+            _take(top, path, found, stored)
         elif path.is_dir():  # the folder of a submodule, and no repository
             for inner in _files(path, GIT_INDEX_FILE=str(path / "no index")):
                 if inner.is_file() and not inner.is_symlink():
                     found.setdefault(_hash(inner.read_bytes()), str(inner.relative_to(top)))
         elif path.is_file():
             found.setdefault(_hash(path.read_bytes()), named)
+            plain.append(path)
+    if plain:
+        made = Repository(folder).git("hash-object", "--", *map(str, plain)).split()
+        stored |= {_hash(p.read_bytes()): one for p, one in zip(plain, made, strict=True)}
 
 
 def _commits(tree: Repository, *, inner: bool) -> list[str]:
@@ -321,10 +373,5 @@ def _files(folder: Path, **environment: str) -> list[Path]:
 
 
 def _hash(content: bytes) -> str:
-    return (
-        subprocess.run(
-            ["git", "hash-object", "--stdin"], input=content, capture_output=True, check=True
-        )
-        .stdout.decode()
-        .strip()
-    )
+    head = b"blob %d\0" % len(content)
+    return hashlib.sha1(head + content, usedforsecurity=False).hexdigest()

@@ -19,6 +19,20 @@ OPERATIONS = {
     "a change": "echo $n >>README.md",
     "a deleted file": "rm -f src/app.py",
     "an odd name": "echo $n >$'o d\\n\\303\\244\\377'-$n; echo $n >-$n; echo $n >:$n",
+    "names like git's own": (
+        "mkdir -p .GIT-$n x-$n/.GiT; echo $n >.GIT-$n/config; echo g$n >x-$n/.GiT/config; "
+        "echo m$n >x-$n/.gitmodules; echo t$n >git~1"
+    ),
+    "a long name": "l=$(printf %0240d $n); mkdir -p $l/$l; echo $n >$l/$l/$l",
+    "names that differ in case": (
+        "echo a$n >Case-$n; echo b$n >case-$n; mkdir CASE-$n; echo c$n >CASE-$n/f"
+    ),
+    "odd names of branches": (
+        "for r in heads/-x-$n heads/a/$'\\303\\244'-$n tags/-t-$n other/o-$n; do r=refs/$r; "
+        'git update-ref "$r" $(git commit-tree -m "$r $n" $(git write-tree)); done'
+    ),
+    "a note": "git notes add -fm $n",
+    "a commit that is amended": f"echo $n >z-$n; {_COMMIT}; git commit -q --amend -m amended-$n",
     "a link": "ln -s nowhere-$n link-$n",
     "a mode": "echo $n >run-$n; chmod +x run-$n",
     "a commit": "echo $n >c-$n; git add -A; git commit -qm $n",
@@ -46,6 +60,10 @@ OPERATIONS = {
     "a cherry-pick in conflict": (
         "git switch -qc p-$n; echo a$n >README.md; git commit -qam a; git switch -q -; "
         "echo b$n >README.md; git commit -qam b; git cherry-pick p-$n"
+    ),
+    "a revert in conflict": (
+        "echo a$n >README.md; git commit -qam a; echo b$n >README.md; git commit -qam b; "
+        "git revert --no-edit HEAD~1"
     ),
     "a bisection": (
         "for i in 1 2 3; do echo $n$i >e-$n-$i; git add -A; git commit -qm $i; done; "
@@ -78,6 +96,18 @@ OPERATIONS = {
         "git commit -qm sub; "
         "echo $n >sub-$n/f; git -C sub-$n add -A; git -C sub-$n commit -qm $n"
     ),
+    "a submodule that is away": (
+        "git init -q /tmp/lib-$n; git -C /tmp/lib-$n commit -q --allow-empty -m lib; "
+        "git -c protocol.file.allow=always submodule -q add /tmp/lib-$n away-$n; "
+        "git commit -qm away; echo $n >away-$n/f; git -C away-$n add -A; "
+        "git -C away-$n commit -qm $n; git submodule -q deinit -f away-$n"
+    ),
+    "a stash in a repository": (
+        "git init -q in-$n; echo $n >in-$n/f; git -C in-$n add -A; git -C in-$n commit -qm $n; "
+        "echo s$n >in-$n/f; git -C in-$n stash -q; git -C in-$n switch -qc b-$n; "
+        "git -C in-$n commit -q --allow-empty -m b$n; git -C in-$n checkout -q --detach HEAD~1; "
+        "git -C in-$n commit -q --allow-empty -m d$n"
+    ),
     "an ignored repository": (
         "git init -q vendor/in-$n; echo $n >vendor/in-$n/f; git -C vendor/in-$n add -A; "
         "git -C vendor/in-$n commit -qm $n"
@@ -86,6 +116,17 @@ OPERATIONS = {
     "a worktree within": "git worktree add -q -b w-$n wt-$n; echo $n >wt-$n/f-$n",
     "an ignored file": "echo $n >x-$n.log",
     "a file that only this clone ignores": "echo i-$n >>.git/info/exclude; echo $n >i-$n",
+    "rules of a folder": (
+        "mkdir -p d-$n; echo '/x' >d-$n/.gitignore; echo x$n >d-$n/x; echo y$n >d-$n/y"
+    ),
+    "rules of this clone": (
+        "echo '*.c text eol=crlf ident' >>.git/info/attributes; echo '$Id$' $n >a-$n.c"
+    ),
+    "another encoding": (
+        "echo '*.u16 text working-tree-encoding=UTF-16LE' >>.gitattributes; "
+        "echo $n | iconv -t UTF-16LE >a-$n.u16"
+    ),
+    "a filter that is missing": "echo '*.lfs filter=none-here' >>.gitattributes; echo $n >a-$n.lfs",
     "rules": "echo '*.txt text eol=crlf' >>.gitattributes; printf \"$n\\n\" >a-$n.txt",
     "line ends": 'printf "$n\\r\\nb\\n" >a-$n.bat',
     "a commit that is undone": f"echo $n >z-$n; {_COMMIT}; git reset -q --hard HEAD~1",
@@ -101,6 +142,7 @@ class Workspace:
 
     operations: tuple[str, ...]
     end: str
+    paused: bool = False  # beforehand
 
     def script(self, number: int) -> str:
         """Write the operations as a script that never fails."""
@@ -114,7 +156,7 @@ class Workspace:
 def drawn(chance: random.Random) -> Workspace:
     """Draw a workspace."""
     operations = chance.choices(sorted(OPERATIONS), k=chance.randint(1, 6))
-    return Workspace(tuple(operations), chance.choice(["finish", "cancel"]))
+    return Workspace(tuple(operations), chance.choice(["finish", "cancel"]), chance.random() < 0.1)
 
 
 @dataclass
@@ -122,29 +164,41 @@ class Held:
     """What a workspace holds: files with the objects they may be, commits, and its names."""
 
     files: dict[str, set[str]] = field(default_factory=dict)
-    commits: dict[str, str] = field(default_factory=dict)  # and the repository that has them
+    commits: dict[str, set[str]] = field(default_factory=dict)  # and the names that lead to each
     names: dict[str, str] = field(default_factory=dict)
+    staged: dict[str, str] = field(default_factory=dict)  # what the index alone may have
 
-    def lost(self, reachable: set[str], left: Sequence[dict[str, str]]) -> list[str]:
+    def lost(
+        self, reachable: set[str], left: Sequence[dict[str, str]], *, staged: bool = False
+    ) -> list[str]:
         """List what is neither reachable nor named."""
         named = [one["path"] or one["ref"] or "" for one in left]
+        stashes = any(one["what"] == "stash" and "not kept" in one["detail"] for one in left)
+        named += ["stash"] if stashes else []
         gone = [path for path, objects in self.files.items() if not objects & reachable]
-        gone += [
-            f"{where}@{commit}" for commit, where in self.commits.items() if commit not in reachable
+        if staged:
+            gone += [path for path, blob in self.staged.items() if blob not in reachable]
+        gone = [one for one in gone if not any(_is_in(one, name) for name in named)]
+        return gone + [
+            f"{commit} of {sorted(places)}"
+            for commit, places in self.commits.items()
+            if commit not in reachable
+            and not any(_is_in(place, name) for place in places for name in named)
         ]
-        return [one for one in gone if not any(one.startswith(name) for name in named if name)]
+
+
+def _is_in(place: str, name: str) -> bool:
+    return name != "" and f"{place}/".startswith(f"{name}/")
 
 
 def held(folder: Path) -> Held:
     """Read what a workspace on the host holds that git does not ignore."""
     found = Held()
     for repository in _repositories(folder):
-        inner = str(repository.relative_to(folder))
-        for commit in _git(repository, "rev-list", "--all", check=False).split():
-            found.commits[commit] = inner
-        for where in (("HEAD",), ("-g", "refs/stash")):
-            for commit in _git(repository, "rev-list", *where, check=False).split():
-                found.commits[commit] = inner
+        inner = "" if repository == folder else str(repository.relative_to(folder))
+        for commit, names in _commits(repository).items():
+            places = {inner} if inner else names
+            found.commits.setdefault(commit, set()).update(places)
         ignored = repository != folder and _ignored(folder, [inner])
         if (repository / ".git").exists() and not ignored:
             found.files |= _files(folder, repository) | _hollow(folder, repository)
@@ -152,7 +206,44 @@ def held(folder: Path) -> Held:
         folder, "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags"
     )
     found.names = dict(line.split(" ") for line in listed.splitlines())
+    found.staged = _staged(folder)
     return found
+
+
+def _commits(repository: Path) -> dict[str, set[str]]:
+    """List the commits that a repository's names lead to, and files that have a tag; with those."""
+    form = "--format=%(refname) %(objecttype) %(objectname) %(*objectname)"
+    refs = [line.split(" ") for line in _git(repository, "for-each-ref", form).splitlines()]
+    found: dict[str, set[str]] = {one: {name} for name, kind, one, _ in refs if kind == "blob"}
+    tips = [(name, peeled or one) for name, _, one, peeled in refs]
+    head = _git(repository, "rev-parse", "-q", "--verify", "HEAD", check=False).strip()
+    tips += [("HEAD", head)] if head else []
+    stashes: list[str] = []
+    if any(name == "refs/stash" for name, _ in tips):
+        stashes = _git(repository, "rev-list", "--walk-reflogs", "refs/stash").split()
+    tips += [("stash", one) for one in stashes]
+    walk = _git(repository, "rev-list", "--parents", "--all", *stashes, "--", check=False)
+    parents = {line[0]: line[1:] for line in map(str.split, walk.splitlines())}
+    for name, tip in tips:
+        ahead = [tip]
+        while ahead:
+            one = ahead.pop()
+            if one in parents and name not in found.setdefault(one, set()):
+                found[one].add(name)
+                ahead += parents[one]
+    return found
+
+
+def _staged(folder: Path) -> dict[str, str]:
+    listed = _git(folder, "ls-files", "-sz").split("\0")
+    entries = [
+        (head.split(" "), path) for head, _, path in (e.partition("\t") for e in listed) if head
+    ]
+    return {
+        f"{path} (staged)": blob
+        for (mode, blob, stage), path in entries
+        if stage == "0" and mode != "160000"
+    }
 
 
 def _repositories(folder: Path) -> Iterator[Path]:

@@ -1,0 +1,89 @@
+"""One step of the end of sessions that fails: of git, of the engine, or of a helper container."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from docker.errors import APIError
+
+from para_server.names import HELPER_PREFIX
+from tests import engine
+from tests.git.fuse import Fuse
+from tests.proxy import How, Proxy
+
+GIT_CALLS = 90  # that the ends of a few sessions may make: each may be the one that fails
+ENGINE_CALLS = 70
+HELPERS = 3  # of one session that may be killed: with each, less is asked of the next
+_WAYS: tuple[How, ...] = ("before", "after", "500")
+
+
+@dataclass(frozen=True)
+class Mishap:
+    """What fails: which call, or how many helpers."""
+
+    of: str
+    which: int = 0
+    how: How = "before"
+
+
+def drawn(chance: random.Random) -> Mishap:
+    """Draw one, or none."""
+    match chance.choice(["nothing", "git", "git", "git afterwards", "engine", "engine", "helper"]):
+        case "nothing":
+            return Mishap("nothing")
+        case "engine":
+            return Mishap("engine", chance.randrange(ENGINE_CALLS), chance.choice(_WAYS))
+        case "helper":
+            return Mishap("helper", chance.randint(1, HELPERS))
+        case of:
+            return Mishap(of, chance.randint(1, GIT_CALLS))
+
+
+@contextlib.contextmanager
+def befalling(mishap: Mishap, fuse: Fuse, proxy: Proxy, session: str) -> Iterator[list[str]]:
+    """Let it happen meanwhile; what did is listed afterwards."""
+    happened: list[str] = []
+    if mishap.of == "engine":
+        with proxy.failing(mishap.which, mishap.how):
+            yield happened
+        happened += [f"{mishap.how} {proxy.hit}"] if proxy.hit else []
+    elif mishap.of == "helper":
+        with killed_helpers(session, mishap.which) as happened:
+            yield happened
+    else:
+        fuse.burn(mishap.which, after=mishap.of == "git afterwards")
+        yield happened
+        happened += [mishap.of] if fuse.out() and mishap.which else []
+
+
+@contextlib.contextmanager
+def killed_helpers(session: str, count: int) -> Iterator[list[str]]:
+    """Kill the first helpers of a session as soon as they run."""
+    happened: list[str] = []
+    api = engine.connect()
+    stream = api.events(filters={"event": "start", "type": "container"}, decode=True)
+    watching = threading.Thread(target=_kill, args=(stream, session, count, happened))
+    watching.start()
+    try:
+        yield happened
+    finally:
+        stream.close()
+        watching.join()
+        api.close()
+
+
+def _kill(stream: Any, session: str, count: int, happened: list[str]) -> None:
+    api = engine.connect()
+    for event in stream:
+        name = event["Actor"]["Attributes"]["name"]
+        if not name.startswith(f"{HELPER_PREFIX}{session}.") or len(happened) >= count:
+            continue
+        with contextlib.suppress(APIError):  # it was faster
+            api.kill(name)
+            happened.append("helper")
+    api.close()

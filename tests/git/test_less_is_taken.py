@@ -1,0 +1,85 @@
+"""Where not all of a session can be taken out, what is not kept is named."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import engine
+from tests.client import Para
+from tests.git import mishaps
+from tests.git.workspaces import Held, held
+from tests.scratch import Repository
+
+COMMIT = "git add -A; git commit -qm work"
+WORK = (
+    "export EMAIL=a@example.org; echo s >s; git add -A; git stash -q; "
+    f"git switch -qc side; echo b >b; {COMMIT}; git switch -q -; git tag -am text v1; "
+    f"git branch at; echo work >work; {COMMIT}; git init -q in; cd in; echo i >i; {COMMIT}; cd ..; "
+    f"echo /vendor >.gitignore; git init -q vendor/in; cd vendor/in; echo s >s; {COMMIT}; "
+    "cd ../..; git init -q --bare bare; git push -q ./bare HEAD:refs/heads/x; "
+    "echo staged >f; git add f; echo changed >f"
+)
+NAMES = {
+    ("branch", "refs/heads/side"),
+    ("branch", "refs/heads/at"),
+    ("stash", "stash"),
+    ("tag", "refs/tags/v1"),
+    ("submodule", "in"),
+    ("ignored-repository", "vendor/in"),
+}
+
+
+async def worked_in(para: Para, api: Any, more: str = ":") -> tuple[dict[str, Any], Held]:
+    session: dict[str, Any] = await para.call("para.start", name="w")
+    engine.run(api, session["container"]["name"], WORK)
+    had = await asyncio.to_thread(held, Path(session["workspace"]))
+    engine.run(api, session["container"]["name"], more)
+    return session, had
+
+
+def named(result: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(one["what"], one["path"] or one["ref"]) for one in result["left"]}
+
+
+def reachable(repo: Repository) -> set[str]:
+    return set(repo.git("rev-list", "--objects", "--all", "--no-object-names").split())
+
+
+@pytest.mark.parametrize("end", ["finish", "cancel"])
+async def test_what_a_spoilt_git_folder_hides_is_named(
+    para: Para, repo: Repository, api: Any, end: str
+) -> None:
+    _, had = await worked_in(para, api, "mkfifo .git/refs/pipe")
+    params = {"message": "it"} if end == "finish" else {}
+    result = await para.call(f"para.{end}", name="w", **params)
+    assert NAMES | {("branch", "refs/heads/para/w")} <= named(result)
+    assert all("not kept" in one["detail"] for one in result["left"])
+    assert had.lost(reachable(repo), result["left"]) == []
+
+
+@pytest.mark.parametrize("end", ["finish", "cancel"])
+async def test_commits_within_that_are_not_read_with_odd_files_are_named(
+    para: Para, repo: Repository, api: Any, end: str
+) -> None:
+    _, had = await worked_in(para, api, "echo x >git~1")
+    params = {"message": "it"} if end == "finish" else {}
+    result = await para.call(f"para.{end}", name="w", **params)
+    assert {("submodule", "in"), ("ignored-repository", "vendor/in")} <= named(result)
+    assert had.lost(reachable(repo), result["left"], staged=end == "cancel") == []
+
+
+async def test_a_helper_that_is_killed_costs_nothing(
+    para: Para, repo: Repository, api: Any
+) -> None:
+    session, had = await worked_in(para, api)
+    with mishaps.killed_helpers(session["id"], 1) as killed:
+        result = await para.call("para.cancel", name="w")
+    assert killed == ["helper"]
+    assert not [
+        one for one in result["left"] if "not kept" in one["detail"] and one["path"] != "vendor/in"
+    ]
+    assert had.lost(reachable(repo), result["left"], staged=True) == []
