@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,16 +17,15 @@ import pytest
 from pydantic.alias_generators import to_camel
 
 from tests import engine, scratch
-from tests.hostile import mutations
+from tests.hostile import fuzzed_containers, mutations
+from tests.hostile.fuzzed_world import World
 from tests.scratch import Repository
-from tests.wire import Process, Wire
+from tests.wire import Process
 
 Figures = Callable[[str], None]
 SOAK_SECONDS = 1800
 SHORT = 60  # rounds of a short run
 MEMORY_MB = 300
-LATEST = 30.0  # seconds that an answer may take
-BUG = -32603
 STATES = b"working\n1700000000.5\n", b'waiting\n1700000000\n{"message": "May I?"}'
 EVENT = (
     b'\x1e{"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "x"}}\n'
@@ -37,62 +35,23 @@ SETTINGS = (
 )
 ATTRIBUTES = b"* text=auto\n*.x filter=lfs diff=own -text\n[attr]own binary\n"
 MODULES = b'[submodule "lib"]\n\tpath = lib\n\turl = ../lib\n\tignore = all\n'
-BREAK = """
-my ($seed, @files) = @ARGV; srand($seed);
-for (1 .. 1 + int rand 3) {
-  my $file = $files[rand @files]; chmod 0644, $file; open(my $f, "+<", $file) or next; local $/;
-  my $text = <$f>; my $at = int rand(1 + length $text);
-  my $how = int rand 4;
-  if ($how == 0) { substr($text, $at, 1) = chr int rand 256 }
-  elsif ($how == 1) { $text = substr($text, 0, $at) }
-  elsif ($how == 2) { substr($text, $at, 0) = ("../", "ref: x", "0" x 40, "\\n", "\\0")[rand 5] }
-  else { substr($text, $at, 20) = join "", map { chr int rand 256 } 1 .. 20 }
-  seek $f, 0, 0; truncate $f, 0; print $f $text;
-}
-"""
 
 
-@dataclass
-class World:
-    """A server and what it is given to read; `ask` demands one proper answer in time."""
-
-    wire: Wire
-    pid: int
-    home: Path
-    repo: Repository
-    api: Any
-    canary: Path
-    ids: dict[str, str] = field(default_factory=dict)
-    tally: Counter[str] = field(default_factory=Counter)
-    slowest: tuple[float, str] = (0.0, "")
-
-    def ask(self, command: str, **params: object) -> dict[str, Any]:
-        began = time.monotonic()
-        sent = {"command": f"para.{command}", "arguments": [params]}
-        try:
-            answer = self.wire.ask("workspace/executeCommand", sent)
-        except AssertionError:
-            raise AssertionError(f"{command} {params} is not answered") from None
-        took = time.monotonic() - began
-        self.slowest = max(self.slowest, (took, command))
-        self.wire.heard.clear()
-        error = answer.get("error") or {}
-        slug = (error.get("data") or {}).get("slug", "done" if not error else "?")
-        self.tally[slug] += 1
-        assert error.get("code") != BUG, (command, params, error, self.wire.log()[-4000:])
-        assert took < LATEST, (command, params, took)
-        assert self.canary.read_text() == "alive\n"
-        return answer
-
-    def memory(self) -> int:
-        """Tell the most that the server ever took, in MB."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) >> 10
+@pytest.fixture
+def spoiling_helpers(api: Any) -> Iterator[None]:
+    """Let helper containers spoil what they hand over, where a workspace asks for it."""
+    with fuzzed_containers.spoiling(api):
+        yield
 
 
 @pytest.fixture
 def world(
-    environ: dict[str, str], repo: Repository, home: Path, api: Any, tmp_path: Path
+    spoiling_helpers: None,  # noqa: ARG001 # first, since sessions are made from the base image
+    environ: dict[str, str],
+    repo: Repository,
+    home: Path,
+    api: Any,
+    tmp_path: Path,
 ) -> Iterator[World]:
     """Start a server with a session of each kind."""
     repo.commit("more", **{"src/a.py": "x\n" * 50, "b.md": "b\n"})
@@ -111,6 +70,7 @@ def world(
     engine.run(
         api, box, "echo 1 >> b.md; git commit -qam one; echo 2 >> b.md; cp -a .git /tmp/good"
     )
+    fuzzed_containers.put_git(made)
     yield made
     process.popen.kill()
     process.popen.wait()
@@ -257,19 +217,6 @@ def works(world: World, chance: Random) -> None:
     shutil.rmtree(folder)
 
 
-def boxes(world: World, chance: Random) -> None:
-    """A .git that an agent broke, taken out by a helper container."""
-    box = f"para-session-{world.ids['box']}"
-    files = "$(find .git -type f -size -1M | sort)"
-    seed = chance.randrange(1 << 30)
-    engine.run(
-        world.api, box, f"cat > /tmp/break.pl <<'X'\n{BREAK}\nX\nperl /tmp/break.pl {seed} {files}"
-    )
-    world.ask("diff", name="box")
-    world.ask("stats", name="box", load=False)
-    engine.run(world.api, box, "rm -rf .git; cp -a /tmp/good .git")
-
-
 def test_a_short_run_over_all_that_is_read_is_survived(
     world: World, figures: Figures, request: pytest.FixtureRequest
 ) -> None:
@@ -303,7 +250,7 @@ def tidy(world: World) -> None:
 def fuzzed(world: World, figures: Figures, more: Callable[[int], bool], seed: int) -> None:
     """Go round after round, each of a kind and with a seed of its own."""
     rounds: Counter[str] = Counter()
-    kinds = [*([claims, records, works] * 6), *([repositories] * 3), boxes]
+    kinds = [*([claims, records, works] * 6), *([repositories] * 3), *fuzzed_containers.KINDS]
     turn = 0
     failures: list[str] = []
     while more(turn):
