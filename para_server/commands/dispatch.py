@@ -147,7 +147,7 @@ async def _warnings(repo: Repo, record: Record) -> tuple[str, ...]:
     of_filters, of_setup = await together(
         filters.warnings(repo, record.base), setup.warnings(repo, record)
     )
-    return (*of_filters, *of_setup)
+    return (*of_filters, *of_setup, *repo.warnings)
 
 
 async def _named(

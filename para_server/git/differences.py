@@ -35,7 +35,7 @@ _EFFORTS: Final = (_Effort("8m", 8.0), _Effort("64k", 8.0))
 # the user's own configuration does not change what is shown, and none of its programs run
 _CONFIG: Final = (
     *("-c", "diff.suppressBlankEmpty=false", "-c", "diff.indentHeuristic=true"),
-    *("-c", "core.quotePath=true", "-c", "core.abbrev=12"),
+    *("-c", "core.quotePath=true", "-c", "core.abbrev=12", "-c", "core.fsmonitor=false"),
 )
 _COMPARE: Final = (
     *("diff-tree", "-r", "--no-renames", "--no-relative", "--ignore-submodules=none"),

@@ -6,7 +6,7 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from para_server.errors import ParaError, Remedy
 from para_server.git import user
@@ -21,6 +21,7 @@ from para_server.untrusted import printable
 # what git marks a partial clone with: a remote since 2.22, before that the repository
 _PARTIAL: Final = r"extensions\.partialclone|remote\..*\.promisor"
 _ASKED: Final = f"^({user.KEYS}|{_PARTIAL})$"
+_OWN_SCOPES: Final = frozenset({"system", "global", "command"})
 _NOTHING_SET: Final = 1  # exit code of `git config` where no key matches
 # a tree can hold what looks like a bare repository, with hooks in it; git knows this since 2.38
 _NO_BARE: Final = ("-c", "safe.bareRepository=explicit")
@@ -32,6 +33,13 @@ _OPENED: Final = (
     *("info/sparse-checkout", "info/grafts", "objects/info/alternates"),
 )
 _MAX_REASON: Final = 300  # characters of what git says
+
+
+class _Config(NamedTuple):
+    """What git's configuration says where it is asked, and what of it no repository said."""
+
+    told: Mapping[str, str]
+    own: Mapping[str, str]
 
 
 async def locate(folder: Path) -> Repo:
@@ -54,14 +62,14 @@ async def locate(folder: Path) -> Repo:
 async def locate_anywhere(folder: Path) -> Repo:
     """Return the repository that holds a folder; for the user's folders and worktree sessions."""
     try:
-        (top, common, own, object_format, shallow), config = await together(
+        (top, common, git_folder, object_format, shallow), config = await together(
             _asked(folder), _config(folder)
         )
     except GitMissingError:
         raise
     except GitFailedError as error:
         raise _failure(folder, error) from None
-    if Path(own) in (absolute := folder.absolute(), *absolute.parents):
+    if Path(git_folder) in (absolute := folder.absolute(), *absolute.parents):
         raise _no_work_tree(folder)  # a bare one that no `.git` names, for a git before 2.38
     where = (Path(top), Path(common))
     return _described(where, object_format, config, shallow=shallow == "true")
@@ -120,7 +128,7 @@ async def _by_common(record: Record) -> Repo:
 
 
 def _described(
-    where: tuple[Path, Path], object_format: str, config: Mapping[str, str], *, shallow: bool
+    where: tuple[Path, Path], object_format: str, config: _Config, *, shallow: bool
 ) -> Repo:
     top, common = where
     _demand_no_pipe(common)
@@ -129,9 +137,10 @@ def _described(
         common=common,
         object_format=object_format,
         shallow=shallow,
-        partial=any(re.fullmatch(_PARTIAL, key, re.DOTALL) for key in config),
-        who=user.identity(config),
-        excludes_file=user.excludes_file(top, config),
+        partial=any(re.fullmatch(_PARTIAL, key, re.DOTALL) for key in config.told),
+        who=user.identity(config.told),
+        excludes_file=user.excludes_file(top, config.own),
+        warnings=user.warnings(common, config.told, config.own),
     )
 
 
@@ -160,15 +169,22 @@ async def _asked(folder: Path) -> list[str]:
     return [(await git(folder, *rev_parse, one)).removesuffix("\n") for one in asked]
 
 
-async def _config(folder: Path) -> dict[str, str]:
+async def _config(folder: Path) -> _Config:
     try:
-        told = await git(folder, "config", "-z", "--get-regexp", _ASKED)
+        shown = await git(folder, "config", "--show-scope", "-z", "--get-regexp", _ASKED)
     except GitFailedError as error:
         if error.exit_code != _NOTHING_SET:
             raise
-        return {}
-    pairs = [entry.partition("\n") for entry in told.split("\0") if entry]
-    return {key: value for key, _, value in pairs}
+        return _Config({}, {})
+    told: dict[str, str] = {}
+    own: dict[str, str] = {}
+    fields = shown.split("\0")
+    for scope, entry in zip(fields[0::2], fields[1::2], strict=False):
+        key, _, value = entry.partition("\n")
+        told[key] = value
+        if scope in _OWN_SCOPES:
+            own[key] = value
+    return _Config(told, own)
 
 
 def _failure(folder: Path, error: GitFailedError) -> ParaError:

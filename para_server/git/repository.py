@@ -43,6 +43,7 @@ class Repo(Frozen):
     partial: bool
     who: Identity
     excludes_file: Path
+    warnings: tuple[str, ...] = ()  # what a person should know of it who has sessions of it
 
     @property
     def objects(self) -> Path:
@@ -193,6 +194,7 @@ def lenders(repo: Repo) -> list[Path]:
     """List the object stores that a repository's objects are in: its own, and what it borrows.
 
     Sessions see each of them, so a folder that is no object store is not lent, whoever names it.
+    Raises workspace.git-failed where its own is a link to such a folder.
     """
     found: list[Path] = []
     waiting = [(repo.objects.resolve(), 0)]
@@ -200,8 +202,10 @@ def lenders(repo: Repo) -> list[Path]:
         store, depth = waiting.pop(0)
         if store in found or depth > _MAX_DEPTH or len(found) == _MAX_LENDERS:
             continue
-        if depth and not _is_store(store):
-            continue
+        if (depth or store != repo.common.resolve() / "objects") and not _is_store(store):
+            if depth:
+                continue
+            raise _no_store(repo)
         found.append(store)
         lines = (read_bounded(store / "info/alternates", _MAX_ALTERNATES) or b"").split(b"\n")
         waiting += [
@@ -210,6 +214,14 @@ def lenders(repo: Repo) -> list[Path]:
             if line and not line.startswith(b"#") and b"\0" not in line
         ]
     return found
+
+
+def _no_store(repo: Repo) -> ParaError:
+    return ParaError(
+        "workspace.git-failed",
+        f"{printable(str(repo.objects))} is a link to a folder that has more than git's objects",
+        Remedy(title="Make it a folder of the repository's own: git clone makes one"),
+    )
 
 
 def _is_store(folder: Path) -> bool:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from para_server.errors import Frozen, ParaError, Remedy
+from para_server.untrusted import one_line
 
 # the keys that are read from git's configuration, for `git config --get-regexp`
 KEYS: Final = r"(user|author|committer)\.(name|email)|user\.useconfigonly|core\.excludesfile"
+EXCLUDES: Final = "core.excludesfile"
 _MAX_PATTERNS: Final = 1 << 20  # characters of a file that says what is ignored
 _TRUE: Final = ("", "true", "yes", "on", "1")  # as git has it, where the value is given as such
 
@@ -50,14 +52,23 @@ def demand_identity(who: Identity, place: Path) -> None:
 
 
 def excludes(common: Path, excludes_file: Path) -> str:
-    """Return the patterns that a user ignores files by beside the repository's own."""
-    told = [_patterns_of(file) for file in (excludes_file, common / "info/exclude")]
+    """Return the patterns that a user ignores files by beside the repository's own.
+
+    Sessions are given them, so no file is read that a repository's links lead to.
+    """
+    files = [excludes_file]
+    if not _leads_elsewhere(common):
+        files.append(common / _EXCLUDE)
+    told = [_patterns_of(file) for file in files]
     return "".join(f"{one.rstrip()}\n" for one in told if one.strip())
 
 
 def excludes_file(top: Path, config: Mapping[str, str]) -> Path:
-    """Name the file of patterns that git reads for all of the user's repositories."""
-    said = config.get("core.excludesfile")
+    """Name the file of patterns that git reads for all of the user's repositories.
+
+    `config` is the user's own and the machine's: the repository's could name any file.
+    """
+    said = config.get(EXCLUDES)
     if said is None:
         place = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
         said = f"{place}/git/ignore"
@@ -67,6 +78,27 @@ def excludes_file(top: Path, config: Mapping[str, str]) -> Path:
         return top / said
 
 
+def warnings(common: Path, told: Mapping[str, str], own: Mapping[str, str]) -> tuple[str, ...]:
+    """Say which patterns sessions go without; `told` is all of git's configuration, `own` a part.
+
+    One line for each, of what a repository could name to have a file of the host read.
+    """
+    lines: list[str] = []
+    if told.get(EXCLUDES) != own.get(EXCLUDES):
+        lines.append(
+            "core.excludesFile of the repository's own configuration does not count in sessions: "
+            "set it with git config --global"
+        )
+    if _leads_elsewhere(common):
+        lines.append(f"{common / _EXCLUDE} is behind a link, and does not count in sessions")
+    return tuple(one_line(line) for line in lines)
+
+
+def _leads_elsewhere(common: Path) -> bool:
+    return (common / _EXCLUDE).resolve() != common.resolve() / _EXCLUDE
+
+
+_EXCLUDE: Final = "info/exclude"
 _ROLES: Final = ("author", "committer")
 
 

@@ -83,7 +83,7 @@ async def test_what_the_user_ignores_elsewhere_is_not_committed(
 ) -> None:
     ignored = tmp_path / "my ignores"
     ignored.write_text("# mine\n*.swp\n")
-    repo.git("config", "core.excludesFile", str(ignored))
+    repo.git("config", "--global", "core.excludesFile", str(ignored))
     (repo.path / ".git/info/exclude").write_text(".env.local\n")
     script = (
         "echo 1 >.env.local; echo 2 >a.swp; echo '/notes' >>.git/info/exclude; echo 3 >notes; "
