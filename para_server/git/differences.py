@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 from para_server.autorun import runs_by_itself
 from para_server.errors import Frozen
+from para_server.git import links
+from para_server.git.links import Names
 from para_server.git.output import git_stream
 from para_server.git.process import GitFailedError, GitTooSlowError
 from para_server.git.repository import Repo
@@ -65,12 +67,14 @@ class Difference(Frozen):
 
 async def difference(repo: Repo, old: str, new: str) -> Difference:
     """Compare two commits; a comparison that takes too long leaves something out, and says so."""
-    listing = _Listing()
     omitted: list[str] = []
+    listing = _Listing(await _names(repo, new, omitted))
     try:
         await _streamed(repo, ["--raw", "--no-abbrev", old, new], listing, "8m", _LISTING_SECONDS)
     except GitFailedError as error:
         omitted.append(f"not all changed files were looked at: {error}")
+    if not listing.names.whole:
+        omitted.append("there are too many links: not all files were looked at by all their names")
     if listing.running > len(listing.auto_run):
         named = f"only {len(listing.auto_run)} of {listing.running}"
         omitted.append(f"{named} files that run by themselves are named")
@@ -154,7 +158,8 @@ class _Fields:
 class _Listing:
     """The changed files, as they come: the first are kept, all are counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Names) -> None:
+        self.names = names
         self.count = 0
         self.files: dict[bytes, tuple[str, str]] = {}
         self.auto_run: list[str] = []
@@ -174,7 +179,9 @@ class _Listing:
         # what is not UTF-8 cannot go over the wire
         shown = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
         self.count += 1
-        runs = letter != "D" and runs_by_itself(path)
+        runs = letter != "D" and (
+            runs_by_itself(path) or any(runs_by_itself(name) for name in self.names.of(path))
+        )
         if runs or _SUBMODULE in {old_mode, new_mode}:
             self.running += 1
             if len(self.auto_run) < MAX_AUTO_RUN and self._running_length < _MAX_PATHS:
@@ -203,6 +210,15 @@ class _Counts:
         self.deletions += int(less)
         if path in self._listing.files:
             self.of[path] = (int(more), int(less))
+
+
+async def _names(repo: Repo, commit: str, omitted: list[str]) -> Names:
+    """Return the further names of a commit's files; what cannot be told is said in `omitted`."""
+    try:
+        return await links.names(repo, commit)
+    except GitFailedError as error:
+        omitted.append(f"files were not looked at by their names behind links: {error}")
+        return Names({}, "")
 
 
 async def _counted(

@@ -1,0 +1,90 @@
+"""A file that runs by itself is named also where a link gives it the name by which it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from para_server.git import differences, discovery
+from para_server.git.links import Names
+from tests.client import Para
+from tests.scratch import Repository
+
+TOP = "/home/someone/project"
+
+
+def linked(repo: Repository, links: dict[str, str]) -> None:
+    for name, target in links.items():
+        link = repo.path / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target)
+
+
+async def named(repo: Repository, old: str, new: str = "HEAD") -> tuple[str, ...]:
+    found = await discovery.locate(repo.path)
+    known = await differences.difference(found, old, repo.git("rev-parse", new))
+    assert known.omitted == ()
+    return known.auto_run
+
+
+@pytest.mark.parametrize(
+    ("links", "changed", "runs"),
+    [
+        ({".vscode": "tools/editor"}, "tools/editor/tasks.json", True),
+        ({".vscode/tasks.json": "../tools/tasks"}, "tools/tasks", True),
+        ({".github": "ci"}, "ci/workflows/build.yml", True),
+        ({"Makefile": "build/rules"}, "build/rules", True),
+        ({".vscode": "a", "a": "b/c", "b": "d"}, "d/c/settings.json", True),
+        ({".vscode": "x/../editor", "x": "deep/folder"}, "deep/editor/tasks.json", True),
+        ({".vscode": "x/../editor", "x": "deep/folder"}, "editor/tasks.json", False),
+        ({"sub/.vscode": ".."}, "tasks.json", True),
+        ({".vscode": "{top}/tools"}, "tools/tasks.json", True),
+        ({".vscode": "{top}-other/tools"}, "tools/tasks.json", False),
+        ({".vscode": "../../tools"}, "tools/tasks.json", False),
+        ({".vscode": "a", "a": ".vscode"}, "b/tasks.txt", False),
+        ({"notes": "tools"}, "tools/tasks.txt", False),
+        ({".vs code\n\udcff": "tools"}, "tools/tasks.txt", False),
+    ],
+)
+async def test_a_file_behind_links_is_named(
+    repo: Repository, links: dict[str, str], changed: str, runs: bool
+) -> None:
+    linked(repo, {name: target.format(top=repo.path) for name, target in links.items()})
+    old = repo.commit()
+    repo.commit(**{changed: "changed\n"})
+    assert await named(repo, old) == ((changed,) if runs else ())
+
+
+async def test_finish_names_what_runs_behind_a_link(para: Para, repo: Repository) -> None:
+    linked(repo, {".vscode": "tools/editor"})
+    repo.commit()
+    session = await para.call("para.start", name="fix", type="worktree")
+    tasks = Path(session["workspace"]) / "tools/editor/tasks.json"
+    tasks.parent.mkdir(parents=True)
+    tasks.write_text("{}\n")
+    finished = await para.call("para.finish", name="fix", message="m")
+    assert finished["autoRunFiles"] == ["tools/editor/tasks.json"]
+
+
+def test_links_in_circles_and_without_number_end_and_are_told() -> None:
+    circles = Names({"a": ".", "b/c": "..", "d": "d", "e": "f", "f": "e"}, TOP)
+    for _ in range(100):
+        assert set(circles.of("x/y/z")) == {"a/x/y/z", "b/c/x/y/z", "a/b/c/x/y/z", "b/c/a/x/y/z"}
+    assert circles.whole
+    few = Names({f"link{n}": "folder" for n in range(50)}, TOP)
+    assert sum(len(list(few.of(f"folder/{n}"))) for n in range(20_000)) == 100_000
+    assert not few.whole
+    many = Names({f"link{n}": "folder" for n in range(5000)}, TOP)
+    assert len(list(many.of("folder/1"))) < 100
+    assert not many.whole
+
+
+async def test_what_a_link_says_that_no_system_follows_is_no_name(repo: Repository) -> None:
+    old = repo.git("rev-parse", "HEAD")
+    long = repo.write("text", "x/" * 4000)
+    oid = repo.git("hash-object", "-w", str(long))
+    long.unlink()
+    repo.git("update-index", "--add", "--cacheinfo", f"120000,{oid},enormous")
+    repo.git("commit", "-qm", "x")
+    assert await named(repo, old) == ()
