@@ -4,6 +4,7 @@ Until then nothing is imported but what is loaded at the start of every process.
 `bin/` also see to it that all paths and files are UTF-8.
 """
 
+import _signal  # type: ignore[import-not-found] # built in; `signal` would load much more
 import os
 import sys
 
@@ -29,6 +30,7 @@ def para() -> None:
 def _prepare() -> None:
     if os.name != "posix":
         sys.exit("para does not run on Windows: install it in WSL 2, with Docker Desktop")
+    _restore_interrupt()
     _drop_foreign_modules()
     _open_streams()
 
@@ -54,6 +56,12 @@ def _absolute(path: str) -> str:
         return os.path.abspath(path)  # noqa: PTH100 # pathlib is not loaded
     except FileNotFoundError:  # the current folder was removed under our feet
         return path
+
+
+def _restore_interrupt() -> None:
+    """Let Ctrl-C end the process without a traceback as long as nothing is begun."""
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 
 def _open_streams() -> None:

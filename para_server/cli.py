@@ -21,7 +21,7 @@ from typing import Any, Final, TextIO
 from pydantic import BaseModel
 
 import para_server.commands.all  # noqa: F401 # fills the registry
-from para_server import streams
+from para_server import interrupts, streams
 from para_server.cli_arguments import command_line, parse, words
 from para_server.cli_overview import overview
 from para_server.cli_results import in_words, is_failure
@@ -31,6 +31,7 @@ from para_server.context import Context
 from para_server.errors import WRONG_CALLER, ParaError, Remedy
 from para_server.models import Session
 from para_server.registry import COMMANDS, Command, call
+from para_server.steps import all_ended
 from para_server.untrusted import one_line, printable
 
 DONE: Final = 0
@@ -40,7 +41,7 @@ BUG: Final = 70
 CANCELLED: Final = 130
 
 _BRINGS: Final = {"para.dispatch", "para.start", "para.resume", "para.recover"}
-_STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ASKED: Final = 2  # how often Ctrl-C asks: the next one ends para where it stands
 
 
 def main(argv: Sequence[str], context: Context) -> int:
@@ -115,26 +116,35 @@ def _chosen(argv: Sequence[str]) -> tuple[Command, Sequence[str]]:
 async def _stoppable(
     context: Context, command: Command, params: dict[str, Any], progress: _Progress
 ) -> BaseModel:
-    """Run a command so that a signal cancels it once: a second one must not break the undoing."""
+    """Run a command so that a signal cancels it once: a second one must not break the undoing.
+
+    A third Ctrl-C ends this process: what is left is undone by the next one.
+    """
     task = asyncio.current_task()
     assert task is not None
-    stopping = False
+    received: list[int] = []
 
-    def stop() -> None:
-        nonlocal stopping
-        progress.report("Cancelling, and undoing what was begun" if not stopping else "Still at it")
-        if not stopping:
-            stopping = True
+    def stop(number: int) -> None:
+        received.append(number)
+        if len(received) == 1:
+            progress.note("Cancelling, and undoing what was begun")
             task.cancel()
+        elif received.count(signal.SIGINT) <= _ASKED:
+            latest = f", after: {progress.latest}" if progress.latest else ""
+            progress.note(f"Still undoing (Ctrl-C again leaves it to the next command){latest}")
+        else:
+            progress.clear()
+            _tell("para: ended before all was undone; the next para command undoes the rest")
+            interrupts.end_by(number)
 
-    loop = asyncio.get_running_loop()
-    for number in _STOPS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a job in the background
-            loop.add_signal_handler(number, stop)
-    # what hinders the sweep hinders the command too, which can say it better
-    with contextlib.suppress(ParaError):
-        await recovery.sweep(context)
-    return await call(context, command.name, [params])
+    with interrupts.handled(asyncio.get_running_loop(), stop):
+        try:
+            # what hinders the sweep hinders the command too, which can say it better
+            with contextlib.suppress(ParaError):
+                await recovery.sweep(context)
+            return await call(context, command.name, [params])
+        finally:
+            await all_ended()
 
 
 class _Progress:
@@ -144,12 +154,17 @@ class _Progress:
         self._stream = stream
         self._live = stream.isatty() and _obeys(os.environ)
         self._shown = False
+        self.latest = ""  # what the command itself reported
 
     def report(self, message: str, percentage: int | None = None) -> None:
         """Tell how far the command is."""
-        share = "" if percentage is None else f"{percentage:3d}% "
+        self.latest = message
+        self.note(message if percentage is None else f"{percentage:3d}% {message}")
+
+    def note(self, message: str) -> None:
+        """Show a line of the command line's own."""
         width = shutil.get_terminal_size().columns - 1 if self._live else 400
-        line = one_line(share + message, width)
+        line = one_line(message, width)
         self._write(f"\r\x1b[K{line}" if self._live else f"{line}\n")
         self._shown = self._live
 

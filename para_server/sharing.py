@@ -31,6 +31,7 @@ def shared(
         question = questions.setdefault(asked, _Question())
         if question.following is None or question.following.done():
             question.following = asyncio.create_task(answered(question, *asked))
+            question.following.add_done_callback(_looked_at)
         return await asyncio.shield(question.following)
 
     return answer
@@ -51,6 +52,12 @@ def once(ask: Callable[[*Asked], Awaitable[T]]) -> Callable[[*Asked], Awaitable[
         return found
 
     return answer
+
+
+def _looked_at(task: asyncio.Task[T]) -> None:
+    """Let nobody complain of an error that only those would have met who no longer ask."""
+    if not task.cancelled():
+        task.exception()
 
 
 @dataclass

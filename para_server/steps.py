@@ -62,6 +62,17 @@ async def together(one: Awaitable[T], other: Awaitable[U]) -> tuple[T, U]:
     return first, second
 
 
+async def all_ended() -> None:
+    """Wait for the other tasks of the loop, which the one who asked for them no longer awaits.
+
+    `asyncio.run` would cancel each of them, and so break a step in its midst: the start of a
+    process that is cancelled between its fork and its pipes is awaited for ever.
+    """
+    this = asyncio.current_task()
+    while rest := asyncio.all_tasks() - {this}:
+        await to_end(asyncio.wait(rest))
+
+
 async def off_loop(work: Callable[[], T]) -> T:
     """Do slow work beside the event loop, to its end."""
     return await to_end(asyncio.to_thread(work))

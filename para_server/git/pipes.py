@@ -54,8 +54,7 @@ async def talk(
     if waiting:
         if end_rest is not None:
             end_rest()
-        transport = process._transport  # type: ignore[attr-defined]  # noqa: SLF001 # of asyncio
-        transport.close()  # nothing else closes its pipes
+        close_pipes(process)
     await process.wait()
     return bytes(out), bytes(said)
 
@@ -81,3 +80,8 @@ def end_at_once(process: asyncio.subprocess.Process) -> None:
     """End a process that leads a group, and all of the group, also what outlived it."""
     with contextlib.suppress(ProcessLookupError):  # all have ended by themselves
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def close_pipes(process: asyncio.subprocess.Process) -> None:
+    """Close the pipes of a process that nobody reads any more: its end is not seen before."""
+    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 # nothing else does it

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from para_server.errors import SETUP_CHECK, ParaError, Problem, Remedy
-from para_server.git.pipes import end_at_once, talk
+from para_server.git.pipes import close_pipes, end_at_once, talk
 from para_server.steps import to_end
 from para_server.untrusted import printable
 
@@ -258,4 +258,5 @@ async def ended(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), _GRACE)
         os.killpg(process.pid, signal.SIGKILL)
+    close_pipes(process)
     await process.wait()

@@ -12,13 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from para_server import interrupts
 from para_server.lsp.conversation import conversation, feed, framed
 from para_server.lsp.framing import Framing
+from para_server.steps import all_ended
 
 if TYPE_CHECKING:
     from para_server.context import Context
 
 _CHUNK: Final = 1 << 16
+_ASKED: Final = 2  # how often Ctrl-C asks: the next one ends the process where it stands
 _LEAVE: Final = 3.0  # seconds after which threads that are stuck are left behind
 
 
@@ -86,22 +89,22 @@ async def _until_signalled(serving: Coroutine[Any, Any, int]) -> int:
     received: list[int] = []
 
     def stop(number: int) -> None:
-        if not received:
-            task.cancel()
         received.append(number)
+        if len(received) == 1:
+            task.cancel()
+        elif received.count(signal.SIGINT) > _ASKED:
+            interrupts.end_by(number)
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            loop.add_signal_handler(number, stop, number)
-    code = 0
-    try:
-        code = await task
-    except asyncio.CancelledError:
-        code = 128 + received[0] if received else 1
-    # everything is rolled back; a thread that waits for the engine or for a full pipe must not
-    # keep the process
-    leave = threading.Timer(_LEAVE, os._exit, (code,))
-    leave.daemon = True
-    leave.start()
+    with interrupts.handled(asyncio.get_running_loop(), stop):
+        code = 0
+        try:
+            code = await task
+        except asyncio.CancelledError:
+            code = 128 + received[0] if received else 1
+        # everything is rolled back; a thread that waits for the engine or for a full pipe must not
+        # keep the process
+        leave = threading.Timer(_LEAVE, os._exit, (code,))
+        leave.daemon = True
+        leave.start()
+        await all_ended()
     return code

@@ -1,0 +1,42 @@
+"""Handle the signals that ask a process to stop: with a callback for a while, else by default."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NoReturn
+
+if TYPE_CHECKING:  # asyncio is slow to load, and this module comes first in every process
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable, Iterator
+
+_STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def handled(loop: AbstractEventLoop, stop: Callable[[int], None]) -> Iterator[None]:
+    """Call `stop` with the number of each signal, in the event loop, within the block.
+
+    What this process was started to ignore stays ignored: by nohup, or by a shell for a job in
+    the background.
+    """
+    numbers = [one for one in _STOPS if signal.getsignal(one) is not signal.SIG_IGN]
+    for number in numbers:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield
+    finally:
+        try:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+            if signal.SIGINT in numbers:  # asyncio puts Python's handler back, which raises
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+        except KeyboardInterrupt:
+            end_by(signal.SIGINT)
+
+
+def end_by(number: int) -> NoReturn:
+    """End this process at once by a signal, so that whoever started it sees which."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+    raise SystemExit(128 + number)  # where the signal is blocked
