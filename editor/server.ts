@@ -62,8 +62,9 @@ async function install(context: vscode.ExtensionContext, home: string, python: s
 }
 
 async function findPython(chosen: string): Promise<string> {
+  // apart: this may run in a folder of a stranger's, from which python would import
   const python = chosen || (await fromPath('python3')) || 'python3';
-  const asked = run(python, ['-c', 'import platform; print(platform.python_version())']);
+  const asked = run(python, ['-I', '-c', 'import platform; print(platform.python_version())']);
   const version = await asked.then(({ stdout }) => stdout.trim(), () => '');
   const [major = 0, minor = 0] = version.split('.').map(Number);
   if (major > NEEDED[0] || (major === NEEDED[0] && minor >= NEEDED[1])) return python;

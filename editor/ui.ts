@@ -46,12 +46,13 @@ export function register(para: Para, sessions: Sessions, review: Review): vscode
   }
 
   async function reviewed(session: Session): Promise<unknown> {
-    if (!(await review.show(session))) return notify('info', `${session.name} has changed nothing yet`);
+    const omitted = await review.show(session);
+    if (!omitted) return notify('info', `${session.name} has changed nothing yet`);
     const next: Offer[] = [];
     if (applies('finish', session)) next.push(offer('Finish…', 'finish', session));
     if (session.state === 'finished') next.push(offer('Check Out', 'checkOut', session));
     if (session.type === 'container') next.push(offer('Ask for Changes…', 'send', session));
-    return para.offer('info', `Reviewing ${session.name}`, next);
+    return para.offer(omitted.length ? 'warning' : 'info', [`Reviewing ${session.name}`, ...omitted].join('. '), next);
   }
 
   async function askForChanges(session: Session): Promise<void> {
@@ -65,9 +66,13 @@ export function register(para: Para, sessions: Sessions, review: Review): vscode
     const message = await say(`Finish ${session.name}`, usual, 'The message of the commit of what is uncommitted');
     const done = await para.run('para.finish', { ...named(session), message }, session.name);
     const told = `The branch ${done.branch} is there: ${done.files} files, +${done.insertions} −${done.deletions}`;
-    const runs = done.autoRunFiles.length ? `. These run by themselves when opened or built: ${done.autoRunFiles.join(', ')}` : '';
+    const left = done.left.length ? [`Beside it: ${done.left.map(({ what, detail }) => `${what} (${detail})`).slice(0, 3).join(', ')}`] : [];
+    const count = done.autoRunFiles.length;
+    const runs = count ? [`These ${count} run by themselves when opened or built: ${done.autoRunFiles.join(', ')}`] : [];
     const next = [offer('Review Changes', 'diff', session), offer('Check Out', 'checkOut', session)];
-    await para.offer(runs ? 'warning' : 'info', told + runs, next);
+    // what may be long comes last: the end is cut
+    const voice = count || done.omitted.length ? 'warning' : 'info';
+    await para.offer(voice, [told, ...done.omitted, ...left, ...runs].join('. '), next);
   }
 
   async function open(session: Session): Promise<unknown> {

@@ -22,6 +22,7 @@ from para_server.untrusted import one_line, printable
 
 _AGES: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _CELL: Final = 1000  # characters, also where a path has line breaks
+_LONGEST_PATH: Final = 4096  # characters: a name at its end is what runs
 _PROMPT: Final = 48  # columns of a table that a prompt may take
 
 
@@ -102,7 +103,7 @@ def _(result: results.FinishResult) -> str:
         text += f"\nWhat is beside the branch is kept in {result.archive}"
     if not result.auto_run_files:
         return text
-    listed = "\n".join(f"  {one_line(path)}" for path in result.auto_run_files)
+    listed = "\n".join(f"  {one_line(path, _LONGEST_PATH)}" for path in result.auto_run_files)
     return f"{text}\nLook at these before you check it out; they run by themselves:\n{listed}"
 
 
