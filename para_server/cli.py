@@ -24,7 +24,7 @@ import para_server.commands.all  # noqa: F401 # fills the registry
 from para_server import interrupts, streams
 from para_server.cli_arguments import command_line, parse, words
 from para_server.cli_overview import overview
-from para_server.cli_results import in_words, is_failure
+from para_server.cli_results import in_words, is_failure, remark
 from para_server.cli_typed import terminal_encoding, understood
 from para_server.commands import recovery
 from para_server.context import Context
@@ -80,6 +80,8 @@ def main(argv: Sequence[str], context: Context) -> int:
 
 def _told(command: Command, result: BaseModel, *, as_json: bool) -> int:
     code = _print(result, as_json=as_json)
+    if not as_json and (said := remark(result)) is not None:
+        _tell(f"para: {said}")
     failed = is_failure(result) or _brought_nothing(command, result)
     return CANNOT if code == DONE and failed else code
 

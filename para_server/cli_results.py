@@ -209,6 +209,13 @@ def _(result: results.DoctorResult) -> str:
     return "\n".join(lines)
 
 
+def remark(result: object) -> str | None:
+    """Return what a person may wonder at in a result that prints nothing."""
+    if isinstance(result, results.LogsResult) and not result.text:
+        return "nothing has been printed (nothing runs by itself in a worktree session)"
+    return None
+
+
 def is_failure(result: object) -> bool:
     """Tell whether a result, although there is one, says that not all is well."""
     if isinstance(result, results.DoctorResult):

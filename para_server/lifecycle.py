@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
+from para_server.errors import SHOW_SESSIONS, ParaError, Problem, Remedy
 from para_server.models import SessionType, State
 
 _FROM: Final[dict[str, frozenset[State]]] = {
@@ -37,16 +37,32 @@ def applies_to(verb: str, kind: SessionType) -> bool:
     return kind == "container" or verb not in _OF_CONTAINERS
 
 
-def demand(verb: str, name: str, repo: str, state: State) -> None:
-    """Raise session.illegal-transition unless the command applies."""
+def demand(
+    verb: str,
+    name: str,
+    repo: str,
+    state: State,
+    *,
+    problem: Problem | None = None,
+    instead: Remedy | None = None,
+) -> None:
+    """Raise session.illegal-transition unless the command applies.
+
+    `problem` is why a session has failed, whose remedies are better than any other; `instead` is
+    what the caller of the command may have meant where the session runs.
+    """
     if allowed(verb, state):
         return
     remedies = [SHOW_SESSIONS]
-    if state in _INSTEAD:
+    message = f"Cannot {verb} session {name}: it is {state}"
+    if problem is not None:
+        message = f"{message}: {problem.message}"
+        remedies = [r for r in problem.remedies if r.command != f"para.{verb}"] + remedies
+    elif state in _INSTEAD:
         title, command = _INSTEAD[state]
         if command != f"para.{verb}":
             params = {"name": name, "repo": repo}
             remedies.insert(0, Remedy(title=title, command=command, params=params))
-    raise ParaError(
-        "session.illegal-transition", f"Cannot {verb} session {name}: it is {state}", *remedies
-    )
+    elif instead is not None and state is State.RUNNING:
+        remedies.insert(0, instead)
+    raise ParaError("session.illegal-transition", message, *remedies)

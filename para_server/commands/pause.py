@@ -77,7 +77,12 @@ async def resume(context: Context, params: ResumeParams) -> Session:
 
     A finished session goes on with more work on the same branch.
     """
-    async with view.held(context, "resume", params.name, params.repo) as (record, session, seen):
+
+    def instead(running: Record) -> Remedy | None:
+        return _sending(running, params.prompt)
+
+    chosen = view.held(context, "resume", params.name, params.repo, instead)
+    async with chosen as (record, session, seen):
         if params.prompt is None and seen is not None and seen.state == "paused":
             return await too_late_to_cancel(_thawed(context, record, seen))
         fresh = record.type == "container" and seen is None
@@ -104,6 +109,18 @@ async def resume(context: Context, params: ResumeParams) -> Session:
             shown = await view.show(context, ready)
             context.store.write(ready)
         return shown
+
+
+def _sending(record: Record, text: str | None) -> Remedy | None:
+    """Propose to send a text to an agent that runs, which need not be resumed."""
+    params: dict[str, object] = {"name": record.name, "repo": record.repo}
+    if record.type == "worktree" or record.agent is None:
+        return Remedy(title="Open it", command="para.open", params=params)
+    if text is None or not can_be_typed(text):
+        return None
+    return Remedy(
+        title="Send it to the agent", command="para.send", params={"text": text, **params}
+    )
 
 
 async def _more(context: Context, record: Record, params: ResumeParams) -> dict[str, object]:

@@ -73,7 +73,7 @@ async def pick(
     live = [r for r in here if r.state not in lifecycle.OVER]
     if name is not None:
         return _named(context, name, top, here, verb)
-    if not live_only:
+    if not live_only and not live:
         live = here
     nearest = [r for r in live if r.repo == top]
     if len(live) == 1 or len(nearest) == 1:

@@ -79,9 +79,15 @@ def _problem(record: Record, script: str, code: int, minutes: float | None) -> P
         message=f"The set-up script {one_line(script)} of {record.name} {how}",
         remedies=(
             Remedy(title="Show what it printed", command="para.logs", params=params),
-            Remedy(title="Try again", command="para.resume", params=params),
+            Remedy(
+                title="Run it again as it is in the session", command="para.resume", params=params
+            ),
             *more_time,
             Remedy(title="Choose another script", setting="container.setupScript"),
-            Remedy(title="Keep its work and end it", command="para.cancel", params=params),
+            Remedy(
+                title="End the session; a new one runs the script as you commit it",
+                command="para.cancel",
+                params=params,
+            ),
         ),
     )

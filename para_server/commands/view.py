@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -34,9 +34,17 @@ class Held(NamedTuple):
 
 @asynccontextmanager
 async def held(
-    context: Context, verb: str, name: str | None, repo: str | None
+    context: Context,
+    verb: str,
+    name: str | None,
+    repo: str | None,
+    instead: Callable[[Record], Remedy | None] = lambda _: None,
 ) -> AsyncIterator[Held]:
-    """Hold the session that is meant, settled and in a state that the command applies to."""
+    """Hold the session that is meant, settled and in a state that the command applies to.
+
+    `instead` returns what may have been meant where the session runs, and the command is not for
+    that.
+    """
     chosen = await picking.pick(context, name, repo, verb=verb)
     if verb in _ENDS:
         reserve.release(context.store.home)
@@ -52,7 +60,14 @@ async def held(
             )
         seen = await _container(context, record)
         session = of(context, record, seen)
-        lifecycle.demand(verb, record.name, record.repo, session.state)
+        lifecycle.demand(
+            verb,
+            record.name,
+            record.repo,
+            session.state,
+            problem=session.problem,
+            instead=instead(record),
+        )
         yield Held(record, session, seen)
 
 
@@ -230,4 +245,9 @@ async def _seen(context: Context, records: Sequence[Record], *, enabled: bool) -
     needed = any(r.type == "container" and r.state not in lifecycle.OVER for r in records)
     if not needed and not enabled:
         return ()
-    return await memory.sessions(context.engine, context.store.newest)
+    try:
+        return await memory.sessions(context.engine, context.store.newest)
+    except ParaError as error:
+        if needed or not records or error.slug != "engine.unreachable":
+            raise
+        return ()  # worktrees, which need no engine

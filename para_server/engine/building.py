@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import re
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +21,17 @@ from para_server.untrusted import one_line
 if TYPE_CHECKING:
     from docker import APIClient
 
-_LAST_LINES: Final = 15
+_LAST_LINES: Final = 5
+_ESCAPE: Final = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_=>])"
+)
+_OF_THE_ENGINE: Final = ("Step ", " ---> ", "Removing intermediate container ")
+_UNTRUSTED: Final = re.compile(
+    r"certificate (?:verif|is not trusted|signed by unknown)|self[-_ ]signed[-_ ]cert"
+    r"|unable[ _]to[ _](?:get|verify)[ _](?:local[ _]issuer|the[ _]first|leaf[ _]signature)"
+    r"|CERTIFICATE_VERIFY_FAILED|x509: ",
+    re.IGNORECASE,
+)
 _CA_NAME: Final = "ca-bundle.crt"
 
 Told = Callable[[str, int | None], None]
@@ -103,20 +114,23 @@ async def build(
     await engine.call_slowly(ask, interrupt)
     made = await images.find(engine, recipe.image)
     if made is None:
-        raise _failed(recipe.image, "it is not there after its build", [])
+        raise _failed(recipe.image, "it is not there after its build")
     return made
 
 
 def _follow(answers: Any, image: str, tell: Told) -> None:
     last: list[str] = []
+    untrusted = False
     percentage: int | None = None
     for answer in answers:
         if "error" in answer:
-            raise _failed(image, one_line(str(answer["error"])), last)
-        for line in str(answer.get("stream", "")).splitlines():
+            raise _failed(image, one_line(str(answer["error"])), last, untrusted=untrusted)
+        for line in _ESCAPE.sub("", str(answer.get("stream", ""))).splitlines():
             if not line.strip():
                 continue
-            last = [*last[1 - _LAST_LINES :], one_line(line)]
+            untrusted = untrusted or _UNTRUSTED.search(line) is not None
+            if not line.startswith(_OF_THE_ENGINE):
+                last = [*last[1 - _LAST_LINES :], one_line(line)]
             percentage = _percentage(line) if line.startswith("Step ") else percentage
             tell(one_line(line), percentage)
 
@@ -128,12 +142,17 @@ def _percentage(line: str) -> int | None:
     return None
 
 
-def _failed(image: str, message: str, last: list[str]) -> ParaError:
+def _failed(
+    image: str, message: str, last: Sequence[str] = (), *, untrusted: bool = False
+) -> ParaError:
     shown = "\n".join([message, *last])
     params = build_params(image)
+    of_proxy = "Name the CA certificates of your network's proxy, here or in SSL_CERT_FILE"
+    trusting = (Remedy(title=of_proxy, setting="container.caBundle"),) if untrusted else ()
     return ParaError(
         "engine.build-failed",
         f"The image {image} could not be built: {shown}",
+        *trusting,
         Remedy(title="Build again", command="para.image.build", params=params),
         Remedy(
             title="Build every layer anew",

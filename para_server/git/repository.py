@@ -130,7 +130,7 @@ def branch_exists(branch: str) -> ParaError:
     return ParaError(
         "workspace.branch-exists",
         f"The branch {printable(branch)} exists already",
-        Remedy(title="Give another branch, or another name"),
+        Remedy(title="Choose another one with branch (--branch=BRANCH), or another name"),
         Remedy(title="Choose another prefix", setting="git.branchPrefix"),
     )
 

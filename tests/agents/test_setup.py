@@ -93,3 +93,15 @@ async def test_a_script_of_the_settings_must_be_there(servers: Any) -> None:
     para = await servers(extra={"PARA_CONTAINER_SETUP_SCRIPT": "scripts/none.sh"})
     session = await para.call("para.dispatch", prompt="true", name="fix")
     assert session["problem"]["message"] == "The set-up script scripts/none.sh of fix is not there"
+
+
+async def test_a_session_whose_set_up_failed_is_not_paused_and_says_why(
+    para: Para, repo: Repository
+) -> None:
+    repo.commit("set-up", **{SCRIPT: "exit 3"})
+    session = await para.answer(dispatch(para, "echo at work"))
+    refused = await para.fails("session.illegal-transition", "para.pause", name="fix")
+    assert refused.message.startswith("Cannot pause session fix: it is failed: The set-up script")
+    proposed = [remedy["command"] for remedy in refused.remedies if remedy.get("command")]
+    assert proposed == ["para.logs", "para.resume", "para.cancel", "para.list"]
+    assert refused.remedies[0] == session["problem"]["remedies"][0]

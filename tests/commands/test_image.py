@@ -77,3 +77,42 @@ async def test_a_build_that_is_cancelled_ends_in_the_engine_too(
     assert caught.value.code == CANCELLED
     await eventually(building, lambda found: not found)
     assert api.inspect_image(BASE)["Id"] == before
+
+
+async def test_a_build_is_shown_without_the_colours_of_its_output(
+    servers: Servers, tmp_path: Path
+) -> None:
+    said = r"printf '\033[1m\033[31mred\033[0m \033]0;title\007and \033[?25lplain\n'"
+    recipe = f"FROM {BASE}\nRUN {said}; for i in 1 2 3 4 5 6; do echo line $i; done; exit 3\n"
+    broken = installed.with_recipe(tmp_path / "broken", recipe, anew=True)
+    para = await servers(extra=broken, watching=False)
+    para.lsp.progress_reports[BUILD] = []
+    with pytest.raises(Failed) as refused:
+        await para.answer(para.send("para.image.build", [{"noCache": True}], token=BUILD))
+    reports = [getattr(r, "message", None) for r in para.lsp.progress_reports[BUILD]]
+    assert "red and plain" in reports
+    lines = refused.value.message.split("\n")
+    assert lines[1:] == [f"line {i}" for i in range(2, 7)]
+    assert "returned a non-zero code: 3" in lines[0]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "curl: (60) SSL certificate problem: self-signed certificate in certificate chain",
+        "npm error code SELF_SIGNED_CERT_IN_CHAIN",
+        "Certificate verification failed: The certificate is NOT trusted.",
+        "SSL: CERTIFICATE_VERIFY_FAILED",
+        "x509: certificate signed by unknown authority",
+        "unable to get local issuer certificate",
+    ],
+)
+async def test_a_build_that_trusts_no_proxy_names_the_setting_for_it(
+    servers: Servers, tmp_path: Path, said: str
+) -> None:
+    recipe = f"FROM {BASE}\nRUN echo '{said}'; seq 40; exit 3\n"
+    broken = installed.with_recipe(tmp_path / "broken", recipe, anew=True)
+    para = await servers(extra=broken, watching=False)
+    refused = await para.fails("engine.build-failed", "para.image.build")
+    assert refused.remedies[0]["setting"] == "container.caBundle"
+    assert "SSL_CERT_FILE" in refused.remedies[0]["title"]

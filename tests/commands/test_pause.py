@@ -119,3 +119,16 @@ async def test_what_rests_cannot_be_paused_and_what_runs_cannot_be_resumed(para:
     remedy = refused.remedies[0]
     resumed = await para.call(remedy["command"], **remedy["params"])
     assert resumed["state"] == "running"
+
+
+async def test_what_resume_was_to_tell_a_running_agent_is_sent_instead(para: Para) -> None:
+    await para.call("para.dispatch", name="fix", prompt="echo one")
+    await para.agent("fix", "done")
+    more = {"name": "fix", "prompt": "echo 'two' and -three"}
+    refused = await para.fails("session.illegal-transition", "para.resume", **more)
+    remedy = refused.remedies[0]
+    assert remedy["command"] == "para.send"
+    await para.call(remedy["command"], **remedy["params"])
+    await para.agent("fix", "done")
+    text = (await para.call("para.logs", name="fix"))["text"]
+    assert text.split("\n") == ["one", "two and -three", ""]

@@ -278,3 +278,35 @@ def test_a_session_whose_set_up_fails_is_a_failure(
     assert done.returncode == 1
     assert json.loads(done.stdout)["problem"] is not None
     assert "exit code 3" in done.stderr
+
+
+def test_the_logs_that_are_meant_are_those_of_the_live_session(alone: Terminal) -> None:
+    alone.run("start", "--name=ended")
+    alone.run("cancel", "ended")
+    alone.run("start", "--name=live")
+    nothing = alone.run("logs")
+    assert nothing.stdout == ""
+    assert "nothing has been printed" in nothing.stderr
+    assert alone.json("logs") == {"text": ""}
+    alone.run("cancel", "live")
+    assert "Say which session is meant: ended, live" in alone.run("logs", code=WRONG).stderr
+
+
+def test_worktrees_are_listed_without_an_engine(environ: dict[str, str], repo: Repository) -> None:
+    usual = Terminal(environ | NO_ENGINE, repo.path)
+    usual.run("start", "--name=here", "--type=worktree")
+    listed = usual.json("list")
+    assert [one["name"] for one in listed["sessions"]] == ["here"]
+    assert listed["running"] == 0
+    usual.run("cancel", "here")
+    assert "does not answer" in usual.run("list", code=CANNOT).stderr
+
+
+def test_another_branch_is_proposed_by_the_name_of_its_option(
+    alone: Terminal, repo: Repository
+) -> None:
+    repo.git("branch", "para/fix")
+    said = alone.run("start", "--name=fix", code=CANNOT).stderr
+    assert "The branch para/fix exists already" in said
+    assert "--branch=BRANCH" in said
+    alone.run("start", "--name=fix", "--branch=other")
