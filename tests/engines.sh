@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Starts further container engines beside the machine's own, each in a network of its own, and runs
-# tests on them. As root on Debian: engines.sh [--slice] [KIND …]; all kinds where none is named.
+# tests on them. As root on Debian: engines.sh [--slice] [--user UID] [KIND …]; all kinds where none
+# is named. With --user the tests are run by that uid, on the engine of root, as a member of its
+# socket's group.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,8 +20,10 @@ kinds=(
 place=${PARA_ENGINES:-/var/tmp/para-engines}
 suite=sid
 python=$PWD/.venv/bin/python
+users=$place/users # an installation for whoever may not read this folder
 failed=()
 slice=
+uid=
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -77,6 +81,21 @@ in_newer_debian() {
     PATH=/usr/sbin:/usr/bin:/sbin:/bin exec "$@"' sh "$root" "$folder" "$@"
 }
 
+# Installs para and copies its tests where any user can read them.
+installation_for_users() {
+  say "Installing para in $users"
+  rm -rf "$users"
+  mkdir -p "$users/source"
+  cp -r para_server images tests pyproject.toml README.md LICENSE "$users/source"
+  # a Python that lies in root's home is of no use to others
+  PATH=/usr/bin:/bin python3 -m venv "$users/venv"
+  "$users/venv/bin/pip" install --quiet --disable-pip-version-check "$users/source[dev]"
+  rm -r "$users/source/para_server" "$users/source/images"
+  chmod -R a+rX "$users"
+  python=$users/venv/bin/python
+  cd "$users/source"
+}
+
 # Starts engine $1, number $2; what reaches it is in `reach`, and as whom tests run in `as`.
 start() {
   local kind=$1 number=$2 folder=$place/$1
@@ -88,6 +107,9 @@ start() {
   local inside=(nsenter "--net=/var/run/netns/para-$kind")
   local newer=no
   as=()
+  if [ -n "$uid" ]; then
+    as=(setpriv "--reuid=$uid" "--regid=$uid" --clear-groups env "USER=para-$uid" "LOGNAME=para-$uid")
+  fi
   # where limits may not be raised, Podman's own are too high
   printf '[containers]\ndefault_ulimits = ["nofile=8192:8192", "nproc=4096:4096"]\n' \
     >"$folder/containers.conf"
@@ -121,9 +143,7 @@ start() {
       daemon=(setpriv "--reuid=$user" "--regid=$user" --init-groups env "HOME=/home/$user"
         "XDG_RUNTIME_DIR=$folder" "CONTAINERS_CONF=$folder/containers.conf"
         podman --runtime runc "${podman[@]:1}")
-      # the capability only lets the user read an installation that lies in root's home
-      as=(setpriv "--reuid=$user" "--regid=$user" --init-groups --inh-caps=+dac_read_search
-        --ambient-caps=+dac_read_search env "HOME=/home/$user")
+      as=(setpriv "--reuid=$user" "--regid=$user" --init-groups env "USER=$user" "LOGNAME=$user")
       ;;
   esac
   rm -f "$socket"
@@ -137,12 +157,26 @@ start() {
   fi
   started=$!
   for _ in {1..240}; do
-    env "${reach[@]}" docker version >/dev/null 2>&1 && return
+    if env "${reach[@]}" docker version >/dev/null 2>&1; then
+      let_in "$socket" "$folder/tls/key.pem"
+      return
+    fi
     kill -0 "$started" 2>/dev/null || break
     sleep 0.25
   done
   tail -n 20 "$folder/log" >&2
   return 1
+}
+
+# Lets the user who runs the tests have what there is of these files.
+let_in() {
+  local file
+  [ -n "$uid" ] || return 0
+  for file; do
+    [ -e "$file" ] || continue
+    chgrp "$uid" "$file"
+    chmod g+rw "$file"
+  done
 }
 
 # Ends engine $1, number $2, by the pids that it was started with.
@@ -153,6 +187,9 @@ stop() {
   fi
   started=
   no_network "$1" "$2"
+  # what an engine leaves mounted that was killed
+  awk -v below="$place/$1/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
+    xargs -r umount -l || true
   rm -rf --one-file-system "${place:?}/$1/data" "${place:?}/$1/exec"
 }
 
@@ -180,24 +217,41 @@ try() {
   local source=${DOCKER_HOST:-unix:///var/run/docker.sock}
   docker --host "$source" save debian:bookworm-slim para-base:latest |
     env "${reach[@]}" docker load --quiet >/dev/null
-  # what needs root is left out where the tests run as a user
-  [ ${#as[@]} -gt 0 ] || reach+=(CI=1)
-  "${as[@]}" env "${reach[@]}" PYTHONDONTWRITEBYTECODE=1 "$python" -m pytest -q -p no:cacheprovider "${tests[@]}"
+  # in the engine's network, so that its containers and the tests have one loopback; without CI
+  # what needs root is left out where a user runs the tests
+  nsenter "--net=/var/run/netns/para-$kind" "${as[@]}" \
+    env -u CI "${reach[@]}" PYTHONDONTWRITEBYTECODE=1 \
+    "$python" -m pytest -q -p no:cacheprovider "${tests[@]}"
 }
 
 [ "$(id -u)" = 0 ] || { say "Engines are started as root"; exit 1; }
-if [ "${1:-}" = --slice ]; then slice=yes; shift; fi
+while [ $# -gt 0 ]; do
+  case $1 in
+    --slice) slice=yes ;;
+    --user) uid=$2; shift ;;
+    -*) say "engines.sh: what is $1?"; exit 2 ;;
+    *) break ;;
+  esac
+  shift
+done
 chosen=("$@")
 [ ${#chosen[@]} -gt 0 ] || chosen=("${kinds[@]}")
+if [ -n "$uid" ] || [[ " ${chosen[*]} " = *" rootless "* ]]; then installation_for_users; fi
 for kind in "${chosen[@]}"; do
+  if [ -n "$uid" ] && [ "$kind" = userns ]; then
+    say "== userns: refuses an ordinary user, as tests/commands/test_owners.py shows with root"
+    continue
+  fi
   number=100
   for known in "${kinds[@]}"; do
     number=$((number + 1))
     [ "$known" = "$kind" ] && break
   done
   say "== $kind"
+  trap 'stop "$kind" "$number"' EXIT
   if start "$kind" "$number" && try "$kind"; then say "== $kind: passed"; else failed+=("$kind"); fi
   stop "$kind" "$number"
+  trap - EXIT
 done
 if [ ${#failed[@]} -gt 0 ]; then
   say "Failed on: ${failed[*]}"

@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -61,8 +62,7 @@ class Front:
     def _serve(self, plain: socket.socket, tls: ssl.SSLContext | None) -> None:
         with contextlib.suppress(OSError):
             client = tls.wrap_socket(plain, server_side=True) if tls else plain
-            with client, socket.socket(socket.AF_UNIX) as engine:
-                engine.connect(self.engine.removeprefix("unix://"))
+            with client, _reached(self.engine) as engine:
                 self._one(client, engine)
 
     def _one(self, client: socket.socket, engine: socket.socket) -> None:
@@ -80,8 +80,8 @@ class Front:
         if answer is not None:
             client.sendall(_response(*answer))
             return
-        if self.version is not None:  # the engine behind has another API
-            head = _VERSION.sub(rb"\1 /v1.41\4", head, count=1)
+        if self.version is not None:  # the engine behind has another API: its newest
+            head = _VERSION.sub(rb"\1 \4", head, count=1)
         head = _KEPT.sub(b"", head + b"\r\n")
         if not _UPGRADE.search(head):
             head += b"Connection: close\r\n"
@@ -102,6 +102,22 @@ class Front:
             if re.search(path, line):
                 return answer
         return None
+
+
+@contextlib.contextmanager
+def _reached(engine: str) -> Iterator[socket.socket]:
+    """Connect to the engine; to one at an address as docker does, which has the certificates."""
+    if engine.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(engine.removeprefix("unix://"))
+            yield connection
+        return
+    connection, end = socket.socketpair()
+    dial = ("docker", "--host", engine, "system", "dial-stdio")
+    with end:
+        docker = subprocess.Popen(dial, stdin=end, stdout=end)
+    with docker, connection:
+        yield connection
 
 
 def certificates(folder: Path) -> ssl.SSLContext:
