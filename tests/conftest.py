@@ -21,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Let `make soak` ask for all cases."""
     parser.addoption("--soak", action="store_true", help="run all cases, however long it takes")
     parser.addoption("--shared", action="store_true", help="let sessions share even a few files")
+    parser.addoption("--loaded", action="store_true", help="the images come from another engine")
     parser.addoption("--seed", type=int, default=1, help="which cases a short run draws")
 
 
@@ -35,6 +36,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left = set() if config.getoption("--soak") else _of_soak(config, items)
     if os.geteuid() != 0 and "CI" not in os.environ:
         left |= {item for item in items if item.get_closest_marker("root")}
+    if config.getoption("--loaded"):
+        left |= {item for item in items if item.get_closest_marker("built_here")}
     if left:
         config.hook.pytest_deselected(items=list(left))
         items[:] = [item for item in items if item not in left]

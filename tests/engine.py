@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from docker.errors import APIError
+from docker.errors import APIError, ImageNotFound
 
 from para_server.engine.connection import agreed_version, open_client
 from para_server.engine.endpoint import locate
-from para_server.names import LABEL_HOME, LABEL_SESSION
+from para_server.names import FITTED_IMAGE, LABEL_FITTED, LABEL_HOME, LABEL_SESSION
+from para_server.reach import normal
 from para_server.settings import EngineSettings
 
 _PATIENCE = 30.0  # seconds in which a container has to be gone
@@ -49,13 +50,28 @@ def containers(api: Any, home: object) -> list[dict[str, Any]]:
 
 def images(api: Any, home: object) -> list[str]:
     """List the images that an installation saved sessions in."""
-    found = api.images(filters={"label": f"{LABEL_HOME}={home}"})
+    return [name for one in saved_images(api, home) for name in _names(one)]
+
+
+def saved_images(api: Any, home: object) -> list[dict[str, Any]]:
+    """Describe the images that an installation saved sessions in."""
+    return [one for one in _images(api, home) if not _is_fitted(one)]
+
+
+def _images(api: Any, home: object) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = api.images(filters={"label": f"{LABEL_HOME}={home}"})
+    return found
+
+
+def _is_fitted(image: dict[str, Any]) -> bool:
+    """Tell whether it serves users whose uid the base image does not have; sessions share it."""
+    return any(tag.startswith(f"{FITTED_IMAGE}:") for tag in _names(image))
+
+
+def _names(image: dict[str, Any]) -> list[str]:
     nameless: list[str] = ["<none>:<none>"]
-    return [
-        image["Id"] if tag in nameless else tag
-        for image in found
-        for tag in image.get("RepoTags") or nameless
-    ]
+    tags: list[str] = image.get("RepoTags") or nameless
+    return [image["Id"] if tag in nameless else normal(tag) for tag in tags]
 
 
 def volumes(api: Any, home: object) -> list[str]:
@@ -81,6 +97,15 @@ def run(api: Any, container: str, script: str) -> str:
     return output.decode()
 
 
+def drop(api: Any, image: str) -> None:
+    """Remove an image, and first those that were fitted from it."""
+    found = api.inspect_image(image)["Id"]
+    for one in api.images(filters={"label": f"{LABEL_FITTED}={found}"}):
+        api.remove_image(one["Id"], force=True)
+    with contextlib.suppress(ImageNotFound):  # one without a name goes with the last of those
+        api.remove_image(image, force=True)
+
+
 def clear(api: Any, home: object) -> None:
     """Remove all that an installation has on the engine; fails where a container stays."""
     until = time.monotonic() + _PATIENCE
@@ -93,7 +118,7 @@ def clear(api: Any, home: object) -> None:
             except APIError as error:  # its removal is under way, or it is gone
                 refused = str(error)
                 time.sleep(0.1)
-    for image in images(api, home):
+    for image in [name for one in _images(api, home) for name in _names(one)]:
         with contextlib.suppress(APIError):
             api.remove_image(image, force=True)
     for volume in volumes(api, home):

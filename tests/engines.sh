@@ -70,6 +70,8 @@ in_newer_debian() {
   local root=$place/$suite folder=$1
   shift
   cp /etc/resolv.conf "$root/etc/resolv.conf"
+  # sessions are given the machine's certificates, which the engine must see at the same path
+  cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
   # shellcheck disable=SC2016 # the inner shell expands it
   exec unshare -m sh -c '
     root=$1 folder=$2; shift 2
@@ -221,7 +223,7 @@ try() {
   # what needs root is left out where a user runs the tests
   nsenter "--net=/var/run/netns/para-$kind" "${as[@]}" \
     env -u CI "${reach[@]}" PYTHONDONTWRITEBYTECODE=1 \
-    "$python" -m pytest -q -p no:cacheprovider "${tests[@]}"
+    "$python" -m pytest -q -p no:cacheprovider --loaded "${tests[@]}"
 }
 
 [ "$(id -u)" = 0 ] || { say "Engines are started as root"; exit 1; }

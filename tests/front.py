@@ -115,7 +115,7 @@ def _reached(engine: str) -> Iterator[socket.socket]:
     connection, end = socket.socketpair()
     dial = ("docker", "--host", engine, "system", "dial-stdio")
     with end:
-        docker = subprocess.Popen(dial, stdin=end, stdout=end)
+        docker = subprocess.Popen(dial, stdin=end.fileno(), stdout=end.fileno())
     with docker, connection:
         yield connection
 

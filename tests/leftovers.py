@@ -52,7 +52,7 @@ def leftovers(api: Any, home: Path, repo: Repository) -> list[str]:
             found.append(f"container {one['Names']} {one['Status']}")
     in_use = {one["ImageID"] for one in made}
     saved = {f"para-saved:{key}" for key in needed if known[key]["state"] == "paused"}
-    for image in api.images(filters={"label": f"dev.para.home={home}"}):
+    for image in engine.saved_images(api, home):
         if image["Id"] not in in_use and not saved & set(image["RepoTags"] or ()):
             found.append(f"image {image['RepoTags']} {image['Id']}")
     found += [

@@ -98,7 +98,11 @@ async def fitted(context: Context, image: str, session_id: str) -> str:
             },
             offline=True,
         )
-        await building.build(context.engine, recipe, None, context.report, no_cache=False)
+
+        def report(line: str, _share: int | None) -> None:
+            context.report(line, None)  # the share of this build is not that of the command
+
+        await building.build(context.engine, recipe, None, report, no_cache=False)
     return name
 
 

@@ -120,7 +120,7 @@ async def test_an_agent_that_cannot_start_in_an_image_fails_the_session(
         assert engine.containers(api, home) == []
         assert (await para.call("para.list"))["sessions"] == []
     finally:
-        api.remove_image(image)
+        engine.drop(api, image)
 
 
 async def test_an_agent_that_is_not_in_the_image_fails_the_session(

@@ -19,6 +19,7 @@ BUILD = "build"
 Servers = Callable[..., Awaitable[Para]]
 
 
+@pytest.mark.built_here
 async def test_a_second_build_takes_every_layer_from_the_cache(para: Para, api: Any) -> None:
     before = api.inspect_image(BASE)
     para.lsp.progress_reports[BUILD] = []
