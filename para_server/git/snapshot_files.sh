@@ -19,7 +19,8 @@ harmless() { # sets $called; of a path, its object, its mode
         called=$called${called:+/}$part
     done
     # one that the host has already
-    [ -z "$changed" ] || ! git ls-tree -z "$head" -- "$1" | grep -qzxF "$3 blob $2	$1" || called=$1
+    [ -z "$changed" ] || [ "$(git ls-tree -z "$head" -- "$1" | tr '\0' /)" != "$3 blob $2	$1/" ] ||
+        called=$1
 }
 
 # takes NUL-ended paths into the index byte for byte: attributes are not read, filters do not run
@@ -117,7 +118,8 @@ vanishing() { # adds to $leave
         /para-out/adding || return 1
     path=$(sed -n "s/^fatal: unable to stat '\(.*\)': No such file or directory$/\1/p" /para-out/adding)
     [ -n "$path" ] || return 0
-    folder=$(dirname "$path")
+    folder=.
+    [[ $path != */* ]] || folder=${path%/*}
     leave+=(":(exclude,literal)$path")
     came[$folder]=$((${came[$folder]:-0} + 1))
     [ "${came[$folder]}" -lt 3 ] || [ "$folder" = . ] || leave+=(":(exclude,literal)$folder")
@@ -174,7 +176,14 @@ ruled() {
     [ -s /para-out/ruled ]
 }
 # what the user's own filters wrote when the session began: the raw object, and what it came from
-smudged() { is_file .git/para-filtered && grep -qzxF -- "$1" .git/para-filtered; }
+declare -A filtered=()
+smudged() {
+    local entry
+    if [ ${#filtered[@]} = 0 ] && is_file .git/para-filtered; then
+        while IFS= read -r -d '' entry; do filtered["=$entry"]=1; done <.git/para-filtered
+    fi
+    [ -n "${filtered["=$1"]+set}" ]
+}
 
 byte_for_byte() {
     local path

@@ -10,12 +10,14 @@ most_within=200     # repositories
 most_objects=20000  # of one that has a remote: of a larger one, what the remote has is not kept
 
 nested=() ignored=() within=()
+declare -A is_aside=()
 sort_repositories() {
     local path
     : >/para-out/set-aside
     [ "$mode" = full ] && [ -s /para-out/repositories ] || return 0
     sed -z 's|/\.git$||' /para-out/repositories |
         GIT_INDEX_FILE=/para-out/none ours check-ignore -z --no-index --stdin >/para-out/set-aside || true
+    while IFS= read -r -d '' path; do is_aside["=$path"]=1; done </para-out/set-aside
     while IFS= read -r -d '' path; do
         path=${path%/.git}
         if is_ignored "$path"; then ignored+=("$path"); else nested+=("$path"); fi
@@ -37,7 +39,7 @@ in_link() { # PATH
     done
     return 1
 }
-is_ignored() { grep -qzxF -- "$1" /para-out/set-aside; }
+is_ignored() { [ -n "${is_aside["=$1"]+set}" ]; } # not by grep: a line break in a name parts patterns
 
 # where the git folder of a repository is, if it is within the workspace
 git_folder() {
@@ -274,6 +276,7 @@ name_within() {
     : >/para-out/set-aside
     special ignore || sed -z 's|/\.git$||;s|/\{0,1\}HEAD$||' /para-out/repositories /para-out/heads |
         GIT_INDEX_FILE=/para-out/none ours check-ignore -z --no-index --stdin >/para-out/set-aside || true
+    while IFS= read -r -d '' path; do is_aside["=$path"]=1; done </para-out/set-aside
     while IFS= read -r -d '' path; do
         path=${path%/.git}
         if is_ignored "$path"; then left ignored-repository files - "$path"; else left submodule loose - "$path"; fi

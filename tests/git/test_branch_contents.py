@@ -78,6 +78,19 @@ async def test_a_repository_within_is_added_by_its_own_rules_and_changes_no_othe
     assert repo.git("cat-file", "-s", "para/w:lib/a.txt") == "2"
 
 
+async def test_repositories_of_odd_names_are_told_apart(
+    para: Para, repo: Repository, api: Any
+) -> None:
+    session = await para.call("para.start", name="w")
+    made = 'git init -q "./$at"; echo 1 >"./$at/file"'
+    script = f"for at in a $'a\\nb' -x --help '*' @ ']'; do {made}; done; echo /a >.gitignore"
+    engine.run(api, session["container"]["name"], script)
+    finished = await para.call("para.finish", name="w", message="it")
+    assert [(one["what"], one["path"]) for one in finished["left"]] == [("ignored-repository", "a")]
+    names = set(repo.git("ls-tree", "-r", "-z", "--name-only", "para/w").split("\0"))
+    assert {f"{at}/file" for at in ("a\nb", "-x", "--help", "*", "@", "]")} <= names
+
+
 async def test_what_the_user_ignores_elsewhere_is_not_committed(
     para: Para, repo: Repository, api: Any, tmp_path: Path
 ) -> None:
