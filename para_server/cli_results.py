@@ -212,7 +212,7 @@ def _(result: results.DoctorResult) -> str:
 def remark(result: object) -> str | None:
     """Return what a person may wonder at in a result that prints nothing."""
     if isinstance(result, results.LogsResult) and not result.text:
-        return "nothing has been printed (nothing runs by itself in a worktree session)"
+        return "nothing has been printed"
     return None
 
 
