@@ -71,8 +71,8 @@ test: image editor workbench ## Run all tests; as root with dockerd, a life of s
 	  tests/engines.sh --slice userns tls one-cpu; \
 	fi
 
-test-engines: image ## Run the command tests on each kind of engine, as root; KINDS='newer podman' chooses
-	@tests/engines.sh $(KINDS)
+test-engines: image ## Run the command tests on each kind of engine; KINDS='newer podman' chooses, AS=UID who runs them
+	@tests/engines.sh $(if $(AS),--user '$(AS)') $(KINDS)
 
 soak: image editor workbench ## Run all tests, each with all its cases; SEED=… repeats a run
 	@$(venv)/python -m pytest --soak $(if $(SEED),--seed='$(SEED)')

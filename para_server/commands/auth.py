@@ -28,6 +28,7 @@ from para_server.names import (
 )
 from para_server.params import CleanupParams, LoginParams, SetupParams
 from para_server.places import home
+from para_server.reach import normal
 from para_server.registry import command
 from para_server.results import LoginResult, LoginStatus, RemovedResult, SetupResult, Terminal
 from para_server.settings import Settings
@@ -283,7 +284,7 @@ async def _removed(context: Context, agent: str) -> list[str]:
             # of a login that was replaced: it goes now, or where it is in use with a later one
             await images.remove_unused(engine, image.id)
     fitted = await images.drop_fitted(engine, context.store.owns, agent)
-    removed += [f"image {name}" for name in fitted]
+    removed += [f"image {normal(name)}" for name in fitted]
     return removed
 
 

@@ -15,6 +15,7 @@ from para_server.engine.client import Engine
 from para_server.errors import SHOW_SESSIONS, ParaError
 from para_server.names import LABEL_HOME, LABEL_SESSION
 from para_server.params import CleanParams
+from para_server.reach import normal
 from para_server.registry import command
 from para_server.results import CleanResult
 
@@ -45,7 +46,7 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
         gone = {f"container {name}" for name in await late.sweep_engine(context)}
         removed += sorted(gone)
         fitted = await images.drop_fitted(context.engine, context.store.owns, every=True)
-        removed += [f"image {name}" for name in fitted]
+        removed += [f"image {normal(name)}" for name in fitted]
         if not any(context.store.may_live(one.id) for one in context.store.all()):
             reserve.drop(context.store.home)
         kept = [what for what in kept if what not in gone]
@@ -74,7 +75,7 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
             found.append((f"container {one.name}", partial(containers.remove, engine, one.name)))
     for image in await images.saved(engine):
         session = image.labels.get(LABEL_SESSION, "")
-        name = ", ".join(image.tags) or image.id
+        name = ", ".join(map(normal, image.tags)) or image.id
         if not owns(image.labels.get(LABEL_HOME)) or live(session):
             kept.append(f"image {name}")
         else:
