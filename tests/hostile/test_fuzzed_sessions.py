@@ -38,10 +38,11 @@ MODULES = b'[submodule "lib"]\n\tpath = lib\n\turl = ../lib\n\tignore = all\n'
 
 
 @pytest.fixture
-def spoiling_helpers(api: Any) -> Iterator[None]:
+def spoiling_helpers(api: Any, home: Path) -> Iterator[None]:
     """Let helper containers spoil what they hand over, where a workspace asks for it."""
     with fuzzed_containers.spoiling(api):
         yield
+        engine.clear(api, home)  # what is made from that image keeps it
 
 
 @pytest.fixture
@@ -247,6 +248,13 @@ def tidy(world: World) -> None:
     subprocess.run(["rm", "-rf", *left], check=True)
 
 
+def told(world: World, rounds: Counter[str]) -> str:
+    """Sum up a run so far."""
+    took, command = world.slowest
+    counts = f"{dict(rounds)}; answers {dict(world.tally)}"
+    return f"{counts}; slowest {command} {took:.1f} s; {world.memory()} MB"
+
+
 def fuzzed(world: World, figures: Figures, more: Callable[[int], bool], seed: int) -> None:
     """Go round after round, each of a kind and with a seed of its own."""
     rounds: Counter[str] = Counter()
@@ -267,11 +275,8 @@ def fuzzed(world: World, figures: Figures, more: Callable[[int], bool], seed: in
         rounds[kind.__name__] += 1
         turn += 1
         if turn % 100 == 0:
+            print(f"after {turn} turns: {told(world, rounds)}", flush=True)
             assert world.memory() < MEMORY_MB
-    took, command = world.slowest
-    figures(
-        f"fuzzed sessions: {dict(rounds)}; answers {dict(world.tally)}; "
-        f"slowest {command} {took:.1f} s; {world.memory()} MB"
-    )
+    figures(f"fuzzed sessions: {told(world, rounds)}")
     assert world.memory() < MEMORY_MB
     assert not failures, "\n\n".join(failures)
