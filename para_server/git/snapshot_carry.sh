@@ -117,7 +117,8 @@ carry_index() {
     cp .git/index /para-out/staged
     staged=$(
         export GIT_INDEX_FILE=/para-out/staged
-        git ls-files -uz | sed -z 's/^[^\t]*\t//' | sort -zu | git update-index -z --force-remove --stdin
+        git ls-files -uz | sed -z 's/^[^\t]*\t//' | sort -zu |
+            ours update-index -z --force-remove --stdin
         git write-tree
     ) || return 0
     [ "$staged" != "$kept" ] && [ "$staged" != "$tree" ] && countable "$staged" || return 0

@@ -117,3 +117,19 @@ async def test_a_session_whose_archive_was_deleted_is_not_recovered(
     assert "archive" in refused.message
     assert (await para.call("para.show", name="fix"))["state"] == "cancelled"
     assert engine.containers(api, home) == []
+
+
+async def test_what_was_staged_is_kept_also_amid_a_conflict(
+    para: Para, repo: Repository, api: Any
+) -> None:
+    session = await para.call("para.start", name="fix")
+    script = (
+        "echo a >README.md; git commit -qam a; echo b >README.md; git commit -qam b; "
+        "git revert --no-edit HEAD~1 || echo staged >gone; git add gone; rm gone"
+    )
+    engine.run(api, session["container"]["name"], script)
+    staged = engine.run(api, session["container"]["name"], "git rev-parse :gone").strip()
+    await para.call("para.cancel", name="fix")
+    assert repo.git("cat-file", "-p", staged) == "staged"
+    kept = repo.git("rev-list", "--objects", "--all", "--no-object-names").split()
+    assert staged in kept

@@ -235,15 +235,18 @@ def _commits(repository: Path) -> dict[str, set[str]]:
 
 
 def _staged(folder: Path) -> dict[str, str]:
+    return {f"{path} (staged)": blob for path, blob in _entries(folder)}
+
+
+def _entries(folder: Path) -> list[tuple[str, str]]:
+    """List the files of an index that are in no conflict, each with its blob."""
     listed = _git(folder, "ls-files", "-sz").split("\0")
     entries = [
         (head.split(" "), path) for head, _, path in (e.partition("\t") for e in listed) if head
     ]
-    return {
-        f"{path} (staged)": blob
-        for (mode, blob, stage), path in entries
-        if stage == "0" and mode != "160000"
-    }
+    return [
+        (path, blob) for (mode, blob, stage), path in entries if stage == "0" and mode != "160000"
+    ]
 
 
 def _repositories(folder: Path) -> Iterator[Path]:
@@ -278,6 +281,11 @@ def _files(top: Path, repository: Path) -> dict[str, set[str]]:
         made = _git(repository, "hash-object", "--", *plain).split()
         for path, one, other in zip(plain, raw, made, strict=True):
             found[os.path.normpath(f"{inner}/{path}")] = {one, other}
+        # where a rules file was put aside, its rules in the index count, which hash-object ignores
+        changed = set(_git(repository, "ls-files", "-mz").split("\0"))
+        for path, blob in _entries(repository):
+            if path in plain and path not in changed:
+                found[os.path.normpath(f"{inner}/{path}")].add(blob)
     return found
 
 
