@@ -6,7 +6,6 @@ import { named } from './sessions';
 import { plain } from './shown';
 
 const SCHEME = 'para';
-const LONGEST = 20_000; // characters at the end of a patch, which says there what is left out
 type Asked = { name: string; repo: string; path: string; side: 'base' | 'session' | 'log'; round: number };
 
 /** Both sides of each changed file, from the server's data. */
@@ -16,9 +15,9 @@ export class Review implements vscode.TextDocumentContentProvider, vscode.Dispos
 
   constructor(private readonly para: Para) {}
 
-  /** Show the changes of a session beside each other; tells what is left out, and nothing where there are none. */
+  /** Show the changes of a session beside each other; returns what is left out, or undefined where there are none. */
   async show(session: Session): Promise<readonly string[] | undefined> {
-    const { files, patch } = await this.para.run('para.diff', named(session), session.name);
+    const { files, omitted } = await this.para.run('para.diff', named(session), session.name);
     this.round++;
     const compared = files.map(({ path, status }) => {
       const [before, after] = [this.uri(session, path, 'base'), this.uri(session, path, 'session')];
@@ -26,8 +25,7 @@ export class Review implements vscode.TextDocumentContentProvider, vscode.Dispos
     });
     if (!files.length) return undefined;
     await vscode.commands.executeCommand('vscode.changes', plain(`Changes of ${session.name}`), compared);
-    // what begins so is no line of a patch
-    return patch.slice(-LONGEST).split('\n').slice(1).filter((line) => line.startsWith('# ')).map((line) => line.slice(2));
+    return omitted;
   }
 
   /** Show what a session's agent printed. */

@@ -11,7 +11,7 @@ from para_server.models import SessionType
 from para_server.names import NAME_PATTERN, SESSION_PATTERN
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-Meant = Annotated[str, StringConstraints(pattern=SESSION_PATTERN)]
+NameOrId = Annotated[str, StringConstraints(pattern=SESSION_PATTERN)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -49,14 +49,14 @@ class DispatchParams(StartParams):
 class SessionParams(Frozen):
     """Name a session; what is left out is told by the folder and by what is live."""
 
-    name: Meant | None = Field(None, description="its name or id; left out, the only live one")
+    name: NameOrId | None = Field(None, description="its name or id; left out, the only live one")
     repo: str | None = Field(None, description="its repository; left out, the one that is open")
 
 
 class RecoverParams(Frozen):
     """Name a cancelled session."""
 
-    name: Meant = Field(description="its name or id")
+    name: NameOrId = Field(description="its name or id")
     repo: str | None = Field(None, description="its repository; left out, the one that is open")
 
 

@@ -87,10 +87,14 @@ class FileChange(Frozen):
 
 
 class DiffResult(Frozen):
-    """What a session has changed since its base; the end of the patch says what is left out."""
+    """What a session has changed since its base.
+
+    `omitted` names what of it is left out, a sentence each, as the end of the patch does.
+    """
 
     files: tuple[FileChange, ...]
     patch: str
+    omitted: tuple[str, ...] = ()
 
 
 class FileResult(Frozen):

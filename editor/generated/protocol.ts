@@ -72,10 +72,11 @@ export interface Container {
   name: string;
   image: string;
 }
-/** What a session has changed since its base; the end of the patch says what is left out. */
+/** What a session has changed since its base. */
 export interface DiffResult {
   files: readonly FileChange[];
   patch: string;
+  omitted: readonly string[];
 }
 /** Start a session with a task for an agent. */
 export interface DispatchParams {

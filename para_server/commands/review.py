@@ -150,9 +150,8 @@ async def _between(repo: Repo, record: Record, tip: str) -> DiffResult:
             "workspace.unknown-base", f"The work of {record.name} is not in {record.repo} any more"
         )
     found = await differences.difference(repo, record.base, tip)
-    return DiffResult(
-        files=found.files, patch=await differences.patch(repo, record.base, tip, found)
-    )
+    patch = await differences.patch(repo, record.base, tip, found)
+    return DiffResult(files=found.files, patch=patch.text, omitted=patch.omitted)
 
 
 def _terminal_on_host(context: Context, record: Record) -> Terminal:

@@ -99,8 +99,15 @@ async def difference(repo: Repo, old: str, new: str) -> Difference:
     )
 
 
-async def patch(repo: Repo, old: str, new: str, known: Difference) -> str:
-    """Return the patch between two commits that were compared, and at its end what is left out.
+class Patch(NamedTuple):
+    """A patch, whose last lines say what is left out, and the same as a sentence each."""
+
+    text: str
+    omitted: tuple[str, ...]
+
+
+async def patch(repo: Repo, old: str, new: str, known: Difference) -> Patch:
+    """Return the patch between two commits that were compared.
 
     It is cut after a whole file where it is enormous, or would take too long.
     """
@@ -134,8 +141,9 @@ async def patch(repo: Repo, old: str, new: str, known: Difference) -> str:
     if cut:
         del raw[max(raw.rfind(b"\ndiff --git ", 0, MAX_PATCH) + 1, 0) :]
         notes.append(f"the rest is left out: {cut}")
-    lines = "".join(f"# {one_line(note, _MAX_NOTE)}\n" for note in notes)
-    return f"{raw.decode(errors='replace')}{lines}"
+    omitted = tuple(one_line(note, _MAX_NOTE) for note in notes)
+    lines = "".join(f"# {note}\n" for note in omitted)
+    return Patch(f"{raw.decode(errors='replace')}{lines}", omitted)
 
 
 class _Fields:

@@ -238,7 +238,7 @@ async def test_both_sides_of_a_file_are_shown_as_they_were_reviewed(
 
 async def test_diff_of_what_changed_nothing_is_empty(para: Para) -> None:
     await para.call("para.start", name="fix")
-    assert await para.call("para.diff", name="fix") == {"files": [], "patch": ""}
+    assert await para.call("para.diff", name="fix") == {"files": [], "patch": "", "omitted": []}
 
 
 async def test_logs_keep_what_the_agent_printed_until_the_session_is_cancelled(

@@ -163,7 +163,9 @@ async def test_a_patch_of_many_megabytes_is_cut_and_says_so(
     assert within(api, session["container"]["name"], lines, bait).code == 0
     shown = await para.call("para.diff", name="trap")
     assert len(shown["files"]) == 12
-    assert "left out" in shown["patch"].splitlines()[-1]
+    # that it is too large, or takes too long on a machine that is busy
+    assert shown["omitted"]
+    assert shown["patch"].splitlines()[-1] == f"# {shown['omitted'][-1]}"
 
 
 MEMORY_MB = 300
