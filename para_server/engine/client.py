@@ -90,8 +90,11 @@ class Engine:
         return self._open(found, version, timeout)
 
     def translated(self, error: Exception) -> Exception:
-        """Return what went wrong with this engine as a ParaError."""
-        where = endpoint.described(self.settings, self._environ)
+        """Return what went wrong with this engine as a ParaError; what is no error of its stays."""
+        try:
+            where = f" at {endpoint.described(self._endpoint)}"
+        except ParaError:  # its socket is gone meanwhile
+            where = ""
         return translated(error, self.settings, where)
 
     def close(self) -> None:

@@ -33,10 +33,14 @@ class Tls(Frozen):
 
 
 class Endpoint(Frozen):
-    """The address of an engine, complete with its port, and the TLS that it is reached with."""
+    """The address of an engine, complete with its port, and the TLS that it is reached with.
+
+    `origin` is what decided on it; nothing for the usual sockets.
+    """
 
     address: str
     tls: Tls | None = None
+    origin: str = ""
 
 
 def find(settings: EngineSettings, environ: Mapping[str, str]) -> str:
@@ -50,14 +54,14 @@ def locate(settings: EngineSettings, environ: Mapping[str, str]) -> Endpoint:
     Raises engine.unreachable where there is nothing to ask, or a certificate is missing.
     """
     if settings.host:
-        return _of_host(settings.host, environ)
+        return _chosen_by("engine.host", _of_host(settings.host, environ))
     if settings.context:
-        return _of_context(settings.context, environ)
+        return _chosen_by("engine.context", _of_context(settings.context, environ))
     if environ.get("DOCKER_HOST"):
-        return _of_host(environ["DOCKER_HOST"], environ)
+        return _chosen_by("DOCKER_HOST", _of_host(environ["DOCKER_HOST"], environ))
     context = environ.get("DOCKER_CONTEXT") or _current_context(environ)
     if context not in {"", "default"}:
-        return _of_context(context, environ)
+        return _chosen_by(f"Docker's context {context}", _of_context(context, environ))
     for socket in _usual_sockets(environ):
         if Path(socket).exists():
             return Endpoint(address=f"unix://{socket}")
@@ -65,19 +69,10 @@ def locate(settings: EngineSettings, environ: Mapping[str, str]) -> Endpoint:
     raise unreachable(f"No container engine answers (looked for {looked})")
 
 
-def described(settings: EngineSettings, environ: Mapping[str, str]) -> str:
-    """Name the address of the engine without a password, and what decided on it."""
-    if settings.host:
-        origin = "engine.host"
-    elif settings.context:
-        origin = "engine.context"
-    elif environ.get("DOCKER_HOST"):
-        origin = "DOCKER_HOST"
-    else:
-        context = environ.get("DOCKER_CONTEXT") or _current_context(environ)
-        origin = f"Docker's context {context}" if context not in {"", "default"} else ""
-    address = without_password(locate(settings, environ).address)
-    return one_line(f"{address} ({origin})" if origin else address, _LONGEST)
+def described(endpoint: Endpoint) -> str:
+    """Name the address of an engine without a password, and what decided on it."""
+    address = without_password(endpoint.address)
+    return one_line(f"{address} ({endpoint.origin})" if endpoint.origin else address, _LONGEST)
 
 
 def without_password(address: str) -> str:
@@ -166,6 +161,10 @@ def unreachable(message: str) -> ParaError:
         Remedy(title="Work without containers", setting="container.enabled"),
         Remedy(title="Install Docker", url="https://docs.docker.com/engine/install/"),
     )
+
+
+def _chosen_by(origin: str, endpoint: Endpoint) -> Endpoint:
+    return endpoint.model_copy(update={"origin": origin})
 
 
 def _of_host(host: str, environ: Mapping[str, str]) -> Endpoint:

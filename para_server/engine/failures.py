@@ -29,7 +29,7 @@ _WANTS_TLS: Final = "Client sent an HTTP request to an HTTPS server"
 def translated(error: Exception, settings: EngineSettings, where: str) -> Exception:
     """Return what went wrong with the engine as a ParaError; what is no error of its stays.
 
-    `where` is the engine's address, for people.
+    `where` is the engine's address, for people: the end of a sentence, or nothing.
     """
     from docker import errors as docker_errors
     from requests import exceptions as http
@@ -107,7 +107,7 @@ def _broken(error: Exception, where: str) -> ParaError:
         return unreachable(
             "The proxy before the container engine (HTTP_PROXY) does not let para by"
         )
-    return unreachable(f"The container engine does not answer at {where}")
+    return unreachable(f"The container engine does not answer{where}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from para_server.engine.client import Engine
 from para_server.engine.endpoint import find
+from para_server.errors import ParaError
 from para_server.settings import EngineSettings
 from tests import engine, front
 from tests.client import Para
@@ -106,6 +108,13 @@ async def test_an_engine_that_does_not_answer_is_named_with_what_chose_it(
     checks = (await para.call("para.doctor"))["checks"]
     (found,) = (check for check in checks if check["name"] == "engine")
     assert "para.doctor" not in [one["command"] for one in found["problem"]["remedies"]]
+
+
+def test_an_engine_whose_address_is_gone_meanwhile_is_told_all_the_same() -> None:
+    lost = Engine(EngineSettings(context="removed"), {})
+    told = lost.translated(ConnectionError())
+    assert isinstance(told, ParaError)
+    assert str(told) == "The container engine does not answer"
 
 
 @pytest.mark.parametrize("by", ["variables", "context"])
