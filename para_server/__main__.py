@@ -4,7 +4,6 @@ Until then nothing is imported but what is loaded at the start of every process.
 `bin/` also see to it that all paths and files are UTF-8.
 """
 
-import _signal  # type: ignore[import-not-found] # built in; `signal` would load much more
 import os
 import sys
 
@@ -30,8 +29,8 @@ def para() -> None:
 def _prepare() -> None:
     if os.name != "posix":
         sys.exit("para does not run on Windows: install it in WSL 2, with Docker Desktop")
-    _restore_interrupt()
     _drop_foreign_modules()
+    _restore_interrupt()
     _open_streams()
 
 
@@ -60,8 +59,10 @@ def _absolute(path: str) -> str:
 
 def _restore_interrupt() -> None:
     """Let Ctrl-C end the process without a traceback as long as nothing is begun."""
-    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    import signal  # only now: a project's folder may have one of that name
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _open_streams() -> None:

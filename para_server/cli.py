@@ -41,7 +41,6 @@ BUG: Final = 70
 CANCELLED: Final = 130
 
 _BRINGS: Final = {"para.dispatch", "para.start", "para.resume", "para.recover"}
-_ASKED: Final = 2  # how often Ctrl-C asks: the next one ends para where it stands
 
 
 def main(argv: Sequence[str], context: Context) -> int:
@@ -131,7 +130,7 @@ async def _stoppable(
         if len(received) == 1:
             progress.note("Cancelling, and undoing what was begun")
             task.cancel()
-        elif received.count(signal.SIGINT) <= _ASKED:
+        elif received.count(signal.SIGINT) <= interrupts.ASKED:
             latest = f", after: {progress.latest}" if progress.latest else ""
             progress.note(f"Still undoing (Ctrl-C again leaves it to the next command){latest}")
         else:

@@ -6,10 +6,11 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NoReturn
 
-if TYPE_CHECKING:  # asyncio is slow to load, and this module comes first in every process
+if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterator
 
+ASKED: Final = 2  # how often Ctrl-C asks: the next one ends the process where it stands
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

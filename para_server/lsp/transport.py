@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from para_server.context import Context
 
 _CHUNK: Final = 1 << 16
-_ASKED: Final = 2  # how often Ctrl-C asks: the next one ends the process where it stands
 _LEAVE: Final = 3.0  # seconds after which threads that are stuck are left behind
 
 
@@ -92,7 +91,7 @@ async def _until_signalled(serving: Coroutine[Any, Any, int]) -> int:
         received.append(number)
         if len(received) == 1:
             task.cancel()
-        elif received.count(signal.SIGINT) > _ASKED:
+        elif received.count(signal.SIGINT) > interrupts.ASKED:
             interrupts.end_by(number)
 
     with interrupts.handled(asyncio.get_running_loop(), stop):
