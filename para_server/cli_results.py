@@ -65,9 +65,8 @@ def _(result: results.ListResult) -> str:
     if not result.sessions:
         return f"No sessions; {counted}"
     several = len({session.repo for session in result.sessions}) > 1
-    by_id = len({(session.repo, session.name) for session in result.sessions}) < len(
-        result.sessions
-    )  # a name that was used again does not say which session is meant
+    names = {(session.repo, session.name) for session in result.sessions}
+    by_id = len(names) < len(result.sessions)  # a name was used again: it does not tell them apart
     titles = ["NAME", *["ID"] * by_id, "STATE", "AGENT", "BRANCH", "CHANGED", *["REPO"] * several]
     rows = [[*titles, "PROMPT"]]
     rows += [

@@ -13,6 +13,7 @@ from para_server.disk import remove_tree
 from para_server.engine import containers, images, networks, volumes
 from para_server.engine.client import Engine
 from para_server.errors import SHOW_SESSIONS, ParaError
+from para_server.lifecycle import OVER
 from para_server.names import LABEL_HOME, LABEL_SESSION
 from para_server.params import CleanParams
 from para_server.reach import normal
@@ -47,7 +48,9 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
         removed += sorted(gone)
         fitted = await images.drop_fitted(context.engine, context.store.owns, every=True)
         removed += [f"image {normal(name)}" for name in fitted]
-        if not any(context.store.may_live(one.id) for one in context.store.all()):
+        if not context.store.without_record() and all(
+            one.state in OVER for one in context.store.all()
+        ):
             reserve.drop(context.store.home)
         kept = [what for what in kept if what not in gone]
     async with context.store.holding_bases():

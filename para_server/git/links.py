@@ -1,4 +1,4 @@
-"""Finds the further names that the links in a commit give its files: tools open them by those."""
+"""Find the further names that the links in a commit give its files: tools open them by those."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ async def names(repo: Repo, commit: str) -> Names:
 
 async def _texts(repo: Repo, objects: list[str]) -> dict[str, str]:
     """Read what links say; an object that is longer is none that a system follows."""
-    told = await git(
+    checked = await git(
         repo.top,
         *("cat-file", "--batch-check=%(objectname) %(objectsize)"),
         given="".join(f"{oid}\n" for oid in objects),
     )
-    sizes = [line.split(" ") for line in told.splitlines()]
+    sizes = [line.split(" ") for line in checked.splitlines()]
     short = [oid for oid, size in sizes if size.isdecimal() and int(size) <= _LONGEST]
     listed = await git(
         repo.top, "cat-file", "--batch=%(objectsize)", given="".join(f"{oid}\n" for oid in short)
