@@ -65,8 +65,13 @@ async def test_an_agent_that_prints_without_end_fills_no_disk(para: Para, home: 
     shown = await para.agent(session["name"], "done")
     out = home / "agents" / shown["id"] / "out"
     assert sum(file.lstat().st_size for file in out.iterdir()) < MOST
-    text = (await para.call("para.logs", name=shown["name"], tail=5))["text"]
-    assert text.endswith("end\n")
+
+    async def logs() -> str:
+        text: str = (await para.call("para.logs", name=shown["name"], tail=5))["text"]
+        return text[-100:]
+
+    # what is written down of its output comes later than its end
+    await eventually(logs, lambda text: text.endswith("end\n"))
 
 
 async def test_a_set_up_that_prints_without_end_fills_no_disk(
