@@ -136,7 +136,7 @@ async def test_very_many_deep_paths_are_all_counted_and_the_first_are_listed(
     assert whole.count == MANY + 1 + gone
     assert whole.auto_run == ()
     patch = await differences.patch(where, base, committed(repo, tree), whole)
-    assert f"# only {len(whole.files)} of {whole.count} changed files are listed" in patch
+    assert f"# only {len(whole.files)} of {whole.count} changed files are listed" in patch.text
 
 
 async def test_a_file_that_runs_is_named_after_however_many_that_do_not(repo: Repository) -> None:
