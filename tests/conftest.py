@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests import client, engine, scratch
+from tests import client, engine, killed_runs, scratch
 from tests.client import Para
 from tests.scratch import Repository
 
@@ -116,8 +116,20 @@ def environ(home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> dict[
     )
 
 
+@pytest.fixture(scope="session")
+def mended_engine() -> None:
+    """See to it that nothing is on the engine that a killed run of the tests has left."""
+    api = engine.connect()
+    killed_runs.mend(api)
+    api.close()
+
+
 @pytest.fixture
-def api(home: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+def api(
+    home: Path,
+    request: pytest.FixtureRequest,
+    mended_engine: None,  # noqa: ARG001 # needed before the engine is used
+) -> Iterator[Any]:
     """Connect to the engine; afterwards nothing of the test is left on it."""
     connection = engine.connect()
     yield connection

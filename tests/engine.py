@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,25 +134,6 @@ def clear_below(api: Any, folder: Path) -> None:
     for home in {one["Labels"][LABEL_HOME] for one in listed}:
         if Path(home).is_relative_to(folder):
             clear(api, home)
-
-
-@contextlib.contextmanager
-def without_logins(api: Any) -> Iterator[None]:
-    """Set the logins aside that the engine has for whoever works on this machine."""
-    aside = [
-        (image["Id"], tag)
-        for image in api.images(name="para-authenticated")
-        for tag in image["RepoTags"] or ()
-    ]
-    for image, tag in aside:
-        api.tag(image, "para-aside", tag.replace(":", "-"))
-        api.remove_image(tag, force=True)
-    try:
-        yield
-    finally:
-        for image, tag in aside:
-            api.tag(image, *tag.split(":"), force=True)
-            api.remove_image(f"para-aside:{tag.replace(':', '-')}", force=True)
 
 
 def report(api: Any, home: object) -> str:

@@ -12,6 +12,7 @@ from para_server.agents.profile import Profile
 from para_server.agents.profiles import PROFILES
 from tests import engine
 from tests.client import Para
+from tests.killed_runs import set_aside
 
 Servers = Callable[..., Awaitable[Para]]
 BASE = "para-base:latest"
@@ -76,11 +77,7 @@ async def test_an_image_that_is_not_built_says_how_to_build_it(servers: Servers,
     extra = {"PARA_AGENT_CREDENTIALS": "env", "PARA_AGENT_ENV": "KEY", "KEY": "x"}
     para = await servers(extra=extra, watching=False)
     image = "para-agent-codex:latest"
-    there = [one["Id"] for one in api.images(name=image)]
-    if there:
-        api.tag(there[0], "para-aside", "codex")
-        api.remove_image(image, force=True)
-    try:
+    with set_aside(api, *([image] if api.images(name=image) else [])):
         refused = await para.fails(
             "engine.image-missing", "para.dispatch", prompt="x", agent="codex"
         )
@@ -88,7 +85,3 @@ async def test_an_image_that_is_not_built_says_how_to_build_it(servers: Servers,
         assert (build["command"], build["params"]) == ("para.image.build", {"agent": "codex"})
         refused = await para.fails("engine.image-missing", "para.auth.setup", agent="codex")
         assert refused.remedies == [build]
-    finally:
-        if there:
-            api.tag("para-aside:codex", "para-agent-codex", "latest")
-            api.remove_image("para-aside:codex", force=True)

@@ -17,6 +17,7 @@ import pytest_asyncio
 from para_server.names import login_of
 from tests import engine, person
 from tests.client import Para
+from tests.killed_runs import logins, set_aside
 from tests.login_service import BROWSER, BROWSER_SCRIPT, CANARY, LoginService
 
 IMAGE = "para-authenticated:latest"
@@ -35,7 +36,7 @@ def service(tmp_path: Path) -> Iterator[LoginService]:
 @pytest_asyncio.fixture
 async def claude(servers: Servers, service: LoginService, api: Any) -> AsyncIterator[Para]:
     """Start a server whose agent is Claude Code, and which has no login."""
-    with engine.without_logins(api):
+    with set_aside(api, *logins(api)):
         yield await servers(extra=service.settings | {"PARA_AGENT_NAME": "claude"})
 
 

@@ -14,6 +14,7 @@ import pytest_asyncio
 from tests import engine
 from tests.client import Para
 from tests.commands.test_auth import STORED, log_in, logged_in, put, service, stored
+from tests.killed_runs import logins, set_aside
 from tests.login_service import CANARY, LoginService
 
 __all__ = ["service"]  # a fixture
@@ -24,7 +25,7 @@ Begin = Callable[..., Awaitable[Para]]
 @pytest_asyncio.fixture
 async def begin(servers: Servers, service: LoginService, api: Any) -> AsyncIterator[Begin]:
     """Start servers whose agent is Claude Code, on an engine without a login."""
-    with engine.without_logins(api):
+    with set_aside(api, *logins(api)):
 
         async def started(credentials: str = "image", **extra: str) -> Para:
             chosen = {"PARA_AGENT_NAME": "claude", "PARA_AGENT_CREDENTIALS": credentials}

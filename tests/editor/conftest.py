@@ -35,7 +35,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _idle_engine(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _idle_engine(
+    tmp_path_factory: pytest.TempPathFactory,
+    mended_engine: None,  # noqa: ARG001 # needed before the engine is used
+) -> None:
     """See to it that nothing runs that a test before has left: an indicator counts all there is."""
     api = engine.connect()
     engine.clear_below(api, tmp_path_factory.getbasetemp())

@@ -17,6 +17,7 @@ import pytest
 import para_server.commands.all  # noqa: F401 # fills the registry
 from para_server.registry import COMMANDS
 from tests import engine
+from tests.killed_runs import logins, set_aside
 from tests.scratch import Repository
 
 PARA = str(Path(sys.executable).with_name("para"))
@@ -219,7 +220,7 @@ def test_a_build_at_a_terminal_shows_its_steps(terminal: Terminal, api: Any) -> 
 
 
 def test_a_login_at_a_terminal(terminal: Terminal, api: Any) -> None:
-    with engine.without_logins(api):
+    with set_aside(api, *logins(api)):
         assert terminal.run("auth", "status", "--agent=claude").stdout == "The login is missing\n"
         begun = terminal.run("auth", "setup", "--agent=claude").stdout
         assert begun.splitlines()[-1].startswith("  docker --host ")

@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
+from docker.errors import APIError
+
 from para_server.names import BASE_IMAGE
 from tests import engine, scratch
 from tests.hostile import mutations
 from tests.hostile.fuzzed_world import World
+from tests.killed_runs import set_aside
 
 BREAK = """
 my ($seed, @files) = @ARGV; srand($seed);
@@ -67,18 +70,14 @@ def spoiling(api: Any) -> Iterator[None]:
         _run(api, made, put, user="0:0")
         kept = api.inspect_image(own)["Config"]
         changes = [f"USER {kept['User']}", "CMD " + str(kept["Cmd"]).replace("'", '"')]
-        api.tag(own, "para-test-aside", "fuzz")
-        api.commit(made, *BASE_IMAGE.split(":"), changes=changes)
+        spoilt = api.commit(made, changes=changes)["Id"]
     finally:
         api.remove_container(made, force=True)
-    try:
+    with set_aside(api, BASE_IMAGE):
+        api.tag(spoilt, *BASE_IMAGE.split(":"))
         yield
-    finally:
-        spoilt = api.inspect_image(BASE_IMAGE)["Id"]
-        api.tag(own, *BASE_IMAGE.split(":"), force=True)
-        api.remove_image("para-test-aside:fuzz", force=True)
-        with contextlib.suppress(Exception):  # sessions of the test may still be made from it
-            api.remove_image(spoilt, force=True)
+    with contextlib.suppress(APIError):  # sessions of the test may still be made from it
+        api.remove_image(spoilt, force=True)
 
 
 def put_git(world: World) -> None:

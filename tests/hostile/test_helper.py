@@ -17,6 +17,7 @@ from para_server.names import BASE_IMAGE, HELPER_PREFIX, LABEL_SESSION
 from para_server.settings import EngineSettings
 from tests import engine
 from tests.client import Para
+from tests.killed_runs import set_aside
 from tests.scratch import Repository
 
 # open_by_handle_at of x86-64 and of arm64, with a handle that names nothing: who may use it hears
@@ -42,16 +43,10 @@ def edge() -> Iterator[Engine]:
 @contextmanager
 def base_is(api: Any, image: str | None) -> Iterator[None]:
     """Let another image, or none, have the name of para's own."""
-    own = api.inspect_image(BASE_IMAGE)["Id"]
-    api.tag(own, "para-test-aside", "own")
-    api.remove_image(BASE_IMAGE, force=True)
-    if image is not None:
-        api.tag(image, *BASE_IMAGE.split(":"))
-    try:
+    with set_aside(api, BASE_IMAGE):
+        if image is not None:
+            api.tag(image, *BASE_IMAGE.split(":"))
         yield
-    finally:
-        api.tag("para-test-aside:own", *BASE_IMAGE.split(":"))
-        api.remove_image("para-test-aside:own", force=True)
 
 
 async def test_work_is_taken_out_by_an_image_of_paras_own_alone(
