@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Starts further container engines beside the machine's own, each in a network of its own, and runs
-# tests on them. As root on Debian: engines.sh [--slice] [--user UID] [KIND …]; all kinds where none
-# is named. With --user the tests are run by that uid, on the engine of root, as a member of its
-# socket's group.
+# tests on them. As root on Debian: engines.sh [--slice] [--user UID] [KIND …] [-- TEST …]; all kinds
+# where none is named, and all command tests. With --user the tests are run by that uid, on the
+# engine of root, as a member of its socket's group.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -214,8 +214,10 @@ certificates() {
 # Runs the tests on the engine that `reach` reaches.
 try() {
   local kind=$1
-  local tests=(tests/commands --deselect tests/commands/test_agent_images.py)
-  if [ -n "$slice" ]; then tests=(tests/commands/test_life.py); fi
+  if [ ${#tests[@]} -eq 0 ]; then
+    tests=(tests/commands --deselect tests/commands/test_agent_images.py)
+    if [ -n "$slice" ]; then tests=(tests/commands/test_life.py); fi
+  fi
   local source=${DOCKER_HOST:-unix:///var/run/docker.sock}
   docker --host "$source" save debian:bookworm-slim para-base:latest |
     env "${reach[@]}" docker load --quiet >/dev/null
@@ -231,12 +233,15 @@ while [ $# -gt 0 ]; do
   case $1 in
     --slice) slice=yes ;;
     --user) uid=$2; shift ;;
+    --) break ;;
     -*) say "engines.sh: what is $1?"; exit 2 ;;
     *) break ;;
   esac
   shift
 done
-chosen=("$@")
+chosen=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do chosen+=("$1"); shift; done
+tests=("${@:2}")
 [ ${#chosen[@]} -gt 0 ] || chosen=("${kinds[@]}")
 if [ -n "$uid" ] || [[ " ${chosen[*]} " = *" rootless "* ]]; then installation_for_users; fi
 for kind in "${chosen[@]}"; do

@@ -105,22 +105,23 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
     """Make a session's container, which is not started yet, unless the limit is reached."""
     agent_folder = context.store.agent_folder(record.id)
     supervision.prepare(agent_folder, (await ownership.owner(context)).host)
+    fitted = image
     if image != saved_image(record.id):  # a saved one was made from one that fits
-        image = await ownership.fitted(context, image, record.id)
+        fitted = await ownership.fitted(context, image, record.id)
     # a session for a person may be given a task later
     facts = profile(record.agent or settings.agent.name, settings.agent)
     mounts = [await files(context, record), *supervision.mounts(agent_folder, facts)]
     if not record.has_own_objects(settings.git.objects):
         mounts += _lent(repo)
     login, environment = await credentials.shared(context, settings, record.agent)
-    mounts += await keeping.mounts(context, record, image, [*mounts, *login])
+    kept = await keeping.kept(context, record, fitted, [*mounts, *login])
     wanted = spec.session_container(
         record,
         settings.container,
         environment,
-        image=image,
+        image=fitted,
         home=context.store.home,
-        mounts=[*mounts, *login],
+        mounts=[*mounts, *kept.mounts, *login],
         ca_bundle=spec.ca_bundle_of(settings.container, context.environ),
         proxies=context.engine.session_proxies,
     )
@@ -128,7 +129,9 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
     async with locks.place(context.engine, wanted.name, limit, lambda: _there(context)) as free:
         if not free:
             raise await _limit_reached(context, limit)
-        return await containers.create(context.engine, wanted)
+        made = await containers.create(context.engine, wanted)
+    await keeping.fit(context, made, kept.new, image, fitted)
+    return made
 
 
 async def _there(context: Context) -> set[str]:

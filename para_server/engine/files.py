@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tempfile
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -37,6 +38,31 @@ async def put(
             entry.uid, entry.gid = owner
             archive.addfile(entry, io.BytesIO(content))
     await engine.call(lambda api: api.put_archive(container, "/", packed.getvalue()))
+
+
+async def give(
+    engine: Engine, container: str, folder: PurePosixPath, before: int, owner: tuple[int, int]
+) -> None:
+    """Give what the uid `before` has in a folder of a container, running or not, to an owner."""
+
+    def ask(api: APIClient) -> None:
+        stream, _ = api.get_archive(container, str(folder))
+        with tempfile.TemporaryFile() as packed, tempfile.TemporaryFile() as given:
+            for chunk in stream:
+                packed.write(chunk)
+            packed.seek(0)
+            with (
+                tarfile.open(fileobj=packed) as found,
+                tarfile.open(fileobj=given, mode="w", format=tarfile.PAX_FORMAT) as archive,
+            ):
+                for entry in found:
+                    if entry.uid == before:
+                        entry.uid, entry.gid = owner
+                        archive.addfile(entry, found.extractfile(entry) if entry.isreg() else None)
+            given.seek(0)
+            api.put_archive(container, str(folder.parent), given)
+
+    await engine.call(ask)
 
 
 async def get(engine: Engine, container: str, path: PurePosixPath) -> bytes | None:

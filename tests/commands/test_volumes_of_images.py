@@ -41,7 +41,8 @@ async def test_a_save_keeps_what_lies_in_the_volumes_of_the_image(
         engine.run(api, container, f"echo made >'{place}/made'")
     for _ in range(2):
         await para.call("para.pause", name="fix")
-        assert (await para.call("para.clean"))["removed"] == []
+        removed = (await para.call("para.clean"))["removed"]
+        assert [one for one in removed if one.startswith("volume")] == []
         await para.call("para.resume", name="fix")
         for place in PLACES:
             assert engine.run(api, container, f"cat '{place}/made'").strip() == "made"

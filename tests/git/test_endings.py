@@ -7,8 +7,9 @@ import os
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -33,6 +34,7 @@ REFUSALS = {
     "engine.timeout",
 }
 
+_T = TypeVar("_T")
 Servers = Callable[..., Awaitable[Para]]
 
 
@@ -53,6 +55,26 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     made.close()
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A session that is over: what was in its workspace, and what is said to be left out."""
+
+    name: str
+    cancelled: bool
+    had: Held
+    left: list[dict[str, str]]
+    told: str
+
+
+async def _all_of(*work: Awaitable[_T]) -> list[_T]:
+    """Wait for all, also where one fails, since they use the same things."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for fault in results:
+        if isinstance(fault, BaseException):
+            raise fault
+    return [one for one in results if not isinstance(one, BaseException)]
+
+
 class Ends:
     """Ends the sessions of a repository, and looks whether anything is lost."""
 
@@ -61,9 +83,10 @@ class Ends:
         self.mishap, self.fault = Mishap("nothing"), ""
 
     async def all(
-        self, workspaces: list[Workspace], mishap: Mishap, fuse: Fuse, proxy: Proxy
+        self, workspaces: list[Workspace], chance: random.Random, fuse: Fuse, proxy: Proxy
     ) -> None:
-        """Start sessions, do what is to be done in them, and end them at once, with a mishap."""
+        """Start sessions, do what is to be done in them, end and recover them, with mishaps."""
+        mishap, later = mishaps.drawn(chance), mishaps.drawn(chance)
         had = await asyncio.gather(*map(self._begun, range(AT_ONCE), workspaces))
         names = [f"s{number}" for number in range(AT_ONCE)]
         ends = [one.end for one in workspaces]
@@ -73,9 +96,14 @@ class Ends:
         self.mishap, self.fault = mishap, f"{mishap}: {happened}"
         self.counted[f"failures of {mishap.of}"] += len(happened)
         looks = map(self._nothing_lost, names, workspaces, had, results)
-        for fault in await asyncio.gather(*looks, return_exceptions=True):
-            if fault is not None:
-                raise fault
+        ended = await _all_of(*looks)
+        with mishaps.befalling(later, fuse, proxy, first["id"]) as happened:
+            recovered = await asyncio.gather(*map(self._recovered, ended))
+        self.counted["failures of recover"] += len(happened)
+        told = f", then recovered with {later}: {happened}"
+        await _all_of(
+            *(self._is_back(one, done, told) for one, done in zip(ended, recovered, strict=True))
+        )
 
     async def _begun(self, number: int, workspace: Workspace) -> Held:
         session = await self.para.call("para.start", name=f"s{number}")
@@ -88,8 +116,11 @@ class Ends:
 
     async def _end(self, name: str, end: str) -> dict[str, Any] | None:
         params = {"message": "the rest"} if end == "finish" else {}
+        return await self._tried(end, name=name, **params)
+
+    async def _tried(self, command: str, **params: str) -> dict[str, Any] | None:
         try:
-            result: dict[str, Any] = await self.para.call(f"para.{end}", name=name, **params)
+            result: dict[str, Any] = await self.para.call(f"para.{command}", **params)
         except Failed as failed:
             if failed.slug not in REFUSALS:
                 raise
@@ -98,7 +129,7 @@ class Ends:
 
     async def _nothing_lost(
         self, name: str, workspace: Workspace, had: Held, result: dict[str, Any] | None
-    ) -> None:
+    ) -> Ended:
         told = f"{name}: {workspace}, {self.fault}, {result}"
         self.counted["refused" if result is None else workspace.end] += 1
         if result is None:
@@ -115,17 +146,25 @@ class Ends:
         staged = cancelled and (name, self.mishap.of) != ("s0", "helper")
         lost = had.lost(reachable, result["left"], staged=staged)
         assert lost == [], f"{told}: {lost}"
-        if cancelled:
-            await self._recovered(name, had, result["left"], told)
+        return Ended(name, cancelled, had, result["left"], told)
 
-    async def _recovered(self, name: str, had: Held, left: list[dict[str, str]], told: str) -> None:
-        session = await self.para.call("para.recover", name=name)
+    async def _recovered(self, ended: Ended) -> dict[str, Any] | None:
+        return await self._tried("recover", name=ended.name) if ended.cancelled else None
+
+    async def _is_back(self, ended: Ended, session: dict[str, Any] | None, told: str) -> None:
+        if not ended.cancelled:
+            return
+        name, had, left, told = ended.name, ended.had, ended.left, ended.told + told
+        if session is None:
+            self.counted["recover refused"] += 1
+            session = await self.para.call("para.recover", name=name)
         back = await asyncio.to_thread(held, Path(session["workspace"]))
         objects = {one for objects in back.files.values() for one in objects}
         gone = {path for path, made in had.files.items() if not made & objects}
         assert gone == set(), f"{told}: {gone} is not back"
         lost_names = {one["ref"] for one in left if one["ref"]}
-        names = {name: at for name, at in had.names.items() if name not in lost_names}
+        theirs = self.repo.refs().items()  # a session may be begun without the names of these
+        names = {name: at for name, at in had.names.items() - theirs if name not in lost_names}
         assert names.items() <= back.names.items(), f"{told}: {names} {back.names}"
         again = await self._end(name, "cancel")
         assert again is not None, told
@@ -151,10 +190,9 @@ async def test_nothing_is_lost_unnamed_at_the_end_of_sessions_of_the_kind_contai
     repo = prepared(tmp_path / "theirs")
     fuse = Fuse(tmp_path / "bin")
     workspaces = [drawn(chance) for _ in range(AT_ONCE)]
-    mishap = mishaps.drawn(chance)
     extra = {"PATH": fuse.path, "DOCKER_HOST": proxy.address}
     para = await servers(folders=[repo.path], extra=extra)
-    await Ends(para, repo, api, endings).all(workspaces, mishap, fuse, proxy)
+    await Ends(para, repo, api, endings).all(workspaces, chance, fuse, proxy)
 
 
 def prepared(path: Path) -> Repository:

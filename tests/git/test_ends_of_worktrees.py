@@ -80,7 +80,15 @@ async def test_nothing_of_a_worktree_is_lost_however_its_session_ends(
         missing = before.missing(named(result), repo, library)
         assert missing == [], f"{told} lost {missing}: {result}"
         if command == "para.cancel":
-            back = await para.call("para.recover", **at)
+            burns = chance.random() < 0.5
+            if burns:
+                fuse.burn(chance.randint(1, LONGEST), after=chance.random() < 0.3)
+            done, back = await attempt(para, "para.recover", **at)
+            told += f", git failed in recover: {burns and fuse.out()}"
+            if not done:
+                told += f", recover failed: {back}"
+                endings["recover refused"] += 1
+                back = await para.call("para.recover", **at)
             lost = before.gone(named(result), Path(back["workspace"]), library)
             assert lost == [], f"{told} did not bring back {lost}"
             await para.call("para.cancel", **at)
