@@ -6,6 +6,8 @@ import contextlib
 import os
 import time
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 from docker.errors import APIError, ImageNotFound
@@ -17,6 +19,7 @@ from para_server.reach import normal
 from para_server.settings import EngineSettings
 
 _PATIENCE = 30.0  # seconds in which a container has to be gone
+_LONGEST = 90.0  # seconds that a script may run in a container
 
 
 def connect() -> Any:
@@ -87,13 +90,39 @@ def networks(api: Any, home: object) -> dict[str, str]:
     }
 
 
+class ExecTimeoutError(AssertionError):
+    """A program in a container whose end the engine has not told in a long time."""
+
+
 def run(api: Any, container: str, script: str) -> str:
-    """Run a shell script in a container as its user, and give what it printed."""
+    """Run a shell script in a container as its user, and give what it printed.
+
+    Raises ExecTimeoutError where it takes longer than any does.
+    """
     made = api.exec_create(container, ["bash", "-c", script], user="para", workdir="/para-session")
-    output: bytes = api.exec_start(made["Id"])
+    answers: SimpleQueue[bytes | Exception] = SimpleQueue()
+    # a thread, since docker-py waits for what a program prints without any limit
+    Thread(target=_start, args=(api, made["Id"], answers), daemon=True).start()
+    try:
+        output = answers.get(timeout=_LONGEST)
+    except Empty:
+        known, top = (
+            api.exec_inspect(made["Id"]),
+            api.top(container, "-eo pid,ppid,stat,wchan,args"),
+        )
+        raise ExecTimeoutError(f"{script}: {known} {top}") from None
+    if isinstance(output, Exception):
+        raise output
     code = api.exec_inspect(made["Id"])["ExitCode"]
     assert code == 0, f"{script}: {code} {output!r}"
     return output.decode()
+
+
+def _start(api: Any, program: str, answers: SimpleQueue[bytes | Exception]) -> None:
+    try:
+        answers.put(api.exec_start(program))
+    except Exception as error:  # noqa: BLE001 # raised where the answer is waited for
+        answers.put(error)
 
 
 def drop(api: Any, image: str) -> None:

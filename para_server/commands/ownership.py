@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ from para_server.untrusted import read_bounded
 
 _PASSWD: Final = spec.PASSWD
 _IDS: Final = 64  # bytes that two ids have at most
+_AN_ID: Final = re.compile("[0-9]{1,10}")
 _ALONE: Final = "ids"  # what holds a helper that is no session's
 _DOCS: Final = "https://docs.docker.com/engine/security/userns-remap/"
 
@@ -147,7 +149,7 @@ async def _looked_up(context: Context, image: str, session_id: str) -> tuple[int
         await containers.remove(context.engine, name)
     for line in passwd.decode(errors="replace").splitlines():
         match line.split(":"):
-            case ["para", _, uid, gid, *_] if uid.isdigit() and gid.isdigit():
+            case ["para", _, uid, gid, *_] if _AN_ID.fullmatch(uid) and _AN_ID.fullmatch(gid):
                 return int(uid), int(gid)
     raise ParaError(
         "engine.refused",

@@ -102,9 +102,12 @@ async def test_an_image_is_fitted_once(para: Para, api: Any, other_image: str) -
     assert api.images(filters={"label": f"dev.para.fitted={image}"}) == []
 
 
-async def test_an_image_without_the_user_is_refused_by_name(para: Para, api: Any) -> None:
+@pytest.mark.parametrize("change", ["/^para:/d", "s/^para:x:[0-9]*/para:x:²/"])
+async def test_an_image_without_the_user_is_refused_by_name(
+    para: Para, api: Any, change: str
+) -> None:
     name = f"para-test-nobody-{os.getpid()}:latest"
-    recipe = "FROM para-base:latest\nUSER root\nRUN sed -i /^para:/d /etc/passwd\n"
+    recipe = f"FROM para-base:latest\nUSER root\nRUN sed -i '{change}' /etc/passwd\nUSER 1000\n"
     list(api.build(fileobj=BytesIO(recipe.encode()), tag=name, rm=True))
     try:
         refused = await para.fails("engine.refused", "para.start", image=name)

@@ -84,11 +84,21 @@ def put_git(world: World) -> None:
     """Put another git before that of the image, as an agent may."""
     here = "~/.local/bin"
     script = f"mkdir -p {here}; cat >{here}/git <<'X'\n{GIT}X\nchmod 755 {here}/git"
-    engine.run(world.api, _box(world), f"echo : >/tmp/claim.sh; {script}")
+    _inside(world, f"echo : >/tmp/claim.sh; {script}")
 
 
 def _box(world: World) -> str:
     return f"para-session-{world.ids['box']}"
+
+
+def _inside(world: World, script: str) -> None:
+    """Run a script in the box; where the engine never tells its end, once more."""
+    try:
+        engine.run(world.api, _box(world), script)
+    except engine.ExecTimeoutError as stuck:
+        world.tally["program whose end was not told"] += 1
+        print(stuck)
+        engine.run(world.api, _box(world), script)
 
 
 def _run(api: Any, container: str, script: str, user: str = "para", given: bytes = b"") -> None:
@@ -100,15 +110,12 @@ def _run(api: Any, container: str, script: str, user: str = "para", given: bytes
 
 def boxes(world: World, chance: Random) -> None:
     """A .git that an agent broke, taken out by a helper container."""
-    box = f"para-session-{world.ids['box']}"
     files = "$(find .git -type f -size -1M | sort)"
     seed = chance.randrange(1 << 30)
-    engine.run(
-        world.api, box, f"cat > /tmp/break.pl <<'X'\n{BREAK}\nX\nperl /tmp/break.pl {seed} {files}"
-    )
+    _inside(world, f"cat > /tmp/break.pl <<'X'\n{BREAK}\nX\nperl /tmp/break.pl {seed} {files}")
     world.ask("diff", name="box")
     world.ask("stats", name="box", load=False)
-    engine.run(world.api, box, "rm -rf .git; cp -a /tmp/good .git")
+    _inside(world, "rm -rf .git; cp -a /tmp/good .git")
 
 
 def bundles(world: World, chance: Random) -> None:
@@ -125,7 +132,7 @@ def bundles(world: World, chance: Random) -> None:
         lines.append(f"code={chance.choice((0, 1, 3, 137))}")
     script = "\n".join(lines)
     put = f"cat >.fuzz.pl <<'X'\n{BREAK}\nX\ncat >.fuzz <<'X'\n{script}\nX"
-    engine.run(world.api, _box(world), put)
+    _inside(world, put)
     world.ask("diff", name="box")
     answer = world.ask("finish", name="box", message="x", branch=f"fuzzed-{seed}")
     state = world.ask("show", name="box")["result"]["state"]
@@ -133,11 +140,11 @@ def bundles(world: World, chance: Random) -> None:
         assert state == "finished"
         world.ask("resume", name="box")
         put_git(world)
-        engine.run(world.api, _box(world), "rm -f .fuzz*; cp -a .git /tmp/good; echo 3 >>b.md")
+        _inside(world, "rm -f .fuzz*; cp -a .git /tmp/good; echo 3 >>b.md")
         world.repo.git("rev-list", "--quiet", "--objects", f"fuzzed-{seed}")
     else:
         assert state == "running"
-        engine.run(world.api, _box(world), "rm .fuzz .fuzz.pl")
+        _inside(world, "rm -f .fuzz .fuzz.pl")
 
 
 def stats(world: World, chance: Random) -> None:
@@ -147,17 +154,16 @@ def stats(world: World, chance: Random) -> None:
         claim = b"9" * 100_000
     said = "cat /tmp/claim" if chance.random() < 0.9 else chance.choice(ENDLESS)
     end = chance.choice(("exit 0", "exit 1", ":"))
-    box = _box(world)
     encoded = "".join(f"\\x{one:02x}" for one in claim[:20_000])
     for start in range(0, len(encoded), 80_000):
         to = ">" if start == 0 else ">>"
         part = encoded[start : start + 80_000]
-        engine.run(world.api, box, f"cd /tmp; printf %b '{part}' {to}claim")
-    engine.run(world.api, box, f"echo '{said}; {end}' >/tmp/claim.sh")
+        _inside(world, f"cd /tmp; printf %b '{part}' {to}claim")
+    _inside(world, f"echo '{said}; {end}' >/tmp/claim.sh")
     answer = world.ask("stats", name="box", load=chance.random() < 0.3)
     changes = (answer.get("result") or {}).get("changes") or {}
     assert all(0 <= figure < 10**9 for figure in changes.values()), changes
-    engine.run(world.api, box, "echo : >/tmp/claim.sh")
+    _inside(world, "echo : >/tmp/claim.sh")
 
 
 def setups(world: World, chance: Random) -> None:
