@@ -54,7 +54,7 @@ async def found(
 
     There are none where it gets files of its own: where they are few, or the engine cannot layer.
     """
-    if record.type == "worktree" or not layering.thinkable(context):
+    if record.type == "worktree" or not await _may_share(context, repo, start):
         return record
     name = _name(repo, start.anchor)
     async with context.store.holding_bases():
@@ -74,6 +74,13 @@ async def found(
                 return _noted(context, record, base)
         context.report(f"Writing {files} files, for all sessions to share", 10)
         return await _made(context, repo, record, settings, start.anchor, files)
+
+
+async def _may_share(context: Context, repo: Repo, start: Start) -> bool:
+    """Tell whether the files of a base could be a session's: those have what filters write."""
+    if not layering.thinkable(context):
+        return False
+    return start.filtered or not await filters.named(repo, start.anchor)
 
 
 async def evict(context: Context, most: int, *, dry_run: bool = False) -> list[str]:

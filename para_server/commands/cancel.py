@@ -115,8 +115,9 @@ async def _start_of(repo: Repo, record: Record) -> Start:
             "workspace.unknown-base", f"The archive of {record.name} is gone from {record.repo}"
         )
     tip = record.archive_tip or at
+    is_users = at == record.base
     if tip == at:
-        return Start(branch=record.branch, tip=at, anchor=at)
+        return Start(branch=record.branch, tip=at, anchor=at, filtered=is_users)
     return Start(
         branch=record.branch,
         tip=tip,
@@ -125,6 +126,7 @@ async def _start_of(repo: Repo, record: Record) -> Start:
         head=record.archive_head,
         carried=await archives.read(repo, at),
         base=await repository.ref_commit(repo, f"{record.base}^{{commit}}"),
+        filtered=False,
     )
 
 

@@ -34,7 +34,8 @@ class Start(Frozen):
     that was not committed comes back as such. In a worktree, HEAD is detached at `head` where it is
     given. `carried` is what else there was. All of it can be reached from `anchor`, which stays
     alive in the repository as long as the clone. `base` is what the session once began with, where
-    the branch may have no history in common with it.
+    the branch may have no history in common with it. `filtered` is whether the user's own filters
+    write its files: what a session wrote is given to none.
     """
 
     branch: str
@@ -44,6 +45,7 @@ class Start(Frozen):
     head: str | None = None
     carried: Carried = Carried()
     base: str | None = None
+    filtered: bool = True
 
 
 async def make(
@@ -84,7 +86,7 @@ async def make(
     if index is None:
         tree = start.tree or "HEAD"
         await git(folder, "read-tree", "-u", "--reset", tree, plain=True, long=True)
-        if start.tree is None:  # what a session wrote is given to no filter
+        if start.filtered:
             await filters.write(repo, start.tip, folder, {})
     beneath = here if index is None else index.parent
     if (beneath / filters.LIST).exists():

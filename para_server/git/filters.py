@@ -33,6 +33,7 @@ _ATTRIBUTES: Final = ":(glob)**/.gitattributes"
 _NAMED: Final = re.compile(r"filter=(\S+)")
 _SCOPES: Final = frozenset({"system", "global"})
 _AT_ONCE: Final = 1000  # paths in one command
+_FILE: Final = "100"  # what the mode of a plain file begins with
 
 
 @once
@@ -76,6 +77,8 @@ async def write(repo: Repo, commit: str, folder: Path, environment: Mapping[str,
     if not paths:
         return
     given = "".join(f"{path}\0" for path in paths)
+    for path in paths:  # git does not write a file again that it takes for unchanged
+        (folder / path).unlink()
     again = ("checkout-index", "-q", "-f", "-u", "-z", "--stdin")
     try:
         configured = {**environment, **_configuration(repo, usable)}
@@ -126,7 +129,10 @@ async def _note(folder: Path, environment: Mapping[str, str], paths: Sequence[st
 
 
 async def _paths(folder: Path, environment: Mapping[str, str], names: frozenset[str]) -> list[str]:
-    listed = await git(folder, "ls-files", "-z", plain=True, environment=environment)
+    staged = await git(folder, "ls-files", "-s", "-z", plain=True, environment=environment)
+    # of a link git filters nothing, and who opens it is led to any file of the host
+    entries = [one.partition("\t") for one in staged.split("\0") if one.startswith(_FILE)]
+    listed = "".join(f"{path}\0" for _, _, path in entries)
     told = await git(
         folder,
         *("check-attr", "-z", "--stdin", "filter"),
