@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -107,7 +108,7 @@ async def _located(context: Context, folder: Path) -> Repo:
     raise ParaError(
         "workspace.not-a-repository",
         f"{folder} is the workspace of session {inside.name}, not a repository of yours",
-        Remedy(title=f"Work from its repository: cd {inside.repo}"),
+        Remedy(title=f"Work from its repository: cd {shlex.quote(inside.repo)}"),
         SHOW_SESSIONS,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Final, get_args
 
@@ -138,8 +139,10 @@ def _detail(one: One, value: str, archive: str) -> str:
         case _, "kept":
             short = value.removeprefix("refs/heads/").removeprefix("refs/tags/")
             short = value.rpartition("/")[2] if short.startswith(("refs/", "worktrees/")) else short
-            name = "" if one.what == "stash" else f" {short}"
-            return f"kept in {archive}: {_COMMANDS[one.what]}{name} {at}"
+            dashes = ["--"] if short.startswith("-") else []
+            name = [] if one.what == "stash" else [*dashes, short]
+            # a person may copy it to a shell, to which names of refs can be commands
+            return f"kept in {archive}: {_COMMANDS[one.what]} {shlex.join([*name, at])}"
         case _:
             return _LOST.get(one.how, _LOST["broken"])
 

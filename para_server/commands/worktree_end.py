@@ -5,6 +5,7 @@ Nothing of the folder is changed before it is clear that the session can end.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -99,7 +100,7 @@ async def demand_decided(context: Context, repo: Repo, record: Record, branch: s
             "workspace.git-failed",
             f"The worktree of {record.name} is on {one_line(where.on or 'HEAD')}, which has no "
             "commit yet: nothing of it would be in a branch",
-            Remedy(title=f"Commit there, or go back: git -C {folder} switch {record.branch}"),
+            Remedy(title=f"Commit there, or go back: {_back(folder, record)}"),
             Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params),
         )
     for one in dict.fromkeys((record.branch, branch)):
@@ -223,9 +224,13 @@ async def _demand_decided_branch(
     raise ParaError(
         "workspace.git-failed",
         f"The worktree of {record.name} is {at}, which is not on top of {record.branch}, {why}",
-        Remedy(title=f"Bring it onto the branch there: git -C {folder} switch {record.branch}"),
+        Remedy(title=f"Bring it onto the branch there: {_back(folder, record)}"),
         Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params),
     )
+
+
+def _back(folder: Path, record: Record) -> str:
+    return shlex.join(["git", "-C", str(folder), "switch", record.branch])
 
 
 def _other_branch(branch: str, head: str) -> Left:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -196,7 +197,7 @@ def _failure(folder: Path, error: GitFailedError) -> ParaError:
             f"git refuses to work in {folder}: the repository belongs to another user",
             Remedy(
                 title="If you trust it, tell git so: "
-                f"git config --global --add safe.directory {_root(folder)}"
+                f"git config --global --add safe.directory {shlex.quote(str(_root(folder)))}"
             ),
         )
     if "work tree" in said or "bare repository" in said:
@@ -215,7 +216,7 @@ def _failure(folder: Path, error: GitFailedError) -> ParaError:
     return ParaError(
         "workspace.git-failed",
         f"git cannot work in {folder}: {reason[:_MAX_REASON]}",
-        Remedy(title=f"Correct what git names, then try: git -C {folder} status"),
+        Remedy(title=f"Correct what git names, then try: git -C {shlex.quote(str(folder))} status"),
     )
 
 
