@@ -14,7 +14,7 @@ import signal
 import stat
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TextIO
 
@@ -24,7 +24,7 @@ import para_server.commands.all  # noqa: F401 # fills the registry
 from para_server import interrupts, streams
 from para_server.cli_arguments import command_line, parse, words
 from para_server.cli_overview import overview
-from para_server.cli_results import in_words, is_failure, remark
+from para_server.cli_results import in_words, is_failure, remark, would_be
 from para_server.cli_typed import terminal_encoding, understood
 from para_server.commands import recovery
 from para_server.context import Context
@@ -39,6 +39,8 @@ CANNOT: Final = 1
 WRONG: Final = 2
 BUG: Final = 70
 CANCELLED: Final = 130
+
+Words = Callable[[BaseModel], str]
 
 _BRINGS: Final = {"para.dispatch", "para.start", "para.resume", "para.recover"}
 
@@ -58,7 +60,8 @@ def main(argv: Sequence[str], context: Context) -> int:
         asked = replace(context, report=progress.report)
         result = asyncio.run(_stoppable(asked, command, params, progress))
         progress.clear()
-        return _told(command, result, as_json=as_json)
+        told = would_be if params.get("dryRun") else in_words
+        return _told(command, result, told, as_json=as_json)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else DONE
     except ParaError as error:
@@ -77,8 +80,8 @@ def main(argv: Sequence[str], context: Context) -> int:
         return BUG
 
 
-def _told(command: Command, result: BaseModel, *, as_json: bool) -> int:
-    code = _print(result, as_json=as_json)
+def _told(command: Command, result: BaseModel, told: Words, *, as_json: bool) -> int:
+    code = _print(result, told, as_json=as_json)
     if not as_json and (said := remark(result)) is not None:
         _tell(f"para: {said}")
     failed = is_failure(result) or _brought_nothing(command, result)
@@ -189,12 +192,12 @@ def _tell(text: str) -> None:
     streams.put(sys.stderr, f"{printable(text)}\n")
 
 
-def _print(result: BaseModel, *, as_json: bool) -> int:
+def _print(result: BaseModel, told: Words, *, as_json: bool) -> int:
     if as_json:
         text = json.dumps(result.model_dump(mode="json", by_alias=True), indent=2)
         text = text.replace("\x7f", "\\u007f")
     else:
-        text = in_words(result)
+        text = told(result)
         if not _is_file(
             sys.stdout
         ):  # what reads a pipe may write to a terminal: `para diff | head`

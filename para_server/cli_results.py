@@ -189,9 +189,7 @@ def _(result: results.RemovedResult) -> str:
 
 @in_words.register
 def _(result: results.CleanResult) -> str:
-    rows = [f"removed  {one_line(what)}" for what in result.removed]
-    rows += [f"kept     {one_line(what)}" for what in result.kept]
-    return "\n".join(rows) or "Nothing to clean"
+    return _cleaned(result, "removed", "kept")
 
 
 @in_words.register
@@ -208,10 +206,19 @@ def _(result: results.DoctorResult) -> str:
     return "\n".join(lines)
 
 
+def would_be(result: BaseModel) -> str:
+    """Tell a person what a command would do that only looked."""
+    if isinstance(result, results.CleanResult):
+        return _cleaned(result, "would remove", "would keep")
+    return in_words(result)
+
+
 def remark(result: object) -> str | None:
     """Return what a person may wonder at in a result that prints nothing."""
     if isinstance(result, results.LogsResult) and not result.text:
         return "nothing has been printed"
+    if isinstance(result, results.DiffResult) and not result.files:
+        return "nothing has changed"
     return None
 
 
@@ -220,6 +227,12 @@ def is_failure(result: object) -> bool:
     if isinstance(result, results.DoctorResult):
         return any(check.level == "error" for check in result.checks)
     return False
+
+
+def _cleaned(result: results.CleanResult, removed: str, kept: str) -> str:
+    rows = [[removed, one_line(what)] for what in result.removed]
+    rows += [[kept, one_line(what)] for what in result.kept]
+    return table(rows) if rows else "Nothing to clean"
 
 
 def _cell(text: str) -> str:

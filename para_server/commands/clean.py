@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from para_server import reserve
 from para_server.commands import bases, late, recovery
@@ -21,6 +22,7 @@ from para_server.registry import command
 from para_server.results import CleanResult
 
 Removal = Callable[[], Awaitable[object]]
+_NEEDED: Final = "sessions were made from it"
 
 
 @command("para.clean", "Remove Leftovers")
@@ -46,8 +48,6 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
     if not params.dry_run:
         gone = {f"container {name}" for name in await late.sweep_engine(context)}
         removed += sorted(gone)
-        fitted = await images.drop_fitted(context.engine, context.store.owns, every=True)
-        removed += [f"image {normal(name)}" for name in fitted]
         if not context.store.without_record() and all(
             one.state in OVER for one in context.store.all()
         ):
@@ -61,6 +61,7 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
 
 async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
     live = context.store.may_live
+    gone: set[str] = set()  # names of containers, ids of images
     found: list[tuple[str, Removal]] = [
         (f"folder {stray.name}", partial(_remove_folder, stray))
         for stray in context.store.strays()
@@ -75,6 +76,7 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
         if not owns(one.home) or session is None or live(session):
             kept.append(f"container {one.name}")
         else:
+            gone.add(one.name)
             found.append((f"container {one.name}", partial(containers.remove, engine, one.name)))
     for image in await images.saved(engine):
         session = image.labels.get(LABEL_SESSION, "")
@@ -82,6 +84,7 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
         if not owns(image.labels.get(LABEL_HOME)) or live(session):
             kept.append(f"image {name}")
         else:
+            gone.add(image.id)
             found.append((f"image {name}", partial(images.remove, engine, image.id)))
     for volume in await volumes.listed(engine):
         if not owns(volume.home) or volume.session is None or live(volume.session):
@@ -89,12 +92,30 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
         else:
             found.append((f"volume {volume.name}", partial(volumes.remove, engine, volume.name)))
     found += await _networks(context, kept)
+    return [*found, *await _images_between(context, gone, kept)]
+
+
+async def _images_between(
+    context: Context, gone: Collection[str], kept: list[str]
+) -> list[tuple[str, Removal]]:
+    """List the images that para made for others to be made from, and that nothing needs."""
+    engine, owns = context.engine, context.store.owns
     # a later login has the name of these; what is made from one needs it still
-    found += [
-        (f"image {image.id}", partial(_remove_login, engine, image.id))
-        for image in await images.logins(engine, None)
-        if not image.tags and owns(image.labels.get(LABEL_HOME))
+    old = [
+        one
+        for one in await images.logins(engine, None)
+        if not one.tags and owns(one.labels.get(LABEL_HOME))
     ]
+    known = await images.descent(engine)
+    gone = set(gone)
+    found: list[tuple[str, Removal]] = []
+    for image in [*await images.fitted(engine, owns), *old]:  # fitted ones may be made from logins
+        what = f"image {', '.join(map(normal, image.tags)) or image.id}"
+        if image.id in images.needed(known, gone):
+            kept.append(f"{what}: {_NEEDED}")
+        else:
+            gone.add(image.id)
+            found.append((what, partial(_remove_unused, engine, image.id)))
     return found
 
 
@@ -119,9 +140,9 @@ async def _networks(context: Context, kept: list[str]) -> list[tuple[str, Remova
     return found
 
 
-async def _remove_login(engine: Engine, image: str) -> None:
+async def _remove_unused(engine: Engine, image: str) -> None:
     if not await images.remove_unused(engine, image):
-        raise ParaError("engine.refused", "sessions were made from it", SHOW_SESSIONS)
+        raise ParaError("engine.refused", _NEEDED, SHOW_SESSIONS)
 
 
 async def _remove_folder(folder: Path) -> None:

@@ -86,7 +86,7 @@ async def fitted(context: Context, image: str, session_id: str) -> str:
         return image  # what is missing is refused where the container is created
     name = fitted_image(found.id, inside)
     if await images.find(context.engine, name) is None:
-        context.report(f"Fitting {image} to uid {inside[0]}, once", None)
+        context.report(f"Fitting {image} to uid {inside[0]}, once: this takes a while", None)
         await images.drop_fitted(context.engine, context.store.owns)
         recipe = Recipe(
             image=name,
@@ -100,11 +100,8 @@ async def fitted(context: Context, image: str, session_id: str) -> str:
             },
             offline=True,
         )
-
-        def report(line: str, _share: int | None) -> None:
-            context.report(line, None)  # the share of this build is not that of the command
-
-        await building.build(context.engine, recipe, None, report, no_cache=False)
+        # its steps mean nothing to a person; where one fails, the error has what it printed
+        await building.build(context.engine, recipe, None, lambda *_: None, no_cache=False)
     return name
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,30 +73,78 @@ async def logins(engine: Engine, agent: str | None) -> list[Image]:
     ]
 
 
+async def fitted(engine: Engine, is_mine: Callable[[str | None], bool]) -> list[Image]:
+    """List the images that were fitted from others; `is_mine` judges the home's label.
+
+    What was made from one has its labels too: sessions that were saved, and a person's own images.
+    """
+    return [
+        one
+        for one in await _labelled(engine, LABEL_FITTED)
+        if all(tag.partition(":")[0].endswith(FITTED_IMAGE) for tag in one.tags)
+        and LABEL_SESSION not in one.labels
+        and is_mine(one.labels.get(LABEL_HOME))
+    ]
+
+
 async def drop_fitted(
-    engine: Engine,
-    is_mine: Callable[[str | None], bool],
-    agent: str | None = None,
-    *,
-    every: bool = False,
+    engine: Engine, is_mine: Callable[[str | None], bool], agent: str | None = None
 ) -> list[str]:
     """Remove images that were fitted from one that is gone, or that has an agent's login.
 
     An image that lost its name is as good as gone: it is there because others are made from it.
-    `is_mine` judges the home's label; `every` removes all that are. Those that sessions were made
-    from stay. Returns the names of what was removed.
+    `is_mine` judges the home's label. Those that sessions were made from stay. Returns the names
+    of what was removed.
     """
     gone: list[str] = []
-    for one in await _labelled(engine, LABEL_FITTED):
+    for one in await fitted(engine, is_mine):
         private = agent is not None and one.labels.get(LABEL_LOGIN) == agent
-        ours = all(tag.partition(":")[0].endswith(FITTED_IMAGE) for tag in one.tags)
-        if not ours or LABEL_SESSION in one.labels or not is_mine(one.labels.get(LABEL_HOME)):
-            continue
         origin = await find(engine, one.labels[LABEL_FITTED])
         stale = origin is None or not origin.tags
-        if (every or stale or private) and await remove_unused(engine, one.id):
+        if (stale or private) and await remove_unused(engine, one.id):
             gone += one.tags
     return gone
+
+
+class Descent(Frozen):
+    """What is made from which image."""
+
+    containers: tuple[tuple[str, str], ...]  # the name of each, and the id of its image
+    images: tuple[tuple[str, bool], ...]  # the id of each, and whether it has a name
+    parents: dict[str, str]  # by id; newer engines do not say
+
+
+async def descent(engine: Engine) -> Descent:
+    """Ask the engine what is made from which image."""
+    boxes = await engine.call(lambda api: api.containers(all=True))
+    raw = await engine.call(lambda api: api.images(all=True))
+    return Descent(
+        containers=tuple(
+            ((one["Names"] or [one["Id"]])[0].removeprefix("/"), one["ImageID"]) for one in boxes
+        ),
+        images=tuple((one["Id"], _tags(one) != ()) for one in raw),
+        parents={one["Id"]: one.get("ParentId") or "" for one in raw},
+    )
+
+
+def needed(known: Descent, gone: Collection[str]) -> set[str]:
+    """Return the ids of the images that cannot be removed, since something is made from them.
+
+    `gone` names the containers, and holds the ids of the images, that will not be there any more.
+    The nameless steps of a build go with what they led to.
+    """
+    steps = set(known.parents.values())
+    found = {image for name, image in known.containers if name not in gone}
+    found |= {
+        known.parents[image]
+        for image, has_name in known.images
+        if image not in gone and (has_name or image not in steps)
+    }
+    new = set(found)
+    while new:
+        new = {known.parents.get(image, "") for image in new} - found
+        found |= new
+    return found - {""}
 
 
 async def remove_unused(engine: Engine, name: str) -> bool:
@@ -151,12 +199,16 @@ async def _labelled(engine: Engine, label: str) -> list[Image]:
     return [
         Image(
             id=one["Id"],
-            tags=tuple(tag for tag in one.get("RepoTags") or () if tag != _NAMELESS),
+            tags=_tags(one),
             size=one["Size"],
             labels=one.get("Labels") or {},
         )
         for one in raw
     ]
+
+
+def _tags(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(tag for tag in raw.get("RepoTags") or () if tag != _NAMELESS)
 
 
 def _image(raw: Mapping[str, Any]) -> Image:

@@ -15,6 +15,7 @@ import pytest
 from para_server.commands.ownership import Owner, owner_of
 from para_server.engine.facts import Facts
 from para_server.errors import ParaError
+from para_server.reach import normal
 from tests import engine, scratch
 from tests.client import Para
 
@@ -100,6 +101,36 @@ async def test_an_image_is_fitted_once(para: Para, api: Any, other_image: str) -
     removed = (await para.call("para.clean"))["removed"]
     assert any(one.startswith("image para-fitted:") for one in removed)
     assert api.images(filters={"label": f"dev.para.fitted={image}"}) == []
+
+
+async def test_a_dry_run_of_clean_names_what_clean_removes(
+    para: Para, api: Any, other_image: str
+) -> None:
+    await para.call("para.start", name="fix", image=other_image)
+    image = api.inspect_image(other_image)["Id"]
+    [fitted] = api.images(filters={"label": f"dev.para.fitted={image}"})
+    what = f"image {normal(fitted['RepoTags'][0])}"
+    needed = f"{what}: sessions were made from it"
+    for do in ("para.show", "para.pause", "para.cancel"):
+        await para.call(do, name="fix")
+        would = await para.call("para.clean", dryRun=True)
+        if do == "para.show":
+            assert needed in would["kept"]
+        if do == "para.cancel":
+            assert what in would["removed"]
+        assert await para.call("para.clean") == would
+    assert (await para.call("para.clean", dryRun=True))["removed"] == []
+
+
+async def test_fitting_an_image_is_one_line_of_progress(para: Para, other_image: str) -> None:
+    progress = "a-progress"
+    para.lsp.progress_reports[progress] = []
+    params = {"name": "fix", "image": other_image}
+    await para.answer(para.send("para.start", [params], token=progress))
+    told = [getattr(one, "message", None) for one in para.lsp.progress_reports[progress]]
+    assert [line for line in told if line and "fix" not in line] == [
+        f"Fitting {other_image} to uid {os.geteuid() or 1000}, once: this takes a while"
+    ]
 
 
 @pytest.mark.parametrize("change", ["/^para:/d", "s/^para:x:[0-9]*/para:x:²/"])

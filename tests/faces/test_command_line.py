@@ -239,7 +239,10 @@ def test_clean_and_logs_at_a_terminal(terminal: Terminal, api: Any, home: Path) 
         "until grep -q done /para-agent/out/state; do sleep 0.1; done",
     )
     assert terminal.run("logs").stdout == "hello\n"
-    assert "container" in terminal.run("clean", "--dry-run").stdout
+    would = terminal.run("clean", "--dry-run").stdout
+    assert f"would keep  container {session['container']['name']}" in would
+    assert "removed" not in would
+    assert "nothing has changed" in terminal.run("diff").stderr
     assert len(engine.containers(api, home)) == 1
 
 
