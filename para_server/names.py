@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from pathlib import Path
 from typing import Final
 
 NAME_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,49}$"
 SESSION_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,56}$"  # a name, or an id made from one
+
+# what git takes in no ref
+_IN_NO_REF: Final = re.compile(
+    r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|\Z)|^/|[/.]\Z"
+)
 
 LABEL_SESSION: Final = "dev.para.session"
 LABEL_NAME: Final = "dev.para.name"
@@ -54,6 +60,11 @@ def new_id(name: str) -> str:
     """Give a session an id that no other has: its name in a-z 0-9 -, and six hex digits."""
     slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower()).strip("-")
     return f"{slug or 'session'}-{secrets.token_hex(3)}"
+
+
+def is_branch(text: str) -> bool:
+    """Tell whether git takes a name for a branch, by its own rules, and for no option."""
+    return text != "" and not text.startswith("-") and _IN_NO_REF.search(text) is None
 
 
 def container_name(session_id: str) -> str:

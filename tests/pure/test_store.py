@@ -108,7 +108,7 @@ def break_by_another_version(file: Path) -> None:
 
 
 def break_by_another_id(file: Path) -> None:
-    file.write_text(record("../two").model_dump_json(by_alias=True))
+    file.write_text(record("two").model_dump_json(by_alias=True).replace('"two"', '"../two"'))
 
 
 @pytest.mark.parametrize(
