@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import json
 import os
@@ -22,6 +23,9 @@ from para_server.untrusted import one_line
 MAX_FILE: Final = 1 << 20  # bytes; a settings file beyond it is not one
 MAX_REPO_FILE: Final = 64 << 10  # bytes; the same of a repository's, which is read for each command
 ENVIRONMENT: Final = "the environment"
+EDITOR: Final = "the editor"
+COMMAND: Final = "the command"
+_LONGEST_KEY: Final = 100  # characters of a name that is compared with those there are
 Layer = tuple[str, Mapping[str, Any]]  # where it comes from, and section -> key -> value
 
 
@@ -69,8 +73,8 @@ def layers_of(
     beneath: Layer = (str(user_file), _user_toml(user_file))
     above: list[Layer] = [
         (ENVIRONMENT, _from_environment(environ)),
-        ("the editor", _without_unset(editor)),
-        ("the command", command or {}),
+        (EDITOR, _without_unset(editor)),
+        (COMMAND, command or {}),
     ]
     of_repo = _repo_toml(repo / REPO_FILE) if repo is not None else {}
     if of_repo and not trusted:
@@ -80,15 +84,47 @@ def layers_of(
 
 
 def _refuse_strangers(origin: str, layer: Mapping[str, Any]) -> None:
-    known = keys()
     for section, values in layer.items():
         if not isinstance(values, Mapping):
-            raise _invalid(f"{origin}: {one_line(section)} is no section of settings", [])
+            raise _invalid(f"{origin}: {_no_section(section)}", [])
         for key in values:
-            if f"{section}.{key}" not in known:
-                path = one_line(f"{section}.{key}")
-                issue = Issue(path=path, message="there is no such setting")
-                raise _invalid(f"{origin}: there is no setting {path}", [issue], origin)
+            path = f"{section}.{key}"
+            if path not in keys():
+                raise _no_setting(origin, path)
+
+
+def _no_section(name: str) -> str:
+    shown = one_line(name)
+    if name in sections():
+        return f"{shown} is a section: its settings stand below a line [{shown}]"
+    return f"{shown} is no section of settings (there is: {', '.join(sorted(sections()))})"
+
+
+def _no_setting(origin: str, path: str) -> ParaError:
+    shown = one_line(path)
+    near = _like(shown[:_LONGEST_KEY].lower())
+    hint = f"; did you mean {near}" if near else ""
+    known_file = origin not in {REPO_FILE, ENVIRONMENT, EDITOR, COMMAND}
+    # an editor has nothing to open where there is no such setting
+    remedy = Remedy(title=f"Remove or correct it in {origin}") if known_file else None
+    issue = Issue(path=shown, message="there is no such setting")
+    return ParaError(
+        "settings.invalid",
+        f"{origin}: there is no setting {shown}{hint}",
+        remedy or _correction(shown, origin),
+        issues=[issue],
+    )
+
+
+def _like(path: str) -> str:
+    """Return the setting that was meant, of the same section or else of another, or nothing."""
+    section, _, key = path.partition(".")
+    everywhere = {one.partition(".")[2].lower(): one for one in keys()}
+    here = {name: one for name, one in everywhere.items() if one.startswith(f"{section}.")}
+    for known in (here, everywhere):
+        for name in difflib.get_close_matches(key, known, n=1, cutoff=0.7):
+            return known[name]
+    return ""
 
 
 def _user_toml(file: Path) -> dict[str, Any]:
@@ -117,7 +153,7 @@ def _toml(file: Path, most: int, flags: int) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise _invalid(f"{file} is not a settings file: it is not UTF-8", []) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise _invalid(f"{file} is not a settings file: {error}", []) from None
+        raise _invalid(f"{file} is not a settings file, which is TOML: {error}", []) from None
 
 
 def _whole(stream: BinaryIO, most: int) -> bytes:
@@ -173,6 +209,8 @@ def _correction(path: str, origin: str) -> Remedy:
     """Say where a setting is corrected: only a person's own settings are opened by an editor."""
     if origin == REPO_FILE:
         return Remedy(title=f"Correct it in {REPO_FILE}")
+    if origin == COMMAND:
+        return Remedy(title="Correct it in the command")
     if origin == ENVIRONMENT:
         section, _, key = path.partition(".")
         alias = key.partition(".")[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 NAME_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,49}$"
+NAME_RULE: Final = "a name is 1 to 50 of a-z A-Z 0-9 - _, and begins with a letter or a digit"
 SESSION_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,56}$"  # a name, or an id made from one
 
 # what git takes in no ref

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from para_server.context import Context
 from para_server.errors import Issue, ParaError
+from para_server.names import NAME_RULE
 
 P = TypeVar("P", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -86,11 +87,20 @@ def _parsed(found: Command, arguments: object) -> BaseModel:
         issues = [
             Issue(
                 path=".".join(str(part)[:100] for part in e["loc"]),
-                message=e["msg"].removeprefix("Value error, "),
+                message=_in_words(e["type"], e["msg"]),
             )
             for e in error.errors(include_input=False, include_context=False, include_url=False)
         ]
         raise _invalid(found, issues[:_MAX_ISSUES]) from None
+
+
+def _in_words(kind: str, message: str) -> str:
+    """Write what is wrong with a param for a person."""
+    if kind == "string_pattern_mismatch":  # names alone have a pattern
+        return NAME_RULE
+    if kind == "string_too_short":
+        return "it is empty"
+    return message.removeprefix("Value error, ")
 
 
 def _is_text(value: object) -> bool:

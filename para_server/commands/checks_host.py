@@ -6,7 +6,7 @@ import os
 from typing import Final
 
 from para_server.commands import lost
-from para_server.context import Context
+from para_server.context import Context, repository_around
 from para_server.disk import unreadable
 from para_server.errors import Problem, Remedy
 from para_server.git import versions
@@ -42,8 +42,11 @@ async def records(context: Context) -> Check:
 
 
 async def settings(context: Context) -> Check:
-    """Check that the settings can be read."""
+    """Check that the settings can be read, and those of the repositories that are open."""
     found = context.settings(None)
+    for folder in (context.cwd,) if context.cwd else context.folders:
+        if (repo := repository_around(folder)) is not None:
+            context.settings(repo)
     detail = "containers" if found.container.enabled else "worktrees, without containers"
     return Check(name="settings", ok=True, detail=detail)
 

@@ -20,6 +20,7 @@ _HOST: Final[dict[str, Look]] = {
     "settings": checks_host.settings,
 }
 _ENGINE: Final[dict[str, Look]] = {"engine": checks_engine.engine}
+_UNREAD: Final = "not checked, since the settings that name it cannot be read"
 # what only an engine that answers can be asked
 _ANSWERING: Final[dict[str, Look]] = {
     "owner": checks_engine.owner,
@@ -38,7 +39,11 @@ async def doctor(context: Context, params: NoParams) -> DoctorResult:  # noqa: A
 
     A check that is needed fails with level `error`; one of level `warning` leaves para usable.
     """
-    found = [await _checked(name, look, context) for name, look in {**_HOST, **_ENGINE}.items()]
+    found = [await _checked(name, look, context) for name, look in _HOST.items()]
+    if not _can_read_settings(context):
+        found.append(checks_host.warning("engine", "settings.invalid", _UNREAD))
+    else:
+        found += [await _checked(name, look, context) for name, look in _ENGINE.items()]
     if found[-1] is not None and found[-1].ok:
         found += [await _checked(name, look, context) for name, look in _ANSWERING.items()]
     return DoctorResult(checks=tuple(check for check in found if check is not None))
@@ -55,9 +60,14 @@ async def _checked(name: str, look: Look, context: Context) -> Check | None:
         return Check(name=name, ok=False, detail=str(error), problem=problem, level=level)
 
 
+def _can_read_settings(context: Context) -> bool:
+    try:
+        context.settings(None)
+    except ParaError:  # it has a check of its own
+        return False
+    return True
+
+
 def _wants_containers(context: Context) -> bool:
     """Return whether sessions are containers: worktrees need no engine."""
-    try:
-        return context.settings(None).container.enabled
-    except ParaError:  # it has a check of its own
-        return True
+    return not _can_read_settings(context) or context.settings(None).container.enabled

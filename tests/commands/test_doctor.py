@@ -17,6 +17,7 @@ from para_server.settings import EngineSettings
 from tests import installed
 from tests.client import Para
 from tests.front import Front
+from tests.scratch import Repository
 
 Servers = Callable[..., Awaitable[Para]]
 _UNSEEN = 'invalid mount config for type "bind": bind source path does not exist: {}'
@@ -130,3 +131,26 @@ async def test_a_git_that_is_too_old_is_named_at_the_first_command(
     assert "git version 2.25.1 is too old: para needs git 2.31 or newer" in refused.message
     check = (await checks_of(para))["git"]
     assert (check["ok"], check["level"]) == (False, "error")
+
+
+async def test_settings_that_cannot_be_read_are_one_fault_and_not_the_engine_s(
+    servers: Servers, environ: dict[str, str]
+) -> None:
+    folder = Path(environ["PARA_CONFIG_HOME"])
+    folder.mkdir(exist_ok=True)
+    (folder / "config.toml").write_text("[container")
+    checks = await checks_of(await servers(watching=False))
+    assert checks["settings"]["level"] == "error"
+    assert checks["engine"]["level"] == "warning"
+    assert "not checked" in checks["engine"]["detail"]
+    assert list(checks)[-1] == "engine"
+
+
+async def test_the_settings_of_the_repository_that_is_open_are_checked_too(
+    servers: Servers, repo: Repository
+) -> None:
+    repo.write(".para.toml", "container.mounts = ['/:/host']\n")
+    checks = await checks_of(await servers(watching=False))
+    assert checks["settings"]["level"] == "error"
+    assert ".para.toml may not set container.mounts" in checks["settings"]["detail"]
+    assert checks["engine"]["ok"]

@@ -229,3 +229,43 @@ async def test_a_settings_file_that_is_a_link_out_of_the_repository_is_not_read(
     para = await servers(extra=WITHOUT_ENGINE)
     refused = await para.fails("settings.invalid", "para.start")
     assert "abc123" not in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "[container]\nmaxRuning = 3",
+            "there is no setting container.maxRuning; did you mean container.maxRunning",
+        ),
+        (
+            "[Container]\nmemory = '1g'",
+            "there is no setting Container.memory; did you mean container.memory",
+        ),
+        ("[agent]\nmemory = '1g'", "no setting agent.memory; did you mean container.memory"),
+        ("[container]\nzzzzzz = 1", "there is no setting container.zzzzzz"),
+        ("agent = 'command'", "agent is a section: its settings stand below a line [agent]"),
+        ("[container", "is not a settings file, which is TOML: Expected ']'"),
+    ],
+)
+async def test_what_is_wrong_in_a_settings_file_is_said_for_a_person(
+    servers: Servers, environ: dict[str, str], text: str, told: str
+) -> None:
+    config(environ, text)
+    para = await servers(extra=WITHOUT_ENGINE)
+    refused = await para.fails("settings.invalid", "para.start")
+    file = str(Path(environ["PARA_CONFIG_HOME"]) / "config.toml")
+    assert refused.message.startswith(file)
+    assert told in refused.message
+    assert [remedy.get("setting") for remedy in refused.remedies if remedy.get("setting")] == []
+    if "no setting" in told:
+        assert refused.message.endswith(told)
+        assert [remedy["title"] for remedy in refused.remedies] == [
+            f"Remove or correct it in {file}"
+        ]
+
+
+async def test_a_wrong_param_is_not_corrected_in_a_settings_file(servers: Servers) -> None:
+    para = await servers(extra=WITHOUT_ENGINE)
+    refused = await para.fails("settings.invalid", "para.start", network="brigde")
+    assert [remedy["title"] for remedy in refused.remedies] == ["Correct it in the command"]

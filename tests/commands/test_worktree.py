@@ -179,3 +179,4 @@ async def test_names_that_are_none_are_refused(para: Para) -> None:
     for name in ("a b", "-a", "", "x" * 51, "a/b", "a.b", "a\n"):
         refused = await para.fails("command.invalid-params", "para.start", name=name)
         assert refused.data["issues"][0]["path"] == "name"
+        assert "name: a name is 1 to 50 of a-z" in refused.message
