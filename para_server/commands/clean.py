@@ -62,10 +62,11 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
 async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
     live = context.store.may_live
     gone: set[str] = set()  # names of containers, ids of images
+    removal: Removal
     found: list[tuple[str, Removal]] = [
-        (f"folder {stray.name}", partial(_remove_folder, stray))
+        (f"folder {stray.name}", _of(context, whose, partial(_remove_folder, stray)))
         for stray in context.store.strays()
-        if not live(stray.name.partition(".")[0])
+        if not live(whose := stray.name.partition(".")[0])
     ]
     owns = context.store.owns
     engine = context.engine
@@ -77,7 +78,8 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
             kept.append(f"container {one.name}")
         else:
             gone.add(one.name)
-            found.append((f"container {one.name}", partial(containers.remove, engine, one.name)))
+            removal = partial(containers.remove, engine, one.name)
+            found.append((f"container {one.name}", _of(context, session, removal)))
     for image in await images.saved(engine):
         session = image.labels.get(LABEL_SESSION, "")
         name = ", ".join(map(normal, image.tags)) or image.id
@@ -85,12 +87,14 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
             kept.append(f"image {name}")
         else:
             gone.add(image.id)
-            found.append((f"image {name}", partial(images.remove, engine, image.id)))
+            removal = partial(images.remove, engine, image.id)
+            found.append((f"image {name}", _of(context, session, removal)))
     for volume in await volumes.listed(engine):
         if not owns(volume.home) or volume.session is None or live(volume.session):
             kept.append(f"volume {volume.name}")
         else:
-            found.append((f"volume {volume.name}", partial(volumes.remove, engine, volume.name)))
+            removal = partial(volumes.remove, engine, volume.name)
+            found.append((f"volume {volume.name}", _of(context, volume.session, removal)))
     found += await _networks(context, kept)
     return [*found, *await _images_between(context, gone, kept)]
 
@@ -119,6 +123,18 @@ async def _images_between(
     return found
 
 
+def _of(context: Context, session: str, removal: Removal) -> Removal:
+    """Make the removal of what a session has, unless it lives by then: it may be recovered."""
+
+    async def removed() -> None:
+        async with context.store.holding(session, patience=0):
+            if context.store.may_live(session):
+                raise ParaError("session.illegal-transition", "its session lives", SHOW_SESSIONS)
+            await removal()
+
+    return removed
+
+
 async def _networks(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
     engine = context.engine
     found: list[tuple[str, Removal]] = []
@@ -136,7 +152,7 @@ async def _networks(context: Context, kept: list[str]) -> list[tuple[str, Remova
             kept.append(f"network {one.name}")
         else:
             removal = partial(networks.remove_own, engine, one.name)
-            found.append((f"network {one.name}", removal))
+            found.append((f"network {one.name}", _of(context, one.session, removal)))
     return found
 
 
