@@ -19,14 +19,21 @@ endif
 help: ## List what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
+# Fails with the reason where a Python that is named cannot be run at all: it is gone, or another user's.
+demand_python = "$(1)" -c '' 2>/dev/null || { echo '$(1) cannot be run by this user$(2)' >&2; exit 1; }
+renew := : remove .venv, and run make again
+
 venv: .venv/.compiled ## Install para and its tools into .venv
+	@$(call demand_python,$(venv)/python,$(renew))
 
 # As an installation does it: where Python may not write, each start would compile para anew.
 .venv/.compiled: .venv/.stamp $(wildcard para_server/*.py para_server/*/*.py)
+	@$(call demand_python,$(venv)/python,$(renew))
 	@$(venv)/python -m compileall -q para_server
 	@touch $@
 
 .venv/.stamp: pyproject.toml
+	@$(call demand_python,$(PYTHON),: make PYTHON=/path/to/python3.11 …)
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'para needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 …' >&2; exit 1; }
 	@# Debian keeps what `venv` needs in a package of its own.

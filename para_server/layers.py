@@ -120,7 +120,7 @@ def _like(path: str) -> str:
     """Return the setting that was meant, of the same section or else of another, or nothing."""
     section, _, key = path.partition(".")
     everywhere = {one.partition(".")[2].lower(): one for one in keys()}
-    here = {name: one for name, one in everywhere.items() if one.startswith(f"{section}.")}
+    here = {one.partition(".")[2].lower(): one for one in keys() if one.startswith(f"{section}.")}
     for known in (here, everywhere):
         for name in difflib.get_close_matches(key, known, n=1, cutoff=0.7):
             return known[name]

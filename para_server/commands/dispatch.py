@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Final
@@ -38,6 +39,11 @@ from para_server.steps import together, undone_on_failure
 from para_server.untrusted import one_line
 
 _TRIES: Final = 50
+_SUBMODULES: Final = ".gitmodules"
+_NO_SUBMODULES: Final = (
+    "A new session has no files of submodules: git submodule update --init in it fetches them, "
+    "where it can reach their addresses"
+)
 
 
 @command("para.dispatch", "Dispatch Agent")
@@ -142,12 +148,22 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
 
 
 async def _warnings(repo: Repo, record: Record) -> tuple[str, ...]:
+    of_submodules = await _of_submodules(repo, record)
     if record.type == "worktree":
-        return ()
+        return of_submodules
     of_filters, of_setup = await together(
         filters.warnings(repo, record.base), setup.warnings(repo, record)
     )
-    return (*of_filters, *of_setup, *repo.warnings)
+    return (*of_filters, *of_setup, *of_submodules, *repo.warnings)
+
+
+async def _of_submodules(repo: Repo, record: Record) -> tuple[str, ...]:
+    """Say so where submodules are empty; git is asked only where there may be some."""
+    if not os.path.lexists(repo.top / _SUBMODULES):
+        return ()
+    if not await repository.has(repo, record.base, _SUBMODULES):
+        return ()
+    return (_NO_SUBMODULES,)
 
 
 async def _named(

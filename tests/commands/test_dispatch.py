@@ -269,3 +269,17 @@ async def test_progress_begins_reports_and_ends(para: Para) -> None:
     shares = [report.percentage for report in reports if report.percentage is not None]
     assert shares == sorted(shares)
     assert end.kind == "end"
+
+
+async def test_that_a_session_has_no_files_of_submodules_is_a_warning(
+    servers: Servers, repo: Repository
+) -> None:
+    para = await servers(watching=False)
+    plain = await para.call("para.start", type="worktree", name="before")
+    repo.write(".gitmodules", '[submodule "lib"]\n\tpath = lib\n\turl = ../lib\n')
+    uncommitted = await para.call("para.start", type="worktree", name="uncommitted")
+    repo.commit("a submodule", **{".gitmodules": '[submodule "lib"]\n\tpath = lib\n'})
+    for kind in ("worktree", "container"):
+        with_one = await para.call("para.start", type=kind, name=kind)
+        assert ["submodules" in one for one in with_one["warnings"]] == [True]
+    assert plain["warnings"] == uncommitted["warnings"] == []

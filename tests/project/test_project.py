@@ -153,3 +153,30 @@ def test_no_tracked_file_names_a_machine_or_a_registry() -> None:
         if name not in NAMES_REGISTRIES:
             found += [f"{name}: {match[0]}" for match in REGISTRIES.finditer(text)]
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (True, ".venv/bin/python cannot be run by this user: remove .venv, and run make again"),
+        (False, "./python cannot be run by this user: make PYTHON=/path/to/python3.11 …"),
+    ],
+    ids=["of .venv", "that is named"],
+)
+def test_make_says_which_python_cannot_be_run(tmp_path: Path, made: bool, told: str) -> None:
+    for name in ("Makefile", "pyproject.toml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / "python").write_text("")  # nobody may run it
+    if made:
+        (tmp_path / ".venv" / "bin").mkdir(parents=True)
+        (tmp_path / ".venv" / "bin" / "python").write_text("")
+        for name in (".stamp", ".compiled"):
+            (tmp_path / ".venv" / name).write_text("")
+    done = subprocess.run(
+        ["make", "-C", str(tmp_path), "venv", "PYTHON=./python"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == told
