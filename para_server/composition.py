@@ -48,7 +48,7 @@ def para() -> None:
     if told is not None:
         sys.exit(1 if streams.put(sys.stdout, told) else 0)
     gc.disable()  # all that is loaded stays: looking for garbage in it took a sixth of the time
-    logs.to_stderr()
+    logs.to_stderr(for_person=True)
     _hear_of_children()
     from para_server import cli
 

@@ -16,10 +16,10 @@ _LONGEST: Final = 2000  # characters of a record that an editor is sent
 SessionLog = logging.LoggerAdapter[logging.Logger]
 
 
-def to_stderr(stream: TextIO | None = None) -> None:
+def to_stderr(stream: TextIO | None = None, *, for_person: bool = False) -> None:
     """Write what para logs, and what others warn of, to stderr."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(KeyValues())
+    handler.setFormatter(Plain() if for_person else KeyValues())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger(_OURS).setLevel(logging.INFO)
 
@@ -27,6 +27,16 @@ def to_stderr(stream: TextIO | None = None) -> None:
 def of_session(logger: logging.Logger, name: str) -> SessionLog:
     """Give a logger whose records carry the name of a session."""
     return logging.LoggerAdapter(logger, {"session": name})
+
+
+class Plain(logging.Formatter):
+    """A record as one line for a person at a terminal, without control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record as one line."""
+        session = getattr(record, "session", None)
+        about = f"{session}: " if session else ""
+        return f"para: {one_line(f'{about}{record.getMessage()}', _LONGEST)}"
 
 
 class KeyValues(logging.Formatter):

@@ -27,7 +27,8 @@ from para_server.names import (
 from para_server.records import Record
 
 _log = logging.getLogger(__name__)
-_AT_WORK: Final = "session.illegal-transition"
+# that a command is at work is no news, and of an engine that is off the command itself speaks
+_NO_NEWS: Final = frozenset({"session.illegal-transition", "engine.unreachable"})
 
 
 async def sweep(context: Context) -> None:
@@ -65,8 +66,8 @@ def _strays(context: Context) -> list[Path]:
 
 def put_off(what: str, error: Exception) -> None:
     """Say what has to wait: the next process tries again."""
-    if isinstance(error, ParaError) and error.slug == _AT_WORK:
-        _log.debug("%s: %s", what, error)  # that a command is at work is no news
+    if isinstance(error, ParaError) and error.slug in _NO_NEWS:
+        _log.debug("%s: %s", what, error)
         return
     _log.warning("%s yet: %s", what, str(error) or type(error).__name__)
 

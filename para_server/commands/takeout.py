@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from para_server import spec
-from para_server.commands import briefing, launch, ownership, remainder
+from para_server.commands import briefing, launch, ownership, recovery, remainder
 from para_server.commands.images import helper_image
 from para_server.commands.remainder import Found
 from para_server.context import Context
@@ -138,7 +138,7 @@ async def _clear_up(context: Context, scratch: Path, record: Record) -> None:
         await _remove_helper(context, scratch)
         await launch.clear_away(context, scratch, record)
     except ParaError as error:
-        _log.warning("not all is cleared away yet: %s", error, extra={"session": record.name})
+        recovery.put_off(f"{scratch} is not cleared", error)
 
 
 async def _remove_helper(context: Context, scratch: Path) -> None:

@@ -99,7 +99,7 @@ def _broken(error: Exception, where: str) -> ParaError:
 
     for cause in _causes(error):
         if isinstance(cause, PermissionError):
-            return _forbidden()
+            return _forbidden(where)
         if isinstance(cause, ssl.SSLError):
             why = one_line(str(cause), _LONGEST)
             return unreachable(f"The engine could not be reached by TLS: {why}")
@@ -123,10 +123,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         waiting += [cause for cause in within if isinstance(cause, BaseException)]
 
 
-def _forbidden() -> ParaError:
+def _forbidden(where: str) -> ParaError:
     return ParaError(
         "engine.permission-denied",
-        "The engine's socket may not be used by this user",
+        f"The engine's socket{where} may not be used by this user",
         Remedy(title="Add yourself to the group docker", url=_GROUP_URL),
         SETUP_CHECK,
     )

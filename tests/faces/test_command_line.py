@@ -314,3 +314,26 @@ def test_another_branch_is_proposed_by_the_name_of_its_option(
     assert "The branch para/fix exists already" in said
     assert "--branch=BRANCH" in said
     alone.run("start", "--name=fix", "--branch=other")
+
+
+def test_an_engine_that_is_off_is_said_once(
+    environ: dict[str, str], repo: Repository, terminal: Terminal, api: Any
+) -> None:
+    session = terminal.json("start", "--name=fix")
+    engine.run(api, session["container"]["name"], "echo done >done")
+    off = Terminal(environ | NO_ENGINE, repo.path)
+    for argv in (["diff", "fix"], ["show", "fix"]):  # the first leaves a folder to be cleared
+        told = off.run(*argv, code=CANNOT).stderr.splitlines()
+        assert [line for line in told if line.startswith("para: ")] == told[:1], told
+        assert "does not answer at" in told[0]
+        assert "Start Docker or Podman, where one is installed" in told
+    assert off.run("start", "--type=worktree", "--name=other").stderr == "10% Preparing other\n"
+    assert "+done" in terminal.run("diff", "fix").stdout
+
+
+def test_what_is_logged_is_one_plain_line_for_a_person(alone: Terminal, home: Path) -> None:
+    alone.run("start", "--name=fix")
+    (record,) = (home / "sessions").glob("*.json")
+    record.unlink()
+    logged = alone.run("recover", "fix").stderr
+    assert logged == "para: fix: its record is made anew from its copy\n"
