@@ -74,12 +74,22 @@ class Leash:
                 os.killpg(process.pid, number)
 
 
+_NOBODY: Final = "Please tell me who you are"
+_INTRODUCTIONS: Final = (
+    Remedy(title="Set your name: git config --global user.name NAME"),
+    Remedy(title="Set your address: git config --global user.email ADDRESS"),
+)
+
+
 class GitFailedError(ParaError):
     """A git command failed; `output` is what it said, `exit_code` is None where it did not end."""
 
     def __init__(self, verb: str, output: str, exit_code: int | None = None) -> None:
         last = printable(output.strip())[-600:] or "no reason given"
-        super().__init__("workspace.git-failed", f"git {verb} failed: {last}", SETUP_CHECK)
+        remedies: tuple[Remedy, ...] = (SETUP_CHECK,)
+        if _NOBODY in output:
+            last, remedies = "git does not know your name and e-mail address", _INTRODUCTIONS
+        super().__init__("workspace.git-failed", f"git {verb} failed: {last}", *remedies)
         self.output = output
         self.exit_code = exit_code
 

@@ -151,3 +151,20 @@ async def test_a_worktree_that_is_not_whole_is_not_kept(servers: Servers, repo: 
     await para.fails("workspace.git-failed", "para.start", name="fix")
     assert set(repo.refs()) == {"refs/heads/main"}
     assert repo.git("worktree", "list", "--porcelain").count("worktree ") == 1
+
+
+async def test_a_person_whom_git_does_not_know_reads_what_to_set(
+    servers: Servers, repo: Repository
+) -> None:
+    para = await servers(extra=NO_ENGINE)
+    tree = await started(para)
+    repo.git("config", "--unset-all", "user.name")
+    repo.git("config", "user.useConfigOnly", "true")  # no machine has a name that would do
+    before = state(tree)
+    failed = await para.fails("workspace.git-failed", "para.finish", name="fix", message="work")
+    assert failed.message == "git commit failed: git does not know your name and e-mail address"
+    assert [remedy["title"].partition(":")[0] for remedy in failed.remedies] == [
+        "Set your name",
+        "Set your address",
+    ]
+    assert state(tree) == before
