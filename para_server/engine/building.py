@@ -26,6 +26,10 @@ _ESCAPE: Final = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_=>])"
 )
 _OF_THE_ENGINE: Final = ("Step ", " ---> ", "Removing intermediate container ")
+_IDS: Final = re.compile(  # lines of the engine that only name what it made on the way
+    r" ---> (?:[0-9a-f]+|Running in [0-9a-f]+|Removed intermediate container [0-9a-f]+)\s*$"
+    r"|Removing intermediate container "
+)
 _UNTRUSTED: Final = re.compile(
     r"certificate (?:verif|is not trusted|signed by unknown)|self[-_ ]signed[-_ ]cert"
     r"|unable[ _]to[ _](?:get|verify)[ _](?:local[ _]issuer|the[ _]first|leaf[ _]signature)"
@@ -132,7 +136,8 @@ def _follow(answers: Any, image: str, tell: Told) -> None:
             if not line.startswith(_OF_THE_ENGINE):
                 last = [*last[1 - _LAST_LINES :], one_line(line)]
             percentage = _percentage(line) if line.startswith("Step ") else percentage
-            tell(one_line(line), percentage)
+            if not _IDS.match(line):
+                tell(one_line(line), percentage)
 
 
 def _percentage(line: str) -> int | None:
