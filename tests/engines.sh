@@ -105,16 +105,14 @@ start() {
   local socket=$folder/docker.sock
   local daemon=(dockerd --data-root "$folder/data" --exec-root "$folder/exec"
     --pidfile "$folder/dockerd.pid" -H "unix://$socket")
-  local podman=(podman --root "$folder/data" --runroot "$folder/exec" system service -t 0 "unix://$socket")
+  local podman=(podman --runtime "$folder/runc" --root "$folder/data" --runroot "$folder/exec" system service -t 0 "unix://$socket")
   local inside=(nsenter "--net=/var/run/netns/para-$kind")
   local newer=no
   as=()
   if [ -n "$uid" ]; then
     as=(setpriv "--reuid=$uid" "--regid=$uid" --clear-groups env "USER=para-$uid" "LOGNAME=para-$uid")
   fi
-  # where limits may not be raised, Podman's own are too high
-  printf '[containers]\ndefault_ulimits = ["nofile=8192:8192", "nproc=4096:4096"]\n' \
-    >"$folder/containers.conf"
+  runtime "$folder/runc"
   reach=("DOCKER_HOST=unix://$socket")
   network "$kind" "$number"
   case $kind in
@@ -132,10 +130,10 @@ start() {
       echo '{"features": {"containerd-snapshotter": true}}' >"$folder/daemon.json"
       daemon=(env DOCKER_MIN_API_VERSION=1.44 "${daemon[@]}" --config-file "$folder/daemon.json")
       ;;
-    podman) newer=yes daemon=(env "CONTAINERS_CONF=$folder/containers.conf" podman --runtime runc "${podman[@]:1}") ;;
+    podman) newer=yes daemon=("${podman[@]}") ;;
     podman4)
       command -v podman >/dev/null || { say "podman is not installed"; return 1; }
-      daemon=(env "CONTAINERS_CONF=$folder/containers.conf" podman --runtime runc "${podman[@]:1}")
+      daemon=("${podman[@]}")
       ;;
     rootless)
       command -v podman >/dev/null || { say "podman is not installed"; return 1; }
@@ -143,8 +141,7 @@ start() {
       id -u "$user" >/dev/null 2>&1 || useradd -m "$user"
       chown -R "$user:" "$folder"
       daemon=(setpriv "--reuid=$user" "--regid=$user" --init-groups env "HOME=/home/$user"
-        "XDG_RUNTIME_DIR=$folder" "CONTAINERS_CONF=$folder/containers.conf"
-        podman --runtime runc "${podman[@]:1}")
+        "XDG_RUNTIME_DIR=$folder" "${podman[@]}")
       as=(setpriv "--reuid=$user" "--regid=$user" --init-groups env "USER=$user" "LOGNAME=$user")
       ;;
   esac
@@ -168,6 +165,30 @@ start() {
   done
   tail -n 20 "$folder/log" >&2
   return 1
+}
+
+# Makes a runtime for Podman, which asks for higher limits than a nested machine may set.
+runtime() {
+  cat >"$1" <<'RUNTIME'
+#!/usr/bin/perl
+# runc, with limits that are cut to those of this process.
+use JSON::PP;
+my %most = (NOFILE => 'n', NPROC => 'u');
+for my $k (0 .. $#ARGV - 1) {
+  my $file = $ARGV[$k] eq '--bundle' ? "$ARGV[$k + 1]/config.json" : $ARGV[$k] eq '--process' ? $ARGV[$k + 1] : next;
+  local $/; open(my $in, '<', $file) or next;
+  my $spec = decode_json(<$in>);
+  for my $limit (@{($spec->{process} // $spec)->{rlimits} // []}) {
+    my $letter = $most{$limit->{type} =~ s/RLIMIT_//r} or next;
+    chomp(my $hard = `bash -c 'ulimit -H$letter'`);
+    next if $hard eq 'unlimited';
+    for (qw(hard soft)) { $limit->{$_} = $hard + 0 if $limit->{$_} > $hard }
+  }
+  open(my $out, '>', $file) or die; print $out encode_json($spec); close $out;
+}
+exec 'runc', @ARGV;
+RUNTIME
+  chmod 755 "$1"
 }
 
 # Lets the user who runs the tests have what there is of these files.

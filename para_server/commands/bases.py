@@ -66,7 +66,11 @@ async def found(
     if files < settings.git.share_from:
         return record
     async with context.store.holding_build(str(repo.common)):
-        if not await layering.possible(context, record):
+        # a path of PARA_HOME may be too long for an engine that can
+        alone = [_files(context, name)]
+        if not await layering.possible(context, record) or not layering.fits(
+            context, record, alone
+        ):
             return record
         async with context.store.holding_bases():
             base = _read(context, name)  # another dispatch may have made it meanwhile

@@ -26,6 +26,10 @@ from para_server.untrusted import read_bounded
 _log = logging.getLogger(__name__)
 _SECONDS: Final = 60
 _TRIAL: Final = f"cd {spec.WORKSPACE} && mv old new && cat new/word >heard"
+_NO, _YES, _SHORT = "no", "yes", "short"  # whether an engine can lay folders, and their names
+# bytes that one option of a mount may have in the kernel's newer interface to mounts (fsconfig),
+# which util-linux uses since 2.39, and Podman with it
+_SHORTEST: Final = 255
 
 
 def thinkable(context: Context) -> bool:
@@ -35,7 +39,11 @@ def thinkable(context: Context) -> bool:
 
 def known(context: Context) -> bool:
     """Tell whether it was tried, and the engine can."""
-    return read_bounded(_answer(context), 4) == b"yes"
+    return _known(context) in {_YES, _SHORT}
+
+
+def _known(context: Context) -> str:
+    return (read_bounded(_answer(context), len(_SHORT)) or b"").decode(errors="replace")
 
 
 async def possible(context: Context, record: Record) -> bool:
@@ -43,16 +51,20 @@ async def possible(context: Context, record: Record) -> bool:
     answer = _answer(context)
     if answer.is_file():
         return known(context)
-    try:
-        can = await _tried(context, record, await helper_image(context))
-    except ParaError as error:
-        _log.info("sessions do not share files: %s", error)
-        if error.slug != "engine.refused":
-            return False  # it may be another time
-        can = False
+    image = await helper_image(context)
+    found = _NO
+    for way in (_YES, _SHORT):
+        try:
+            if await _tried(context, record, image, long=way == _YES):
+                found = way
+                break
+        except ParaError as error:
+            _log.info("sessions do not share files (%s): %s", way, error)
+            if error.slug != "engine.refused":
+                return False  # it may be another time
     with written(answer):
-        answer.write_text("yes" if can else "no")
-    return can
+        answer.write_text(found)
+    return found != _NO
 
 
 def forget(context: Context) -> None:
@@ -63,6 +75,9 @@ def forget(context: Context) -> None:
 def fits(context: Context, record: Record, layers: list[Path]) -> bool:
     """Tell whether a mount can name so many layers."""
     upper, work = context.store.upper(record.id), context.store.overlay_work(record.id)
+    longest = max(len(":".join(map(str, layers)).encode()), len(str(upper).encode()))
+    if _known(context) == _SHORT and longest + len("lowerdir=") > _SHORTEST:
+        return False
     return volumes.overlay(layers, upper, work) is not None
 
 
@@ -78,20 +93,22 @@ def mount(record: Record) -> spec.Mount:
     return spec.Mount(source=volume_name(record.id), target=spec.WORKSPACE, volume=True)
 
 
-async def _tried(context: Context, record: Record, image: str) -> bool:
+async def _tried(context: Context, record: Record, image: str, *, long: bool) -> bool:
+    """Try it with a folder over another, or over more than the shortest options can name."""
     scratch = context.store.scratch(record.id)
     lower, upper, work = scratch / "lower", scratch / "upper", scratch / "work"
+    lowers = [lower, *([scratch / ("x" * _SHORTEST)] if long else [])]
     word = secrets.token_hex(8)
     name = volume_name(scratch.name)
     async with undone_on_failure() as undo:
         undo.push_async_callback(off_loop, lambda: remove_tree(scratch))
         undo.push_async_callback(volumes.remove, context.engine, name)
         with written(scratch):
-            for folder in (lower / "old", upper, work):
+            for folder in (lower / "old", *lowers[1:], upper, work):
                 folder.mkdir(parents=True)
             (lower / "old/word").write_text(word)
         await hand_over(scratch, (await ownership.owner(context)).host)
-        await _volume(context, scratch.name, record.id, [lower], upper, work)
+        await _volume(context, scratch.name, record.id, lowers, upper, work)
         wanted = spec.helper_container(
             f"{HELPER_PREFIX}{scratch.name}",
             record.id,

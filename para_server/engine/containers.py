@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from para_server.engine import networks
 from para_server.engine.capacity import capacity, fitted, forget
 from para_server.engine.client import Engine
 from para_server.engine.creation import config
-from para_server.engine.failures import image_missing, unseen_path
+from para_server.engine.failures import image_missing, unseen_path, words
 from para_server.errors import SETUP_CHECK, Frozen, ParaError, Remedy
 from para_server.names import (
     CONTAINER_PREFIX,
@@ -34,6 +35,7 @@ _STARTS: Final = 3  # tries, where the network that it needs comes and goes
 _GONE: Final = 404
 _ON_ITS_WAY: Final = "is already in progress"  # what the engine says of a removal
 _FEWER_CPUS: Final = "Range of CPUs"  # what the engine says where it has fewer than before
+_COMMA: Final = "invalid mount option"  # what Podman says of a path with a comma
 _ALREADY: Final = (304, 409)
 
 
@@ -59,18 +61,53 @@ async def create(engine: Engine, spec: ContainerSpec) -> str:
     def ask(api: APIClient) -> str:
         from docker.errors import APIError
 
+        _demand_sources(spec)
         try:
             return _create(engine, api, spec)
         except APIError as error:
             path = unseen_path(error)
             if path is not None and os.path.lexists(path):
                 raise sees_other_files(engine, path) from None
+            if _COMMA in words(error):
+                raise _cannot_mount(spec) from None
             if _FEWER_CPUS not in str(error.explanation):
                 raise
         forget(engine)
         return _create(engine, api, spec)
 
     return await engine.call(ask)
+
+
+def _demand_sources(spec: ContainerSpec) -> None:
+    """Refuse a mount of what is not there, which Podman would create."""
+    for one in spec.mounts:
+        if not one.volume and _is_absent(one.source):
+            raise ParaError(
+                "engine.refused",
+                f"There is no {one.source} on this machine, which is to be mounted",
+                Remedy(title="Mount what is there", setting="container.mounts"),
+                SETUP_CHECK,
+            )
+
+
+def _is_absent(path: str) -> bool:
+    try:
+        Path(path).stat()
+    except FileNotFoundError:
+        return True
+    except OSError:  # it may be there, where this user may not look
+        pass
+    return False
+
+
+def _cannot_mount(spec: ContainerSpec) -> ParaError:
+    path = next((one.source for one in spec.mounts if "," in one.source), "")
+    return ParaError(
+        "engine.refused",
+        f"Podman cannot mount {path}, since its path has a comma",
+        Remedy(title="Mount another folder", setting="container.mounts"),
+        Remedy(title="Work without containers", setting="container.enabled"),
+    )
 
 
 def _create(engine: Engine, api: APIClient, spec: ContainerSpec) -> str:

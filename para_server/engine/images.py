@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
+from para_server.engine import podman
 from para_server.engine.client import Engine
 from para_server.errors import Frozen
 from para_server.names import (
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _NAMELESS: Final = "<none>:<none>"  # what older engines say of an image that lost its name
 _IN_USE: Final = 409
+_ABSENT: Final = 404
 
 
 class Image(Frozen):
@@ -167,17 +170,39 @@ async def remove_unused(engine: Engine, name: str) -> bool:
 
 
 async def remove(engine: Engine, name: str) -> None:
-    """Remove an image; what is gone is removed already."""
+    """Remove an image, or only its name where something is made from it.
+
+    What is gone is removed already.
+    """
 
     def ask(api: APIClient) -> None:
-        from docker.errors import ImageNotFound
+        from docker.errors import APIError, ImageNotFound
 
         try:
-            api.remove_image(name, force=True)
+            api.remove_image(name)
         except ImageNotFound:
             return
+        except APIError as error:
+            if error.status_code != _IN_USE:
+                raise
+            if podman.is_podman(api):
+                _take_names(api, name)
+            else:
+                api.remove_image(name, force=True)
 
     await engine.call(ask)
+
+
+def _take_names(api: APIClient, name: str) -> None:
+    """Take the names from an image of Podman, which a forced removal would rid of its containers.
+
+    Docker's API cannot do this, so it is Podman's own that is asked.
+    """
+    from docker.errors import APIError
+
+    answer = podman.post(api, f"images/{quote(name, safe='')}/untag")
+    if not answer.ok and answer.status_code != _ABSENT:
+        raise APIError(answer.text, response=answer, explanation=answer.text)
 
 
 async def remove_saved(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from para_server.engine.client import Engine
 from para_server.engine.execution import Stopper
@@ -12,6 +13,10 @@ from para_server.spec import WORKSPACE
 
 if TYPE_CHECKING:
     from docker import APIClient
+
+
+_BEFORE: Final = ("precpu_stats", "system_cpu_usage")
+_APART: Final = 1.0  # seconds between two samples
 
 
 class Load(Frozen):
@@ -23,9 +28,18 @@ class Load(Frozen):
 
 
 async def load(engine: Engine, container: str) -> Load:
-    """Measure a container's load; the engine takes a second or two for it."""
+    """Measure a container's load; it takes a second or two."""
+    told = await _asked(engine, container)
+    if "cpu_stats" in told and _number(told, *_BEFORE) is None:
+        # Podman gives one sample where Docker gives two that are a second apart
+        await asyncio.sleep(_APART)
+        told = {**await _asked(engine, container), "precpu_stats": told["cpu_stats"]}
+    return read(told)
+
+
+async def _asked(engine: Engine, container: str) -> dict[str, Any]:
     told = await engine.call(lambda api: api.stats(container, stream=False))
-    return read(told if isinstance(told, dict) else {})
+    return told if isinstance(told, dict) else {}
 
 
 def read(told: Mapping[str, Any]) -> Load:
@@ -33,7 +47,7 @@ def read(told: Mapping[str, Any]) -> Load:
     used = _number(told, "cpu_stats", "cpu_usage", "total_usage")
     of_all = _number(told, "cpu_stats", "system_cpu_usage")
     used_before = _number(told, "precpu_stats", "cpu_usage", "total_usage")
-    of_all_before = _number(told, "precpu_stats", "system_cpu_usage")
+    of_all_before = _number(told, *_BEFORE)
     cpus = _number(told, "cpu_stats", "online_cpus") or 1
     passed = (of_all or 0) - (of_all_before or 0)
     cpu = None

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from para_server.engine import podman
 from para_server.engine.client import Engine
 from para_server.engine.failures import words
 from para_server.errors import Frozen, ParaError, Remedy
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 _APART: Final = {"com.docker.network.bridge.enable_icc": "false"}
 _TRIES: Final = 3  # other processes make and remove it at the same time
 _IN_USE: Final = (403, 409)
-_PODMAN: Final = "/v4.0.0/libpod/networks/create"
 _ABSENT: Final = re.compile(
     r"network \S+ (is ambiguous|not found)|unable to find network|no such network", re.IGNORECASE
 )
@@ -67,7 +67,7 @@ def prepare(api: APIClient, labels: Mapping[str, str]) -> str:
             found = _found(api)
             if len(found) == 1:
                 break
-            if not found and _is_podman(api):
+            if not found and podman.is_podman(api):
                 return _prepare_own(api, labels)
             if not found:
                 _create(api, labels[LABEL_HOME])
@@ -145,11 +145,6 @@ async def remove_own(engine: Engine, network: str) -> None:
     await engine.call(lambda api: _remove(api, network))
 
 
-def _is_podman(api: APIClient) -> bool:
-    components = api.version().get("Components") or ()
-    return any("podman" in str(one.get("Name")).lower() for one in components)
-
-
 def _prepare_own(api: APIClient, labels: Mapping[str, str]) -> str:
     """Create a session's own network; older Podmans know of `strict` only as true.
 
@@ -164,11 +159,8 @@ def _prepare_own(api: APIClient, labels: Mapping[str, str]) -> str:
     marks |= {key: labels[key] for key in (LABEL_SESSION, LABEL_HOME)}
     for isolate in ("strict", "true"):
         wanted = {"name": name, "driver": "bridge", "labels": marks}
-        answer = api.post(
-            f"{api.base_url}{_PODMAN}",
-            json={**wanted, "options": {"isolate": isolate}},
-            timeout=api.timeout,
-        )
+        options = {"isolate": isolate}
+        answer = podman.post(api, "networks/create", {**wanted, "options": options})
         if answer.ok or _found(api, name):
             return name
     raise APIError(answer.text, response=answer, explanation=answer.text)

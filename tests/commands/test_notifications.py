@@ -64,8 +64,8 @@ async def test_the_end_of_an_agent_is_told_and_one_that_failed_calls_for_attenti
     change = await para.until(lambda change: agents(change).get("well") == "done")
     assert change["statusBar"]["severity"] == "ok"
     await para.call("para.dispatch", prompt="exit 3", name="badly")
-    change = await para.until(lambda change: agents(change).get("badly") == "failed")
-    assert change["statusBar"]["severity"] == "attention"
+    change = await para.until(lambda change: change["statusBar"]["severity"] == "attention")
+    assert agents(change) == {"well": "done", "badly": "failed"}
     assert "1 needs you" in change["statusBar"]["text"]
     assert "badly" in change["statusBar"]["tooltip"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests import engine
-from tests.client import Para
+from tests.client import Para, eventually
 from tests.scratch import Repository
 
 OUTSIDE = "/home/para/outside"  # in the container alone
@@ -129,6 +129,8 @@ async def test_what_resume_was_to_tell_a_running_agent_is_sent_instead(para: Par
     remedy = refused.remedies[0]
     assert remedy["command"] == "para.send"
     await para.call(remedy["command"], **remedy["params"])
-    await para.agent("fix", "done")
-    text = (await para.call("para.logs", name="fix"))["text"]
-    assert text.split("\n") == ["one", "two and -three", ""]
+
+    async def printed() -> list[str]:
+        return str((await para.call("para.logs", name="fix"))["text"]).splitlines()
+
+    await eventually(printed, lambda lines: lines == ["one", "two and -three"])
