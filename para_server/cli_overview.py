@@ -16,6 +16,11 @@ TABLE: Final = Path(__file__).with_name("commands.json")  # written by codegen
 _HELP: Final = {"-h", "--help"}
 
 
+def without_help(argv: Sequence[str]) -> list[str]:
+    """Return `para help COMMAND` as what it means: `para COMMAND --help`."""
+    return [*argv[1:], "--help"] if argv[:1] == ["help"] else list(argv)
+
+
 def answer(argv: Sequence[str]) -> str | None:
     """Answer what can be answered without a command; None where one is called."""
     if argv[:1] == ["--version"]:

@@ -44,7 +44,8 @@ def para() -> None:
     """Run one command: the console script `para`."""
     from para_server import cli_overview
 
-    told = cli_overview.answer(sys.argv[1:])
+    argv = cli_overview.without_help(sys.argv[1:])
+    told = cli_overview.answer(argv)
     if told is not None:
         sys.exit(1 if streams.put(sys.stdout, told) else 0)
     gc.disable()  # all that is loaded stays: looking for garbage in it took a sixth of the time
@@ -55,7 +56,7 @@ def para() -> None:
     gc.freeze()
     gc.enable()
     with _context(os.environ) as context:
-        code = cli.main(sys.argv[1:], context)
+        code = cli.main(argv, context)
     if streams.settle() and code == 0:
         code = 1
     gc.freeze()  # the interpreter would look through it all before it ends

@@ -23,9 +23,7 @@ class StartParams(Frozen):
     """Start a session for a person."""
 
     name: Name | None = Field(None, description="its name; left out, one is made up")
-    repo: str | None = Field(
-        None, description="the repository; left out, the one that is open or that you are in"
-    )
+    repo: str | None = Field(None, description="the repository; left out, the current one")
     base: Text | None = Field(None, description="the git revision to start from; default HEAD")
     branch: Text | None = Field(None, description="the branch that finish makes")
     type: SessionType | None = Field(None, description="container or worktree")
@@ -52,26 +50,20 @@ class SessionParams(Frozen):
     """Name a session; what is left out is told by the folder and by what is live."""
 
     name: NameOrId | None = Field(None, description="its name or id; left out, the only live one")
-    repo: str | None = Field(
-        None, description="its repository; left out, the one that is open or that you are in"
-    )
+    repo: str | None = Field(None, description="its repository; left out, the current one")
 
 
 class RecoverParams(Frozen):
     """Name a cancelled session."""
 
     name: NameOrId = Field(description="its name or id")
-    repo: str | None = Field(
-        None, description="its repository; left out, the one that is open or that you are in"
-    )
+    repo: str | None = Field(None, description="its repository; left out, the current one")
 
 
 class RepoParams(Frozen):
     """Name a repository."""
 
-    repo: str | None = Field(
-        None, description="the repository; left out, the one that is open or that you are in"
-    )
+    repo: str | None = Field(None, description="the repository; left out, the current one")
 
 
 class ListParams(Frozen):

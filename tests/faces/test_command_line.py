@@ -181,6 +181,12 @@ def test_a_remedy_that_is_a_setting_names_its_file(alone: Terminal) -> None:
     assert "para doctor" in said
 
 
+def test_help_is_a_command_too(alone: Terminal) -> None:
+    for words in ([], ["auth"], ["dispatch"], ["auth", "setup"]):
+        assert alone.run("help", *words).stdout == alone.run(*words, "--help").stdout != ""
+    assert "there is no command nosuch" in alone.run("help", "nosuch", code=WRONG).stderr
+
+
 def test_help_lists_every_command_and_tells_of_each(alone: Terminal) -> None:
     overview = alone.run("--help").stdout
     for name in COMMANDS:
