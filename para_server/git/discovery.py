@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from para_server.errors import ParaError, Remedy
 from para_server.git import user
-from para_server.git.process import GitFailedError, GitMissingError, git
+from para_server.git.process import UPWARDS, GitFailedError, GitMissingError, git
 from para_server.git.repository import Repo
 from para_server.homes import in_home
 from para_server.records import Record
@@ -163,16 +163,18 @@ def _demand_no_pipe(common: Path) -> None:
 async def _asked(folder: Path) -> list[str]:
     asked = (*_WHERE, *_WHAT)
     rev_parse = (*_NO_BARE, "rev-parse", "--path-format=absolute")
-    told = (await git(folder, *rev_parse, *asked)).splitlines()
+    told = (await git(folder, *rev_parse, *asked, environment=UPWARDS)).splitlines()
     if len(told) == len(asked):
         return told
     # a path has a newline in it
-    return [(await git(folder, *rev_parse, one)).removesuffix("\n") for one in asked]
+    one_by_one = [await git(folder, *rev_parse, one, environment=UPWARDS) for one in asked]
+    return [told.removesuffix("\n") for told in one_by_one]
 
 
 async def _config(folder: Path) -> _Config:
     try:
-        shown = await git(folder, "config", "--show-scope", "-z", "--get-regexp", _ASKED)
+        asked = ("config", "--show-scope", "-z", "--get-regexp", _ASKED)
+        shown = await git(folder, *asked, environment=UPWARDS)
     except GitFailedError as error:
         if error.exit_code != _NOTHING_SET:
             raise

@@ -29,6 +29,8 @@ _STRANGE: Final = (
     "GIT_LITERAL_PATHSPECS GIT_GLOB_PATHSPECS GIT_NOGLOB_PATHSPECS GIT_ICASE_PATHSPECS "
     "GIT_EXTERNAL_DIFF GIT_DIFF_OPTS GIT_DEFAULT_HASH GIT_DEFAULT_REF_FORMAT GIT_TEMPLATE_DIR"
 ).split()
+_CEILING: Final = "GIT_CEILING_DIRECTORIES"
+UPWARDS: Final = {_CEILING: ""}  # for a git that is to find the repository around its folder
 _OWN_CONFIG: Final = ("GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS")
 _ROOM: Final = 1 << 20  # bytes: a disk that has no more is full
 _GRACE: Final = 5.0  # seconds that git has to take back what it locked
@@ -209,7 +211,11 @@ async def started(
     stdin: IO[bytes] | int | None = None,
     stdout: IO[bytes] | None = None,
 ) -> asyncio.subprocess.Process:
-    """Start a git command; a `leash` lets it be stopped before it ends. Raises GitFailedError."""
+    """Start a git command; a `leash` lets it be stopped before it ends. Raises GitFailedError.
+
+    It works in the repository of its folder, and where there is none in none: a repository that
+    happens to be around it is another one.
+    """
     if shutil.which("git") is None:
         raise GitMissingError(verb)
     try:
@@ -217,7 +223,7 @@ async def started(
             *(_tied() if leash is not None and leash.tied else ()),
             *command,
             cwd=folder,
-            env=environment,
+            env={_CEILING: str(folder.parent), **environment},
             stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
             stdout=asyncio.subprocess.PIPE if stdout is None else stdout,
             stderr=asyncio.subprocess.PIPE,
