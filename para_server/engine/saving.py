@@ -27,7 +27,7 @@ async def save(engine: Engine, container: str, image: str, labels: dict[str, str
         # what a container has written may be much: the usual time for an answer is too short
         with closing(engine.connect(engine.settings.timeout * SLOW)) as api:
             try:
-                api.commit(container, repository, tag, pause=True, conf={"Labels": labels})
+                api.commit(container, repository, tag, pause=True, changes=_marks(labels))
             except APIError as error:
                 if _TOO_DEEP not in str(error.explanation):
                     raise
@@ -46,7 +46,7 @@ def _flatten(api: APIClient, container: str, image: str, labels: dict[str, str])
 def _changes(config: dict[str, Any], labels: dict[str, str]) -> list[str]:
     """Say again what an image of files alone does not know."""
     said = [f"ENV {name}={_word(value)}" for name, value in _variables(config)]
-    said += [f"LABEL {_word(name)}={_word(value)}" for name, value in labels.items()]
+    said += _marks(labels)
     if config.get("Volumes"):
         said.append(f"VOLUME {json.dumps(sorted(config['Volumes']))}")
     if config.get("User"):
@@ -54,6 +54,11 @@ def _changes(config: dict[str, Any], labels: dict[str, str]) -> list[str]:
     if config.get("WorkingDir"):
         said.append(f"WORKDIR {config['WorkingDir']}")
     return said
+
+
+def _marks(labels: dict[str, str]) -> list[str]:
+    """Write labels as instructions: Podman 4 takes no configuration with a commit."""
+    return [f"LABEL {name}={_word(value)}" for name, value in labels.items()]
 
 
 def _variables(config: dict[str, Any]) -> list[tuple[str, str]]:
