@@ -18,7 +18,7 @@ from para_server.engine.failures import image_missing
 from para_server.engine.images import Image
 from para_server.errors import Frozen, ParaError, Remedy
 from para_server.git.clone import AGENT_UID, hand_over
-from para_server.names import HELPER_PREFIX, fitted_image
+from para_server.names import HELPER_PREFIX, LABEL_FITTED, LABEL_HOME, fitted_image
 from para_server.settings import bytes_of
 from para_server.steps import undone_on_failure
 from para_server.untrusted import read_bounded
@@ -93,11 +93,10 @@ async def fitted(context: Context, image: str, session_id: str) -> str:
             folder=building.recipe_folder("fitted"),
             arguments={
                 "BASE_IMAGE": found.id,
-                "UID": str(inside[0]),
-                "GID": str(inside[1]),
+                "IDS": f"{inside[0]}:{inside[1]}",
                 "SANDBOX": "" if inside[0] else "1",
-                "HOME_OF_PARA": str(context.store.home),
             },
+            labels={LABEL_FITTED: found.id, LABEL_HOME: str(context.store.home)},
             offline=True,
         )
         # its steps mean nothing to a person; where one fails, the error has what it printed

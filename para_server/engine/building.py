@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import Field
+
 from para_server.engine import images
 from para_server.engine.client import SLOW, Engine
 from para_server.engine.images import Image
@@ -42,7 +44,7 @@ Told = Callable[[str, int | None], None]
 
 
 class Recipe(Frozen):
-    """What an image is made from: the folder of its Dockerfile, and the build's arguments.
+    """What an image is made from: the folder of its Dockerfile, arguments of the build, labels.
 
     `offline` is for what runs programs of an image that is not para's own.
     """
@@ -51,6 +53,7 @@ class Recipe(Frozen):
     folder: Path
     arguments: dict[str, str]
     offline: bool = False
+    labels: dict[str, str] = Field(default_factory=dict)
 
 
 def recipe_folder(*path: str) -> Path:
@@ -82,7 +85,7 @@ async def build(
     Raises engine.build-failed with the last lines of what the build printed.
     """
     context = _context(recipe.folder, ca_bundle)
-    labels = {LABEL_INPUTS: inputs(recipe)}
+    labels = {LABEL_INPUTS: inputs(recipe), **recipe.labels}
     stream: list[Any] = []
 
     def ask(api: APIClient) -> None:
