@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,8 +71,12 @@ async def test_freeze_keeps_the_container_and_its_processes(
 
 async def test_an_agent_that_was_cut_in_its_work_takes_it_up_again(para: Para) -> None:
     prompt = "if [ -e begun ]; then echo again; else touch begun; sleep 600; fi"
-    await para.call("para.dispatch", prompt=prompt, name="fix")
-    await para.agent("fix", "working")
+    session = await para.call("para.dispatch", prompt=prompt, name="fix")
+
+    async def begun() -> bool:
+        return (Path(session["workspace"]) / "begun").exists()
+
+    await eventually(begun, bool)
     paused = await para.call("para.pause", name="fix")
     assert paused["agent"]["state"] != "failed"
     await para.call("para.resume", name="fix")
