@@ -159,6 +159,6 @@ def _foreign(message: str) -> ParaError:
         "engine.refused",
         message,
         Remedy(title="Name another engine", setting="engine.host"),
-        Remedy(title="Work without containers", setting="container.enabled"),
+        Remedy(title="Set this to false to work without containers", setting="container.enabled"),
         Remedy(title="Read how Docker maps user ids", url=_DOCS),
     )

@@ -109,7 +109,7 @@ def _incompatible(message: str, title: str) -> ParaError:
         message,
         Remedy(title=title, url=_UPGRADE),
         Remedy(title="Name another engine", setting="engine.host"),
-        Remedy(title="Work without containers", setting="container.enabled"),
+        Remedy(title="Set this to false to work without containers", setting="container.enabled"),
     )
 
 

@@ -106,7 +106,7 @@ def _cannot_mount(spec: ContainerSpec) -> ParaError:
         "engine.refused",
         f"Podman cannot mount {path}, since its path has a comma",
         Remedy(title="Mount another folder", setting="container.mounts"),
-        Remedy(title="Work without containers", setting="container.enabled"),
+        Remedy(title="Set this to false to work without containers", setting="container.enabled"),
     )
 
 
@@ -131,7 +131,7 @@ def sees_other_files(engine: Engine, path: str) -> ParaError:
         f"The engine at {engine.address} does not see the files of this machine: there is no "
         f"{path} where it runs. It can be used where both see the same files",
         Remedy(title="Name another engine", setting="engine.host"),
-        Remedy(title="Work without containers", setting="container.enabled"),
+        Remedy(title="Set this to false to work without containers", setting="container.enabled"),
         SETUP_CHECK,
     )
 

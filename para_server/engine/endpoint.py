@@ -159,7 +159,7 @@ def unreachable(message: str) -> ParaError:
         SETUP_CHECK,
         Remedy(title="Start Docker or Podman, where one is installed"),
         Remedy(title="Name the engine", setting="engine.host"),
-        Remedy(title="Work without containers", setting="container.enabled"),
+        Remedy(title="Set this to false to work without containers", setting="container.enabled"),
         Remedy(title="Install Docker", url="https://docs.docker.com/engine/install/"),
     )
 

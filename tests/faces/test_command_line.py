@@ -333,6 +333,7 @@ def test_an_engine_that_is_off_is_said_once(
         assert [line for line in told if line.startswith("para: ")] == told[:1], told
         assert "does not answer at" in told[0]
         assert "Start Docker or Podman, where one is installed" in told
+        assert "Set this to false to work without containers:" in told
     assert off.run("start", "--type=worktree", "--name=other").stderr == "10% Preparing other\n"
     assert "+done" in terminal.run("diff", "fix").stdout
 
