@@ -38,7 +38,13 @@ async def load(engine: Engine, container: str) -> Load:
 
 
 async def _asked(engine: Engine, container: str) -> dict[str, Any]:
-    told = await engine.call(lambda api: api.stats(container, stream=False))
+    def ask(api: APIClient) -> object:
+        try:
+            return api.stats(container, stream=False)
+        except ValueError:  # it stopped meanwhile, and the engine ended its answer with nothing
+            return {}
+
+    told = await engine.call(ask)
     return told if isinstance(told, dict) else {}
 
 
