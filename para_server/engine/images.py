@@ -151,22 +151,47 @@ def needed(known: Descent, gone: Collection[str]) -> set[str]:
 
 
 async def remove_unused(engine: Engine, name: str) -> bool:
-    """Remove an image unless something is made from it; tells whether it is gone."""
+    """Remove an image unless something is made from it; tells whether it is gone.
+
+    The nameless steps of its build go too, which containerd's image store would leave.
+    """
 
     def ask(api: APIClient) -> bool:
-        from docker.errors import APIError, ImageNotFound
-
-        try:
-            api.remove_image(name)
-        except ImageNotFound:
-            return True
-        except APIError as error:
-            if error.status_code != _IN_USE:
-                raise
+        step = _inspected(api, name)
+        above = step.get("Parent")
+        if not _removed(api, name):
             return False
+        while above and (step := _inspected(api, above)) and not _tags(step):
+            if not _removed(api, above):
+                break
+            above = step.get("Parent")
         return True
 
     return await engine.call(ask)
+
+
+def _inspected(api: APIClient, name: str) -> dict[str, Any]:
+    from docker.errors import ImageNotFound
+
+    try:
+        found: dict[str, Any] = api.inspect_image(name)  # type: ignore[no-untyped-call] # as the stubs have it
+    except ImageNotFound:
+        return {}
+    return found
+
+
+def _removed(api: APIClient, name: str) -> bool:
+    from docker.errors import APIError, ImageNotFound
+
+    try:
+        api.remove_image(name)
+    except ImageNotFound:
+        return True
+    except APIError as error:
+        if error.status_code != _IN_USE:
+            raise
+        return False
+    return True
 
 
 async def remove(engine: Engine, name: str) -> None:

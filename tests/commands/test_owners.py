@@ -120,6 +120,8 @@ async def test_a_dry_run_of_clean_names_what_clean_removes(
             assert what in would["removed"]
         assert await para.call("para.clean") == would
     assert (await para.call("para.clean", dryRun=True))["removed"] == []
+    # nor the steps of its build, which containerd's image store leaves
+    assert [one["Id"] for one in api.images(all=True) if one.get("ParentId") == image] == []
 
 
 async def test_fitting_an_image_is_one_line_of_progress(para: Para, other_image: str) -> None:
