@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -58,7 +59,7 @@ class Standing(Frozen):
 
 async def standing(repo: Repo, folder: Path) -> Standing:
     """Return where a worktree stands; raises workspace.git-failed."""
-    git_dir = Path((await git(folder, "rev-parse", "--absolute-git-dir")).removesuffix("\n"))
+    git_dir = await _git_dir(repo, folder)
     (head, on), unmerged = await together(
         together(_head(folder), _branch(folder)), git(folder, "ls-files", "-u", "-z")
     )
@@ -70,6 +71,21 @@ async def standing(repo: Repo, folder: Path) -> Standing:
         conflicts=tuple(dict.fromkeys(entries)),
         alone=await _alone(repo, folder, git_dir),
     )
+
+
+async def _git_dir(repo: Repo, folder: Path) -> Path:
+    """Return the git folder of a worktree; raises workspace.git-failed where it has none."""
+    try:
+        told = await git(folder, "rev-parse", "--absolute-git-dir")
+    except GitFailedError:
+        repair = shlex.join(["git", "-C", str(repo.top), "worktree", "repair"])
+        raise ParaError(
+            "workspace.git-failed",
+            f"{folder} is no worktree any more: its .git is gone, or names no git folder",
+            Remedy(title=f"Make it one again: {repair}"),
+            Remedy(title="Move the folder away, and cancel: the commits are kept"),
+        ) from None
+    return Path(told.removesuffix("\n"))
 
 
 async def unreachable(repo: Repo, commits: list[str]) -> list[str]:

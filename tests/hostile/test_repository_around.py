@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +52,29 @@ def spoil(workspace: Path, how: str) -> None:
         (file / "HEAD").write_text("x\n")
 
 
+def carry_out(advice: str, folder: Path) -> None:
+    """Run the command line that a remedy ends with."""
+    subprocess.run(["sh", "-c", advice.partition(": ")[2]], cwd=folder, check=True)
+
+
 @pytest.mark.parametrize("how", ["gone", "empty", "no git folder"])
 @pytest.mark.parametrize("command", ["diff", "finish", "cancel"])
 async def test_a_worktree_without_its_git_file_is_no_part_of_another_repository(
-    servers: Any, around: Repository, how: str, command: str
+    servers: Any, repo: Repository, around: Repository, tmp_path: Path, how: str, command: str
 ) -> None:
     para: Para = await servers(extra={"PARA_CONTAINER_ENABLED": "false"})
     session = await para.call("para.start", name="fix")
     spoil(Path(session["workspace"]), how)
     before = state_of(around)
     message = {"message": "m"} if command == "finish" else {}
-    await para.fails("workspace.git-failed", f"para.{command}", name="fix", **message)
+    failed = await para.fails("workspace.git-failed", f"para.{command}", name="fix", **message)
     assert state_of(around) == before
     assert (Path(session["workspace"]) / "work").read_text() == "work\n"
+    assert "no worktree any more" in failed.message
+    if how == "gone":
+        carry_out(failed.remedies[0]["title"], tmp_path)
+        await para.call(f"para.{command}", name="fix", **message)
+        assert repo.holds("work", "work\n")
 
 
 @pytest.mark.parametrize("command", ["diff", "finish", "cancel"])
