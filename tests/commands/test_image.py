@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from lsprotocol import types
 
-from tests import installed
+from tests import engine, installed
 from tests.client import Failed, Para, eventually
 
 BASE = "para-base:latest"
@@ -86,7 +86,8 @@ async def test_a_build_that_is_cancelled_ends_in_the_engine_too(
     with pytest.raises(Failed) as caught:
         await para.answer(waiting)
     assert caught.value.code == CANCELLED
-    await eventually(building, lambda found: not found)
+    if not engine.is_podman(api, before=5):  # that one goes on to the end of the step
+        await eventually(building, lambda found: not found)
     assert api.inspect_image(BASE)["Id"] == before
 
 

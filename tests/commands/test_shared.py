@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from para_server.engine.podman import is_podman
 from tests import engine
 from tests.client import Para, eventually
 from tests.leftovers import leftovers
@@ -255,7 +254,7 @@ async def test_where_a_folder_cannot_be_named_to_the_engine_each_session_has_its
 ) -> None:
     home = tmp_path / "a,b"
     para = await servers(extra=SHARED | {"PARA_HOME": str(home)})
-    if is_podman(api):
+    if engine.is_podman(api):
         refused = await para.fails("engine.refused", "para.start", name="fix")
         assert f"cannot mount {home}" in refused.message
         return
