@@ -157,6 +157,7 @@ start() {
   started=$!
   for _ in {1..240}; do
     if env "${reach[@]}" docker version >/dev/null 2>&1; then
+      chmod g+rw "$socket" # Podman lets in nobody but its own user
       let_in "$socket" "$folder/tls/key.pem"
       return
     fi

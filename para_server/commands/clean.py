@@ -56,7 +56,8 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
     async with context.store.holding_bases():
         removed += [f"base {one}" for one in await bases.evict(context, 0, dry_run=params.dry_run)]
         kept += [f"base {one}" for one in bases.kept(context)]
-    return CleanResult(removed=tuple(removed), kept=tuple(kept))
+    # an engine may list in another order each time
+    return CleanResult(removed=tuple(removed), kept=tuple(sorted(kept)))
 
 
 async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
