@@ -12,7 +12,6 @@ from typing import Any
 
 from docker.errors import APIError, ImageNotFound
 
-from para_server.engine import podman
 from para_server.engine.connection import agreed_version, open_client
 from para_server.engine.endpoint import locate
 from para_server.names import FITTED_IMAGE, LABEL_FITTED, LABEL_HOME, LABEL_SESSION
@@ -30,13 +29,6 @@ def connect() -> Any:
     version = agreed_version(client, found)
     client.close()
     return open_client(found, os.environ, version, 60)
-
-
-def is_podman(api: Any, *, before: int = 1000) -> bool:
-    """Tell whether it is a Podman, of a major version before a given one."""
-    if not podman.is_podman(api):
-        return False
-    return int(str(api.version()["Version"]).partition(".")[0]) < before
 
 
 def far_away(folder: Path, engine: str) -> Path:

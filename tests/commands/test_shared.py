@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from para_server.engine import podman
 from tests import engine
 from tests.client import Para, eventually
 from tests.leftovers import leftovers
@@ -24,7 +25,7 @@ rm README.md; mkfifo README.md; rm -r docs; rm gone
 """
 SHARED = {"PARA_GIT_SHARE_FROM": "0"}
 LIST = """
-find . -path ./.git -prune -o -printf '%P %y %m %l\\n' | sort | cat -v
+find . -mindepth 1 -path ./.git -prune -o -printf '%P %y %m %l\\n' | sort | cat -v
 git status --porcelain
 find . -name .git -prune -o -type f -print0 | sort -z | xargs -0 sha256sum | cat -v
 """
@@ -254,7 +255,7 @@ async def test_where_a_folder_cannot_be_named_to_the_engine_each_session_has_its
 ) -> None:
     home = tmp_path / "a,b"
     para = await servers(extra=SHARED | {"PARA_HOME": str(home)})
-    if engine.is_podman(api):
+    if podman.is_podman(api):
         refused = await para.fails("engine.refused", "para.start", name="fix")
         assert f"cannot mount {home}" in refused.message
         return
