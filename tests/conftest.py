@@ -117,11 +117,14 @@ def environ(home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> dict[
 
 
 @pytest.fixture(scope="session")
-def mended_engine() -> None:
-    """See to it that nothing is on the engine that a killed run of the tests has left."""
+def mended_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Clear up after killed runs of the tests; this one fails where a test leaves a session."""
     api = engine.connect()
     killed_runs.mend(api)
+    yield
+    left = engine.clear_below(api, tmp_path_factory.getbasetemp())
     api.close()
+    assert left == []
 
 
 @pytest.fixture

@@ -157,12 +157,14 @@ def clear(api: Any, home: object) -> None:
             api.remove_network(network)
 
 
-def clear_below(api: Any, folder: Path) -> None:
-    """Remove what any installation in a folder has on the engine."""
+def clear_below(api: Any, folder: Path) -> list[str]:
+    """Remove what any installation in a folder has on the engine; returns those that had some."""
     listed = api.containers(all=True, filters={"label": LABEL_HOME})
-    for home in {one["Labels"][LABEL_HOME] for one in listed}:
-        if Path(home).is_relative_to(folder):
-            clear(api, home)
+    homes = {one["Labels"][LABEL_HOME] for one in listed}
+    there = sorted(home for home in homes if Path(home).is_relative_to(folder))
+    for home in there:
+        clear(api, home)
+    return there
 
 
 def report(api: Any, home: object) -> str:

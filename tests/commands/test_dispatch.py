@@ -272,8 +272,9 @@ async def test_progress_begins_reports_and_ends(para: Para) -> None:
 
 
 async def test_that_a_session_has_no_files_of_submodules_is_a_warning(
-    servers: Servers, repo: Repository
+    servers: Servers, repo: Repository, api: Any
 ) -> None:
+    assert api.ping()
     para = await servers(watching=False)
     plain = await para.call("para.start", type="worktree", name="before")
     repo.write(".gitmodules", '[submodule "lib"]\n\tpath = lib\n\turl = ../lib\n')

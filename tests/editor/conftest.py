@@ -41,8 +41,9 @@ def _idle_engine(
 ) -> None:
     """See to it that nothing runs that a test before has left: an indicator counts all there is."""
     api = engine.connect()
-    engine.clear_below(api, tmp_path_factory.getbasetemp())
+    left = engine.clear_below(api, tmp_path_factory.getbasetemp())
     api.close()
+    assert left == []
 
 
 @pytest.fixture(scope="module")
