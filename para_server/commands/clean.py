@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from para_server import reserve
-from para_server.commands import bases, late, recovery
+from para_server.commands import bases, late, launch, recovery
 from para_server.context import Context
-from para_server.disk import remove_tree
 from para_server.engine import containers, images, networks, volumes
 from para_server.engine.client import Engine
 from para_server.errors import SHOW_SESSIONS, ParaError
@@ -62,10 +60,14 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
 
 async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
     live = context.store.may_live
+    clear = partial(launch.clear_away, context)
     gone: set[str] = set()  # names of containers, ids of images
     removal: Removal
     found: list[tuple[str, Removal]] = [
-        (f"folder {stray.name}", _of(context, whose, partial(_remove_folder, stray)))
+        (
+            f"folder {stray.name}",
+            _of(context, whose, partial(clear, stray, whose)),
+        )
         for stray in context.store.strays()
         if not live(whose := stray.name.partition(".")[0])
     ]
@@ -160,7 +162,3 @@ async def _networks(context: Context, kept: list[str]) -> list[tuple[str, Remova
 async def _remove_unused(engine: Engine, image: str) -> None:
     if not await images.remove_unused(engine, image):
         raise ParaError("engine.refused", _NEEDED, SHOW_SESSIONS)
-
-
-async def _remove_folder(folder: Path) -> None:
-    remove_tree(folder)

@@ -183,7 +183,8 @@ async def _drop_files(context: Context, record: Record, *, keep_agent: bool) -> 
         await images.remove_saved(context.engine, record.id, context.store.owns)
     await drop_workspace(context, record)
     if not keep_agent:
-        await clear_away(context, context.store.agent_folder(record.id), record)
+        folder = context.store.agent_folder(record.id)
+        await clear_away(context, folder, record.id, boxed=record.type == "container")
 
 
 async def drop_workspace(context: Context, record: Record) -> None:
@@ -193,28 +194,30 @@ async def drop_workspace(context: Context, record: Record) -> None:
     if repo is not None:
         async with context.store.holding_repo(record.refs_at):
             await worktree.remove(repo, folder)
-    await clear_away(context, folder, record)
+    await clear_away(context, folder, record.id, boxed=record.type == "container")
     if repo is not None:
         async with context.store.holding_repo(record.refs_at):
             worktree.forget(repo, folder)
 
 
-async def clear_away(context: Context, folder: Path, record: Record) -> None:
-    """Remove a folder that root in a container may have put files into."""
+async def clear_away(
+    context: Context, folder: Path, session_id: str, *, boxed: bool = True
+) -> None:
+    """Remove a folder that root in a container may have put files into, where it was mounted."""
     try:
         await off_loop(lambda: remove_tree(folder))
     except ParaError:
-        if os.geteuid() == 0 or record.type == "worktree":
+        if os.geteuid() == 0 or not boxed:
             raise
-        await _removed_by_helper(context, folder, record)
+        await _removed_by_helper(context, folder, session_id)
         await off_loop(lambda: remove_tree(folder))
 
 
-async def _removed_by_helper(context: Context, folder: Path, record: Record) -> None:
-    name = f"{HELPER_PREFIX}{record.id}.removal"
+async def _removed_by_helper(context: Context, folder: Path, session_id: str) -> None:
+    name = f"{HELPER_PREFIX}{session_id}.removal"
     await containers.remove(context.engine, name)  # of a process that was killed
     image, home = await helper_image(context), context.store.home
-    wanted = spec.removal_container(name, record.id, image=image, home=home, folder=folder)
+    wanted = spec.removal_container(name, session_id, image=image, home=home, folder=folder)
     await helper.run(context.engine, wanted, _REMOVAL_SECONDS)
 
 

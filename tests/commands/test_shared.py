@@ -16,7 +16,7 @@ import pytest_asyncio
 from para_server.engine import podman
 from tests import engine
 from tests.client import Para, eventually
-from tests.leftovers import leftovers
+from tests.leftovers import leftovers, settled
 from tests.scratch import Repository
 
 STUMBLES = """
@@ -214,6 +214,7 @@ async def test_pipes_and_repositories_among_shared_files_hold_git_up_no_more_tha
     await sharing.call("para.finish", name="fix", message="work")
     taken = ["moved/app.py", "moved/lib/file", "stays"]
     assert repo.git("ls-tree", "-r", "--name-only", "para/fix").split() == taken
+    await settled(home)
     assert leftovers(api, home, repo) == []
 
 
