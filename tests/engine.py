@@ -152,9 +152,14 @@ def clear(api: Any, home: object) -> None:
     for volume in volumes(api, home):
         with contextlib.suppress(APIError):
             api.remove_volume(volume)
-    for network in networks(api, home).values():
-        with contextlib.suppress(APIError):
-            api.remove_network(network)
+    while networked := networks(api, home):
+        assert time.monotonic() < until, f"{networked} stay: {refused}"
+        for network in networked.values():
+            try:
+                api.remove_network(network)
+            except APIError as error:  # a container of it is on its way out
+                refused = str(error)
+                time.sleep(0.1)
 
 
 def clear_below(api: Any, folder: Path) -> list[str]:

@@ -36,7 +36,8 @@ def logins(api: Any) -> list[str]:
 def mend(api: Any) -> None:
     """Give images their names back, and remove what sessions of killed runs have."""
     _put_back(api)
-    listed = api.containers(all=True, filters={"label": LABEL_HOME})
+    label = {"label": LABEL_HOME}
+    listed = [*api.containers(all=True, filters=label), *api.networks(filters=label)]
     for home in {one["Labels"][LABEL_HOME] for one in listed}:
         if _is_of_a_killed_run(Path(home)):
             engine.clear(api, home)
