@@ -126,7 +126,7 @@ async def descent(engine: Engine) -> Descent:
             ((one["Names"] or [one["Id"]])[0].removeprefix("/"), one["ImageID"]) for one in boxes
         ),
         images=tuple((one["Id"], _tags(one) != ()) for one in raw),
-        parents={one["Id"]: one.get("ParentId") or "" for one in raw},
+        parents={one["Id"]: _id(one.get("ParentId")) for one in raw},
     )
 
 
@@ -158,16 +158,21 @@ async def remove_unused(engine: Engine, name: str) -> bool:
 
     def ask(api: APIClient) -> bool:
         step = _inspected(api, name)
-        above = step.get("Parent")
+        above = _id(step.get("Parent"))
         if not _removed(api, name):
             return False
         while above and (step := _inspected(api, above)) and not _tags(step):
             if not _removed(api, above):
                 break
-            above = step.get("Parent")
+            above = _id(step.get("Parent"))
         return True
 
     return await engine.call(ask)
+
+
+def _id(parent: str | None) -> str:
+    """Write the id of a parent as all ids are: Podman leaves out what they begin with."""
+    return f"sha256:{parent.removeprefix('sha256:')}" if parent else ""
 
 
 def _inspected(api: APIClient, name: str) -> dict[str, Any]:
