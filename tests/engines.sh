@@ -206,6 +206,8 @@ let_in() {
 # Ends engine $1, number $2, by the pids that it was started with.
 stop() {
   if [ -n "${started:-}" ]; then
+    # those of Podman would go on without it
+    env "${reach[@]}" docker ps --all --quiet | timeout 60 xargs -r env "${reach[@]}" docker rm -f >/dev/null || true
     kill -TERM -- "-$started" 2>/dev/null || kill -TERM "$started" 2>/dev/null || true
     for _ in {1..80}; do kill -0 "$started" 2>/dev/null || break; sleep 0.25; done
   fi
