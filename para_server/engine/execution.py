@@ -53,7 +53,11 @@ async def execute(
 
 
 class Stopper:
-    """Ends what the engine streams to one thread, from another one, also where it is silent."""
+    """Ends what the engine streams to one thread, from another one, also where it is silent.
+
+    What is still streamed at the end of a block is ended with it. An engine that goes on writing to
+    somebody who does not read waits for ever, and answers no call for the container any more.
+    """
 
     def __init__(self) -> None:
         self.stopped = threading.Event()
@@ -62,13 +66,22 @@ class Stopper:
     def stop(self) -> None:
         """End the streams there are, and those to come."""
         self.stopped.set()
-        for stream in self._streams:
-            with suppress(Exception):  # it may have ended in the meantime
-                stream.close()
+        self._close()
 
     @contextmanager
     def after(self, api: APIClient, seconds: float) -> Iterator[None]:
         """Stop after a while what a connection streams within the block."""
+        timer = threading.Timer(seconds, self.stop)
+        with self.closing(api):
+            timer.start()
+            try:
+                yield
+            finally:
+                timer.cancel()
+
+    @contextmanager
+    def closing(self, api: APIClient) -> Iterator[None]:
+        """Close at the end of the block what a connection streams within it."""
         from docker.types import CancellableStream
 
         def remember(response: Any, *_rest: object, **_options: object) -> None:
@@ -76,15 +89,18 @@ class Stopper:
             if self.stopped.is_set():
                 self.stop()
 
-        timer = threading.Timer(seconds, self.stop)
         hooks = api.hooks["response"]
         hooks.append(remember)
-        timer.start()
         try:
             yield
         finally:
-            timer.cancel()
             hooks.remove(remember)
+            self._close()
+
+    def _close(self) -> None:
+        for stream in self._streams:
+            with suppress(Exception):  # it may have ended in the meantime
+                stream.close()
 
 
 def _endless(container: str, program: str, seconds: float) -> ParaError:

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from para_server.engine.client import Engine
+from para_server.engine.execution import Stopper
 from para_server.errors import ParaError
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ async def give(
     """Give what the uid `before` has in a folder of a container, running or not, to an owner."""
 
     def ask(api: APIClient) -> None:
-        stream, _ = api.get_archive(container, str(folder))
         with tempfile.TemporaryFile() as packed, tempfile.TemporaryFile() as given:
-            for chunk in stream:
-                packed.write(chunk)
+            with Stopper().closing(api):
+                stream, _ = api.get_archive(container, str(folder))
+                for chunk in stream:
+                    packed.write(chunk)
             packed.seek(0)
             with (
                 tarfile.open(fileobj=packed) as found,
@@ -71,15 +73,16 @@ async def get(engine: Engine, container: str, path: PurePosixPath) -> bytes | No
     def ask(api: APIClient) -> bytes | None:
         from docker.errors import NotFound
 
-        try:
-            stream, _ = api.get_archive(container, str(path))
-        except NotFound:
-            return None
         packed = io.BytesIO()
-        for chunk in stream:
-            packed.write(chunk)
-            if packed.tell() > _LARGEST:
-                raise ParaError("engine.refused", f"{path} in {container} is too large")
+        with Stopper().closing(api):
+            try:
+                stream, _ = api.get_archive(container, str(path))
+            except NotFound:
+                return None
+            for chunk in stream:
+                packed.write(chunk)
+                if packed.tell() > _LARGEST:
+                    raise ParaError("engine.refused", f"{path} in {container} is too large")
         packed.seek(0)
         with tarfile.open(fileobj=packed) as archive:
             entry = archive.next()

@@ -98,3 +98,22 @@ async def test_what_was_printed_is_whole_however_it_came(para: Para) -> None:
         str(n + 1) for n in range(2000)
     ]
     assert text.endswith("ä no newline")
+
+
+async def test_an_agent_that_answers_without_end_stops_no_later_command(
+    para: Para, api: Any
+) -> None:
+    session = await para.call("para.start", name="fix")
+    box = session["container"]["name"]
+    here = "~/.local/bin"
+    flood = 'case $* in *--shortstat*) exec cat /dev/zero ;; esac; exec /usr/bin/git "$@"'
+    engine.run(
+        api,
+        box,
+        f"mkdir -p {here}; printf '#!/bin/sh\\n%s\\n' '{flood}' >{here}/git; chmod 755 {here}/git",
+    )
+    assert (await para.call("para.stats", name="fix", load=False))["changes"] is None
+    # an engine that writes to nobody who reads tells the end of no program any more
+    engine.run(api, box, "while pgrep -x cat; do sleep 0.1; done")
+    engine.run(api, box, "true")
+    assert (await para.call("para.cancel", name="fix"))["session"]["state"] == "cancelled"
