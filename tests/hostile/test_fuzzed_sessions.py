@@ -218,7 +218,7 @@ def works(world: World, chance: Random) -> None:
     shutil.rmtree(folder)
 
 
-@pytest.mark.timeout(900)  # it may wait long for a program of which the engine tells no end
+@pytest.mark.timeout(600)  # of a slow machine
 def test_a_short_run_over_all_that_is_read_is_survived(
     world: World, figures: Figures, request: pytest.FixtureRequest
 ) -> None:
