@@ -75,7 +75,7 @@ demo: image ## Show the main job; REPO=/path and PROMPT='…' do it on your own 
 test: image editor workbench ## Run all tests; as root with dockerd, a life of sessions on further engines too
 	@$(venv)/python -m pytest
 	@if [ "$$(id -u)" = 0 ] && command -v dockerd >/dev/null; then \
-	  tests/engines.sh --slice userns tls one-cpu; \
+	  tests/engines.sh --slice newer podman userns tls one-cpu; \
 	fi
 
 test-engines: image ## Run the command tests on each kind of engine; KINDS='newer podman' chooses, AS=UID who runs them
