@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final
 
 from para_server.engine.client import Engine
+from para_server.engine.execution import Stopper
 from para_server.spec import WORKSPACE
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ async def follow(
 
     def ask(_: APIClient) -> int:
         # the engine has its usual time to begin; then the command may be silent for long
-        with closing(engine.connect(engine.settings.timeout)) as api:
+        with closing(engine.connect(engine.settings.timeout)) as api, Stopper().closing(api):
             made = api.exec_create(container, list(command), user="para", workdir=WORKSPACE)
             latest = -_BETWEEN
             for line in _lines(api.exec_start(made["Id"], stream=True)):
