@@ -207,7 +207,7 @@ def _(result: results.DoctorResult) -> str:
 
 
 def would_be(result: BaseModel) -> str:
-    """Tell a person what a command would do that only looked."""
+    """Write for a person what a command that only looked would do."""
     if isinstance(result, results.CleanResult):
         return _cleaned(result, "would remove", "would keep")
     return in_words(result)

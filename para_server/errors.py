@@ -122,3 +122,6 @@ class ParaError(Exception):
 
 SETUP_CHECK: Final = Remedy(title="Check setup", command="para.doctor", params={})
 SHOW_SESSIONS: Final = Remedy(title="Show sessions", command="para.list", params={})
+WITHOUT_CONTAINERS: Final = Remedy(
+    title="Set this to false to work without containers", setting="container.enabled"
+)

@@ -106,10 +106,8 @@ def run(api: Any, container: str, script: str) -> str:
     try:
         output = answers.get(timeout=_LONGEST)
     except Empty:
-        known, top = (
-            api.exec_inspect(made["Id"]),
-            api.top(container, "-eo pid,ppid,stat,wchan,args"),
-        )
+        known = api.exec_inspect(made["Id"])
+        top = api.top(container, "-eo pid,ppid,stat,wchan,args")
         raise ExecTimeoutError(f"{script}: {known} {top}") from None
     if isinstance(output, Exception):
         raise output

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from para_server.names import AUTHENTICATED_IMAGE, LABEL_HOME
+from para_server.reach import normal
 from tests import engine
 
 _ASIDE = "para-test-aside"
@@ -20,12 +21,12 @@ _LOGINS = AUTHENTICATED_IMAGE.partition(":")[0]
 def set_aside(api: Any, *names: str) -> Iterator[None]:
     """Take names off their images; they have them again afterwards, or with the next run."""
     for name in names:
-        api.tag(name, _ASIDE, name.replace(":", "__"))
+        api.tag(name, _ASIDE, _aside(name))
         api.remove_image(name, force=True)
     try:
         yield
     finally:
-        _put_back(api)
+        _put_back(api, *map(_aside, names))
 
 
 def logins(api: Any) -> list[str]:
@@ -35,7 +36,9 @@ def logins(api: Any) -> list[str]:
 
 def mend(api: Any) -> None:
     """Give images their names back, and remove what sessions of killed runs have."""
-    _put_back(api)
+    _put_back(
+        api, *(tag.partition(":")[2] for one in api.images(name=_ASIDE) for tag in one["RepoTags"])
+    )
     label = {"label": LABEL_HOME}
     listed = [*api.containers(all=True, filters=label), *api.networks(filters=label)]
     for home in {one["Labels"][LABEL_HOME] for one in listed}:
@@ -43,11 +46,14 @@ def mend(api: Any) -> None:
             engine.clear(api, home)
 
 
-def _put_back(api: Any) -> None:
-    for image in api.images(name=_ASIDE):
-        for tag in image["RepoTags"] or ():
-            api.tag(tag, *tag.partition(":")[2].split("__"), force=True)
-            api.remove_image(tag, force=True)
+def _aside(name: str) -> str:
+    return normal(name).replace(":", "__")
+
+
+def _put_back(api: Any, *tags: str) -> None:
+    for tag in tags:
+        api.tag(f"{_ASIDE}:{tag}", *tag.split("__"), force=True)
+        api.remove_image(f"{_ASIDE}:{tag}", force=True)
 
 
 def _is_of_a_killed_run(home: Path) -> bool:

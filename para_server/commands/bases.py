@@ -66,11 +66,9 @@ async def found(
     if files < settings.git.share_from:
         return record
     async with context.store.holding_build(str(repo.common)):
+        can = await layering.possible(context, record)
         # a path of PARA_HOME may be too long for an engine that can
-        alone = [_files(context, name)]
-        if not await layering.possible(context, record) or not layering.fits(
-            context, record, alone
-        ):
+        if not can or not layering.fits(context, record, [_files(context, name)]):
             return record
         async with context.store.holding_bases():
             base = _read(context, name)  # another dispatch may have made it meanwhile
@@ -81,7 +79,7 @@ async def found(
 
 
 async def _may_share(context: Context, repo: Repo, start: Start) -> bool:
-    """Tell whether the files of a base could be a session's: those have what filters write."""
+    """Return whether the files of a base could be a session's: those have what filters write."""
     if not layering.thinkable(context):
         return False
     return start.filtered or not await filters.named(repo, start.anchor)

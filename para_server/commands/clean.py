@@ -64,10 +64,7 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
     gone: set[str] = set()  # names of containers, ids of images
     removal: Removal
     found: list[tuple[str, Removal]] = [
-        (
-            f"folder {stray.name}",
-            _of(context, whose, partial(clear, stray, whose)),
-        )
+        (f"folder {stray.name}", _of(context, whose, partial(clear, stray, whose)))
         for stray in context.store.strays()
         if not live(whose := stray.name.partition(".")[0])
     ]

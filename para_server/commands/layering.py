@@ -75,10 +75,10 @@ def forget(context: Context) -> None:
 def fits(context: Context, record: Record, layers: list[Path]) -> bool:
     """Tell whether a mount can name so many layers."""
     upper, work = context.store.upper(record.id), context.store.overlay_work(record.id)
-    longest = max(len(":".join(map(str, layers)).encode()), len(str(upper).encode()))
-    if _known(context) == _SHORT and longest + len("lowerdir=") > _SHORTEST:
-        return False
-    return volumes.overlay(layers, upper, work) is not None
+    options = volumes.overlay(layers, upper, work)
+    if options is None or _known(context) != _SHORT:
+        return options is not None
+    return all(len(one.encode()) <= _SHORTEST for one in options.split(","))
 
 
 async def lay(context: Context, record: Record, layers: list[Path]) -> spec.Mount:

@@ -16,7 +16,7 @@ from para_server.engine.building import Recipe
 from para_server.engine.facts import Facts, facts
 from para_server.engine.failures import image_missing
 from para_server.engine.images import Image
-from para_server.errors import Frozen, ParaError, Remedy
+from para_server.errors import WITHOUT_CONTAINERS, Frozen, ParaError, Remedy
 from para_server.git.clone import AGENT_UID, hand_over
 from para_server.names import HELPER_PREFIX, LABEL_FITTED, LABEL_HOME, fitted_image
 from para_server.settings import bytes_of
@@ -159,6 +159,6 @@ def _foreign(message: str) -> ParaError:
         "engine.refused",
         message,
         Remedy(title="Name another engine", setting="engine.host"),
-        Remedy(title="Set this to false to work without containers", setting="container.enabled"),
+        WITHOUT_CONTAINERS,
         Remedy(title="Read how Docker maps user ids", url=_DOCS),
     )

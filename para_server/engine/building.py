@@ -15,6 +15,7 @@ from pydantic import Field
 
 from para_server.engine import images
 from para_server.engine.client import SLOW, Engine
+from para_server.engine.execution import Stopper
 from para_server.engine.images import Image
 from para_server.errors import Frozen, ParaError, Remedy
 from para_server.names import LABEL_INPUTS, build_params
@@ -86,17 +87,10 @@ async def build(
     """
     context = _context(recipe.folder, ca_bundle)
     labels = {LABEL_INPUTS: inputs(recipe), **recipe.labels}
-    stream: list[Any] = []
+    stopper = Stopper()
 
     def ask(api: APIClient) -> None:
-        from docker.types import CancellableStream
-
-        def remember(response: Any, *_rest: object, **_options: object) -> None:
-            stream.append(CancellableStream(iter(()), response))
-
-        hooks = api.hooks["response"]
-        hooks.append(remember)
-        try:
+        with stopper.closing(api):
             answers = api.build(
                 fileobj=context,
                 custom_context=True,
@@ -111,14 +105,8 @@ async def build(
                 timeout=math.ceil(engine.settings.timeout * SLOW),
             )
             _follow(answers, recipe.image, tell)
-        finally:
-            hooks.remove(remember)
 
-    def interrupt() -> None:
-        for one in stream:
-            one.close()
-
-    await engine.call_slowly(ask, interrupt)
+    await engine.call_slowly(ask, stopper.stop)
     made = await images.find(engine, recipe.image)
     if made is None:
         raise _failed(recipe.image, "it is not there after its build")

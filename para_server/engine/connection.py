@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from para_server.engine.endpoint import Endpoint, Tls, proxy, unreachable, without_password
-from para_server.errors import ParaError, Remedy
+from para_server.errors import WITHOUT_CONTAINERS, ParaError, Remedy
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -109,7 +109,7 @@ def _incompatible(message: str, title: str) -> ParaError:
         message,
         Remedy(title=title, url=_UPGRADE),
         Remedy(title="Name another engine", setting="engine.host"),
-        Remedy(title="Set this to false to work without containers", setting="container.enabled"),
+        WITHOUT_CONTAINERS,
     )
 
 

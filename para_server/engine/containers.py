@@ -14,7 +14,7 @@ from para_server.engine.capacity import capacity, fitted, forget
 from para_server.engine.client import Engine
 from para_server.engine.creation import config
 from para_server.engine.failures import image_missing, unseen_path, words
-from para_server.errors import SETUP_CHECK, Frozen, ParaError, Remedy
+from para_server.errors import SETUP_CHECK, WITHOUT_CONTAINERS, Frozen, ParaError, Remedy
 from para_server.names import (
     CONTAINER_PREFIX,
     HELPER_PREFIX,
@@ -106,7 +106,7 @@ def _cannot_mount(spec: ContainerSpec) -> ParaError:
         "engine.refused",
         f"Podman cannot mount {path}, since its path has a comma",
         Remedy(title="Mount another folder", setting="container.mounts"),
-        Remedy(title="Set this to false to work without containers", setting="container.enabled"),
+        WITHOUT_CONTAINERS,
     )
 
 
@@ -131,7 +131,7 @@ def sees_other_files(engine: Engine, path: str) -> ParaError:
         f"The engine at {engine.address} does not see the files of this machine: there is no "
         f"{path} where it runs. It can be used where both see the same files",
         Remedy(title="Name another engine", setting="engine.host"),
-        Remedy(title="Set this to false to work without containers", setting="container.enabled"),
+        WITHOUT_CONTAINERS,
         SETUP_CHECK,
     )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from para_server.errors import SETUP_CHECK, Frozen, ParaError, Remedy
+from para_server.errors import SETUP_CHECK, WITHOUT_CONTAINERS, Frozen, ParaError, Remedy
 from para_server.places import home
 from para_server.settings import EngineSettings
 from para_server.untrusted import one_line
@@ -159,7 +159,7 @@ def unreachable(message: str) -> ParaError:
         SETUP_CHECK,
         Remedy(title="Start Docker or Podman, where one is installed"),
         Remedy(title="Name the engine", setting="engine.host"),
-        Remedy(title="Set this to false to work without containers", setting="container.enabled"),
+        WITHOUT_CONTAINERS,
         Remedy(title="Install Docker", url="https://docs.docker.com/engine/install/"),
     )
 

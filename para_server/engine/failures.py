@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from para_server.engine.endpoint import unreachable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _GROUP_URL: Final = "https://docs.docker.com/engine/install/linux-postinstall/"
 _LONGEST: Final = 500
+_IN_USE: Final = 409
 # the kernel says the same of namespaces, keys, watches and cgroups: only a file that could not be
 # written means a disk, and those of the kernel's own file systems lie on none
 _NO_SPACE: Final = re.compile(r"\b[a-z]+ (/[^\s:]*)(?: [^\s:]+)?: no space left on device")
@@ -74,6 +75,21 @@ def unseen_path(error: Exception) -> str | None:
     """Return the path of this machine that an engine did not find, where that is what it said."""
     found = _BIND.search(words(error))
     return (found[1] or found[2]).strip() if found else None
+
+
+def removed_unless_used(removal: Callable[[], object]) -> bool:
+    """Remove something unless something else uses it; returns whether it is gone."""
+    from docker.errors import APIError, NotFound
+
+    try:
+        removal()
+    except NotFound:
+        return True
+    except APIError as error:
+        if error.status_code != _IN_USE:
+            raise
+        return False
+    return True
 
 
 def words(error: Exception) -> str:

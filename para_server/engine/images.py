@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from para_server.engine import podman
 from para_server.engine.client import Engine
+from para_server.engine.failures import removed_unless_used
 from para_server.errors import Frozen
 from para_server.names import (
     AUTHENTICATED_IMAGE,
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _NAMELESS: Final = "<none>:<none>"  # what older engines say of an image that lost its name
-_IN_USE: Final = 409
 _ABSENT: Final = 404
 
 
@@ -42,12 +43,8 @@ async def find(engine: Engine, name: str) -> Image | None:
     """Find an image by its name."""
 
     def ask(api: APIClient) -> Image | None:
-        from docker.errors import ImageNotFound
-
-        try:
-            return _image(api.inspect_image(name))  # type: ignore[no-untyped-call] # as the stubs have it
-        except ImageNotFound:
-            return None
+        raw = _inspected(api, name)
+        return _image(raw) if raw else None
 
     return await engine.call(ask)
 
@@ -159,10 +156,10 @@ async def remove_unused(engine: Engine, name: str) -> bool:
     def ask(api: APIClient) -> bool:
         step = _inspected(api, name)
         above = _id(step.get("Parent"))
-        if not _removed(api, name):
+        if not removed_unless_used(partial(api.remove_image, name)):
             return False
         while above and (step := _inspected(api, above)) and not _tags(step):
-            if not _removed(api, above):
+            if not removed_unless_used(partial(api.remove_image, above)):
                 break
             above = _id(step.get("Parent"))
         return True
@@ -185,20 +182,6 @@ def _inspected(api: APIClient, name: str) -> dict[str, Any]:
     return found
 
 
-def _removed(api: APIClient, name: str) -> bool:
-    from docker.errors import APIError, ImageNotFound
-
-    try:
-        api.remove_image(name)
-    except ImageNotFound:
-        return True
-    except APIError as error:
-        if error.status_code != _IN_USE:
-            raise
-        return False
-    return True
-
-
 async def remove(engine: Engine, name: str) -> None:
     """Remove an image, or only its name where something is made from it.
 
@@ -206,19 +189,12 @@ async def remove(engine: Engine, name: str) -> None:
     """
 
     def ask(api: APIClient) -> None:
-        from docker.errors import APIError, ImageNotFound
-
-        try:
-            api.remove_image(name)
-        except ImageNotFound:
+        if removed_unless_used(partial(api.remove_image, name)):
             return
-        except APIError as error:
-            if error.status_code != _IN_USE:
-                raise
-            if podman.is_podman(api):
-                _take_names(api, name)
-            else:
-                api.remove_image(name, force=True)
+        if podman.is_podman(api):
+            _take_names(api, name)
+        else:
+            api.remove_image(name, force=True)
 
     await engine.call(ask)
 

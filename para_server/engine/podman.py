@@ -13,7 +13,7 @@ _API: Final = "/v4.0.0/libpod"  # the oldest; newer Podmans answer to it too
 
 
 def is_podman(api: APIClient) -> bool:
-    """Tell whether it is an engine of Podman's."""
+    """Return whether it is an engine of Podman's."""
     components = api.version().get("Components") or ()
     return any("podman" in str(one.get("Name")).lower() for one in components)
 

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from para_server.engine.client import SLOW, Engine
+from para_server.engine.execution import Stopper
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -25,7 +26,8 @@ async def save(engine: Engine, container: str, image: str, labels: dict[str, str
         from docker.errors import APIError
 
         # what a container has written may be much: the usual time for an answer is too short
-        with closing(engine.connect(engine.settings.timeout * SLOW)) as api:
+        patience = engine.settings.timeout * SLOW
+        with closing(engine.connect(patience)) as api, Stopper().closing(api):
             try:
                 api.commit(container, repository, tag, pause=True, changes=_marks(labels))
             except APIError as error:

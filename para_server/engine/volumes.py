@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from para_server.engine.client import Engine
+from para_server.engine.failures import removed_unless_used
 from para_server.errors import Frozen
 from para_server.names import LABEL_HOME, LABEL_SESSION, VOLUME_PREFIX
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-_IN_USE: Final = 409
 _LONGEST: Final = 4000  # bytes of options that a mount may have: a page, less what the engine adds
 _SEPARATORS: Final = frozenset(',:\\"')  # what the options themselves are written with
 
@@ -64,21 +65,7 @@ async def exists(engine: Engine, name: str) -> bool:
 
 async def remove(engine: Engine, name: str) -> bool:
     """Remove a volume unless a container has it; tells whether it is gone."""
-
-    def ask(api: APIClient) -> bool:
-        from docker.errors import APIError, NotFound
-
-        try:
-            api.remove_volume(name)
-        except NotFound:
-            return True
-        except APIError as error:
-            if error.status_code != _IN_USE:
-                raise
-            return False
-        return True
-
-    return await engine.call(ask)
+    return await engine.call(lambda api: removed_unless_used(partial(api.remove_volume, name)))
 
 
 async def listed(engine: Engine, session_id: str | None = None) -> list[Volume]:
