@@ -22,6 +22,7 @@ _SET_FLAGS: Final = 0x40086602
 _TOPDIR: Final = 0x20000
 COARSE: Final = 0.02  # seconds by which the times of files may lag behind
 _WRITTEN_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
+_OF_DISKS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 _FLAGS: Final = struct.Struct("I")
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -225,6 +226,17 @@ def boot_id() -> str:
 def unreadable(path: Path, why: str) -> ParaError:
     """Make the error that names what cannot be read or written."""
     return ParaError("store.unreadable", f"{path} cannot be read or written: {why}", SETUP_CHECK)
+
+
+def refused(error: OSError) -> ParaError | None:
+    """Make the error for what the system refused, of a file or of a disk; None for all else."""
+    if isinstance(error.filename, str | bytes):
+        return unreadable(Path(os.fsdecode(error.filename)), _why(error))
+    if error.errno in _OF_DISKS:
+        return ParaError(
+            "store.unreadable", f"A file cannot be written: {_why(error)}", SETUP_CHECK
+        )
+    return None
 
 
 def _why(error: OSError) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
@@ -35,10 +36,12 @@ def put(file: Path, content: bytes, *, lasting: bool = True) -> None:
             if lasting:
                 os.fsync(descriptor)
         draft.replace(file)
-        if lasting:
-            _sync_folder(file.parent)
-    finally:
-        draft.unlink(missing_ok=True)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
+    if lasting:
+        _sync_folder(file.parent)
 
 
 def read(file: Path, session_id: str) -> Record | None:

@@ -6,6 +6,7 @@ Every face (LSP, command line, MCP) and every generated file is a loop over `COM
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, get_type_hints
@@ -13,11 +14,13 @@ from typing import Any, Final, TypeVar, get_type_hints
 from pydantic import BaseModel, ValidationError
 
 from para_server.context import Context
+from para_server.disk import refused
 from para_server.errors import Issue, ParaError
 from para_server.names import NAME_RULE
 
 P = TypeVar("P", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
+_log = logging.getLogger(__name__)
 _MAX_ISSUES: Final = 20
 
 
@@ -68,7 +71,15 @@ async def call(context: Context, name: str, arguments: object) -> BaseModel:
     found = COMMANDS.get(name)
     if found is None:
         raise ParaError("command.unknown", f"There is no command {name[:100]}")
-    return await found.run(context, _parsed(found, arguments))
+    params = _parsed(found, arguments)
+    try:
+        return await found.run(context, params)
+    except OSError as error:
+        refusal = refused(error)
+        if refusal is None:
+            raise
+        _log.warning("%s was refused a file", name, exc_info=error)
+        raise refusal from None
 
 
 def _parsed(found: Command, arguments: object) -> BaseModel:

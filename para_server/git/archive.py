@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from para_server.errors import Frozen
+from para_server.git.insistent import insist
 from para_server.git.output import git_bytes
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import COMMIT, Repo, parents
 
 MANIFEST: Final = "manifest"
+_INDEX: Final = "index"
 KEPT: Final = "refs/para/kept"  # where a clone has commits that no name of theirs is known of
 _MAX_MANIFEST: Final = 8 << 20  # bytes
 _MAX_TAG: Final = 1 << 20  # bytes of the text of a tag
@@ -43,16 +45,13 @@ async def read(repo: Repo, archive: str) -> Carried:
     if not others:
         return Carried()
     at = others[-1]
-    try:
-        manifest = await git_bytes(
-            repo.top, ("cat-file", "blob", f"{at}:{MANIFEST}"), _MAX_MANIFEST
-        )
-    except GitFailedError:  # of a version that kept no names
+    parts = (await git(repo.top, "ls-tree", "--name-only", "-z", at)).split("\0")
+    if MANIFEST not in parts:  # of a version that kept no names
         return Carried(commits=tuple(others))
+    manifest = await git_bytes(repo.top, ("cat-file", "blob", f"{at}:{MANIFEST}"), _MAX_MANIFEST)
     entries = [os.fsdecode(one).split(" ", 2) for one in manifest.split(b"\0")[:_MOST] if one]
     named = [(word, rest) for word, *rest in entries if rest]
     objects = [(word, rest) for word, rest in named if COMMIT.match(rest[0])]
-    index = f"{at}:index"
     return Carried(
         at=at,
         head=next((" ".join(rest) for word, rest in named if word == "head"), ""),
@@ -60,7 +59,7 @@ async def read(repo: Repo, archive: str) -> Carried:
         tags=tuple((rest[0], rest[1]) for word, rest in objects if word == "tag" and rest[1:]),
         stashes=tuple(rest[0] for word, rest in objects if word == "stash"),
         commits=tuple(await parents(repo, at)),
-        index=index if await _is_there(repo, index) else None,
+        index=f"{at}:{_INDEX}" if _INDEX in parts else None,
     )
 
 
@@ -71,19 +70,20 @@ async def restore(
 
     None where its HEAD is not at `tip` by what the names say.
     """
-    for tag, file in carried.tags:
-        with suppress(GitFailedError):
-            text = await git_bytes(repo.top, ("cat-file", "blob", f"{carried.at}:{file}"), _MAX_TAG)
-            told = os.fsdecode(text)
-            await git(folder, "hash-object", "-t", "tag", "-w", "--stdin", given=told, plain=True)
-            del tag
+    for _tag, file in carried.tags:
+        text = await git_bytes(repo.top, ("cat-file", "blob", f"{carried.at}:{file}"), _MAX_TAG)
+        told = os.fsdecode(text)
+        with suppress(GitFailedError):  # a session may have made a tag that is none
+            make = ("hash-object", "-t", "tag", "-w", "--stdin")
+            await insist(folder, *make, given=told, plain=True)
     names = {ref: at for ref, at in carried.refs if ref.startswith("refs/")}
     nameless = set(carried.commits) - set(names.values()) - set(carried.stashes)
     names |= {f"{KEPT}/{n}": commit for n, commit in enumerate(sorted(nameless))}
     await _set(folder, names)
     for stash in reversed(carried.stashes):
-        with suppress(GitFailedError):
-            await git(folder, "stash", "store", "-q", "-m", "kept by para", stash, plain=True)
+        with suppress(GitFailedError):  # it may look like none
+            store = ("stash", "store", "-q", "-m", "kept by para", stash)
+            await insist(folder, *store, plain=True)
     return _head(carried.head, tip, given | names)
 
 
@@ -102,11 +102,3 @@ async def _set(folder: Path, names: dict[str, str]) -> None:
         for one in told[:_ONE_BY_ONE]:
             with suppress(GitFailedError):
                 await git(folder, "update-ref", "-z", "--stdin", given=one, plain=True)
-
-
-async def _is_there(repo: Repo, name: str) -> bool:
-    try:
-        await git(repo.top, "cat-file", "-e", name)
-    except GitFailedError:
-        return False
-    return True

@@ -138,7 +138,9 @@ def _put_ref(file: Path, commit: str) -> None:
 
 async def hand_over(folder: Path, owner: int | None) -> None:
     """Give a new folder to the uid of the host that agents run as, where it is not ours."""
-    if owner is not None:
+    if owner is None:
+        return
+    with written(folder):
         await off_loop(lambda: trees.hand_over(folder, owner))
 
 

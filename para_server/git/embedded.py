@@ -13,12 +13,12 @@ from typing import Final, Literal
 
 from para_server.errors import Frozen, ParaError
 from para_server.git.index import LINK, beneath, tree_of
+from para_server.git.insistent import insist, is_so
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo
 from para_server.steps import off_loop
 
 _MOST: Final = 1000  # repositories
-_NO: Final = 1  # exit code of a git that answers a question
 
 
 class Inner(Frozen):
@@ -128,23 +128,10 @@ def _walked(place: Path) -> Iterator[tuple[str, list[str]]]:
         yield root, files
 
 
-async def _asked(place: Path, *arguments: str) -> str:
-    """Return what git says of a repository, which may be broken.
-
-    A failure that comes once is none of the repository's, and nothing is lost by it.
-    """
-    try:
-        return await git(place, *arguments)
-    except GitFailedError as error:
-        if error.exit_code == _NO:
-            raise
-        return await git(place, *arguments)
-
-
 async def _is_repository(place: Path) -> bool:
     """Return whether git works on a folder itself, and not on the one around it."""
     try:
-        top = await _asked(place, "rev-parse", "--show-toplevel")
+        top = await insist(place, "rev-parse", "--show-toplevel")
     except GitFailedError:  # its own is broken: git takes it for a plain folder, or says so
         return False
     return top.removesuffix("\n") == str(place.resolve())
@@ -153,16 +140,12 @@ async def _is_repository(place: Path) -> bool:
 async def _ignored(folder: Path, path: str, above: Inner | None) -> bool:
     """Return whether a folder is ignored by the rules of the repository around it."""
     around = folder / above.path if above is not None else folder
-    try:
-        await _asked(around, "check-ignore", "-q", "--", os.path.relpath(folder / path, around))
-    except GitFailedError:
-        return False
-    return True
+    return await is_so(around, "check-ignore", "-q", "--", os.path.relpath(folder / path, around))
 
 
 async def _committed_links(folder: Path) -> set[str]:
     try:
-        listed = await _asked(folder, "ls-tree", "-r", "-z", "HEAD")
+        listed = await insist(folder, "ls-tree", "-r", "-z", "HEAD")
     except GitFailedError:  # no commit yet
         return set()
     return {e.partition("\t")[2] for e in listed.split("\0") if e.startswith(LINK)}
@@ -171,7 +154,7 @@ async def _committed_links(folder: Path) -> set[str]:
 async def _known(folder: Path, path: str, kind: Literal["submodule", "ignored", "plain"]) -> Inner:
     place = folder / path
     try:
-        head = (await _asked(place, "rev-parse", "--verify", "-q", "HEAD^{commit}")).strip()
+        head = (await insist(place, "rev-parse", "--verify", "-q", "HEAD^{commit}")).strip()
     except GitFailedError:
         head = None
     here = [*([head] if head else []), *await _local_tips(place)]
@@ -188,7 +171,7 @@ async def _local_tips(place: Path) -> list[str]:
     local = ("refs/heads", "refs/tags", "refs/stash", "refs/notes", "refs/worktree", "refs/bisect")
     found = (await git(place, "for-each-ref", "--format=%(objectname)", *local)).split()
     try:
-        stashes = await _asked(place, "reflog", "show", "--format=%H", "refs/stash", "--")
+        stashes = await insist(place, "reflog", "show", "--format=%H", "refs/stash", "--")
     except GitFailedError:  # there is none
         return found
     return [*found, *stashes.split()]

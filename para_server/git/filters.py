@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from para_server.git.insistent import NO
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo
 from para_server.sharing import once
@@ -41,7 +41,9 @@ async def named(repo: Repo, commit: str) -> tuple[str, ...]:
     """Return the filters that the attributes in a commit, named by its hash, ask for."""
     try:
         told = await git(repo.top, "grep", "-hI", "-e", "filter=", commit, "--", _ATTRIBUTES)
-    except GitFailedError:  # there are none
+    except GitFailedError as error:
+        if error.exit_code != NO:
+            raise
         return ()
     lines = [line for line in told.splitlines() if not line.startswith("#")]
     return tuple(sorted({name for line in lines for name in _NAMED.findall(line)}))
@@ -148,14 +150,18 @@ async def _paths(folder: Path, environment: Mapping[str, str], names: frozenset[
 async def _drivers(repo: Repo) -> dict[str, dict[str, str]]:
     """Return the filters of the user's own configuration, and what each is configured with."""
     found: dict[str, dict[str, str]] = {}
-    with suppress(GitFailedError):  # there are none
+    try:
         told = await git(repo.top, "config", "--show-scope", "-z", "--get-regexp", r"^filter\.")
-        fields = told.split("\0")
-        for scope, entry in zip(fields[0::2], fields[1::2], strict=False):
-            key, _, value = entry.partition("\n")
-            name, _, what = key.removeprefix("filter.").rpartition(".")
-            if scope in _SCOPES:
-                found.setdefault(name, {})[what] = value
+    except GitFailedError as error:
+        if error.exit_code != NO:
+            raise
+        return found
+    fields = told.split("\0")
+    for scope, entry in zip(fields[0::2], fields[1::2], strict=False):
+        key, _, value = entry.partition("\n")
+        name, _, what = key.removeprefix("filter.").rpartition(".")
+        if scope in _SCOPES:
+            found.setdefault(name, {})[what] = value
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from para_server.errors import Frozen, Issue, ParaError, Remedy
+from para_server.git.insistent import is_so
 from para_server.git.output import git_bytes
 from para_server.git.process import GitFailedError, git
 from para_server.git.user import Identity
@@ -88,13 +89,8 @@ async def demand_branch_name(repo: Repo, branch: str) -> None:
     """Raise command.invalid-params where git takes no such name for a branch."""
     if _SURELY_A_BRANCH.fullmatch(branch):
         return
-    try:
-        await git(repo.top, "check-ref-format", f"refs/heads/{branch}")
-    except GitFailedError:
-        usable = False
-    else:
-        usable = not branch.startswith("-")
-    if not usable:
+    takes = await is_so(repo.top, "check-ref-format", f"refs/heads/{branch}")
+    if not takes or branch.startswith("-"):
         message = f"{printable(branch)} is no name for a branch"
         issue = Issue(path="branch", message="no name for a branch")
         raise ParaError("command.invalid-params", message, issues=[issue])
@@ -143,11 +139,7 @@ async def checked_out(repo: Repo, branch: str) -> bool:
 
 async def is_ancestor(repo: Repo, old: str, new: str) -> bool:
     """Tell whether a commit is in the history of another."""
-    try:
-        await git(repo.top, "merge-base", "--is-ancestor", old, new)
-    except GitFailedError:  # it is none, or there is no such commit
-        return False
-    return True
+    return await is_so(repo.top, "merge-base", "--is-ancestor", old, new)
 
 
 async def parents(repo: Repo, commit: str) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from para_server.errors import Frozen, ParaError, Remedy
+from para_server.git.insistent import insist
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo, ref_commit
 from para_server.steps import together
@@ -198,7 +199,7 @@ async def _alone(repo: Repo, folder: Path, git_dir: Path) -> tuple[str, ...]:
 async def _left_behind(folder: Path) -> list[str]:
     """Return where HEAD was detached before it moved on: what was committed there has no branch."""
     try:
-        said = await git(folder, "reflog", "show", "--format=%gs", f"-{_MOST}", "HEAD", "--")
+        said = await insist(folder, "reflog", "show", "--format=%gs", f"-{_MOST}", "HEAD", "--")
     except GitFailedError:  # no commit yet, or no log
         return []
     return _LEFT.findall(said)

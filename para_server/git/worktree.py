@@ -9,6 +9,7 @@ from typing import Final
 from para_server.disk import remove_tree
 from para_server.errors import ParaError
 from para_server.git.clone import Start
+from para_server.git.insistent import insist
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import (
     Repo,
@@ -87,7 +88,7 @@ async def renamed(repo: Repo, folder: Path, branch: str, on: str) -> bool:
     wanted = f"Branch: renamed refs/heads/{branch} to refs/heads/{on}"
     how = ("--fixed-strings", f"--grep-reflog={wanted}", f"-{_RENAMED}", "--format=%gs")
     try:
-        log = await git(folder, "reflog", "show", *how, f"refs/heads/{on}", "--")
+        log = await insist(folder, "reflog", "show", *how, f"refs/heads/{on}", "--")
     except GitFailedError:
         return False
     return wanted in log.splitlines()

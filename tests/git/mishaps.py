@@ -1,8 +1,9 @@
-"""One step of the end of sessions that fails: of git, of the engine, or of a helper container."""
+"""One step of the end of sessions that fails: of git, the disk, the engine, a helper container."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import random
 import threading
 from collections.abc import Iterator
@@ -13,11 +14,15 @@ from docker.errors import APIError
 
 from para_server.names import HELPER_PREFIX
 from tests import engine
+from tests.git.failing_files import FailingFiles
 from tests.git.fuse import Fuse
 from tests.proxy import How, Proxy
 
 GIT_CALLS = 90  # that the ends of a few sessions may make: each may be the one that fails
 ENGINE_CALLS = 70
+FILE_CHANGES = 100
+# a full disk, a read-only folder, a bad disk
+DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EIO)
 HELPERS = 3  # of one session that may be killed: with each, less is asked of the next
 _WAYS: tuple[How, ...] = ("before", "after", "500")
 
@@ -29,13 +34,36 @@ class Mishap:
     of: str
     which: int = 0
     how: How = "before"
+    error: int = 0  # of the system, where a change of a file is refused
+
+
+@dataclass(frozen=True)
+class Breakable:
+    """What stands between a server and the world, and fails when it is told to."""
+
+    git: Fuse
+    files: FailingFiles
+    engine: Proxy
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Lead a server through all of it."""
+        return {
+            "PATH": self.git.path,
+            "PYTHONPATH": self.files.path,
+            "DOCKER_HOST": self.engine.address,
+        }
 
 
 def drawn(chance: random.Random) -> Mishap:
     """Draw one, or none."""
-    match chance.choice(["nothing", "git", "git", "git afterwards", "engine", "engine", "helper"]):
+    kinds = "nothing git git git-afterwards engine engine helper file file"
+    match chance.choice(kinds.split()):
         case "nothing":
             return Mishap("nothing")
+        case "file":
+            which = chance.randint(1, FILE_CHANGES)
+            return Mishap("file", which, error=chance.choice(DISK_ERRORS))
         case "engine":
             return Mishap("engine", chance.randrange(ENGINE_CALLS), chance.choice(_WAYS))
         case "helper":
@@ -45,20 +73,28 @@ def drawn(chance: random.Random) -> Mishap:
 
 
 @contextlib.contextmanager
-def befalling(mishap: Mishap, fuse: Fuse, proxy: Proxy, session: str) -> Iterator[list[str]]:
+def befalling(mishap: Mishap, breakable: Breakable, session: str) -> Iterator[list[str]]:
     """Let it happen meanwhile; what did is listed afterwards."""
     happened: list[str] = []
-    if mishap.of == "engine":
-        with proxy.failing(mishap.which, mishap.how):
+    match mishap.of:
+        case "nothing":
             yield happened
-        happened += [f"{mishap.how} {proxy.hit}"] if proxy.hit else []
-    elif mishap.of == "helper":
-        with killed_helpers(session, mishap.which) as happened:
+        case "engine":
+            with breakable.engine.failing(mishap.which, mishap.how):
+                yield happened
+            hit = breakable.engine.hit
+            happened += [f"{mishap.how} {hit}"] if hit else []
+        case "helper":
+            with killed_helpers(session, mishap.which) as happened:
+                yield happened
+        case "file":
+            breakable.files.burn(mishap.which, mishap.error)
             yield happened
-    else:
-        fuse.burn(mishap.which, after=mishap.of == "git afterwards")
-        yield happened
-        happened += [mishap.of] if fuse.out() and mishap.which else []
+            happened += filter(None, [breakable.files.out()])
+        case _:
+            breakable.git.burn(mishap.which, after=mishap.of == "git-afterwards")
+            yield happened
+            happened += [mishap.of] if breakable.git.out() else []
 
 
 @contextlib.contextmanager

@@ -18,8 +18,9 @@ from para_server.settings import EngineSettings
 from tests import engine, scratch
 from tests.client import Failed, Para
 from tests.git import mishaps
+from tests.git.failing_files import FailingFiles
 from tests.git.fuse import Fuse
-from tests.git.mishaps import Mishap
+from tests.git.mishaps import Breakable, Mishap
 from tests.git.workspaces import Held, Workspace, drawn, held
 from tests.proxy import Proxy
 from tests.scratch import Repository
@@ -32,6 +33,7 @@ REFUSALS = {
     "engine.refused",
     "engine.unreachable",
     "engine.timeout",
+    "store.unreadable",
 }
 
 _T = TypeVar("_T")
@@ -83,7 +85,7 @@ class Ends:
         self.mishap, self.fault = Mishap("nothing"), ""
 
     async def all(
-        self, workspaces: list[Workspace], chance: random.Random, fuse: Fuse, proxy: Proxy
+        self, workspaces: list[Workspace], chance: random.Random, breakable: Breakable
     ) -> None:
         """Start sessions, do what is to be done in them, end and recover them, with mishaps."""
         mishap, later = mishaps.drawn(chance), mishaps.drawn(chance)
@@ -91,13 +93,13 @@ class Ends:
         names = [f"s{number}" for number in range(AT_ONCE)]
         ends = [one.end for one in workspaces]
         first = await self.para.call("para.show", name=names[0])
-        with mishaps.befalling(mishap, fuse, proxy, first["id"]) as happened:
+        with mishaps.befalling(mishap, breakable, first["id"]) as happened:
             results = await asyncio.gather(*map(self._end, names, ends))
         self.mishap, self.fault = mishap, f"{mishap}: {happened}"
         self.counted[f"failures of {mishap.of}"] += len(happened)
         looks = map(self._nothing_lost, names, workspaces, had, results)
         ended = await _all_of(*looks)
-        with mishaps.befalling(later, fuse, proxy, first["id"]) as happened:
+        with mishaps.befalling(later, breakable, first["id"]) as happened:
             recovered = await asyncio.gather(*map(self._recovered, ended))
         self.counted["failures of recover"] += len(happened)
         told = f", then recovered with {later}: {happened}"
@@ -188,11 +190,11 @@ async def test_nothing_is_lost_unnamed_at_the_end_of_sessions_of_the_kind_contai
 ) -> None:
     chance = random.Random(batch)  # noqa: S311 # no secret
     repo = prepared(tmp_path / "theirs")
-    fuse = Fuse(tmp_path / "bin")
+    files = FailingFiles(tmp_path / "modules")
+    breakable = Breakable(Fuse(tmp_path / "bin"), files, proxy)
     workspaces = [drawn(chance) for _ in range(AT_ONCE)]
-    extra = {"PATH": fuse.path, "DOCKER_HOST": proxy.address}
-    para = await servers(folders=[repo.path], extra=extra)
-    await Ends(para, repo, api, endings).all(workspaces, chance, fuse, proxy)
+    para = await servers(folders=[repo.path], extra=breakable.environ)
+    await Ends(para, repo, api, endings).all(workspaces, chance, breakable)
 
 
 def prepared(path: Path) -> Repository:
