@@ -177,11 +177,11 @@ def login_container(
     home: Path,
     mounts: Sequence[Mount],
     ca_bundle: Path | None,
+    network: str,
 ) -> ContainerSpec:
     """Describe a container that a person logs in in, or that tells of a login.
 
-    It has the host's network, where a browser's callback finds it. It has no environment of its
-    own, which would end in the image that is made from it.
+    It has no environment of its own, which would end in the image that is made from it.
     """
     certificates = [Mount(source=str(ca_bundle), target=CA_TARGET, read_only=True)]
     return ContainerSpec(
@@ -192,7 +192,7 @@ def login_container(
         user="para",
         environment={},
         mounts=(*mounts, *(certificates if ca_bundle else ())),
-        network="host",
+        network=network,
         cpus=_HELPER_CPUS,
         memory=_HELPER_MEMORY,
         pids=_HELPER_PIDS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from ipaddress import ip_network
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -40,6 +41,18 @@ def far_away(folder: Path, engine: str) -> Path:
     )
     script.chmod(0o755)
     return script.parent
+
+
+def gateway(api: Any) -> str:
+    """Return the address of this machine on the engine's bridge."""
+    bridge = api.inspect_network("bridge")["IPAM"]["Config"][0]
+    # an engine that has just started does not name it
+    return str(bridge.get("Gateway") or next(ip_network(bridge["Subnet"]).hosts()))
+
+
+def remaps(api: Any) -> bool:
+    """Tell whether the users of its containers are others of this machine (userns-remap)."""
+    return any("name=userns" in option for option in api.info().get("SecurityOptions") or [])
 
 
 def containers(api: Any, home: object) -> list[dict[str, Any]]:

@@ -55,9 +55,12 @@ _TURN: tuple[dict[str, Any], ...] = (
 
 
 class LoginService:
-    """Listens on loopback; `accepted` are the secrets that its API takes, `seen` the requests."""
+    """Serves containers; `accepted` are the secrets that its API takes, `seen` the requests.
 
-    def __init__(self, folder: Path) -> None:
+    It listens on loopback, or on a bridge where no container can have the host's network.
+    """
+
+    def __init__(self, folder: Path, bridge: str | None) -> None:
         self.accepted: set[str] = set()
         self.renewals: list[str] = []  # the tokens that were handed in for new ones
         self.seen: list[str] = []
@@ -69,9 +72,11 @@ class LoginService:
         system = ca_bundle_of(ContainerSettings(), {}) or Path("/etc/ssl/certs/ca-certificates.crt")
         known = system.read_bytes() if system.is_file() else b""
         self.bundle.write_bytes(known + self._authority.cert_pem.bytes())
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Own", (_Handler,), {"of": self}))
+        host = bridge or "127.0.0.1"
+        self._network = "bridge" if bridge else "host"
+        self._server = ThreadingHTTPServer((host, 0), type("Own", (_Handler,), {"of": self}))
         self._server.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        self.address = f"http://{host}:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
@@ -81,7 +86,7 @@ class LoginService:
         return {
             "PARA_CONTAINER_CA_BUNDLE": str(self.bundle),
             "PARA_CONTAINER_ENV": json.dumps(variables),
-            "PARA_CONTAINER_NETWORK": "host",
+            "PARA_CONTAINER_NETWORK": self._network,
         }
 
     def tokens(self, *, seconds: int = _HOURS) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from para_server.commands import credentials, ownership
 from para_server.commands.images import demand_own
 from para_server.context import Context
 from para_server.engine import containers, execution, files, images, saving, volumes
+from para_server.engine.facts import facts
 from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.names import (
     LABEL_HOME,
@@ -57,7 +58,7 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
         await containers.remove(context.engine, name)
         undo.push_async_callback(containers.remove, context.engine, name)
         image = await _fitted(context, image, name)
-        await containers.create(context.engine, _container(context, settings, agent, name, image))
+        await _create(context, settings, agent, name, image)
         if given:
             inside = {_HOME / path: content for path, content in given.items()}
             owner = await ownership.owner(context)
@@ -155,22 +156,25 @@ def _meant(settings: Settings, given: str | None) -> tuple[str, Login]:
     return agent, login
 
 
-def _container(
+async def _create(
     context: Context,
     settings: Settings,
     agent: str,
     name: str,
     image: str,
     mounts: list[Mount] | None = None,
-) -> spec.ContainerSpec:
-    return spec.login_container(
+) -> None:
+    wanted = spec.login_container(
         name,
         agent,
         image=image,
         home=context.store.home,
         mounts=mounts or [],
         ca_bundle=spec.ca_bundle_of(settings.container, context.environ),
+        # on the host's a browser's callback finds it, which userns-remap does not allow
+        network="bridge" if (await facts(context.engine)).remapped else "host",
     )
+    await containers.create(context.engine, wanted)
 
 
 def _environment(context: Context, settings: Settings) -> dict[str, str]:
@@ -188,8 +192,7 @@ async def _short_lived(
         undo.push_async_callback(containers.remove, context.engine, name)
         if mounts:  # what lies in them has the ids that sessions have
             image = await _fitted(context, image, name)
-        wanted = _container(context, settings, agent, name, image, mounts)
-        await containers.create(context.engine, wanted)
+        await _create(context, settings, agent, name, image, mounts)
         await containers.start(context.engine, name)
         yield name
         await containers.remove(context.engine, name)
@@ -221,8 +224,8 @@ async def _clean_out(context: Context, name: str, agent: str) -> None:
 async def _committed(context: Context, name: str, agent: str) -> str:
     image = login_image(agent)
     before = await images.find(context.engine, image)
-    labels = _labels(context, agent) | {LABEL_LOGIN_DATE: f"{datetime.now(UTC):%Y-%m-%d}"}
-    await saving.save(context.engine, name, image, labels)
+    date = {LABEL_LOGIN_DATE: f"{datetime.now(UTC):%Y-%m-%d}"}
+    await saving.save(context.engine, name, image, _labels(context, agent) | date)
     await containers.remove(context.engine, name)
     if before is not None:
         await images.remove_unused(context.engine, before.id)
@@ -265,8 +268,7 @@ def _labels(context: Context, agent: str) -> dict[str, str]:
 
 async def _removed(context: Context, agent: str) -> list[str]:
     engine, name = context.engine, login_of(agent, context.store.home)
-    removed: list[str] = []
-    # first what may be refused
+    removed: list[str] = []  # first what may be refused
     if await volumes.exists(engine, name):
         if not await volumes.remove(engine, name):
             message = f"Sessions share the login of {agent}: the volume {name} is in use"

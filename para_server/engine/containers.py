@@ -173,7 +173,7 @@ async def stop(engine: Engine, container: str) -> None:
 
 
 async def freeze(engine: Engine, container: str) -> None:
-    """Freeze all processes of a container."""
+    """Freeze all processes of a container; one that is frozen already stays so."""
 
     def ask(api: APIClient) -> None:
         from docker.errors import APIError
@@ -184,7 +184,9 @@ async def freeze(engine: Engine, container: str) -> None:
             try:
                 return api.pause(container)
             except APIError as error:
-                if tries == _FREEZES or "unable to freeze" not in str(error.explanation):
+                if "already paused" in words(error):
+                    return None
+                if tries == _FREEZES or "unable to freeze" not in words(error):
                     raise
 
     await engine.call(ask)

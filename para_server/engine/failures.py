@@ -24,6 +24,7 @@ _IN_USE: Final = 409
 _NO_SPACE: Final = re.compile(r"\b[a-z]+ (/[^\s:]*)(?: [^\s:]+)?: no space left on device")
 _NO_DISKS: Final = ("/sys/", "/proc/", "/dev/")
 _BIND: Final = re.compile(r"bind source path does not exist: (.+)|statfs (/.+): no such file")
+_NO_HOST_NETWORK: Final = "cannot share the host's network namespace"
 _WANTS_TLS: Final = "Client sent an HTTP request to an HTTPS server"
 
 
@@ -64,11 +65,9 @@ def image_missing(image: str) -> ParaError:
     return ParaError("engine.image-missing", f"There is no image {name}", *remedies)
 
 
-def refused(text: str) -> ParaError:
+def refused(text: str, remedy: Remedy = SETUP_CHECK) -> ParaError:
     """Repeat what the engine said in refusing."""
-    return ParaError(
-        "engine.refused", f"The engine refused: {one_line(text, _LONGEST)}", SETUP_CHECK
-    )
+    return ParaError("engine.refused", f"The engine refused: {one_line(text, _LONGEST)}", remedy)
 
 
 def unseen_path(error: Exception) -> str | None:
@@ -104,6 +103,8 @@ def _answered(error: APIError) -> ParaError:
     text = words(error)
     if _WANTS_TLS in text:
         return unreachable("The engine wants TLS: set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH")
+    if _NO_HOST_NETWORK in text:
+        return refused(text, Remedy(title="Choose another network", setting="container.network"))
     found = _NO_SPACE.search(text)
     if found and not found[1].startswith(_NO_DISKS):
         return _full(text)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
+from tests import engine
 from tests.agents import messages
 from tests.agents.messages import Api
 
@@ -18,10 +18,7 @@ CANARY = "canary-4f1d8a-not-for-anybody"  # the agent's secret
 @pytest.fixture
 def standin(api: Any) -> Iterator[Api]:
     """Serve a stand-in of the Messages API where containers reach it."""
-    bridge = api.inspect_network("bridge")["IPAM"]["Config"][0]
-    # an engine that has just started does not name it
-    gateway = bridge.get("Gateway") or str(next(ip_network(bridge["Subnet"]).hosts()))
-    with messages.serving(gateway) as serving:
+    with messages.serving(engine.gateway(api)) as serving:
         yield serving
 
 
