@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from para_server import __version__, logs, streams
-from para_server.places import expanded, is_text
-from para_server.untrusted import printable
+from para_server import __version__
+from para_server.core.untrusted import printable
+from para_server.host import logs, standard_streams
+from para_server.host.paths import expanded, is_text
 
 if TYPE_CHECKING:  # each face imports what it needs, when it needs it
     from para_server.context import Context
@@ -42,39 +43,39 @@ def server() -> None:
 
 def para() -> None:
     """Run one command: the console script `para`."""
-    from para_server import cli_overview
+    from para_server.cli import overview
 
-    argv = cli_overview.without_help(sys.argv[1:])
-    told = cli_overview.answer(argv)
+    argv = overview.without_help(sys.argv[1:])
+    told = overview.answer(argv)
     if told is not None:
-        sys.exit(1 if streams.put(sys.stdout, told) else 0)
+        sys.exit(1 if standard_streams.put(sys.stdout, told) else 0)
     gc.disable()  # all that is loaded stays: looking for garbage in it took a sixth of the time
     logs.to_stderr(for_person=True)
     _hear_of_children()
-    from para_server import cli
+    from para_server.cli.main import main
 
     gc.freeze()
     gc.enable()
     with _context(os.environ) as context:
-        code = cli.main(argv, context)
-    if streams.settle() and code == 0:
+        code = main(argv, context)
+    if standard_streams.settle() and code == 0:
         code = 1
     gc.freeze()  # the interpreter would look through it all before it ends
     sys.exit(code)
 
 
 def _serve(context: Callable[[], Context], options: argparse.Namespace) -> int:
-    from para_server.lsp import transport
+    from para_server.lsp import stdio
 
     if not (options.tcp or options.ws):
-        return transport.run(transport.serve_stdio(context))
+        return stdio.run(stdio.serve_stdio(context))
     from para_server.lsp import admission, ports
 
     serve = ports.serve_tcp if options.tcp else ports.serve_ws
     host, port = options.tcp or options.ws
     try:
         token = admission.token_of(options.token_file)
-        return transport.run(serve(context, host, port, token))
+        return stdio.run(serve(context, host, port, token))
     except (admission.TokenFileError, ports.CannotListenError) as error:
         sys.stderr.write(f"para-server: {error}\n")
         return 1
@@ -135,8 +136,8 @@ def _usual(variable: str) -> str:
 
 
 def _no_place(variable: str, why: str) -> SystemExit:
-    streams.put(sys.stderr, f"para: there is no folder for {variable}: {printable(why)}\n")
-    streams.put(sys.stderr, "Set HOME, or PARA_HOME and PARA_CONFIG_HOME\n")
+    standard_streams.put(sys.stderr, f"para: there is no folder for {variable}: {printable(why)}\n")
+    standard_streams.put(sys.stderr, "Set HOME, or PARA_HOME and PARA_CONFIG_HOME\n")
     return SystemExit(2)
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
-from para_server.layers import layers_of, resolve
-from para_server.places import expanded
-from para_server.settings import Settings
+from para_server.core.settings import Settings
+from para_server.host.paths import expanded
+from para_server.settings_sources import layers_of, resolve
 
 if TYPE_CHECKING:
+    from para_server.core.models import Session
+    from para_server.core.settings import EngineSettings
     from para_server.engine.client import Engine
-    from para_server.models import Session
-    from para_server.settings import EngineSettings
     from para_server.store import Store
 
 Report = Callable[[str, int | None], None]

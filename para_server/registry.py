@@ -14,9 +14,9 @@ from typing import Any, Final, TypeVar, get_type_hints
 from pydantic import BaseModel, ValidationError
 
 from para_server.context import Context
-from para_server.disk import refused
-from para_server.errors import Issue, ParaError
-from para_server.names import NAME_RULE
+from para_server.core.errors import Issue, ParaError
+from para_server.core.names import NAME_RULE
+from para_server.host.filesystem import refused
 
 P = TypeVar("P", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)

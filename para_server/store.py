@@ -17,18 +17,18 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from para_server import reserve
-from para_server.disk import COARSE, make_folder, remove_tree, unreadable, written
-from para_server.errors import ParaError, Problem
-from para_server.filing import put, read
-from para_server.lifecycle import OVER
-from para_server.locks import PATIENCE, held
+from para_server.concurrency.locks import PATIENCE, held
+from para_server.core.errors import ParaError, Problem
+from para_server.core.lifecycle import OVER
+from para_server.host import disk_reserve
+from para_server.host.filesystem import COARSE, make_folder, remove_tree, unreadable, written
+from para_server.record_files import put, read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from para_server.records import Record
+    from para_server.core.records import Record
 
     Held = AbstractAsyncContextManager[None]
 
@@ -156,7 +156,7 @@ class Store:
         file = self.record_file(record.id)
         with written(file):
             may = record.doing not in _BEGINS
-            reserve.written(self.home, lambda: put(file, content), may_use_it=may)
+            disk_reserve.written(self.home, lambda: put(file, content), may_use_it=may)
         with suppress(OSError):  # the copy is for bad days, and no reason to fail on a good one
             put(self._copy(record.id), content, lasting=False)
         return record

@@ -31,8 +31,8 @@ from rich.table import Table
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from para_server.errors import ParaError
-from para_server.untrusted import one_line
+from para_server.core.errors import ParaError
+from para_server.core.untrusted import one_line
 from tests import client, engine, scratch
 from tests.client import Failed, Para
 from tests.scratch import Repository

@@ -13,11 +13,11 @@ from typing import Any
 
 from docker.errors import APIError, ImageNotFound
 
+from para_server.core.names import FITTED_IMAGE, LABEL_FITTED, LABEL_HOME, LABEL_SESSION
+from para_server.core.repository_settings import normal
+from para_server.core.settings import EngineSettings
 from para_server.engine.connection import agreed_version, open_client
 from para_server.engine.endpoint import locate
-from para_server.names import FITTED_IMAGE, LABEL_FITTED, LABEL_HOME, LABEL_SESSION
-from para_server.reach import normal
-from para_server.settings import EngineSettings
 
 _PATIENCE = 30.0  # seconds in which a container has to be gone
 _LONGEST = 90.0  # seconds that a script may run in a container

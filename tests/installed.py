@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import para_server
-from para_server.engine.building import recipe_folder
+from para_server.engine.image_build import recipe_folder
 
 
 def with_recipe(folder: Path, text: str, *, anew: bool = False) -> dict[str, str]:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from para_server.names import AUTHENTICATED_IMAGE, LABEL_HOME
-from para_server.reach import normal
+from para_server.core.names import AUTHENTICATED_IMAGE, LABEL_HOME
+from para_server.core.repository_settings import normal
 from tests import engine
 
 _ASIDE = "para-test-aside"

@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, urlencode, urlparse
 
 import trustme
 
-from para_server.settings import ContainerSettings
-from para_server.spec import ca_bundle_of
+from para_server.core.container_spec import ca_bundle_of
+from para_server.core.settings import ContainerSettings
 
 CANARY = "kanarienvogel"  # in every secret that the stand-in gives out
 BROWSER = "/usr/local/bin/browser"

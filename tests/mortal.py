@@ -12,7 +12,7 @@ import docker
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
-from para_server.names import BASE_IMAGE
+from para_server.core.names import BASE_IMAGE
 from tests.client import eventually
 
 

@@ -13,9 +13,9 @@ from typing import Final, Literal
 from pydantic import ValidationError
 
 from para_server.agents.profile import Argv
-from para_server.errors import Frozen, ParaError, Remedy
-from para_server.results import LoginState
-from para_server.untrusted import read_bounded
+from para_server.core.errors import Frozen, ParaError, Remedy
+from para_server.core.results import LoginState
+from para_server.core.untrusted import read_bounded
 
 SHARED_FOLDER: Final = "/para-login"
 _LARGEST: Final = 4 << 20  # bytes of a file that holds a login

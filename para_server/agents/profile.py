@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from para_server.spec import AGENT_FOLDER
+from para_server.core.container_spec import AGENT_FOLDER
 
 PROMPT: Final = "{prompt}"  # the task: an argument of its own, or the end of one
 PROMPT_FILE: Final = "{promptFile}"  # the file in the container that holds the task

@@ -10,8 +10,8 @@ from para_server.agents.command import COMMAND
 from para_server.agents.gemini import GEMINI
 from para_server.agents.opencode import OPENCODE
 from para_server.agents.profile import Profile
-from para_server.errors import ParaError, Remedy
-from para_server.settings import AgentSettings
+from para_server.core.errors import ParaError, Remedy
+from para_server.core.settings import AgentSettings
 
 PROFILES: Final = {one.name: one for one in (CLAUDE, CODEX, GEMINI, OPENCODE, COMMAND)}
 

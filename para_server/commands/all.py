@@ -9,8 +9,8 @@ from para_server.commands import (
     doctor,
     finish,
     images,
+    inspect,
     pause,
-    review,
     send,
     stats,
 )
@@ -24,8 +24,8 @@ __all__ = [
     "doctor",
     "finish",
     "images",
+    "inspect",
     "pause",
-    "review",
     "send",
     "stats",
 ]

@@ -9,17 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from para_server import spec
 from para_server.agents import logins
 from para_server.agents.logins import LOGINS, SHARED_FOLDER, Login, Told
 from para_server.agents.profiles import profile
-from para_server.commands import credentials, ownership
 from para_server.commands.images import demand_own
+from para_server.concurrency.cancellation import too_late_to_cancel, undone_on_failure
 from para_server.context import Context
-from para_server.engine import containers, execution, files, images, saving, volumes
-from para_server.engine.facts import facts
-from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
-from para_server.names import (
+from para_server.core import container_spec
+from para_server.core.container_spec import Mount
+from para_server.core.errors import SHOW_SESSIONS, ParaError, Remedy
+from para_server.core.names import (
     LABEL_HOME,
     LABEL_LOGIN,
     LABEL_LOGIN_DATE,
@@ -27,14 +26,15 @@ from para_server.names import (
     login_image,
     login_of,
 )
-from para_server.params import CleanupParams, LoginParams, SetupParams
-from para_server.places import home
-from para_server.reach import normal
+from para_server.core.params import CleanupParams, LoginParams, SetupParams
+from para_server.core.repository_settings import normal
+from para_server.core.results import LoginResult, LoginStatus, RemovedResult, SetupResult, Terminal
+from para_server.core.settings import Settings
+from para_server.engine import commit, containers, exec_command, file_copy, images, volumes
+from para_server.engine.engine_info import facts
+from para_server.host.paths import home
 from para_server.registry import command
-from para_server.results import LoginResult, LoginStatus, RemovedResult, SetupResult, Terminal
-from para_server.settings import Settings
-from para_server.spec import Mount
-from para_server.steps import too_late_to_cancel, undone_on_failure
+from para_server.sessions import credentials, file_ownership
 
 _HOME: Final = PurePosixPath("/home/para")
 
@@ -61,8 +61,8 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
         await _create(context, settings, agent, name, image)
         if given:
             inside = {_HOME / path: content for path, content in given.items()}
-            owner = await ownership.owner(context)
-            await files.put(context.engine, name, inside, owner.inside)
+            owner = await file_ownership.owner(context)
+            await file_copy.put(context.engine, name, inside, owner.inside)
         await containers.start(context.engine, name)
         file = context.store.write_variables(agent, _environment(context, settings))
     shown = ("--env-file", str(file), "--workdir", str(_HOME), name, *login.command)
@@ -164,13 +164,13 @@ async def _create(
     image: str,
     mounts: list[Mount] | None = None,
 ) -> None:
-    wanted = spec.login_container(
+    wanted = container_spec.login_container(
         name,
         agent,
         image=image,
         home=context.store.home,
         mounts=mounts or [],
-        ca_bundle=spec.ca_bundle_of(settings.container, context.environ),
+        ca_bundle=container_spec.ca_bundle_of(settings.container, context.environ),
         # on the host's a browser's callback finds it, which userns-remap does not allow
         network="bridge" if (await facts(context.engine)).remapped else "host",
     )
@@ -178,8 +178,10 @@ async def _create(
 
 
 def _environment(context: Context, settings: Settings) -> dict[str, str]:
-    ca_bundle = spec.ca_bundle_of(settings.container, context.environ)
-    return spec.environment_of(settings.container, ca_bundle, context.engine.session_proxies)
+    ca_bundle = container_spec.ca_bundle_of(settings.container, context.environ)
+    return container_spec.environment_of(
+        settings.container, ca_bundle, context.engine.session_proxies
+    )
 
 
 @asynccontextmanager
@@ -201,11 +203,11 @@ async def _short_lived(
 async def _fitted(context: Context, image: str, name: str) -> str:
     # a helper whose holder is gone is removed
     async with context.store.holding(name):
-        return await ownership.fitted(context, image, name)
+        return await file_ownership.fitted(context, image, name)
 
 
 async def _ask(context: Context, name: str, agent: str, environment: dict[str, str]) -> Told:
-    _, output = await execution.execute(
+    _, output = await exec_command.execute(
         context.engine, name, logins.tell_command(agent), environment=environment, workdir="/"
     )
     return logins.told(output)
@@ -216,7 +218,7 @@ async def _clean_out(context: Context, name: str, agent: str) -> None:
     forget = (logins.forget_command(agent), "para")
     machine = (("sh", "-c", "! [ -e /etc/machine-id ] || : >/etc/machine-id"), "root")
     for argv, user in (forget, machine):
-        code, said = await execution.execute(context.engine, name, argv, user=user, workdir="/")
+        code, said = await exec_command.execute(context.engine, name, argv, user=user, workdir="/")
         if code != 0:
             raise ParaError("engine.refused", f"{name} could not be cleaned out: {said.strip()}")
 
@@ -225,7 +227,7 @@ async def _committed(context: Context, name: str, agent: str) -> str:
     image = login_image(agent)
     before = await images.find(context.engine, image)
     date = {LABEL_LOGIN_DATE: f"{datetime.now(UTC):%Y-%m-%d}"}
-    await saving.save(context.engine, name, image, _labels(context, agent) | date)
+    await commit.save(context.engine, name, image, _labels(context, agent) | date)
     await containers.remove(context.engine, name)
     if before is not None:
         await images.remove_unused(context.engine, before.id)
@@ -238,7 +240,7 @@ async def _shared(context: Context, name: str, agent: str) -> None:
     settings = context.settings(None)
     found: dict[PurePosixPath, bytes] = {}
     for path in LOGINS[agent].files:
-        content = await files.get(context.engine, name, _HOME / path)
+        content = await file_copy.get(context.engine, name, _HOME / path)
         if content is None:
             raise _incomplete(agent, f"{path} is missing: this way to log in cannot be shared")
         found[PurePosixPath(SHARED_FOLDER, PurePosixPath(path).name)] = content
@@ -252,8 +254,8 @@ async def _shared(context: Context, name: str, agent: str) -> None:
         image = credentials.bare_image(agent)
         await demand_own(context, image)
         async with _short_lived(context, settings, agent, image, mounts) as other:
-            owner = await ownership.owner(context)
-            await files.put(context.engine, other, found, owner.inside)
+            owner = await file_ownership.owner(context)
+            await file_copy.put(context.engine, other, found, owner.inside)
     await containers.remove(context.engine, name)
     context.store.forget_variables(agent)
 

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from para_server import lifecycle
-from para_server.commands import bases, launch, lost, recovery, remainder, setup, view, worktree_end
 from para_server.commands.finish import archive, still
-from para_server.commands.takeout import taken_out
+from para_server.concurrency.cancellation import too_late_to_cancel, undone_on_failure
 from para_server.context import Context
-from para_server.errors import ParaError
+from para_server.core import lifecycle
+from para_server.core.errors import ParaError
+from para_server.core.models import Session, State
+from para_server.core.names import archive_ref
+from para_server.core.params import RecoverParams, SessionParams
+from para_server.core.records import Record
+from para_server.core.results import CancelResult
 from para_server.git import archive as archives
 from para_server.git import discovery, repository
 from para_server.git.clone import Start
 from para_server.git.repository import Repo
-from para_server.models import Session, State
-from para_server.names import archive_ref
-from para_server.params import RecoverParams, SessionParams
-from para_server.records import Record
 from para_server.registry import command
-from para_server.results import CancelResult
-from para_server.steps import too_late_to_cancel, undone_on_failure
+from para_server.sessions import (
+    leftover_work,
+    lost_records,
+    present,
+    provision,
+    reconcile,
+    setup_script,
+    worktree_extract,
+)
+from para_server.sessions.extract import taken_out
+from para_server.sessions.workspace import checkout_cache
 
 
 @command("para.cancel", "Cancel Session")
@@ -30,17 +39,17 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
     The archive is a ref of the repository, refs/para/archive/ID; `para.recover` brings it back.
     Files that git ignores are not kept.
     """
-    async with view.held(context, "cancel", params.name, params.repo) as (record, _, seen):
+    async with present.held(context, "cancel", params.name, params.repo) as (record, _, seen):
         repo = await discovery.of_session(record)
         if record.type == "worktree":
-            record = await worktree_end.adopted(context, repo, record)  # noqa: PLW2901 # its branch
+            record = await worktree_extract.adopted(context, repo, record)  # noqa: PLW2901 # its branch
         begun = context.store.write(record.but(doing="cancel"))
         async with undone_on_failure() as undo:
-            undo.push_async_callback(recovery.undo_end, context, begun)
+            undo.push_async_callback(reconcile.undo_end, context, begun)
             context.report(f"Keeping the work of {record.name}", 10)
             message = f"para: {record.name} as it was cancelled"
             if record.type == "worktree":
-                work = await worktree_end.as_it_is(context, repo, begun, message)
+                work = await worktree_extract.as_it_is(context, repo, begun, message)
                 begun = begun.but(archive_head=work.head)
                 result = await too_late_to_cancel(
                     _archived(context, repo, begun, work.keep or work.tip, work.tip)
@@ -51,7 +60,7 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
                 result = await too_late_to_cancel(
                     _archived(context, repo, begun, taken.keep, taken.head)
                 )
-                left = remainder.beside_archive(taken.found, archive_ref(record.id))
+                left = leftover_work.beside_archive(taken.found, archive_ref(record.id))
                 return result.model_copy(update={"left": left})
 
 
@@ -63,24 +72,24 @@ async def recover(context: Context, params: RecoverParams) -> Session:
     `para.send` or `para.resume` with a prompt starts it.
     Also one whose record is gone or cannot be read, and which `para.doctor` names.
     """
-    back = await lost.brought_back(context, params.name, params.repo)
+    back = await lost_records.brought_back(context, params.name, params.repo)
     if back is not None:
-        return await view.show(context, back)
-    async with view.held(context, "recover", params.name, params.repo) as (record, *_):
+        return await present.show(context, back)
+    async with present.held(context, "recover", params.name, params.repo) as (record, *_):
         repo = await discovery.of_session(record)
         settings = context.settings(repo.top)
         await _demand_free(context, repo, record)
         start = await _start_of(repo, record)
         begun = context.store.write(record.but(doing="recover"))
         async with undone_on_failure() as undo:
-            undo.push_async_callback(recovery.undo_recover, context, begun)
+            undo.push_async_callback(reconcile.undo_recover, context, begun)
             context.report(f"Recovering {record.name}", 10)
-            await launch.keep_base(context, repo, begun, start.anchor)
-            begun = await bases.found(context, repo, begun, settings, start)
-            scripted = await setup.may_be(context, repo, begun)
-            await launch.up(context, repo, begun, settings, record.image, start)
+            await provision.keep_base(context, repo, begun, start.anchor)
+            begun = await checkout_cache.found(context, repo, begun, settings, start)
+            scripted = await setup_script.may_be(context, repo, begun)
+            await provision.up(context, repo, begun, settings, record.image, start)
             begun = context.store.read(record.id) or begun  # there may be warnings
-            problem = await setup.run(context, begun) if scripted else None
+            problem = await setup_script.run(context, begun) if scripted else None
             ready = begun.but(
                 state=State.FAILED if problem else State.RUNNING,
                 doing=None,
@@ -88,7 +97,7 @@ async def recover(context: Context, params: RecoverParams) -> Session:
                 unbegun=True,
                 started_at=datetime.now(UTC),
             )
-            session = await view.show(context, ready)
+            session = await present.show(context, ready)
             context.store.write(ready)
         return session
 
@@ -102,9 +111,9 @@ async def _archived(
         kept = context.store.write(kept.but(target=keep))
         async with context.store.holding_repo(record.refs_at):
             await archive(repo, record, keep)
-    over = await recovery.ended(context, kept, State.CANCELLED)
+    over = await reconcile.ended(context, kept, State.CANCELLED)
     ref = archive_ref(record.id) if is_work else None
-    return CancelResult(session=view.of(context, over, None), archive=ref)
+    return CancelResult(session=present.of(context, over, None), archive=ref)
 
 
 async def _start_of(repo: Repo, record: Record) -> Start:

@@ -6,18 +6,19 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Final
 
-from para_server import reserve
-from para_server.commands import bases, late, launch, recovery
 from para_server.context import Context
+from para_server.core.errors import SHOW_SESSIONS, ParaError
+from para_server.core.lifecycle import OVER
+from para_server.core.names import LABEL_HOME, LABEL_SESSION
+from para_server.core.params import CleanParams
+from para_server.core.repository_settings import normal
+from para_server.core.results import CleanResult
 from para_server.engine import containers, images, networks, volumes
 from para_server.engine.client import Engine
-from para_server.errors import SHOW_SESSIONS, ParaError
-from para_server.lifecycle import OVER
-from para_server.names import LABEL_HOME, LABEL_SESSION
-from para_server.params import CleanParams
-from para_server.reach import normal
+from para_server.host import disk_reserve
 from para_server.registry import command
-from para_server.results import CleanResult
+from para_server.sessions import late_arrivals, provision, reconcile
+from para_server.sessions.workspace import checkout_cache
 
 Removal = Callable[[], Awaitable[object]]
 _NEEDED: Final = "sessions were made from it"
@@ -30,7 +31,7 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
     What belongs to a live session, or to another installation, is kept.
     """
     if not params.dry_run:
-        await recovery.sweep(context)
+        await reconcile.sweep(context)
     removed: list[str] = []
     kept: list[str] = []
     async with context.store.holding_names():
@@ -44,23 +45,25 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
                     continue
             removed.append(what)
     if not params.dry_run:
-        gone = {f"container {name}" for name in await late.sweep_engine(context)}
+        gone = {f"container {name}" for name in await late_arrivals.sweep_engine(context)}
         removed += sorted(gone)
         if not context.store.without_record() and all(
             one.state in OVER for one in context.store.all()
         ):
-            reserve.drop(context.store.home)
+            disk_reserve.drop(context.store.home)
         kept = [what for what in kept if what not in gone]
     async with context.store.holding_bases():
-        removed += [f"base {one}" for one in await bases.evict(context, 0, dry_run=params.dry_run)]
-        kept += [f"base {one}" for one in bases.kept(context)]
+        removed += [
+            f"base {one}" for one in await checkout_cache.evict(context, 0, dry_run=params.dry_run)
+        ]
+        kept += [f"base {one}" for one in checkout_cache.kept(context)]
     # an engine may list in another order each time
     return CleanResult(removed=tuple(removed), kept=tuple(sorted(kept)))
 
 
 async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
     live = context.store.may_live
-    clear = partial(launch.clear_away, context)
+    clear = partial(provision.clear_away, context)
     gone: set[str] = set()  # names of containers, ids of images
     removal: Removal
     found: list[tuple[str, Removal]] = [

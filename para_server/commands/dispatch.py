@@ -8,35 +8,35 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
 
-from para_server import reserve
 from para_server.agents.profiles import profile
-from para_server.commands import agent as agents
-from para_server.commands import (
-    bases,
-    credentials,
-    launch,
-    ownership,
-    picking,
-    prompts,
-    recovery,
-    setup,
-    trial,
-    view,
-)
+from para_server.concurrency.cancellation import together, undone_on_failure
 from para_server.context import Context
-from para_server.errors import SHOW_SESSIONS, ParaError, Remedy
+from para_server.core.errors import SHOW_SESSIONS, ParaError, Remedy
+from para_server.core.lifecycle import OVER
+from para_server.core.models import Session, SessionType, State
+from para_server.core.names import made_up, new_id
+from para_server.core.params import DispatchParams, StartParams
+from para_server.core.records import Record
+from para_server.core.settings import Settings
+from para_server.core.untrusted import one_line
+from para_server.diagnostics import engine_trial
 from para_server.git import filters, repository
 from para_server.git.clone import Start
 from para_server.git.repository import Repo
-from para_server.lifecycle import OVER
-from para_server.models import Session, SessionType, State
-from para_server.names import made_up, new_id
-from para_server.params import DispatchParams, StartParams
-from para_server.records import Record
+from para_server.host import disk_reserve
 from para_server.registry import command
-from para_server.settings import Settings
-from para_server.steps import together, undone_on_failure
-from para_server.untrusted import one_line
+from para_server.sessions import agent_process as agents
+from para_server.sessions import (
+    credentials,
+    file_ownership,
+    lookup,
+    present,
+    provision,
+    reconcile,
+    setup_script,
+    task_prompt,
+)
+from para_server.sessions.workspace import checkout_cache
 
 _TRIES: Final = 50
 _SUBMODULES: Final = ".gitmodules"
@@ -52,7 +52,7 @@ async def dispatch(context: Context, params: DispatchParams) -> Session:
 
     The agent works in a container of its own, on a private clone of the repository.
     """
-    prompt = await prompts.prompt_of(context, params)
+    prompt = await task_prompt.prompt_of(context, params)
     return await _started(context, params, prompt)
 
 
@@ -63,7 +63,7 @@ async def start(context: Context, params: StartParams) -> Session:
 
 
 async def _started(context: Context, params: StartParams, prompt: str) -> Session:
-    repo = await picking.repo_of(context, params.repo)
+    repo = await lookup.repo_of(context, params.repo)
     settings = context.settings(repo.top, _own(params))
     kind = _type_of(params, settings)
     if kind == "worktree":  # what its person is to run there, no repository chooses
@@ -77,12 +77,12 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         _demand_one_line(repo)
         # what no container could write to is not even begun
         image, _ = await together(
-            credentials.choose_image(context, settings, agent), ownership.owner(context)
+            credentials.choose_image(context, settings, agent), file_ownership.owner(context)
         )
         if context.chose_image(repo.top, settings, _own(params)):
             await credentials.demand_lendable(context, image)
         await credentials.demand_login(context, settings, agent, image)
-        await trial.demand_same_files(context)
+        await engine_trial.demand_same_files(context)
         if settings.container.network == "allowlist":
             raise _no_allowlist()
     now = datetime.now(UTC)
@@ -109,28 +109,28 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         async with context.store.holding_names():
             record = await _named(context, repo, params, settings, draft)
             await holds.enter_async_context(context.store.holding(record.id))
-            undo.push_async_callback(recovery.undo_start, context, record)
+            undo.push_async_callback(reconcile.undo_start, context, record)
             context.store.write(record)
-        reserve.keep(context.store.home)
+        disk_reserve.keep(context.store.home)
         context.report(f"Preparing {record.name}", 10)
         beginning = Start(branch=record.branch, tip=base, anchor=base)
         problem = None
         (record, scripted), (_, warnings) = await together(
             together(
-                bases.found(context, repo, record, settings, beginning),
-                setup.may_be(context, repo, record),
+                checkout_cache.found(context, repo, record, settings, beginning),
+                setup_script.may_be(context, repo, record),
             ),
             together(
-                launch.keep_base(context, repo, record, base, new=True),
+                provision.keep_base(context, repo, record, base, new=True),
                 _warnings(repo, record),
             ),
         )
         if kind == "container" and not scripted:
             await agents.enlist(context, record)
-        seen = await launch.up(context, repo, record, settings, image, beginning)
+        seen = await provision.up(context, repo, record, settings, image, beginning)
         record = context.store.read(record.id) or record  # there may be warnings
         if scripted:
-            problem = await setup.run(context, record)
+            problem = await setup_script.run(context, record)
         if kind == "container" and problem is None:
             problem = await agents.begin(context, record)
         # shown before it is written: afterwards nothing may fail
@@ -142,7 +142,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
             started_at=datetime.now(UTC),
         )
         # a script takes its time, in which anything may happen
-        session = await view.show(context, ready, None if scripted or problem else seen)
+        session = await present.show(context, ready, None if scripted or problem else seen)
         context.store.write(ready)
     return session
 
@@ -152,7 +152,7 @@ async def _warnings(repo: Repo, record: Record) -> tuple[str, ...]:
     if record.type == "worktree":
         return of_submodules
     of_filters, of_setup = await together(
-        filters.warnings(repo, record.base), setup.warnings(repo, record)
+        filters.warnings(repo, record.base), setup_script.warnings(repo, record)
     )
     return (*of_filters, *of_setup, *of_submodules, *repo.warnings)
 

@@ -5,31 +5,31 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
-from para_server.commands import checks_engine, checks_host
 from para_server.context import Context
-from para_server.errors import SETUP_CHECK, ParaError
-from para_server.params import NoParams
+from para_server.core.errors import SETUP_CHECK, ParaError
+from para_server.core.params import NoParams
+from para_server.core.results import Check, DoctorResult
+from para_server.diagnostics import engine_checks, host_checks
 from para_server.registry import command
-from para_server.results import Check, DoctorResult
 
 Look = Callable[[Context], Awaitable[Check | None]]  # none where it does not apply
 _HOST: Final[dict[str, Look]] = {
-    "git": checks_host.git_version,
-    "home": checks_host.home,
-    "records": checks_host.records,
-    "settings": checks_host.settings,
+    "git": host_checks.git_version,
+    "home": host_checks.home,
+    "records": host_checks.records,
+    "settings": host_checks.settings,
 }
-_ENGINE: Final[dict[str, Look]] = {"engine": checks_engine.engine}
+_ENGINE: Final[dict[str, Look]] = {"engine": engine_checks.engine}
 _UNREAD: Final = "not checked, since the settings that name it cannot be read"
 # what only an engine that answers can be asked
 _ANSWERING: Final[dict[str, Look]] = {
-    "owner": checks_engine.owner,
-    "limits": checks_engine.limits,
-    "image": checks_engine.image,
-    "files": checks_engine.files,
-    "user": checks_engine.user,
-    "sessions": checks_engine.sessions,
-    "login": checks_engine.login,
+    "owner": engine_checks.owner,
+    "limits": engine_checks.limits,
+    "image": engine_checks.image,
+    "files": engine_checks.files,
+    "user": engine_checks.user,
+    "sessions": engine_checks.sessions,
+    "login": engine_checks.login,
 }
 
 
@@ -41,7 +41,7 @@ async def doctor(context: Context, params: NoParams) -> DoctorResult:  # noqa: A
     """
     found = [await _checked(name, look, context) for name, look in _HOST.items()]
     if not _can_read_settings(context):
-        found.append(checks_host.warning("engine", "settings.invalid", _UNREAD))
+        found.append(host_checks.warning("engine", "settings.invalid", _UNREAD))
     else:
         found += [await _checked(name, look, context) for name, look in _ENGINE.items()]
     if found[-1] is not None and found[-1].ok:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from para_server.commands import agent, recovery, remainder, view, worktree_end
-from para_server.commands.takeout import Taken, taken_out
-from para_server.commands.worktree_end import Work
+from para_server.concurrency.cancellation import too_late_to_cancel, undone_on_failure
 from para_server.context import Context
+from para_server.core.errors import ParaError, Remedy
+from para_server.core.models import State
+from para_server.core.names import archive_ref
+from para_server.core.params import FinishParams
+from para_server.core.records import Record
+from para_server.core.results import FinishResult
 from para_server.engine import containers
 from para_server.engine.containers import Seen
-from para_server.errors import ParaError, Remedy
-from para_server.git import differences, discovery, repository, user, worktree
-from para_server.git.differences import Difference
+from para_server.git import commit_diff, discovery, repository, user_config, worktree
+from para_server.git.commit_diff import Difference
 from para_server.git.repository import Repo
-from para_server.git.standing import demand_unused
-from para_server.models import State
-from para_server.names import archive_ref
-from para_server.params import FinishParams
-from para_server.records import Record
+from para_server.git.worktree_state import demand_unused
 from para_server.registry import command
-from para_server.results import FinishResult
-from para_server.steps import too_late_to_cancel, undone_on_failure
+from para_server.sessions import agent_process, leftover_work, present, reconcile, worktree_extract
+from para_server.sessions.extract import Taken, taken_out
+from para_server.sessions.worktree_extract import Work
 
 
 @command("para.finish", "Finish Session")
@@ -30,7 +30,7 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
     after the branch holds the work. `autoRunFiles` are the changed files that run by themselves
     when a person opens or builds the branch.
     """
-    async with view.held(context, "finish", params.name, params.repo) as (record, _, seen):
+    async with present.held(context, "finish", params.name, params.repo) as (record, _, seen):
         repo = await discovery.of_session(record)
         if record.type == "worktree":
             return await _finish_worktree(context, repo, record, params)
@@ -38,13 +38,13 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
         existing = await _demand_usable(repo, record, branch, params.message)
         begun = context.store.write(record.but(doing="finish"))
         async with undone_on_failure() as undo:
-            undo.push_async_callback(recovery.undo_end, context, begun)
+            undo.push_async_callback(reconcile.undo_end, context, begun)
             context.report(f"Taking the work of {record.name} out", 10)
             await still(context, record, seen)
             async with taken_out(context, repo, begun, params.message, "finish") as taken:
                 begun = await _judged(context, repo, begun, taken, branch, existing)
                 # beforehand, since it can be cancelled
-                changed = await differences.difference(repo, taken.since, taken.tip)
+                changed = await commit_diff.difference(repo, taken.since, taken.tip)
                 result = too_late_to_cancel(_kept(context, repo, begun, taken, existing, changed))
                 return await result
 
@@ -57,8 +57,8 @@ async def still(context: Context, record: Record, seen: Seen | None) -> None:
     """
     if record.state is State.PAUSED or seen is None or seen.state != "running":
         return
-    if agent.continues(context, record):
-        await agent.rest(context, record)
+    if agent_process.continues(context, record):
+        await agent_process.rest(context, record)
     await containers.freeze(context.engine, seen.name)
 
 
@@ -67,7 +67,7 @@ async def _demand_usable(repo: Repo, record: Record, branch: str, message: str) 
     await repository.demand_branch_name(repo, branch)
     if not message.strip():
         raise ParaError("command.invalid-params", "The message is empty")
-    user.demand_identity(repo.who, repo.top)
+    user_config.demand_identity(repo.who, repo.top)
     return await _demand_free(repo, record, branch)
 
 
@@ -86,7 +86,7 @@ async def _judged(
     context: Context, repo: Repo, record: Record, taken: Taken, branch: str, existing: str | None
 ) -> Record:
     """Note where the work is about to go, so that a killed process can be completed."""
-    remainder.demand_decided(record, taken.found)
+    leftover_work.demand_decided(record, taken.found)
     if taken.tip in {record.base, record.finished} and not taken.more:
         raise nothing(record)
     if existing is not None and not await repository.is_ancestor(repo, existing, taken.tip):
@@ -110,7 +110,7 @@ async def _kept(
         await repository.move_ref(repo, f"refs/heads/{branch}", taken.tip, existing)
     result = await _ended(context, record, branch, taken.tip, changed)
     kept = archive_ref(record.id)
-    left = remainder.beside_branch(taken.found, kept)
+    left = leftover_work.beside_branch(taken.found, kept)
     return result.model_copy(update={"left": left, "archive": kept if taken.more else None})
 
 
@@ -138,9 +138,9 @@ async def _ended(
     context: Context, record: Record, branch: str, tip: str, changed: Difference
 ) -> FinishResult:
     kept = record.but(branch=branch, finished=tip)
-    over = await recovery.ended(context, kept, State.FINISHED)
+    over = await reconcile.ended(context, kept, State.FINISHED)
     return FinishResult(
-        session=view.of(context, over, None),
+        session=present.of(context, over, None),
         branch=branch,
         commit=tip,
         files=changed.count,
@@ -154,18 +154,18 @@ async def _ended(
 async def _finish_worktree(
     context: Context, repo: Repo, record: Record, params: FinishParams
 ) -> FinishResult:
-    record = await worktree_end.adopted(context, repo, record)
+    record = await worktree_extract.adopted(context, repo, record)
     branch = params.branch or record.branch
     await _demand_usable(repo, record, branch, params.message)
-    where = await worktree_end.demand_decided(context, repo, record, branch)
+    where = await worktree_extract.demand_decided(context, repo, record, branch)
     begun = context.store.write(record.but(doing="finish", head=where.head))
     async with undone_on_failure() as undo:
-        undo.push_async_callback(recovery.undo_end, context, begun)
-        async with worktree_end.committed(context, repo, begun, where, params.message) as work:
+        undo.push_async_callback(reconcile.undo_end, context, begun)
+        async with worktree_extract.committed(context, repo, begun, where, params.message) as work:
             if work.tip in {record.base, record.finished} and work.keep is None:
                 raise nothing(record)
             # beforehand, since it can be cancelled
-            changed = await differences.difference(repo, record.base, work.tip)
+            changed = await commit_diff.difference(repo, record.base, work.tip)
             kept = _kept_of_worktree(context, repo, begun, work, branch, changed)
             return await too_late_to_cancel(kept)
 

@@ -6,15 +6,11 @@ import time
 from pathlib import Path
 from typing import Final
 
-from para_server import spec
 from para_server.agents.profiles import profile
 from para_server.context import Context
-from para_server.engine import building, images
-from para_server.engine.building import Recipe
-from para_server.engine.failures import image_missing
-from para_server.engine.images import Image
-from para_server.errors import ParaError, Remedy
-from para_server.names import (
+from para_server.core import container_spec
+from para_server.core.errors import ParaError, Remedy
+from para_server.core.names import (
     BASE_IMAGE,
     LABEL_FITTED,
     LABEL_INPUTS,
@@ -24,9 +20,13 @@ from para_server.names import (
     agent_image,
     build_params,
 )
-from para_server.params import BuildParams
+from para_server.core.params import BuildParams
+from para_server.core.results import BuildResult
+from para_server.engine import image_build, images
+from para_server.engine.error_translation import image_missing
+from para_server.engine.image_build import Recipe
+from para_server.engine.images import Image
 from para_server.registry import command
-from para_server.results import BuildResult
 
 _OF_OTHERS: Final = {LABEL_FITTED, LABEL_SESSION, LABEL_LOGIN, LABEL_PRIVATE}
 
@@ -44,10 +44,10 @@ async def build(context: Context, params: BuildParams) -> BuildResult:
     if params.agent is not None:
         image = image_of(profile(params.agent, settings.agent).name)
     begun = time.monotonic()
-    made = await building.build(
+    made = await image_build.build(
         context.engine,
         await _recipe(context, image),
-        spec.ca_bundle_of(settings.container, context.environ),
+        container_spec.ca_bundle_of(settings.container, context.environ),
         context.report,
         no_cache=params.no_cache,
     )
@@ -65,7 +65,7 @@ async def demand_fresh(context: Context, name: str) -> Image:
     image = await images.find(context.engine, name)
     if image is None:
         raise image_missing(name)
-    if image.labels.get(LABEL_INPUTS) != building.inputs(await _recipe(context, name)):
+    if image.labels.get(LABEL_INPUTS) != image_build.inputs(await _recipe(context, name)):
         remedy = Remedy(title="Build image", command="para.image.build", params=build_params(name))
         said = f"{name} is stale: its recipe has changed since it was built"
         raise ParaError("engine.image-missing", said, remedy)
@@ -96,7 +96,7 @@ async def helper_image(context: Context) -> str:
 async def _recipe(context: Context, image: str) -> Recipe:
     agent = build_params(image).get("agent")
     if agent is None:
-        folder = building.recipe_folder("base")
+        folder = image_build.recipe_folder("base")
         return Recipe(image=image, folder=folder, arguments={})
     base = await images.find(context.engine, BASE_IMAGE)
     if base is None:
@@ -105,4 +105,4 @@ async def _recipe(context: Context, image: str) -> Recipe:
 
 
 def _folder(agent: str) -> Path:
-    return building.recipe_folder("agents", agent)
+    return image_build.recipe_folder("agents", agent)

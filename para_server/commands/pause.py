@@ -7,23 +7,31 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from para_server.agents import claims
+from para_server.agents import reported
 from para_server.agents.profiles import profile
-from para_server.commands import agent, bases, credentials, launch, recovery, setup, view
-from para_server.commands.launch import Released
 from para_server.commands.send import can_be_typed, tell
+from para_server.concurrency.cancellation import too_late_to_cancel, undone_on_failure
 from para_server.context import Context
+from para_server.core.errors import ParaError, Problem, Remedy
+from para_server.core.models import Session, State
+from para_server.core.names import container_name, saved_image
+from para_server.core.params import PauseParams, ResumeParams
+from para_server.core.records import Record
 from para_server.engine import containers, images
 from para_server.engine.containers import Seen
-from para_server.errors import ParaError, Problem, Remedy
 from para_server.git import discovery, repository
 from para_server.git.clone import Start
-from para_server.models import Session, State
-from para_server.names import container_name, saved_image
-from para_server.params import PauseParams, ResumeParams
-from para_server.records import Record
 from para_server.registry import command
-from para_server.steps import too_late_to_cancel, undone_on_failure
+from para_server.sessions import (
+    agent_process,
+    credentials,
+    present,
+    provision,
+    reconcile,
+    setup_script,
+)
+from para_server.sessions.provision import Released
+from para_server.sessions.workspace import checkout_cache
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +43,7 @@ async def pause(context: Context, params: PauseParams) -> Session:
     `save` saves the container as an image and removes it, which frees CPU, memory and its slot.
     `freeze` stops its processes where they are; it keeps its memory and its slot.
     """
-    async with view.held(context, "pause", params.name, params.repo) as (record, _, seen):
+    async with present.held(context, "pause", params.name, params.repo) as (record, _, seen):
         if record.type == "worktree":
             raise ParaError(
                 "session.wrong-type",
@@ -57,18 +65,18 @@ async def save(context: Context, record: Record) -> Session:
     begun = context.store.write(record.but(state=State.RUNNING, doing="pause"))
     async with undone_on_failure() as undo:
         undo.push_async_callback(_go_on, context, begun)
-        await agent.rest(context, begun)
-        saved = await recovery.saved(context, begun)
+        await agent_process.rest(context, begun)
+        saved = await reconcile.saved(context, begun)
     return await too_late_to_cancel(_emptied(context, saved))
 
 
 async def _emptied(context: Context, record: Record) -> Session:
     """Complete a pause whose image is there: what fails now, the next process does."""
     try:
-        record = await recovery.complete_pause(context, record)
+        record = await reconcile.complete_pause(context, record)
     except ParaError as error:
         _log.warning("not all is removed yet: %s", error, extra={"session": record.name})
-    return view.of(context, record, None)
+    return present.of(context, record, None)
 
 
 @command("para.resume", "Resume Session")
@@ -81,7 +89,7 @@ async def resume(context: Context, params: ResumeParams) -> Session:
     def instead(running: Record) -> Remedy | None:
         return _sending(running, params.prompt)
 
-    chosen = view.held(context, "resume", params.name, params.repo, instead)
+    chosen = present.held(context, "resume", params.name, params.repo, instead)
     async with chosen as (record, session, seen):
         if params.prompt is None and seen is not None and seen.state == "paused":
             return await too_late_to_cancel(_thawed(context, record, seen))
@@ -89,14 +97,14 @@ async def resume(context: Context, params: ResumeParams) -> Session:
         more = await _more(context, record, params)
         begun = context.store.write(record.but(doing="resume", fresh=fresh))
         async with undone_on_failure() as undo:
-            undo.push_async_callback(recovery.undo_resume, context, begun)
+            undo.push_async_callback(reconcile.undo_resume, context, begun)
             context.report(f"Resuming {record.name}", 10)
             going, released = begun.but(**more), None
             if session.state is State.FINISHED:
                 going, released = await _reopened(context, going)
             problem = None
             if record.type == "container":
-                released = released or launch.released_before(going)
+                released = released or provision.released_before(going)
                 problem = await _revived(context, going, released, params.prompt)
             state = State.FAILED if problem else State.RUNNING
             ready = going.but(
@@ -106,7 +114,7 @@ async def resume(context: Context, params: ResumeParams) -> Session:
                 problem=problem,
                 started_at=datetime.now(UTC),
             )
-            shown = await view.show(context, ready)
+            shown = await present.show(context, ready)
             context.store.write(ready)
         return shown
 
@@ -141,17 +149,17 @@ async def _more(context: Context, record: Record, params: ResumeParams) -> dict[
 async def _frozen(context: Context, record: Record, seen: Seen | None) -> Session:
     await containers.freeze(context.engine, container_name(record.id))
     rests = seen and seen.model_copy(update={"state": "paused"})
-    return view.of(context, context.store.write(record.but(state=State.PAUSED)), rests)
+    return present.of(context, context.store.write(record.but(state=State.PAUSED)), rests)
 
 
 async def _thawed(context: Context, record: Record, seen: Seen) -> Session:
     """Let a frozen session go on, or leave it frozen."""
     async with undone_on_failure() as undo:
-        undo.push_async_callback(recovery.frozen_again, context, record)
+        undo.push_async_callback(reconcile.frozen_again, context, record)
         await containers.thaw(context.engine, seen.name)
     ready = record.but(state=State.RUNNING, problem=None, started_at=datetime.now(UTC))
     context.store.write(ready)
-    return view.of(context, ready, seen.model_copy(update={"state": "running"}))
+    return present.of(context, ready, seen.model_copy(update={"state": "running"}))
 
 
 async def _go_on(context: Context, record: Record) -> None:
@@ -159,14 +167,14 @@ async def _go_on(context: Context, record: Record) -> None:
     name = container_name(record.id)
     seen = await containers.find(context.engine, name)
     if seen is None:
-        await recovery.complete_pause(context, record)  # it is saved, and removed
+        await reconcile.complete_pause(context, record)  # it is saved, and removed
         return
     saved = await images.find(context.engine, saved_image(record.id))
     if saved is not None and saved.id != seen.image_id:
         await images.remove(context.engine, saved_image(record.id))
-    await launch.run(context, record, launch.released_before(record))
-    if seen.state != "running" or claims.rests(context.store.agent_folder(record.id)):
-        await agent.go_on(context, record, None)
+    await provision.run(context, record, provision.released_before(record))
+    if seen.state != "running" or reported.rests(context.store.agent_folder(record.id)):
+        await agent_process.go_on(context, record, None)
     context.store.write(record.but(doing=None))
 
 
@@ -180,9 +188,9 @@ async def _reopened(context: Context, record: Record) -> tuple[Record, Released]
             "workspace.unknown-base", f"The branch {record.branch} of {record.name} is gone"
         )
     start = Start(branch=record.branch, tip=tip, anchor=tip)
-    await launch.keep_base(context, repo, record, tip)
-    standing = await bases.found(context, repo, record, settings, start)
-    released = await launch.workspace(context, repo, standing, settings, start)
+    await provision.keep_base(context, repo, record, tip)
+    standing = await checkout_cache.found(context, repo, record, settings, start)
+    released = await provision.workspace(context, repo, standing, settings, start)
     return standing.but(finished=tip), released
 
 
@@ -196,9 +204,11 @@ async def _revived(
         await containers.thaw(context.engine, name)
         if more is None:
             return None
-        at_work = agent.continues(context, record) and agent.listens(context, record)
+        at_work = agent_process.continues(context, record) and agent_process.listens(
+            context, record
+        )
         # what it is at is not lost where the rest is only typed
-        give = tell if at_work and can_be_typed(more) else agent.go_on
+        give = tell if at_work and can_be_typed(more) else agent_process.go_on
         await give(context, record, more)
         return None
     new = record.problem is not None  # its set-up failed
@@ -206,10 +216,10 @@ async def _revived(
         repo = await discovery.of_session(record)
         saved = await images.find(context.engine, saved_image(record.id))
         image = saved_image(record.id) if saved else record.image
-        await launch.box(context, repo, record, context.settings(repo.top), image)
+        await provision.box(context, repo, record, context.settings(repo.top), image)
         new = new or saved is None
-    await launch.run(context, record, released)
-    problem = await setup.run(context, record) if new else None
+    await provision.run(context, record, released)
+    problem = await setup_script.run(context, record) if new else None
     if problem is None:
-        await agent.go_on(context, record, more)
+        await agent_process.go_on(context, record, more)
     return problem

@@ -5,17 +5,17 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-from para_server.agents import supervision
-from para_server.commands import agent, view
+from para_server.agents import supervisor
+from para_server.concurrency.cancellation import too_late_to_cancel
 from para_server.context import Context
-from para_server.engine import execution
-from para_server.errors import Issue, ParaError, Remedy
-from para_server.models import AgentState, Session
-from para_server.names import container_name
-from para_server.params import SendParams
-from para_server.records import Record
+from para_server.core.errors import Issue, ParaError, Remedy
+from para_server.core.models import AgentState, Session
+from para_server.core.names import container_name
+from para_server.core.params import SendParams
+from para_server.core.records import Record
+from para_server.engine import exec_command
 from para_server.registry import command
-from para_server.steps import too_late_to_cancel
+from para_server.sessions import agent_process, present
 
 _MAX_TEXT: Final = 1 << 20  # characters; what is typed, not a data set
 
@@ -32,12 +32,12 @@ async def send(context: Context, params: SendParams) -> Session:
         message = "A text to send is at most 1 MiB long and has no control characters"
         issue = Issue(path="text", message=message)
         raise ParaError("command.invalid-params", message, issues=[issue])
-    async with view.held(context, "send", params.name, params.repo) as (record, session, _):
+    async with present.held(context, "send", params.name, params.repo) as (record, session, _):
         _demand_agent(record, session)
         if session.agent and session.agent.state is AgentState.WORKING:
             _demand_ears(context, record)
         await too_late_to_cancel(tell(context, record, text))
-        return await view.show(context, record)
+        return await present.show(context, record)
 
 
 def can_be_typed(text: str) -> bool:
@@ -47,11 +47,11 @@ def can_be_typed(text: str) -> bool:
 
 async def tell(context: Context, record: Record, text: str) -> None:
     """Type a text for the agent, or start it again on the text; the session is held."""
-    command = supervision.send_command(context.store.agent_folder(record.id), text)
-    code, said = await execution.execute(context.engine, container_name(record.id), command)
-    if code == supervision.ENDED:
-        await agent.go_on(context, record, text)
-    elif code == supervision.UNSURE:
+    command = supervisor.send_command(context.store.agent_folder(record.id), text)
+    code, said = await exec_command.execute(context.engine, container_name(record.id), command)
+    if code == supervisor.ENDED:
+        await agent_process.go_on(context, record, text)
+    elif code == supervisor.UNSURE:
         raise ParaError(
             "engine.refused",
             f"The agent of {record.name} asked something while it was sent to: look at it first",
@@ -73,7 +73,7 @@ def _demand_agent(record: Record, session: Session) -> None:
 
 
 def _demand_ears(context: Context, record: Record) -> None:
-    if agent.listens(context, record):
+    if agent_process.listens(context, record):
         return
     raise ParaError(
         "session.illegal-transition",

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from para_server import lifecycle
-from para_server.commands import picking, view
 from para_server.context import Context
-from para_server.engine import load
-from para_server.git import differences, discovery, repository
-from para_server.models import State
-from para_server.names import container_name
-from para_server.params import StatsParams
-from para_server.records import Record
+from para_server.core import lifecycle
+from para_server.core.models import State
+from para_server.core.names import container_name
+from para_server.core.params import StatsParams
+from para_server.core.records import Record
+from para_server.core.results import Changes, StatsResult
+from para_server.core.tooltip import tooltip
+from para_server.engine import container_stats
+from para_server.git import commit_diff, discovery, repository
 from para_server.registry import command
-from para_server.results import Changes, StatsResult
-from para_server.tooltip import tooltip
+from para_server.sessions import lookup, present
 
 _SECONDS: Final = 10.0  # that a container has to say what has changed
 _MAX_SAID: Final = 1000  # bytes of it
@@ -33,8 +33,8 @@ _FIGURE: Final = re.compile(r"(\d{1,9}) (file|insertion|deletion)")
 @command("para.stats", "Show Figures")
 async def stats(context: Context, params: StatsParams) -> StatsResult:
     """Tell what a session uses, and how much it has changed since its base."""
-    record = await picking.pick(context, params.name, params.repo, live_only=False)
-    session = await view.show(context, record)
+    record = await lookup.pick(context, params.name, params.repo, live_only=False)
+    session = await present.show(context, record)
     if record.state in lifecycle.OVER:
         figures = StatsResult(changes=await _of_branch(record))
     elif session.state is State.RUNNING and session.container is not None:
@@ -48,11 +48,13 @@ async def _of_container(context: Context, record: Record, *, measured: bool) -> 
     name = container_name(record.id)
     # what is not heard out is ended in there too, so that it does not pile up
     asked = ("timeout", f"{_SECONDS:g}", "sh", "-c", _COUNT, "sh", record.base)
-    said = await load.overheard(context.engine, name, asked, seconds=_SECONDS, most=_MAX_SAID)
+    said = await container_stats.overheard(
+        context.engine, name, asked, seconds=_SECONDS, most=_MAX_SAID
+    )
     changes = _claimed(said)
     if not measured:
         return StatsResult(changes=changes)
-    used = await load.load(context.engine, name)
+    used = await container_stats.load(context.engine, name)
     return StatsResult(
         cpu=used.cpu, memory=used.memory, memory_limit=used.memory_limit, changes=changes
     )
@@ -77,5 +79,5 @@ async def _of_branch(record: Record) -> Changes | None:
         return None
     if await repository.ref_commit(repo, f"{record.finished}^{{commit}}") is None:
         return None
-    found = await differences.difference(repo, record.base, record.finished)
+    found = await commit_diff.difference(repo, record.base, record.finished)
     return Changes(files=found.count, insertions=found.insertions, deletions=found.deletions)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
+from para_server.core.container_spec import ContainerSpec
 from para_server.engine.client import Engine
-from para_server.spec import ContainerSpec
 
 if TYPE_CHECKING:
     from docker import APIClient

@@ -9,12 +9,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from para_server.concurrency.cancellation import to_end
+from para_server.core.errors import ParaError
+from para_server.core.settings import EngineSettings
 from para_server.engine import connection, endpoint
 from para_server.engine.endpoint import Endpoint
-from para_server.engine.failures import translated
-from para_server.errors import ParaError
-from para_server.settings import EngineSettings
-from para_server.steps import to_end
+from para_server.engine.error_translation import translated
 
 if TYPE_CHECKING:  # docker is slow to import: only the thread that calls the engine pays for it
     from docker import APIClient

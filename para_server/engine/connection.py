@@ -9,8 +9,8 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from para_server.core.errors import WITHOUT_CONTAINERS, ParaError, Remedy
 from para_server.engine.endpoint import Endpoint, Tls, proxy, unreachable, without_password
-from para_server.errors import WITHOUT_CONTAINERS, ParaError, Remedy
 
 if TYPE_CHECKING:
     from docker import APIClient

@@ -9,13 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
-from para_server.engine import networks
-from para_server.engine.capacity import capacity, fitted, forget
-from para_server.engine.client import Engine
-from para_server.engine.creation import config
-from para_server.engine.failures import image_missing, unseen_path, words
-from para_server.errors import SETUP_CHECK, WITHOUT_CONTAINERS, Frozen, ParaError, Remedy
-from para_server.names import (
+from para_server.core.container_spec import WORKSPACE, ContainerSpec
+from para_server.core.errors import SETUP_CHECK, WITHOUT_CONTAINERS, Frozen, ParaError, Remedy
+from para_server.core.names import (
     CONTAINER_PREFIX,
     HELPER_PREFIX,
     LABEL_HELPER,
@@ -24,7 +20,11 @@ from para_server.names import (
     SESSION_NETWORK,
     container_name,
 )
-from para_server.spec import WORKSPACE, ContainerSpec
+from para_server.engine import networks
+from para_server.engine.capacity import capacity, fitted, forget
+from para_server.engine.client import Engine
+from para_server.engine.container_config import config
+from para_server.engine.error_translation import image_missing, unseen_path, words
 
 if TYPE_CHECKING:
     from docker import APIClient

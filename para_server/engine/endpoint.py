@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from para_server.errors import SETUP_CHECK, WITHOUT_CONTAINERS, Frozen, ParaError, Remedy
-from para_server.places import home
-from para_server.settings import EngineSettings
-from para_server.untrusted import one_line
+from para_server.core.errors import SETUP_CHECK, WITHOUT_CONTAINERS, Frozen, ParaError, Remedy
+from para_server.core.settings import EngineSettings
+from para_server.core.untrusted import one_line
+from para_server.host.paths import home
 
 _LOCAL: Final = ("unix://", "npipe://")
 _PORT: Final = 2375  # what the docker command line adds to an address that has none

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from para_server.engine import memory
+from para_server.core.names import CONTAINER_PREFIX
+from para_server.engine import container_cache
 from para_server.engine.client import Engine
 from para_server.engine.endpoint import unreachable
-from para_server.names import CONTAINER_PREFIX
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -26,7 +26,7 @@ async def changes(engine: Engine) -> AsyncIterator[str]:
     Raises ParaError when the stream ends, since what happens afterwards is not seen.
     """
     loop = asyncio.get_running_loop()
-    known = memory.of(engine)
+    known = container_cache.of(engine)
     arrived: asyncio.Queue[str | Exception] = asyncio.Queue()
     reader = _Reader(engine, lambda event: _pass_on(loop, arrived, event))
     reader.start()
@@ -95,7 +95,7 @@ class _Reader(threading.Thread):
             name = told.get("oldName", "").removeprefix("/")  # a session's container went away
         if not name.startswith(CONTAINER_PREFIX) or action not in _TELLING:
             return
-        known = memory.of(self._engine)
+        known = container_cache.of(self._engine)
         if action == "die":
             known.dying.add(name)
         known.events += 1

@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from para_server.engine import podman
-from para_server.engine.client import Engine
-from para_server.engine.failures import removed_unless_used
-from para_server.errors import Frozen
-from para_server.names import (
+from para_server.core.errors import Frozen
+from para_server.core.names import (
     AUTHENTICATED_IMAGE,
     FITTED_IMAGE,
     LABEL_FITTED,
@@ -21,6 +18,9 @@ from para_server.names import (
     LABEL_SESSION,
     SAVED_IMAGE,
 )
+from para_server.engine import podman
+from para_server.engine.client import Engine
+from para_server.engine.error_translation import removed_unless_used
 
 if TYPE_CHECKING:
     from docker import APIClient

@@ -12,18 +12,18 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from para_server.engine import podman
-from para_server.engine.client import Engine
-from para_server.engine.failures import words
-from para_server.errors import Frozen, ParaError, Remedy
-from para_server.names import (
+from para_server.core.errors import Frozen, ParaError, Remedy
+from para_server.core.names import (
     LABEL_HOME,
     LABEL_NETWORK,
     LABEL_SESSION,
     SESSION_NETWORK,
     own_network,
 )
-from para_server.untrusted import one_line
+from para_server.core.untrusted import one_line
+from para_server.engine import podman
+from para_server.engine.client import Engine
+from para_server.engine.error_translation import words
 
 if TYPE_CHECKING:
     from docker import APIClient

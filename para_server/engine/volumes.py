@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from para_server.core.errors import Frozen
+from para_server.core.names import LABEL_HOME, LABEL_SESSION, VOLUME_PREFIX
 from para_server.engine.client import Engine
-from para_server.engine.failures import removed_unless_used
-from para_server.errors import Frozen
-from para_server.names import LABEL_HOME, LABEL_SESSION, VOLUME_PREFIX
+from para_server.engine.error_translation import removed_unless_used
 
 if TYPE_CHECKING:
     from docker import APIClient

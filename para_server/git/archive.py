@@ -7,11 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from para_server.errors import Frozen
-from para_server.git.insistent import insist
-from para_server.git.output import git_bytes
+from para_server.core.errors import Frozen
+from para_server.git.bounded_output import git_bytes
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import COMMIT, Repo, parents
+from para_server.git.retry import insist
 
 MANIFEST: Final = "manifest"
 _INDEX: Final = "index"

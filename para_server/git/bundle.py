@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
+from para_server.core.names import incoming_ref
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo, delete_refs, lenders
-from para_server.names import incoming_ref
 
 _HEADS: Final = (b"# v2 git bundle\n", b"# v3 git bundle\n")
 _MAX_HEAD: Final = 1 << 16  # bytes; two refs and a base take a few hundred

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypedDict
 
-from para_server import trees
-from para_server.disk import written
-from para_server.errors import Frozen
-from para_server.git import archive, filters, given
+from para_server.concurrency.cancellation import off_loop, together
+from para_server.core.errors import Frozen
+from para_server.git import archive, clone_refs, filters
 from para_server.git.archive import Carried
 from para_server.git.process import git
 from para_server.git.repository import Repo, lenders
-from para_server.git.user import Identity, excludes
-from para_server.steps import off_loop, together
+from para_server.git.user_config import Identity, excludes
+from para_server.host import file_trees
+from para_server.host.filesystem import written
 
 _configs: Final[dict[str, str]] = {}  # of a new repository, by its object format
 _TEXT: Final[_Text] = {"encoding": "utf-8", "errors": "surrogateescape"}
@@ -64,13 +64,13 @@ async def make(
     """
     here = folder / ".git"
     names, _ = await together(
-        given.reached(repo, start.base or start.tip), _init(repo, folder, start.branch)
+        clone_refs.reached(repo, start.base or start.tip), _init(repo, folder, start.branch)
     )
     with written(folder):
         if repo.shallow:
             shutil.copyfile(repo.common / "shallow", here / "shallow")
         with (here / "config").open("a", **_TEXT) as config:
-            config.write(f"{_identity(repo.who)}{given.REMOTE}")
+            config.write(f"{_identity(repo.who)}{clone_refs.REMOTE}")
         if ignored := excludes(repo.common, repo.excludes_file):
             (here / "info").mkdir(exist_ok=True)
             (here / "info/exclude").write_text(ignored, **_TEXT)
@@ -81,7 +81,7 @@ async def make(
         tips = (start.anchor, *sorted(set(names.values())))  # of tags, the objects too
         await copy_objects(repo, here / "objects", tips)
     with written(folder):
-        names = given.write(here, names, start.branch)
+        names = clone_refs.write(here, names, start.branch)
     await _set_names(repo, folder, start, names)
     if index is None:
         tree = start.tree or "HEAD"
@@ -141,7 +141,7 @@ async def hand_over(folder: Path, owner: int | None) -> None:
     if owner is None:
         return
     with written(folder):
-        await off_loop(lambda: trees.hand_over(folder, owner))
+        await off_loop(lambda: file_trees.hand_over(folder, owner))
 
 
 async def copy_objects(repo: Repo, store: Path, tips: Sequence[str]) -> None:

@@ -9,19 +9,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from para_server.errors import ParaError, Remedy
-from para_server.git import user
+from para_server.concurrency.cancellation import together
+from para_server.concurrency.singleflight import shared
+from para_server.core.errors import ParaError, Remedy
+from para_server.core.records import Record
+from para_server.core.untrusted import printable
+from para_server.git import user_config
 from para_server.git.process import UPWARDS, GitFailedError, GitMissingError, git
 from para_server.git.repository import Repo
-from para_server.homes import in_home
-from para_server.records import Record
-from para_server.sharing import shared
-from para_server.steps import together
-from para_server.untrusted import printable
+from para_server.host.installations import in_home
 
 # what git marks a partial clone with: a remote since 2.22, before that the repository
 _PARTIAL: Final = r"extensions\.partialclone|remote\..*\.promisor"
-_ASKED: Final = f"^({user.KEYS}|{_PARTIAL})$"
+_ASKED: Final = f"^({user_config.KEYS}|{_PARTIAL})$"
 _OWN_SCOPES: Final = frozenset({"system", "global", "command"})
 _NOTHING_SET: Final = 1  # exit code of `git config` where no key matches
 # a tree can hold what looks like a bare repository, with hooks in it; git knows this since 2.38
@@ -139,9 +139,9 @@ def _described(
         object_format=object_format,
         shallow=shallow,
         partial=any(re.fullmatch(_PARTIAL, key, re.DOTALL) for key in config.told),
-        who=user.identity(config.told),
-        excludes_file=user.excludes_file(top, config.own),
-        warnings=user.warnings(common, config.told, config.own),
+        who=user_config.identity(config.told),
+        excludes_file=user_config.excludes_file(top, config.own),
+        warnings=user_config.warnings(common, config.told, config.own),
     )
 
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from para_server.git.insistent import NO
+from para_server.concurrency.singleflight import once
+from para_server.core.container_spec import WORKSPACE
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo
-from para_server.sharing import once
-from para_server.spec import WORKSPACE
+from para_server.git.retry import NO
 
 LIST: Final = "para-filtered"  # in a workspace's .git: what filters wrote, for the end of a session
 _CLEAN: Final = "para-clean"

@@ -13,10 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Final
 
-from para_server.errors import SETUP_CHECK, ParaError, Problem, Remedy
+from para_server.concurrency.cancellation import to_end
+from para_server.core.errors import SETUP_CHECK, ParaError, Problem, Remedy
+from para_server.core.untrusted import printable
 from para_server.git.pipes import close_pipes, end_at_once, talk
-from para_server.steps import to_end
-from para_server.untrusted import printable
 
 # variables that would make git work on another repository than the one it is told, or answer in
 # another way; `git rev-parse --local-env-vars` lists most of them. What a user says by

@@ -7,14 +7,14 @@ import re
 from pathlib import Path
 from typing import Final
 
-from para_server.errors import Frozen, Issue, ParaError, Remedy
-from para_server.git.insistent import is_so
-from para_server.git.output import git_bytes
+from para_server.concurrency.singleflight import shared
+from para_server.core.errors import Frozen, Issue, ParaError, Remedy
+from para_server.core.names import base_ref, review_ref
+from para_server.core.untrusted import printable, read_bounded
+from para_server.git.bounded_output import git_bytes
 from para_server.git.process import GitFailedError, git
-from para_server.git.user import Identity
-from para_server.names import base_ref, review_ref
-from para_server.sharing import shared
-from para_server.untrusted import printable, read_bounded
+from para_server.git.retry import is_so
+from para_server.git.user_config import Identity
 
 COMMIT: Final = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
 # what git takes by any of its rules, so that it need not be started to ask

@@ -6,10 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from para_server.disk import remove_tree
-from para_server.errors import ParaError
+from para_server.core.errors import ParaError
+from para_server.core.untrusted import one_line
 from para_server.git.clone import Start
-from para_server.git.insistent import insist
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import (
     Repo,
@@ -20,8 +19,9 @@ from para_server.git.repository import (
     parents,
     ref_commit,
 )
-from para_server.git.standing import Standing, belongs_to
-from para_server.untrusted import one_line
+from para_server.git.retry import insist
+from para_server.git.worktree_state import Standing, belongs_to
+from para_server.host.filesystem import remove_tree
 
 _RENAMED: Final = 100  # entries of a log that look like the wanted one
 _MAX_REASON: Final = 200  # characters of what a hook says

@@ -15,7 +15,7 @@ from typing import Final
 
 from lsprotocol import types
 
-from para_server.lsp.client import inside, is_id
+from para_server.lsp.capabilities import inside, is_id
 
 MAX_UNADMITTED: Final = 256 << 10  # bytes of a message before the token: `initialize` has 20 KiB
 PATIENCE: Final = 10.0  # seconds that a connection has to send the token

@@ -18,7 +18,7 @@ from para_server.lsp.admission import (
     Waiting,
     names_this_server,
 )
-from para_server.lsp.conversation import conversation, feed, framed
+from para_server.lsp.connection import conversation, feed, framed
 from para_server.lsp.framing import MAX_MESSAGE, ForeignStreamError, Framing
 
 if TYPE_CHECKING:

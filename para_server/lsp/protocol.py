@@ -17,8 +17,8 @@ from pygls.exceptions import JsonRpcException
 from pygls.protocol import JsonRPCProtocol
 from pygls.server import JsonRPCServer
 
-from para_server.lsp.client import MsgId, inside, is_id
-from para_server.untrusted import one_line
+from para_server.core.untrusted import one_line
+from para_server.lsp.capabilities import MsgId, inside, is_id
 
 if TYPE_CHECKING:
     from para_server.lsp.admission import Gate
@@ -267,7 +267,7 @@ def _refusal(code: int, message: str) -> JsonRpcException:
 
 
 def _told(name: str, error: BaseException) -> dict[str, Any]:
-    from para_server.errors import ParaError  # slow to import: `initialize` goes without
+    from para_server.core.errors import ParaError  # slow to import: `initialize` goes without
 
     if isinstance(error, ParaError):
         problem = error.problem.model_dump(mode="json", by_alias=True)

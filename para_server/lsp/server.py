@@ -17,11 +17,11 @@ from pygls.exceptions import JsonRpcException
 from pygls.server import JsonRPCServer
 
 from para_server import __version__
-from para_server.logs import ToClient
-from para_server.lsp import parent
-from para_server.lsp.client import Client, inside, introduced, is_id
+from para_server.core.untrusted import one_line, shown
+from para_server.host.logs import ToClient
+from para_server.lsp import parent_process
+from para_server.lsp.capabilities import Client, inside, introduced, is_id
 from para_server.lsp.protocol import Json, Phase, Protocol
-from para_server.untrusted import one_line, shown
 
 if TYPE_CHECKING:  # an editor waits for `initialize`: what it does not need is loaded after it
     from pygls.io_ import Writer
@@ -106,11 +106,11 @@ class Server(JsonRPCServer):
         self._over.set()
 
     async def _execute(self, params: object) -> Json:
-        from para_server.lsp import work
+        from para_server.lsp import bridge
 
-        title = work.title_of(params)
+        title = bridge.title_of(params)
         with self._progress(inside(params, "workDoneToken"), title) as report:
-            return await work.execute(await self._context(), params, report)
+            return await bridge.execute(await self._context(), params, report)
 
     @contextmanager
     def _progress(self, token: object, title: str) -> Iterator[Report]:
@@ -168,13 +168,13 @@ class Server(JsonRPCServer):
             self._settled.set()
 
     async def _context(self) -> Context:
-        from para_server.lsp import work
+        from para_server.lsp import bridge
 
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 await self._settled.wait()
         self._settled.set()  # one command waits, not each
-        return work.context_of(self._base(), self._client)
+        return bridge.context_of(self._base(), self._client)
 
     def _use(self, settings: object) -> None:
         before = self._client
@@ -183,29 +183,29 @@ class Server(JsonRPCServer):
             self._begin("watch", self._watch)  # it may be another engine now
 
     async def _outlive_nobody(self, pid: int) -> None:
-        await parent.ended(pid)
+        await parent_process.ended(pid)
         logger.info("The client's process has ended")
         self._over.set()
 
     async def _sweep(self) -> None:
-        from para_server.lsp import work
+        from para_server.lsp import bridge
 
-        await work.clear_up(await self._context())
+        await bridge.clear_up(await self._context())
 
     async def _rest(self) -> None:
-        from para_server.lsp import work
+        from para_server.lsp import bridge
 
         while True:
-            await work.rest(await self._context())
+            await bridge.rest(await self._context())
             await asyncio.sleep(_BETWEEN_LOOKS)
 
     async def _watch(self) -> None:
-        from para_server.lsp import work
+        from para_server.lsp import bridge
 
         # also where nobody wants to be told: what is heard keeps true what `para.list` remembers
         notify = partial(self.protocol.notify, SESSIONS_CHANGED)
         tell = notify if self._client.notifications else _unheard
-        await work.watch(
+        await bridge.watch(
             await self._context(), tell, once=self._client.once and self._client.notifications
         )
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from para_server.names import login_of
-from para_server.reach import normal
+from para_server.core.names import login_of
+from para_server.core.repository_settings import normal
 from tests import engine, person
 from tests.client import Para
 from tests.killed_runs import logins, set_aside

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from para_server.names import SESSION_NETWORK
+from para_server.core.names import SESSION_NETWORK
 from tests import engine
 from tests.client import Failed, Para, eventually
 from tests.scratch import Repository

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from para_server.core.errors import ParaError
+from para_server.core.settings import EngineSettings
 from para_server.engine.client import Engine
 from para_server.engine.endpoint import find
-from para_server.errors import ParaError
-from para_server.settings import EngineSettings
 from tests import engine, front
 from tests.client import Para
 from tests.front import Front

@@ -12,9 +12,9 @@ from typing import Any, Final
 import pytest
 
 import para_server.commands.all
-from para_server.errors import SLUGS, WRONG_CALLER
+from para_server.core.errors import SLUGS, WRONG_CALLER
+from para_server.core.settings import sections
 from para_server.registry import COMMANDS
-from para_server.settings import sections
 from tests import installed, scratch
 from tests.client import Failed, Para
 from tests.scratch import Repository

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from para_server.commands.ownership import Owner, owner_of
-from para_server.engine.facts import Facts
-from para_server.errors import ParaError
-from para_server.reach import normal
+from para_server.core.errors import ParaError
+from para_server.core.repository_settings import normal
+from para_server.engine.engine_info import Facts
+from para_server.sessions.file_ownership import Owner, owner_of
 from tests import engine, scratch
 from tests.client import Para
 

@@ -14,8 +14,8 @@ from urllib.parse import urlparse
 
 import pytest
 
+from para_server.core.settings import EngineSettings
 from para_server.engine.endpoint import find
-from para_server.settings import EngineSettings
 from tests import engine, scratch
 from tests.client import Para
 from tests.scratch import Repository

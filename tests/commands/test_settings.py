@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from para_server.settings import sections
+from para_server.core.settings import sections
 from tests import scratch
 from tests.client import Para
 from tests.scratch import Repository

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from para_server.engine.load import read
+from para_server.engine.container_stats import read
 from tests import engine
 from tests.client import Para
 from tests.scratch import Repository

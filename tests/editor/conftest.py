@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from para_server import __version__
+from para_server.core.settings import EngineSettings
 from para_server.engine.endpoint import find
-from para_server.settings import EngineSettings
 from tests import engine, scratch
 from tests.editor.workbench import (
     ROOT,

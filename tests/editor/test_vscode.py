@@ -18,8 +18,8 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
+from para_server.core.settings import EngineSettings
 from para_server.engine.endpoint import find
-from para_server.settings import EngineSettings
 from tests import wire
 from tests.editor.workbench import Switch, Window, Workbench
 from tests.scratch import Repository

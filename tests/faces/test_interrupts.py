@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from para_server.sharing import shared
-from para_server.steps import all_ended
+from para_server.concurrency.cancellation import all_ended
+from para_server.concurrency.singleflight import shared
 from tests import engine
 from tests.faces.test_command_line import NO_ENGINE
 from tests.scratch import Repository

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 import para_server.commands.all  # noqa: F401 # fills the table
-from para_server.commands.view import LISTED_PROMPT
 from para_server.lsp.framing import MAX_MESSAGE
 from para_server.lsp.protocol import MAX_SENT
 from para_server.lsp.server import Server
 from para_server.registry import COMMANDS
+from para_server.sessions.present import LISTED_PROMPT
 from tests import scratch, wire
 from tests.scratch import Repository
 from tests.wire import Process, Wire, framed

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from para_server.core.settings import EngineSettings
 from para_server.engine.endpoint import find
-from para_server.settings import EngineSettings
 from tests.leftovers import leftovers, lost
 from tests.proxy import Proxy
 from tests.scratch import Repository

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from para_server.names import BASE_IMAGE, LABEL_HOME, LABEL_SESSION
+from para_server.core.names import BASE_IMAGE, LABEL_HOME, LABEL_SESSION
 from tests import engine
 from tests.client import Failed, Para
 from tests.faults.conftest import HASTY

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from para_server import spec
+from para_server.core import container_spec
+from para_server.core.names import BASE_IMAGE, HELPER_PREFIX
+from para_server.core.settings import EngineSettings
 from para_server.engine import capacity, containers
 from para_server.engine.client import Engine
-from para_server.names import BASE_IMAGE, HELPER_PREFIX
-from para_server.settings import EngineSettings
 from tests import engine
 from tests.client import Para
 from tests.mortal import Mortal
@@ -57,7 +57,7 @@ async def test_an_engine_that_has_fewer_cpus_than_it_had_is_asked_again(
     try:
         await edge.call(lambda asked: capacity.capacity(edge, asked))
         capacity.remember(edge, capacity.Capacity(cpus=cpus + 8.0, memory=2**60))
-        wanted = spec.helper_container(
+        wanted = container_spec.helper_container(
             f"{HELPER_PREFIX}small-{os.getpid()}",
             "small",
             image=BASE_IMAGE,

@@ -12,7 +12,7 @@ from typing import Any
 
 from docker.errors import APIError
 
-from para_server.names import HELPER_PREFIX
+from para_server.core.names import HELPER_PREFIX
 from tests import engine
 from tests.git.failing_files import FailingFiles
 from tests.git.fuse import Fuse

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from para_server.git import differences, discovery
-from para_server.git.links import Names
+from para_server.git import commit_diff, discovery
+from para_server.git.symlink_names import Names
 from tests.client import Para
 from tests.scratch import Repository
 
@@ -23,7 +23,7 @@ def linked(repo: Repository, links: dict[str, str]) -> None:
 
 async def named(repo: Repository, old: str, new: str = "HEAD") -> tuple[str, ...]:
     found = await discovery.locate(repo.path)
-    known = await differences.difference(found, old, repo.git("rev-parse", new))
+    known = await commit_diff.difference(found, old, repo.git("rev-parse", new))
     assert known.omitted == ()
     return known.auto_run
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from para_server.spec import WORKSPACE
+from para_server.core.container_spec import WORKSPACE
 
 _COMMIT = "git add -A; git commit -qm $n"
 # what somebody does in a workspace; $n is a number that no other operation has. Any may fail, as

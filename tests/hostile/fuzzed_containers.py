@@ -12,7 +12,7 @@ from typing import Any
 
 from docker.errors import APIError
 
-from para_server.names import BASE_IMAGE
+from para_server.core.names import BASE_IMAGE
 from tests import engine, scratch
 from tests.hostile import mutations
 from tests.hostile.fuzzed_world import World

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from para_server.agents.claims import MAX_OUTPUT
+from para_server.agents.reported import MAX_OUTPUT
 from tests.client import Para
 from tests.hostile.conftest import Bait
 from tests.hostile.test_traps import on_host, within

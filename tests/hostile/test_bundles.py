@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from para_server.commands import takeout
 from para_server.context import Context
-from para_server.errors import ParaError
+from para_server.core.errors import ParaError
+from para_server.core.models import State
+from para_server.core.records import Record
 from para_server.git import discovery
-from para_server.models import State
-from para_server.records import Record
+from para_server.sessions import extract
 from para_server.store import Store
 from tests.hostile.conftest import Bait
 from tests.hostile.test_traps import on_host
@@ -90,7 +90,7 @@ def record_of(repo: Repository) -> Record:
     )
 
 
-async def judged(home: Path, repo: Repository, bait: Bait, spoil: str) -> takeout.Taken:
+async def judged(home: Path, repo: Repository, bait: Bait, spoil: str) -> extract.Taken:
     record = record_of(repo)
     hidden = repo.git("commit-tree", "HEAD^{tree}", "-m", "of the user alone")
     repo.git("update-ref", "refs/heads/hidden", hidden)
@@ -106,7 +106,7 @@ async def judged(home: Path, repo: Repository, bait: Bait, spoil: str) -> takeou
     made = on_host(f"{here}{HONEST}{spoil}", scratch, bait)
     assert made.code == 0, made
     where = await discovery.locate(repo.path)
-    return await takeout._checked(context, where, record, scratch, record.base)
+    return await extract._checked(context, where, record, scratch, record.base)
 
 
 def _no_engine(_settings: Any) -> Any:

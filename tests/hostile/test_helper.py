@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from para_server import spec
-from para_server.engine import helper
+from para_server.core import container_spec
+from para_server.core.names import BASE_IMAGE, HELPER_PREFIX, LABEL_SESSION
+from para_server.core.settings import EngineSettings
+from para_server.engine import oneshot
 from para_server.engine.client import Engine
-from para_server.names import BASE_IMAGE, HELPER_PREFIX, LABEL_SESSION
-from para_server.settings import EngineSettings
 from tests import engine
 from tests.client import Para
 from tests.killed_runs import set_aside
@@ -98,7 +98,7 @@ async def test_a_helper_opens_no_file_by_its_handle(
     (folder / "file").write_text("x")
     script = "cd /para-out; perl handle.pl >told 2>&1; grep Cap /proc/self/status >caps"
     (tmp_path / "handle.pl").write_text(HANDLE)
-    wanted = spec.helper_container(
+    wanted = container_spec.helper_container(
         f"{HELPER_PREFIX}{session}",
         session,
         image=BASE_IMAGE,
@@ -106,12 +106,14 @@ async def test_a_helper_opens_no_file_by_its_handle(
         command=("bash", "-c", script),
         environment={},
         mounts=[
-            spec.Mount(source=str(tmp_path), target=spec.OUT),
-            spec.Mount(source=str(folder), target=spec.WORKSPACE, read_only=True),
+            container_spec.Mount(source=str(tmp_path), target=container_spec.OUT),
+            container_spec.Mount(
+                source=str(folder), target=container_spec.WORKSPACE, read_only=True
+            ),
         ],
         file_size=1 << 20,
     )
-    assert await helper.run(edge, wanted, 60) == 0
+    assert await oneshot.run(edge, wanted, 60) == 0
     # and neither of those that open a file wherever it is: DAC_READ_SEARCH (2), SYS_ADMIN (21)
     caps = dict(line.split(":") for line in (tmp_path / "caps").read_text().splitlines())
     for powers in caps.values():
@@ -133,25 +135,27 @@ async def test_a_helper_removes_what_is_of_many_owners(
     sticky.chmod(0o1777)
     closed.chmod(0)
     name = f"{HELPER_PREFIX}removal-{os.getpid()}"
-    wanted = spec.removal_container(name, "x-1", image=BASE_IMAGE, home=home, folder=folder)
-    assert await helper.run(edge, wanted, 60) == 0
+    wanted = container_spec.removal_container(
+        name, "x-1", image=BASE_IMAGE, home=home, folder=folder
+    )
+    assert await oneshot.run(edge, wanted, 60) == 0
     assert list(folder.iterdir()) == []
     assert not engine.containers(api, home)
 
 
 async def test_a_helper_has_no_network(edge: Engine, api: Any, home: Path, tmp_path: Path) -> None:
     session = f"net-{os.getpid()}"
-    wanted = spec.helper_container(
+    wanted = container_spec.helper_container(
         f"{HELPER_PREFIX}{session}",
         session,
         image=BASE_IMAGE,
         home=home,
         command=("bash", "-ec", LOOK),
         environment={},
-        mounts=[spec.Mount(source=str(tmp_path), target=spec.OUT)],
+        mounts=[container_spec.Mount(source=str(tmp_path), target=container_spec.OUT)],
         file_size=1 << 20,
     )
-    assert await helper.run(edge, wanted, 60) == 0
+    assert await oneshot.run(edge, wanted, 60) == 0
     assert (tmp_path / "interfaces").read_text().split() == ["lo"]
     assert (tmp_path / "routes").read_text() == ""
     assert not engine.containers(api, home)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from para_server.core.settings import EngineSettings
 from para_server.engine.endpoint import find
-from para_server.settings import EngineSettings
 from tests import engine
 from tests.client import Para, eventually
 from tests.scratch import Repository

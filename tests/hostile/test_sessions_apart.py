@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from docker.errors import APIError
 
-from para_server.names import SESSION_NETWORK
+from para_server.core.names import SESSION_NETWORK
 from tests import engine, scratch
 from tests.client import Para, eventually
 from tests.scratch import Repository

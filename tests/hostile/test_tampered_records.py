@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from para_server.names import is_branch
+from para_server.core.names import is_branch
 from tests.client import Para
 from tests.hostile import mutations
 from tests.hostile.conftest import Bait

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from para_server.homes import in_home, session_at
+from para_server.host.installations import in_home, session_at
 from para_server.store import Store
 from tests import scratch
 from tests.client import Para

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import para_server.commands.all  # noqa: F401 # fills the registry
-from para_server.errors import SLUGS
+from para_server.core.errors import SLUGS
 from para_server.registry import COMMANDS
 
 TESTS = Path(__file__).resolve().parents[1]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from para_server.autorun import auto_run_files
-from para_server.runs_on_building import BUILT
-from para_server.runs_on_opening import OPENED
+from para_server.core.auto_run_files import auto_run_files
+from para_server.core.build_files import BUILT
+from para_server.core.open_files import OPENED
 
 
 @pytest.mark.parametrize(

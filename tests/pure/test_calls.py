@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from para_server import calls
-from para_server.calls import Calls
-from para_server.results import Attention
+from para_server.core import call_limits
+from para_server.core.call_limits import Calls
+from para_server.core.results import Attention
 
 
 def event(number: int, name: str = "fix") -> Attention:
@@ -17,7 +17,7 @@ def event(number: int, name: str = "fix") -> Attention:
 
 
 def admitted(known: Calls, *events: Attention, at: float) -> tuple[Calls, list[str]]:
-    known, passed = calls.admit(known, events, {"fix", "other"}, at)
+    known, passed = call_limits.admit(known, events, {"fix", "other"}, at)
     return known, [one.message for one in passed]
 
 
@@ -27,7 +27,7 @@ def test_a_few_calls_are_passed_on_as_they_come() -> None:
         known, passed = admitted(known, event(number), at=number)
         heard += passed
     assert heard == ["call 0", "call 1", "call 2"]
-    assert calls.due(known) is None
+    assert call_limits.due(known) is None
 
 
 def test_a_flood_becomes_a_summary_and_leaves_others_alone() -> None:
@@ -38,18 +38,18 @@ def test_a_flood_becomes_a_summary_and_leaves_others_alone() -> None:
     assert heard == ["call 0", "call 1", "call 2"]
     known, passed = admitted(known, event(1, "other"), at=1)
     assert passed == ["call 1"]
-    end = calls.due(known)
+    end = call_limits.due(known)
     assert end is not None
     known, passed = admitted(known, at=end)
     assert passed == ["call 999 … and 996 more"]
-    assert calls.due(known) is None
+    assert call_limits.due(known) is None
 
 
 def test_one_call_that_was_held_back_is_passed_on_as_it_is() -> None:
     known = Calls()
     for number in range(4):
         known, _ = admitted(known, event(number), at=0)
-    end = calls.due(known)
+    end = call_limits.due(known)
     assert end is not None
     assert admitted(known, at=end)[1] == ["call 3"]
 
@@ -70,10 +70,10 @@ def test_no_call_is_lost(gaps: list[tuple[float, str]]) -> None:
     known, now, counted = Calls(), 0.0, 0
     for gap, name in gaps:
         now += gap
-        known, passed = calls.admit(known, [event(1, name)], {"fix", "other"}, now)
+        known, passed = call_limits.admit(known, [event(1, name)], {"fix", "other"}, now)
         counted += sum(map(stands_for, passed))
-    while (end := calls.due(known)) is not None:
-        known, passed = calls.admit(known, (), {"fix", "other"}, end)
+    while (end := call_limits.due(known)) is not None:
+        known, passed = call_limits.admit(known, (), {"fix", "other"}, end)
         counted += sum(map(stands_for, passed))
     assert counted == len(gaps)
 
@@ -82,8 +82,8 @@ def test_a_session_that_is_gone_calls_no_more() -> None:
     known = Calls()
     for number in range(5):
         known, _ = admitted(known, event(number), at=0)
-    known, passed = calls.admit(known, (), set(), 1000)
-    assert (passed, calls.due(known)) == ((), None)
+    known, passed = call_limits.admit(known, (), set(), 1000)
+    assert (passed, call_limits.due(known)) == ((), None)
 
 
 def stands_for(passed: Attention) -> int:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from para_server import models
-from para_server import params as shapes
-from para_server.cli_arguments import command_line, parse, usage
+from para_server.command_line import command_line, parse, usage
+from para_server.core import models
+from para_server.core import params as shapes
 from para_server.registry import Command
 
 

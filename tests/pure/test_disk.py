@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from para_server.disk import is_filled, is_there, remove_tree
+from para_server.host.filesystem import is_filled, is_there, remove_tree
 
 DEPTH = 5000
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from para_server.core.errors import ParaError
+from para_server.core.settings import EngineSettings
 from para_server.engine.endpoint import (
     Endpoint,
     command_line,
@@ -17,8 +19,6 @@ from para_server.engine.endpoint import (
     proxy,
     session_proxies,
 )
-from para_server.errors import ParaError
-from para_server.settings import EngineSettings
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from para_server.errors import ParaError
-from para_server.places import expanded, home, is_text
-from para_server.settings import ContainerSettings
-from para_server.spec import ca_bundle_of
+from para_server.core.container_spec import ca_bundle_of
+from para_server.core.errors import ParaError
+from para_server.core.settings import ContainerSettings
+from para_server.host.paths import expanded, home, is_text
 
 
 def test_a_home_is_put_in_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

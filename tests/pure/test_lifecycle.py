@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from para_server import lifecycle
-from para_server.errors import ParaError
-from para_server.models import State
+from para_server.core import lifecycle
+from para_server.core.errors import ParaError
+from para_server.core.models import State
 
 # the contract's picture of a session's life, by command
 APPLIES = {

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from para_server.awake import Jump, Watch, looked, since
-from para_server.limits import pauses_at
-from para_server.models import Agent, AgentState, State
-from para_server.records import Record
-from para_server.settings import AgentSettings
+from para_server.core.models import Agent, AgentState, State
+from para_server.core.records import Record
+from para_server.core.settings import AgentSettings
+from para_server.core.time_limits import pauses_at
+from para_server.host.clock import Jump, Watch, looked, since
 
 START = datetime(2026, 1, 1, 9, tzinfo=UTC)
 HOUR = 3600.0

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from para_server import locks
+from para_server.concurrency import locks
 
 LIMIT = 5
 FRESH = 2.0  # seconds that a count holds

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from para_server import names
-from para_server.params import Name
+from para_server.core import names
+from para_server.core.params import Name
 
 NAMES = TypeAdapter[str](Name)
 BEGINS = string.ascii_letters + string.digits

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from para_server.agents.profiles import PROFILES
-from para_server.errors import ParaError
-from para_server.layers import layers_of, resolve
-from para_server.reach import normal
-from para_server.settings import AGENTS, Settings
-from para_server.variables import why_refused
+from para_server.core.container_variables import why_refused
+from para_server.core.errors import ParaError
+from para_server.core.repository_settings import normal
+from para_server.core.settings import AGENTS, Settings
+from para_server.settings_sources import layers_of, resolve
 
 
 def settled(

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from para_server.errors import ParaError
-from para_server.layers import layers_of, resolve
-from para_server.settings import Settings, bytes_of, sections
+from para_server.core.errors import ParaError
+from para_server.core.settings import Settings, bytes_of, sections
+from para_server.settings_sources import layers_of, resolve
 
 FINE: list[tuple[str, str, Any]] = [
     ("container", "enabled", False),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from para_server.shallow import MAX_DEPTH, MAX_DOTS, demand_shallow
+from para_server.core.toml_depth import MAX_DEPTH, MAX_DOTS, demand_shallow
 
 DOTS = "a." * (MAX_DOTS + 1) + "b"
 DEEP = "[" * (MAX_DEPTH + 1)

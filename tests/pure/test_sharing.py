@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from para_server.sharing import once, shared
+from para_server.concurrency.singleflight import once, shared
 
 
 class World:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from para_server import statusbar
-from para_server.models import Agent, AgentState, Session, State
+from para_server.core import status_bar
+from para_server.core.models import Agent, AgentState, Session, State
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -51,7 +51,7 @@ def session(state: State, agent: AgentState | None, detail: str = "", name: str 
 def test_a_session_that_stands_still_calls_for_a_person(
     state: State, agent: AgentState | None, calls: bool
 ) -> None:
-    bar = statusbar.status_bar([session(state, agent)], 1, 5)
+    bar = status_bar.status_bar([session(state, agent)], 1, 5)
     assert bar.severity == ("attention" if calls else "ok")
     assert bar.text == ("Para 1/5 · 1 needs you" if calls else "Para 1/5")
 
@@ -61,12 +61,12 @@ def test_the_tooltip_has_a_line_for_each_session() -> None:
         session(State.RUNNING, AgentState.WORKING, "reading"),
         session(State.PAUSED, None, name="next"),
     ]
-    assert statusbar.status_bar(two, 1, 5).tooltip == "fix: running, working reading\nnext: paused"
-    assert statusbar.status_bar([], 0, 5).tooltip == "No sessions"
+    assert status_bar.status_bar(two, 1, 5).tooltip == "fix: running, working reading\nnext: paused"
+    assert status_bar.status_bar([], 0, 5).tooltip == "No sessions"
 
 
 def test_an_engine_that_does_not_answer_is_an_error() -> None:
-    bar = statusbar.unreachable("No container engine answers")
+    bar = status_bar.unreachable("No container engine answers")
     assert (bar.severity, bar.tooltip) == ("error", "No container engine answers")
 
 
@@ -82,7 +82,7 @@ def test_an_engine_that_does_not_answer_is_an_error() -> None:
     )
 )
 def test_what_agents_say_makes_no_line_of_its_own(sessions: list[Session]) -> None:
-    bar = statusbar.status_bar(sessions, len(sessions), 5)
+    bar = status_bar.status_bar(sessions, len(sessions), 5)
     assert len(bar.tooltip.split("\n")) == max(1, len(sessions))
     assert "\x1b" not in bar.tooltip + bar.text
     assert bar.severity in {"ok", "attention"}
@@ -112,15 +112,15 @@ BROKEN = session(State.FAILED, None)
 def test_what_has_happened_calls_a_person_once(
     before: list[Session], now: list[Session], reasons: list[str]
 ) -> None:
-    assert [event.reason for event in statusbar.attention(before, now)] == reasons
+    assert [event.reason for event in status_bar.attention(before, now)] == reasons
 
 
 def test_a_call_says_what_the_agent_said_and_what_can_be_done() -> None:
     asks = session(State.RUNNING, AgentState.WAITING, "May I?\n\x1b[2Jgo")
-    (event,) = statusbar.attention([WORKING], [asks])
+    (event,) = status_bar.attention([WORKING], [asks])
     assert event.message == "fix waits for you: May I? \\x1b[2Jgo"
     assert [remedy.command for remedy in event.remedies] == ["para.open"]
-    (event,) = statusbar.attention([WORKING], [DONE])
+    (event,) = status_bar.attention([WORKING], [DONE])
     assert [remedy.command for remedy in event.remedies] == ["para.diff", "para.finish"]
     named = {"name": "fix", "repo": "/repo"}
     assert event.remedies[1].params == named | {"message": "Work of fix"}

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from para_server.models import State
-from para_server.records import Record
+from para_server.core.models import State
+from para_server.core.records import Record
 from para_server.store import Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from para_server.storm import Pace, looked, rest
+from para_server.concurrency.throttle import Pace, looked, rest
 
 CREDIT, LONGEST, SHARE, FEW = 0.25, 2.0, 4, 2
 

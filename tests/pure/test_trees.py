@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from para_server import trees
-from para_server.disk import is_filled, is_there, remove_tree
+from para_server.host import file_trees
+from para_server.host.filesystem import is_filled, is_there, remove_tree
 
 DEPTH = 3000  # no path is as long, nor has a process so many open files
 
@@ -64,7 +64,7 @@ def test_a_folder_that_becomes_a_link_while_it_is_walked_is_not_followed(
     for name in ("a", "b"):
         (tree / name).mkdir(parents=True)
     seen: list[str] = []
-    for step in trees.walk(tree):
+    for step in file_trees.walk(tree):
         seen += step.names
         for folder in tree.iterdir():  # what a session would do in this very moment
             if not folder.is_symlink():
@@ -80,7 +80,7 @@ def test_a_folder_that_is_moved_away_while_it_is_walked_ends_the_walk(
     inner.mkdir(parents=True)
 
     def walked() -> None:
-        for step in trees.walk(tmp_path / "tree"):
+        for step in file_trees.walk(tmp_path / "tree"):
             if not step.names:
                 inner.rename(outside / "b")  # its parent is now one of the host's
 
@@ -94,7 +94,7 @@ def test_handing_over_changes_no_owner_beyond_a_link(tmp_path: Path, outside: Pa
     (tree / "inner").mkdir(parents=True)
     (tree / "inner/file").write_text("x")
     (tree / "inner/link").symlink_to(outside)
-    trees.hand_over(tree, 1234)
+    file_trees.hand_over(tree, 1234)
     for one in (tree, tree / "inner", tree / "inner/file", tree / "inner/link"):
         assert (one.lstat().st_uid, one.lstat().st_gid) == (1234, 1234)
     for one in (outside, outside / "inner", outside / "inner/file"):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from para_server.untrusted import LONGEST, one_line, printable, read_bounded, shown
+from para_server.core.untrusted import LONGEST, one_line, printable, read_bounded, shown
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 

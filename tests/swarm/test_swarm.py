@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from para_server.names import LABEL_HOME
+from para_server.core.names import LABEL_HOME
 from tests import scratch
 from tests.client import Failed, Para
 from tests.scratch import Repository

@@ -1,0 +1,1 @@
+"""The face for developers: files that are written from the tables."""

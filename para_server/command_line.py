@@ -1,0 +1,166 @@
+"""The only place that knows how a command and its params look on a command line."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from para_server.core.errors import Frozen
+from para_server.core.params import StartParams
+from para_server.registry import Command
+
+_TYPES: Final[dict[str, type]] = {"integer": int, "number": float}
+
+
+class Argument(Frozen):
+    """One param: `field` is its name on the wire, `flag` is empty for a positional."""
+
+    field: str
+    flag: str
+    label: str
+    kind: str
+    required: bool
+    choices: tuple[str, ...]
+    help: str
+
+
+def words(command: str) -> list[str]:
+    """Give the words that call a command: para.image.build is `para image build`."""
+    return command.split(".")
+
+
+def arguments(model: type[BaseModel]) -> list[Argument]:
+    """Give the arguments of a params model, positionals first.
+
+    Positional is what is required, then the prompt of a new session, or the name of another one.
+    """
+    fields = model.model_fields
+    first = [name for name, field in fields.items() if field.is_required()]
+    usual = "prompt" if issubclass(model, StartParams) else "name"
+    first += [usual] if usual in fields and usual not in first else []
+    rest = [name for name in fields if name not in first]
+    schema = model.model_json_schema()
+    return [_argument(model, schema, name, positional=name in first) for name in [*first, *rest]]
+
+
+def usage(command: Command) -> str:
+    """Give the form of a command line in one line."""
+    parts = []
+    for argument in arguments(command.params):
+        form = f"{argument.flag} {_label(argument)}".strip()
+        parts.append(form if argument.required else f"[{form}]")
+    return " ".join([*words(command.name), *parts, "[--json]"])
+
+
+def parse(command: Command, argv: Sequence[str]) -> tuple[dict[str, Any], bool]:
+    """Read a command's params, and whether --json is given; raises SystemExit as argparse does.
+
+    Positionals may stand between options; all that follows `--` is positional.
+    """
+    given = list(argv)
+    cut = given.index("--") if "--" in given else len(given)
+    options, full = _parsers(command)
+    known, loose = options.parse_known_args(given[:cut])
+    values = vars(known)
+    if values.pop("help", False):
+        full.print_help()
+        raise SystemExit(0)
+    as_json = bool(values.pop("json", False))
+    strange = [text for text in loose if text.startswith("-") and text != "-" and " " not in text]
+    if strange:
+        full.error(f"there is no {' '.join(strange)}; a text that begins with - goes after --")
+    positionals = [a for a in arguments(command.params) if not a.flag]
+    texts = [*loose, *given[cut + 1 :]]
+    if len(texts) > len(positionals):
+        extra = " ".join(texts[len(positionals) :])
+        full.error(f"too many arguments: {extra}; a text of several words goes between quotes")
+    missing = [a.label for a in positionals[len(texts) :] if a.required]
+    if missing:
+        full.error(f"missing: {' '.join(missing)}")
+    return {**values, **dict(zip((a.field for a in positionals), texts, strict=False))}, as_json
+
+
+def command_line(command: Command, params: Mapping[str, Any]) -> str:
+    """Write the command line that gives these params, fit for a shell."""
+    options: list[str] = []
+    texts: list[str] = []
+    for argument in arguments(command.params):
+        value = params.get(argument.field)
+        if value is None or value is False:
+            continue
+        if not argument.flag:
+            texts.append(str(value))
+        elif value is True:
+            options.append(argument.flag)
+        else:
+            options.append(f"{argument.flag}={value}")
+    dashes = ["--"] if any(text.startswith("-") for text in texts) else []
+    return shlex.join([*words(command.name), *options, *dashes, *texts])
+
+
+def _argument(
+    model: type[BaseModel], schema: Mapping[str, Any], name: str, *, positional: bool
+) -> Argument:
+    field = model.model_fields[name]
+    alias = field.alias or name
+    described = schema["properties"][alias]
+    # an optional field is `anyOf` its type and null
+    plain = next((s for s in described.get("anyOf", ()) if s.get("type") != "null"), described)
+    return Argument(
+        field=alias,
+        flag="" if positional else f"--{name.replace('_', '-')}",
+        label=name.upper(),
+        kind=plain.get("type", "string"),
+        required=field.is_required(),
+        choices=tuple(plain.get("enum", ())),
+        help=field.description or "",
+    )
+
+
+def _label(argument: Argument) -> str:
+    if argument.kind == "boolean":
+        return ""
+    return "{" + ",".join(argument.choices) + "}" if argument.choices else argument.label
+
+
+def _parsers(command: Command) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """Make a parser of the options, and one that tells of the positionals as well.
+
+    argparse loses a positional that follows an option, so it is only given the options to read.
+    """
+    prog = " ".join(words(command.name))
+    form = usage(command).replace("%", "%%")
+    options = argparse.ArgumentParser(prog, usage=form, add_help=False, allow_abbrev=False)
+    full = argparse.ArgumentParser(
+        prog,
+        usage=form,
+        description=command.description,
+        add_help=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for argument in arguments(command.params):
+        for parser in (options, full) if argument.flag else (full,):
+            _add(parser, argument)
+    for parser in (options, full):
+        parser.add_argument("--json", action="store_true", help="print the raw result")
+        parser.add_argument("-h", "--help", action="store_true", help="show this and do nothing")
+    return options, full
+
+
+def _add(parser: argparse.ArgumentParser, argument: Argument) -> None:
+    told: dict[str, Any] = {
+        "help": argument.help.replace("%", "%%"),
+        "default": argparse.SUPPRESS,
+    }
+    if not argument.flag:
+        parser.add_argument(argument.field, metavar=argument.label, **told)
+    elif argument.kind == "boolean":
+        parser.add_argument(argument.flag, dest=argument.field, action="store_true", **told)
+    else:
+        told |= {"choices": argument.choices} if argument.choices else {"metavar": argument.label}
+        told["type"] = _TYPES.get(argument.kind, str)
+        parser.add_argument(argument.flag, dest=argument.field, **told)

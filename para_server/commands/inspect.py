@@ -1,0 +1,173 @@
+"""The only place that lets people look: `para.list`, `show`, `open`, `diff`, `file` and `logs`."""
+
+from __future__ import annotations
+
+import json
+
+from para_server.agents import reported, supervisor
+from para_server.agents.profile import on_host
+from para_server.agents.profiles import profile
+from para_server.concurrency.cancellation import off_loop
+from para_server.context import Context
+from para_server.core import container_spec, lifecycle
+from para_server.core.errors import ParaError, Remedy
+from para_server.core.models import Session
+from para_server.core.names import container_name, review_ref
+from para_server.core.params import FileParams, ListParams, LogsParams, SessionParams
+from para_server.core.records import Record
+from para_server.core.results import (
+    DiffResult,
+    FileResult,
+    ListResult,
+    LogsResult,
+    OpenResult,
+    Terminal,
+)
+from para_server.engine import containers
+from para_server.git import blob, commit_diff, discovery, repository
+from para_server.git.repository import Repo
+from para_server.registry import command
+from para_server.sessions import lookup, present, reconcile, worktree_extract
+from para_server.sessions.extract import taken_out
+
+
+@command("para.list", "List Sessions")
+async def list_sessions(context: Context, params: ListParams) -> ListResult:
+    """List sessions, and count the session containers on the engine."""
+    return await present.listed(context, params.repo, every=params.all)
+
+
+@command("para.show", "Show Session")
+async def show(context: Context, params: SessionParams) -> Session:
+    """Show one session."""
+    record = await lookup.pick(context, params.name, params.repo)
+    return await present.show(context, record)
+
+
+@command("para.open", "Open Session")
+async def open_session(context: Context, params: SessionParams) -> OpenResult:
+    """Say how to get into a session: an editor's URI, and a command for a terminal."""
+    record = await lookup.pick(context, params.name, params.repo)
+    session = await present.show(context, record)
+    broken = record.problem is not None and await _runs(context, record)
+    if not broken:  # where its set-up failed, the container is left for a look
+        lifecycle.demand("open", record.name, record.repo, session.state)
+    if record.type == "worktree":
+        folder = context.store.workspace(record.id)
+        return OpenResult(
+            session=session,
+            uri=folder.as_uri(),
+            folder=str(folder),
+            terminal=_terminal_on_host(context, record),
+        )
+    name = container_name(record.id)
+    attached = _attached(name, context.engine.for_editors)
+    supervised = session.agent is not None and not broken
+    program, *options = context.engine.command_line
+    inside = supervisor.ATTACH if supervised else ("sh", "-c", _SHELL)
+    return OpenResult(
+        session=session,
+        uri=f"vscode-remote://attached-container+{attached}{container_spec.WORKSPACE}",
+        folder=container_spec.WORKSPACE,
+        terminal=Terminal(command=program, args=(*options, "exec", "-it", name, *inside)),
+    )
+
+
+@command("para.diff", "Review Changes")
+async def diff(context: Context, params: SessionParams) -> DiffResult:
+    """Show what a session has changed since its base, also what is uncommitted."""
+    record = await lookup.pick(context, params.name, params.repo, live_only=False)
+    repo = await discovery.of_session(record)
+    if record.state in lifecycle.OVER:
+        return await _between(repo, record, _tip_of(record))
+    async with context.store.holding(record.id):
+        await reconcile.settle(context, record.id)
+        if record.type == "worktree":
+            shown = await worktree_extract.shown(context, repo, record)
+            return await _shown(context, repo, record, shown)
+        async with taken_out(context, repo, record, "para: as it is now", "look") as taken:
+            return await _shown(context, repo, record, taken.tip)
+
+
+@command("para.file", "Show File")
+async def file(context: Context, params: FileParams) -> FileResult:
+    """Show one file of a session, at its base or as `para.diff` last showed it."""
+    record = await lookup.pick(context, params.name, params.repo, live_only=False)
+    repo = await discovery.of_session(record)
+    commit = record.base if params.side == "base" else await _reviewed(repo, record)
+    return await blob.file(repo, commit, params.path)
+
+
+@command("para.logs", "Show Logs")
+async def logs(context: Context, params: LogsParams) -> LogsResult:
+    """Show what a session's agent printed."""
+    record = await lookup.pick(context, params.name, params.repo, live_only=False)
+    folder = context.store.agent_folder(record.id)
+    name, tail = record.agent or "", params.tail
+    return LogsResult(text=await off_loop(lambda: reported.output(folder, name, tail)))
+
+
+def _attached(container: str, engine: dict[str, str]) -> str:
+    """Name a container in the way of editors that attach to it."""
+    named = {"containerName": f"/{container}"} | ({"settings": engine} if engine else {})
+    return json.dumps(named, separators=(",", ":")).encode().hex()
+
+
+_SHELL = "command -v zsh >/dev/null && exec zsh; exec sh"
+
+
+async def _shown(context: Context, repo: Repo, record: Record, tip: str) -> DiffResult:
+    """Show a live session's changes, and keep them: their files are asked for one by one."""
+    found = await _between(repo, record, tip)
+    async with context.store.holding_repo(record.refs_at):
+        await repository.keep_review(repo, record.id, tip)
+    return found
+
+
+async def _reviewed(repo: Repo, record: Record) -> str:
+    if record.state in lifecycle.OVER:
+        return _tip_of(record)
+    found = await repository.ref_commit(repo, review_ref(record.id))
+    if found is None:
+        raise ParaError(
+            "workspace.unknown-base",
+            f"The changes of {record.name} were not reviewed yet",
+            Remedy(
+                title="Review them",
+                command="para.diff",
+                params={"name": record.name, "repo": record.repo},
+            ),
+        )
+    return found
+
+
+def _tip_of(record: Record) -> str:
+    tip = record.finished if record.state.value == "finished" else record.archive
+    return tip or record.base
+
+
+async def _runs(context: Context, record: Record) -> bool:
+    seen = await containers.find(context.engine, container_name(record.id))
+    return seen is not None and seen.state == "running"
+
+
+async def _between(repo: Repo, record: Record, tip: str) -> DiffResult:
+    if await repository.ref_commit(repo, f"{tip}^{{commit}}") is None:
+        raise ParaError(
+            "workspace.unknown-base", f"The work of {record.name} is not in {record.repo} any more"
+        )
+    found = await commit_diff.difference(repo, record.base, tip)
+    patch = await commit_diff.patch(repo, record.base, tip, found)
+    return DiffResult(files=found.files, patch=patch.text, omitted=patch.omitted)
+
+
+def _terminal_on_host(context: Context, record: Record) -> Terminal:
+    """Give the agent's own command line, for a person to run in the worktree.
+
+    The repository has no say in it: its files are on the host, and so is what runs there.
+    """
+    if not record.prompt:
+        return Terminal(command=context.environ.get("SHELL", "/bin/sh"), args=())
+    settings = context.settings(None).agent
+    command, *args = on_host(profile(record.agent or settings.name, settings), record.prompt)
+    return Terminal(command=command, args=tuple(args))

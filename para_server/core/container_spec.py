@@ -1,0 +1,261 @@
+"""The only place that decides what a container is and may. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from para_server.core.errors import Frozen, Issue, ParaError, Remedy
+from para_server.core.names import (
+    LABEL_HELPER,
+    LABEL_HOME,
+    LABEL_LOGIN,
+    LABEL_NAME,
+    LABEL_REPO,
+    LABEL_SESSION,
+    SESSION_NETWORK,
+    container_name,
+    saved_image,
+)
+from para_server.core.records import Record
+from para_server.core.settings import ContainerSettings, bytes_of
+from para_server.host.paths import expanded
+
+WORKSPACE: Final = "/para-session"
+AGENT_FOLDER: Final = "/para-agent"
+OUT: Final = "/para-out"
+UPPER: Final = "/para-upper"
+CA_TARGET: Final = "/etc/para/ca-bundle.crt"
+PASSWD: Final = PurePosixPath("/etc/passwd")
+# what curl, node, requests, pip, git and OpenSSL read
+_CA_VARIABLES: Final = (
+    "SSL_CERT_FILE CURL_CA_BUNDLE NODE_EXTRA_CA_CERTS REQUESTS_CA_BUNDLE PIP_CERT GIT_SSL_CAINFO"
+).split()
+# what sudo, apt and chown need of root's powers, and nothing beyond
+_SUDO_CAPABILITIES: Final = (
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "KILL",
+    "SETGID",
+    "SETUID",
+)
+_HELPER_CPUS: Final = 2.0
+_HELPER_MEMORY: Final = 2 << 30
+_HELPER_PIDS: Final = 256
+_FOREVER: Final = ("sleep", "infinity")
+_MAIN: Final = ("sh", f"{AGENT_FOLDER}/in/main.sh")
+
+
+class Mount(Frozen):
+    """A folder or file of the host in a container, or a volume of the engine."""
+
+    source: str
+    target: str
+    read_only: bool = False
+    volume: bool = False
+
+
+class ContainerSpec(Frozen):
+    """A container before it exists; memory and file_size in bytes, no network is none at all."""
+
+    name: str
+    image: str
+    labels: dict[str, str]
+    command: tuple[str, ...]
+    user: str
+    environment: dict[str, str]
+    mounts: tuple[Mount, ...]
+    network: str | None
+    cpus: float
+    memory: int
+    pids: int
+    cap_add: tuple[str, ...]
+    new_privileges: bool
+    read_only: bool = False
+    file_size: int | None = None
+
+
+def session_container(
+    record: Record,
+    settings: ContainerSettings,
+    environment: Mapping[str, str],
+    *,
+    image: str,
+    home: Path,
+    mounts: Sequence[Mount],
+    ca_bundle: Path | None,
+    proxies: Mapping[str, str],
+) -> ContainerSpec:
+    """Describe the container of a session."""
+    extra = [_mount_of(text) for text in settings.mounts]
+    if ca_bundle is not None:
+        extra.append(Mount(source=str(ca_bundle), target=CA_TARGET, read_only=True))
+    return ContainerSpec(
+        name=container_name(record.id),
+        image=image,
+        labels={
+            LABEL_SESSION: record.id,
+            LABEL_NAME: record.name,
+            LABEL_REPO: record.repo,
+            LABEL_HOME: str(home),
+        },
+        command=_command(record, image, mounts),
+        user="para",
+        environment={**environment_of(settings, ca_bundle, proxies), **environment},
+        mounts=(*mounts, *extra),
+        network=SESSION_NETWORK if record.network == "bridge" else record.network,
+        cpus=settings.cpus,
+        memory=bytes_of(settings.memory),
+        pids=settings.pids,
+        cap_add=tuple(_SUDO_CAPABILITIES) if settings.sudo else (),
+        new_privileges=settings.sudo,
+    )
+
+
+def helper_container(
+    name: str,
+    session_id: str,
+    *,
+    image: str,
+    home: Path,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    mounts: Sequence[Mount],
+    file_size: int,
+) -> ContainerSpec:
+    """Describe a container that takes work out of a session: no network, no powers.
+
+    It reads as root in its box, since an agent may leave files that its own user cannot read.
+    """
+    return ContainerSpec(
+        name=name,
+        image=image,
+        labels={LABEL_HOME: str(home), LABEL_HELPER: session_id},
+        command=tuple(command),
+        user="0:0",
+        environment=dict(environment),
+        mounts=tuple(mounts),
+        network=None,
+        cpus=_HELPER_CPUS,
+        memory=_HELPER_MEMORY,
+        pids=_HELPER_PIDS,
+        cap_add=("DAC_OVERRIDE",),  # not DAC_READ_SEARCH, which opens any file by its handle
+        new_privileges=False,
+        read_only=True,
+        file_size=file_size,
+    )
+
+
+def removal_container(
+    name: str, session_id: str, *, image: str, home: Path, folder: Path
+) -> ContainerSpec:
+    """Describe a helper that empties a folder in which anybody may have put files.
+
+    In a sticky folder, as /tmp is, only the owners of files may remove them, or FOWNER.
+    """
+    helper = helper_container(
+        name,
+        session_id,
+        image=image,
+        home=home,
+        command=("find", OUT, "-mindepth", "1", "-delete"),
+        environment={},
+        mounts=[Mount(source=str(folder), target=OUT)],
+        file_size=bytes_of("1m"),
+    )
+    return helper.model_copy(update={"cap_add": (*helper.cap_add, "FOWNER")})
+
+
+def login_container(
+    name: str,
+    agent: str,
+    *,
+    image: str,
+    home: Path,
+    mounts: Sequence[Mount],
+    ca_bundle: Path | None,
+    network: str,
+) -> ContainerSpec:
+    """Describe a container that a person logs in in, or that tells of a login.
+
+    It has no environment of its own, which would end in the image that is made from it.
+    """
+    certificates = [Mount(source=str(ca_bundle), target=CA_TARGET, read_only=True)]
+    return ContainerSpec(
+        name=name,
+        image=image,
+        labels={LABEL_HOME: str(home), LABEL_LOGIN: agent},
+        command=_FOREVER,
+        user="para",
+        environment={},
+        mounts=(*mounts, *(certificates if ca_bundle else ())),
+        network=network,
+        cpus=_HELPER_CPUS,
+        memory=_HELPER_MEMORY,
+        pids=_HELPER_PIDS,
+        cap_add=("CHOWN",),
+        new_privileges=False,
+    )
+
+
+def _command(record: Record, image: str, mounts: Sequence[Mount]) -> tuple[str, ...]:
+    # no agent begins with a saved session, whose shell may be another by now
+    if image == saved_image(record.id):
+        return _FOREVER
+    layered = any(mount.volume and mount.target == WORKSPACE for mount in mounts)
+    return (*_MAIN, "look") if layered else _MAIN
+
+
+def environment_of(
+    settings: ContainerSettings, ca_bundle: Path | None, proxies: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the variables that the settings want, and those for certificates and proxies."""
+    trusted = dict.fromkeys(_CA_VARIABLES, CA_TARGET) if ca_bundle else {}
+    return {**proxies, **trusted, **settings.env}
+
+
+def ca_bundle_of(settings: ContainerSettings, environ: Mapping[str, str]) -> Path | None:
+    """Choose the host's CA bundle; raises settings.invalid where a named one is missing."""
+    if settings.ca_bundle != "auto":
+        if not settings.ca_bundle:
+            return None
+        file = Path(_expanded("container.caBundle", settings.ca_bundle))
+        if not file.is_file():
+            raise _wrong("container.caBundle", f"There is no CA bundle {file}")
+        return file
+    for variable in ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"):
+        file = Path(environ.get(variable, ""))
+        if file.is_file():
+            return file.resolve()
+    return None
+
+
+def _mount_of(text: str) -> Mount:
+    named, _, rest = text.partition(":")
+    target, _, mode = rest.partition(":")
+    source = _expanded("container.mounts", named)
+    usable = source.startswith("/") and target.startswith("/") and mode in {"", "ro", "rw"}
+    if not usable:
+        raise _wrong(
+            "container.mounts", f"A mount is SOURCE:TARGET or SOURCE:TARGET:ro, not {text}"
+        )
+    return Mount(source=source, target=target, read_only=mode == "ro")
+
+
+def _expanded(setting: str, text: str) -> str:
+    try:
+        return expanded(text)
+    except ValueError as error:
+        raise _wrong(setting, f"{setting}: {error}") from None
+
+
+def _wrong(setting: str, message: str) -> ParaError:
+    return ParaError(
+        "settings.invalid",
+        message,
+        Remedy(title="Change the setting", setting=setting),
+        issues=[Issue(path=setting, message=message)],
+    )

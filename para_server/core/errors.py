@@ -1,0 +1,127 @@
+"""The only place that knows which errors para has, and how each is told to a client.
+
+An expected failure is a `ParaError` with a slug of the table below.
+Anything else that is raised is a bug and is told as one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from para_server.core.untrusted import shown
+
+WRONG_CALLER: Final = -32602
+CANNOT: Final = -32803
+CANCELLED: Final = -32800
+SHUTTING_DOWN: Final = -32802
+BUG: Final = -32603
+
+# slug -> (JSON-RPC code, what it means)
+SLUGS: Final[dict[str, tuple[int, str]]] = {
+    "command.unknown": (WRONG_CALLER, "There is no such command"),
+    "command.invalid-params": (
+        WRONG_CALLER,
+        "The params of a command do not fit; `issues` says which",
+    ),
+    "settings.invalid": (
+        WRONG_CALLER,
+        "A setting has a wrong value, or may not be set where it is",
+    ),
+    "engine.unreachable": (CANNOT, "No container engine answers"),
+    "engine.permission-denied": (CANNOT, "The engine's socket may not be used by this user"),
+    "engine.timeout": (CANNOT, "The engine did not answer in time"),
+    "engine.image-missing": (CANNOT, "The image that the session needs does not exist"),
+    "engine.build-failed": (CANNOT, "An image could not be built"),
+    "engine.refused": (CANNOT, "The engine answered with an error"),
+    "workspace.not-a-repository": (WRONG_CALLER, "The folder is not in a git repository"),
+    "workspace.no-commits": (CANNOT, "The repository has no commit to start from"),
+    "workspace.unknown-base": (WRONG_CALLER, "The base is no revision of the repository"),
+    "workspace.branch-exists": (CANNOT, "The branch exists already, or cannot be moved"),
+    "workspace.nothing-to-finish": (CANNOT, "The session has changed nothing"),
+    "workspace.ambiguous": (WRONG_CALLER, "It cannot be told which repository is meant"),
+    "workspace.git-failed": (CANNOT, "A git command failed"),
+    "session.not-found": (WRONG_CALLER, "There is no such session"),
+    "session.ambiguous": (WRONG_CALLER, "It cannot be told which session is meant"),
+    "session.name-taken": (CANNOT, "A live session of the repository has this name"),
+    "session.limit-reached": (CANNOT, "As many session containers exist as may"),
+    "session.wrong-type": (CANNOT, "The command does not apply to this type of session"),
+    "session.illegal-transition": (CANNOT, "The command does not apply to a session in this state"),
+    "agent.unknown": (WRONG_CALLER, "There is no such agent"),
+    "auth.missing": (CANNOT, "The agent has no login"),
+    "auth.incomplete": (CANNOT, "The login was not completed"),
+    "store.unreadable": (CANNOT, "para's own files cannot be read or written"),
+    "store.too-new": (CANNOT, "para's own files were written by a newer para"),
+}
+
+
+class Frozen(BaseModel):
+    """A value: it never changes, has no unknown field, and is camelCase outside of Python."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        defer_build=True,  # most processes meet a few of them only
+    )
+
+
+# text for people, whatever it was made of
+Shown = Annotated[str, AfterValidator(shown)]
+
+
+class Remedy(Frozen):
+    """One thing that a person can do about a problem, as it stands."""
+
+    title: Shown
+    command: str | None = None
+    params: dict[str, Any] | None = None
+    setting: str | None = None
+    url: str | None = None
+
+
+class Issue(Frozen):
+    """One field of the params or of the settings that does not fit."""
+
+    path: Shown
+    message: Shown
+
+
+class Problem(Frozen):
+    """What clients are told of a failure."""
+
+    slug: str
+    message: Shown
+    remedies: tuple[Remedy, ...] = ()
+    issues: tuple[Issue, ...] | None = None
+
+
+class ParaError(Exception):
+    """An expected failure; `code` is the one that JSON-RPC gives it."""
+
+    def __init__(
+        self, slug: str, message: str, *remedies: Remedy, issues: list[Issue] | None = None
+    ) -> None:
+        self.code = SLUGS[slug][0]
+        self.problem = Problem(
+            slug=slug,
+            message=message.rstrip(". \n"),
+            remedies=remedies,
+            issues=tuple(issues) if issues else None,
+        )
+        super().__init__(self.problem.message)
+
+    @property
+    def slug(self) -> str:
+        """Name the kind of failure."""
+        return self.problem.slug
+
+
+SETUP_CHECK: Final = Remedy(title="Check setup", command="para.doctor", params={})
+SHOW_SESSIONS: Final = Remedy(title="Show sessions", command="para.list", params={})
+WITHOUT_CONTAINERS: Final = Remedy(
+    title="Set this to false to work without containers", setting="container.enabled"
+)

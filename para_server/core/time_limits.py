@@ -1,0 +1,47 @@
+"""The only place that decides when a session rests by itself. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from para_server.core.models import Agent, AgentState
+from para_server.core.records import Record
+from para_server.core.settings import AgentSettings
+from para_server.host import clock
+from para_server.host.clock import Jump
+
+_STANDING: Final = {AgentState.WAITING, AgentState.DONE, AgentState.FAILED, AgentState.EXITED}
+
+
+def pauses_at(
+    record: Record, agent: Agent, settings: AgentSettings, jumps: tuple[Jump, ...] = ()
+) -> datetime | None:
+    """Tell when a running session is paused: after its time at work, or standing still too long.
+
+    The agent says itself since when it stands still; what it claims counts from its start at most.
+    Time in which the machine slept does not count: the clock jumped then.
+    """
+    started = record.started_at or record.created_at
+    ends: list[datetime] = []
+    if settings.max_minutes:
+        ends.append(_after(started, settings.max_minutes, jumps))
+    if settings.idle_minutes and agent.state in _STANDING:
+        since = max(agent.since or started, started)
+        ends.append(_after(since, settings.idle_minutes, jumps))
+    return min(ends, default=None)
+
+
+def _after(moment: datetime, minutes: float, jumps: tuple[Jump, ...]) -> datetime:
+    try:
+        slept = clock.since(moment.timestamp(), jumps)
+        return moment + timedelta(minutes=minutes, seconds=slept)
+    except OverflowError:  # later than there are dates
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def announced(agent: Agent, until: datetime) -> Agent:
+    """Say beforehand that the session will be paused."""
+    words = f"pauses at {until.astimezone():%H:%M}"
+    detail = f"{words}; {agent.detail}" if agent.detail else words
+    return agent.model_copy(update={"detail": detail})

@@ -1,0 +1,48 @@
+"""The only place that says in words what an editor shows of a session that is pointed at. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from para_server.core.models import Session
+from para_server.core.results import StatsResult
+from para_server.core.untrusted import one_line
+
+_LONGEST: Final = 500  # characters of a line
+
+
+def tooltip(session: Session, figures: StatsResult) -> str:
+    """Tell what there is to tell, a line for each, the state first."""
+    told = {
+        "State": _state(session),
+        "Problem": session.problem.message if session.problem else "",
+        "Prompt": session.prompt,
+        "Repository": session.repo,
+        "Image": session.container.image if session.container else "",
+        "CPU": "" if figures.cpu is None else f"{figures.cpu:g} %",
+        "Memory": _memory(figures),
+        "Changed": _changes(figures),
+    }
+    lines = {title: one_line(text, _LONGEST) for title, text in told.items()}
+    return "\n".join(f"{title}: {text}" for title, text in lines.items() if text)
+
+
+def _state(session: Session) -> str:
+    agent = session.agent
+    doing = f"; {agent.name} is {agent.state} {agent.detail}" if agent else ""
+    return f"{session.state}{doing}"
+
+
+def _memory(figures: StatsResult) -> str:
+    if figures.memory is None:
+        return ""
+    limit = f" of {figures.memory_limit >> 20} MiB" if figures.memory_limit else ""
+    return f"{figures.memory >> 20} MiB{limit}"
+
+
+def _changes(figures: StatsResult) -> str:
+    found = figures.changes
+    if found is None:
+        return ""
+    files = f"{found.files} file{'' if found.files == 1 else 's'}"
+    return f"{files}, +{found.insertions} \N{MINUS SIGN}{found.deletions}"

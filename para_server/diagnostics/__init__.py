@@ -1,0 +1,1 @@
+"""What `para.doctor` checks, and what dispatch tries before a first session."""

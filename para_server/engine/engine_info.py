@@ -1,0 +1,94 @@
+"""The only place that asks an engine what it is: whose ids its containers have, and what it has."""
+
+from __future__ import annotations
+
+import re
+import time
+from math import inf
+from pathlib import Path
+from typing import Any, Final
+
+from para_server.concurrency.singleflight import shared
+from para_server.core.errors import Frozen
+from para_server.engine import capacity
+from para_server.engine.capacity import Capacity
+from para_server.engine.client import Engine
+
+_HOLDS: Final = 60.0  # seconds: whoever configures an engine anew restarts it
+_REMAPPED: Final = re.compile(r"/(\d+)\.(\d+)/?$")  # what Docker adds to its folder of data
+
+
+class Facts(Frozen):
+    """What an engine says of itself; memory in bytes.
+
+    `root` is the uid of this machine that root has in its containers: 0, the user whose engine it
+    is (rootless), or the first of a range (userns-remap).
+    """
+
+    version: str
+    podman: bool = False
+    cpus: int
+    memory: int
+    rootless: bool
+    remapped: bool
+    root: int
+    limits: tuple[str, ...]  # kinds of limits that it cannot hold containers to
+    time: str
+    architecture: str
+    warnings: tuple[str, ...] = ()
+
+
+async def facts(engine: Engine) -> Facts:
+    """Return what an engine says of itself; it is asked once a minute."""
+    known = _known.get(engine)
+    if known is not None and time.monotonic() < known[0] + _HOLDS:
+        return known[1]
+    found = await asked(engine)
+    _known[engine] = (time.monotonic(), found)
+    return found
+
+
+@shared
+async def asked(engine: Engine) -> Facts:
+    """Ask an engine what it is now."""
+    told: dict[str, Any] = await engine.call(lambda api: api.info())
+    options = {
+        part.partition("name=")[2]
+        for option in told.get("SecurityOptions") or ()
+        for part in str(option).split(",")
+        if part.startswith("name=")
+    }
+    rootless = "rootless" in options or told.get("Rootless") is True  # Podman's own word
+    remapped = "userns" in options
+    found = Facts(
+        version=str(told.get("ServerVersion", "")),
+        podman="BuildahVersion" in told,
+        cpus=int(told.get("NCPU") or 0),
+        memory=int(told.get("MemTotal") or 0),
+        rootless=rootless,
+        remapped=remapped,
+        root=_root(engine, told, rootless=rootless, remapped=remapped),
+        limits=tuple(name for key, name in _LIMITS.items() if told.get(key) is False),
+        time=str(told.get("SystemTime") or ""),
+        architecture=str(told.get("Architecture") or ""),
+        warnings=tuple(str(one) for one in told.get("Warnings") or ()),
+    )
+    capacity.remember(engine, Capacity(found.cpus or inf, found.memory or inf))
+    return found
+
+
+_LIMITS: Final = {"CpuCfsQuota": "CPUs", "MemoryLimit": "memory", "PidsLimit": "processes"}
+
+
+def _root(engine: Engine, told: dict[str, Any], *, rootless: bool, remapped: bool) -> int:
+    if rootless:
+        # whoever runs it owns the socket
+        socket = Path(engine.address.removeprefix("unix://"))
+        return socket.stat().st_uid if socket.exists() else 0
+    if remapped:
+        found = _REMAPPED.search(str(told.get("DockerRootDir", "")))
+        return int(found[1]) if found else 0
+    return 0
+
+
+_known: Final[dict[Engine, tuple[float, Facts]]] = {}

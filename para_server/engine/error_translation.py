@@ -1,0 +1,164 @@
+"""The only place that translates what goes wrong with the engine, each by its cause."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from para_server.core.errors import SETUP_CHECK, ParaError, Remedy
+from para_server.core.names import BASE_IMAGE, build_params
+from para_server.core.settings import EngineSettings
+from para_server.core.untrusted import one_line
+from para_server.engine.endpoint import unreachable
+
+if TYPE_CHECKING:
+    from docker.errors import APIError
+
+_GROUP_URL: Final = "https://docs.docker.com/engine/install/linux-postinstall/"
+_LONGEST: Final = 500
+_IN_USE: Final = 409
+# the kernel says the same of namespaces, keys, watches and cgroups: only a file that could not be
+# written means a disk, and those of the kernel's own file systems lie on none
+_NO_SPACE: Final = re.compile(r"\b[a-z]+ (/[^\s:]*)(?: [^\s:]+)?: no space left on device")
+_NO_DISKS: Final = ("/sys/", "/proc/", "/dev/")
+_BIND: Final = re.compile(r"bind source path does not exist: (.+)|statfs (/.+): no such file")
+_NO_HOST_NETWORK: Final = "cannot share the host's network namespace"
+_WANTS_TLS: Final = "Client sent an HTTP request to an HTTPS server"
+
+
+def translated(error: Exception, settings: EngineSettings, where: str) -> Exception:
+    """Return what went wrong with the engine as a ParaError; what is no error of its stays.
+
+    `where` is the engine's address, for people: the end of a sentence, or nothing.
+    """
+    from docker import errors as docker_errors
+    from requests import exceptions as http
+    from urllib3 import exceptions as stream  # a stream that is read raises them as they are
+
+    broken = (
+        http.ConnectionError | http.ChunkedEncodingError | stream.ProtocolError | ConnectionError
+    )
+    late = http.ReadTimeout | stream.ReadTimeoutError | TimeoutError
+    if isinstance(error, docker_errors.ImageNotFound):
+        return image_missing(words(error))
+    if isinstance(error, docker_errors.APIError):
+        return _answered(error)
+    if isinstance(error, late):
+        return _too_slow(settings)
+    if isinstance(error, broken):
+        return _broken(error, where)
+    if isinstance(error, docker_errors.DockerException | http.RequestException):
+        return refused(words(error))
+    return error
+
+
+def image_missing(image: str) -> ParaError:
+    """Say which image is missing, and how to get it."""
+    name = image.removeprefix("No such image: ").removeprefix("no such image: ") or BASE_IMAGE
+    params = build_params(name)
+    build = Remedy(title="Build image", command="para.image.build", params=params)
+    choose = Remedy(title="Choose another image", setting="container.image")
+    ours = name == BASE_IMAGE or params
+    remedies = [build] if ours else [choose, build]
+    return ParaError("engine.image-missing", f"There is no image {name}", *remedies)
+
+
+def refused(text: str, remedy: Remedy = SETUP_CHECK) -> ParaError:
+    """Repeat what the engine said in refusing."""
+    return ParaError("engine.refused", f"The engine refused: {one_line(text, _LONGEST)}", remedy)
+
+
+def unseen_path(error: Exception) -> str | None:
+    """Return the path of this machine that an engine did not find, where that is what it said."""
+    found = _BIND.search(words(error))
+    return (found[1] or found[2]).strip() if found else None
+
+
+def removed_unless_used(removal: Callable[[], object]) -> bool:
+    """Remove something unless something else uses it; returns whether it is gone."""
+    from docker.errors import APIError, NotFound
+
+    try:
+        removal()
+    except NotFound:
+        return True
+    except APIError as error:
+        if error.status_code != _IN_USE:
+            raise
+        return False
+    return True
+
+
+def words(error: Exception) -> str:
+    """Return what an engine said, or an error says of itself."""
+    explanation = getattr(error, "explanation", None)
+    if isinstance(explanation, bytes):
+        explanation = explanation.decode(errors="replace")
+    return str(explanation or error)
+
+
+def _answered(error: APIError) -> ParaError:
+    text = words(error)
+    if _WANTS_TLS in text:
+        return unreachable("The engine wants TLS: set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH")
+    if _NO_HOST_NETWORK in text:
+        return refused(text, Remedy(title="Choose another network", setting="container.network"))
+    found = _NO_SPACE.search(text)
+    if found and not found[1].startswith(_NO_DISKS):
+        return _full(text)
+    return refused(text)
+
+
+def _broken(error: Exception, where: str) -> ParaError:
+    from requests.exceptions import ProxyError
+
+    for cause in _causes(error):
+        if isinstance(cause, PermissionError):
+            return _forbidden(where)
+        if isinstance(cause, ssl.SSLError):
+            why = one_line(str(cause), _LONGEST)
+            return unreachable(f"The engine could not be reached by TLS: {why}")
+    if isinstance(error, ProxyError):
+        return unreachable(
+            "The proxy before the container engine (HTTP_PROXY) does not let para by"
+        )
+    return unreachable(f"The container engine does not answer{where}")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Walk from what a library raised to what the system said."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        within = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
+        waiting += [cause for cause in within if isinstance(cause, BaseException)]
+
+
+def _forbidden(where: str) -> ParaError:
+    return ParaError(
+        "engine.permission-denied",
+        f"The engine's socket{where} may not be used by this user",
+        Remedy(title="Add yourself to the group docker", url=_GROUP_URL),
+        SETUP_CHECK,
+    )
+
+
+def _too_slow(settings: EngineSettings) -> ParaError:
+    return ParaError(
+        "engine.timeout",
+        f"The engine did not answer in time (engine.timeout is {settings.timeout:g} seconds)",
+        Remedy(title="Give it more time", setting="engine.timeout"),
+        SETUP_CHECK,
+    )
+
+
+def _full(text: str) -> ParaError:
+    clean = Remedy(title="Remove what is left over", command="para.clean", params={})
+    why = one_line(text, _LONGEST)
+    return ParaError("store.unreadable", f"The engine's disk is full: {why}", clean)

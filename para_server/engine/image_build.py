@@ -1,0 +1,177 @@
+"""The only place that knows how images are built."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import re
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import Field
+
+from para_server.core.errors import Frozen, ParaError, Remedy
+from para_server.core.names import LABEL_INPUTS, build_params
+from para_server.core.untrusted import one_line
+from para_server.engine import images
+from para_server.engine.client import SLOW, Engine
+from para_server.engine.exec_command import Stopper
+from para_server.engine.images import Image
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+_LAST_LINES: Final = 5
+_ESCAPE: Final = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_=>])"
+)
+_OF_THE_ENGINE: Final = ("Step ", " ---> ", "Removing intermediate container ")
+_IDS: Final = re.compile(  # lines of the engine that only name what it made on the way
+    r" ---> (?:[0-9a-f]+|Running in [0-9a-f]+|Removed intermediate container [0-9a-f]+)\s*$"
+    r"|Removing intermediate container "
+)
+_UNTRUSTED: Final = re.compile(
+    r"certificate (?:verif|is not trusted|signed by unknown)|self[-_ ]signed[-_ ]cert"
+    r"|unable[ _]to[ _](?:get|verify)[ _](?:local[ _]issuer|the[ _]first|leaf[ _]signature)"
+    r"|CERTIFICATE_VERIFY_FAILED|x509: ",
+    re.IGNORECASE,
+)
+_CA_NAME: Final = "ca-bundle.crt"
+
+Told = Callable[[str, int | None], None]
+
+
+class Recipe(Frozen):
+    """What an image is made from: the folder of its Dockerfile, arguments of the build, labels.
+
+    `offline` is for what runs programs of an image that is not para's own.
+    """
+
+    image: str
+    folder: Path
+    arguments: dict[str, str]
+    offline: bool = False
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+def recipe_folder(*path: str) -> Path:
+    """Find the folder of a Dockerfile: in the package, or beside it."""
+    package = Path(__file__).resolve().parent.parent
+    packed = package / "_images"
+    return (packed if packed.is_dir() else package.parent / "images").joinpath(*path)
+
+
+def inputs(recipe: Recipe) -> str:
+    """Digest what an image is made from, so that a stale one is known."""
+    digest = hashlib.sha256()
+    for file in sorted(recipe.folder.iterdir()):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    digest.update(repr(sorted(recipe.arguments.items())).encode())
+    return digest.hexdigest()
+
+
+async def build(
+    engine: Engine,
+    recipe: Recipe,
+    ca_bundle: Path | None,
+    tell: Told,
+    *,
+    no_cache: bool,
+) -> Image:
+    """Build an image; a cancellation ends the build in the engine too.
+
+    Raises engine.build-failed with the last lines of what the build printed.
+    """
+    context = _context(recipe.folder, ca_bundle)
+    labels = {LABEL_INPUTS: inputs(recipe), **recipe.labels}
+    stopper = Stopper()
+
+    def ask(api: APIClient) -> None:
+        with stopper.closing(api):
+            answers = api.build(
+                fileobj=context,
+                custom_context=True,
+                tag=recipe.image,
+                decode=True,
+                rm=True,
+                forcerm=True,
+                nocache=no_cache,
+                buildargs=dict(recipe.arguments),
+                labels=labels,
+                network_mode="none" if recipe.offline else None,
+                timeout=math.ceil(engine.settings.timeout * SLOW),
+            )
+            _follow(answers, recipe.image, tell)
+
+    await engine.call_slowly(ask, stopper.stop)
+    made = await images.find(engine, recipe.image)
+    if made is None:
+        raise _failed(recipe.image, "it is not there after its build")
+    return made
+
+
+def _follow(answers: Any, image: str, tell: Told) -> None:
+    last: list[str] = []
+    untrusted = False
+    percentage: int | None = None
+    for answer in answers:
+        if "error" in answer:
+            raise _failed(image, one_line(str(answer["error"])), last, untrusted=untrusted)
+        for line in _ESCAPE.sub("", str(answer.get("stream", ""))).splitlines():
+            if not line.strip():
+                continue
+            untrusted = untrusted or _UNTRUSTED.search(line) is not None
+            if not line.startswith(_OF_THE_ENGINE):
+                last = [*last[1 - _LAST_LINES :], one_line(line)]
+            percentage = _percentage(line) if line.startswith("Step ") else percentage
+            if not _IDS.match(line):
+                tell(one_line(line), percentage)
+
+
+def _percentage(line: str) -> int | None:
+    done, _, total = line.removeprefix("Step ").partition(" ")[0].partition("/")
+    if done.isdigit() and total.isdigit():
+        return 100 * (int(done) - 1) // int(total)
+    return None
+
+
+def _failed(
+    image: str, message: str, last: Sequence[str] = (), *, untrusted: bool = False
+) -> ParaError:
+    shown = "\n".join([message, *last])
+    params = build_params(image)
+    of_proxy = "Name the CA certificates of your network's proxy, here or in SSL_CERT_FILE"
+    trusting = (Remedy(title=of_proxy, setting="container.caBundle"),) if untrusted else ()
+    return ParaError(
+        "engine.build-failed",
+        f"The image {image} could not be built: {shown}",
+        *trusting,
+        Remedy(title="Build again", command="para.image.build", params=params),
+        Remedy(
+            title="Build every layer anew",
+            command="para.image.build",
+            params={**params, "noCache": True},
+        ),
+    )
+
+
+def _context(folder: Path, ca_bundle: Path | None) -> io.BytesIO:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for file in sorted(folder.iterdir()):
+            _add(archive, file.name, file.read_bytes())
+        if ca_bundle is not None:
+            _add(archive, _CA_NAME, ca_bundle.read_bytes())
+    packed.seek(0)
+    return packed
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    # no times, no owners: the same files make the same layers
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    entry.mode = 0o644
+    archive.addfile(entry, io.BytesIO(content))

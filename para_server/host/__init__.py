@@ -1,0 +1,1 @@
+"""The machine that para runs on: its files, streams, signals and clock."""

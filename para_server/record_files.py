@@ -1,0 +1,100 @@
+"""The only place that knows how a record lies on the disk, and what may lie there instead."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from para_server.core.errors import SETUP_CHECK, ParaError
+from para_server.core.records import SCHEMA, Record
+from para_server.host.filesystem import unreadable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LARGEST_TEXT: Final = 32 << 20  # bytes of a text in a record, as JSON has it
+_LARGEST: Final = LARGEST_TEXT + (1 << 20)  # bytes of a record
+_SMALL: Final = 1 << 20  # bytes of a record whose values take a bounded memory, whatever they are
+_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+
+
+def put(file: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Write a file that is there whole or not at all; `lasting` is for power cuts too."""
+    draft = file.with_name(f"{file.stem}.{secrets.token_hex(4)}.tmp")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            if lasting:
+                os.fsync(descriptor)
+        draft.replace(file)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
+    if lasting:
+        _sync_folder(file.parent)
+
+
+def read(file: Path, session_id: str) -> Record | None:
+    """Read the record of a session; raises store.unreadable and store.too-new."""
+    try:
+        # a pipe in its place would be waited for
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as stream:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise unreadable(file, "it is no file")
+            if status.st_size > _LARGEST:  # which a file without content may claim to be
+                raise unreadable(file, "it is too large for a record")
+            content = stream.read(_LARGEST)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable(file, error.strerror or str(error)) from None
+    if len(content) > _SMALL and not _has_few_values(content):
+        raise unreadable(file, "it has too many values for a record")
+    return _parsed(file, content, session_id)
+
+
+def _has_few_values(content: bytes) -> bool:
+    """Tell whether JSON is long because of its texts: other values take many times their length."""
+    room, at = _SMALL, 0
+    for text in _TEXT.finditer(content):
+        room -= text.start() - at + 1
+        if room < 0:
+            return False
+        at = text.end()
+    return len(content) - at <= room
+
+
+def _parsed(file: Path, content: bytes, session_id: str) -> Record:
+    try:
+        raw = from_json(content)
+        version = raw.get("version")
+        if isinstance(version, int) and version > SCHEMA:
+            raise ParaError(
+                "store.too-new", f"{file} was written by a newer para: update this one", SETUP_CHECK
+            )
+        record = Record.model_validate(raw, by_alias=True)
+    except (ValidationError, ValueError, AttributeError, RecursionError) as error:
+        raise unreadable(file, f"it is not a record ({type(error).__name__})") from None
+    if record.id != session_id:
+        raise unreadable(file, "it is the record of another session")
+    return record
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

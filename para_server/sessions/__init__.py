@@ -1,0 +1,1 @@
+"""What commands share: a session's workspace, container, agent, state and end."""

@@ -1,0 +1,65 @@
+"""The only place that says which sessions a client is called for, of all that a user has."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from para_server.concurrency import locks
+from para_server.core.errors import ParaError
+from para_server.git import discovery
+
+
+class Audience:
+    """One client: `folders` are what it has open, all of which count where there is none.
+
+    Of the clients that say `once`, one alone is called for the sessions of a repository: the first
+    to be, until it ends.
+    """
+
+    def __init__(self, home: Path, folders: Sequence[Path], *, once: bool) -> None:
+        self._home = home
+        self._folders = [Path(os.path.realpath(folder)) for folder in folders]
+        self._once = once
+        self._repositories: dict[Path, Path | None] = {}
+        self._held: dict[str, int] = {}  # the descriptors of locks, by repository
+
+    async def is_called_for(self, repo: str) -> bool:
+        """Return whether the client is called for sessions of a repository."""
+        if not self._folders:
+            return True
+        return await self._has_open(Path(repo)) and (not self._once or self._is_first(repo))
+
+    def close(self) -> None:
+        """Leave the calls to other clients."""
+        for descriptor in self._held.values():
+            os.close(descriptor)
+        self._held.clear()
+
+    async def _has_open(self, repo: Path) -> bool:
+        if any(f.is_relative_to(repo) or repo.is_relative_to(f) for f in self._folders):
+            return True
+        own = await self._repository(repo)  # it may be open as another work tree
+        return own is not None and own in [await self._repository(f) for f in self._folders]
+
+    async def _repository(self, folder: Path) -> Path | None:
+        if folder not in self._repositories:
+            self._repositories[folder] = None
+            with suppress(ParaError, OSError):
+                self._repositories[folder] = (await discovery.locate(folder)).common.resolve()
+        return self._repositories[folder]
+
+    def _is_first(self, repo: str) -> bool:
+        if repo in self._held:
+            return True
+        name = hashlib.sha256(os.fsencode(repo)).hexdigest()[:32]
+        try:
+            descriptor = locks.claimed(self._home / "callers" / name)
+        except ParaError:  # no file can be written: twice is better than never
+            return True
+        if descriptor is not None:
+            self._held[repo] = descriptor
+        return descriptor is not None

@@ -1,0 +1,60 @@
+"""The only place that pauses sessions without being asked, where the user's settings say so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+
+from para_server.agents import reported
+from para_server.commands.pause import save
+from para_server.concurrency.cancellation import to_end
+from para_server.context import Context
+from para_server.core import time_limits
+from para_server.core.models import State
+from para_server.core.records import Record
+from para_server.core.settings import AgentSettings
+from para_server.host import clock
+from para_server.sessions import present
+
+_log = logging.getLogger(__name__)
+
+
+async def rest(context: Context) -> None:
+    """Pause the sessions whose time is over; of several processes that notice, one acts.
+
+    Whether a time is over is told from records and what agents say, without asking the engine.
+    """
+    settings = context.settings(None).agent
+    clock.jumps()  # seen while it is fresh
+    if not (settings.max_minutes or settings.idle_minutes):
+        return
+    for record in context.store.all():
+        if not _is_over(context, record, settings):
+            continue
+        try:
+            async with present.held(context, "pause", record.name, record.repo) as (held, *_):
+                if _is_over(context, held, settings):  # nobody else has acted since
+                    _log.info("its time is over: pausing", extra={"session": held.name})
+                    await _saved(context, held)
+        except Exception as error:  # noqa: BLE001 # whatever it is, the others' time is over too
+            said = str(error) or type(error).__name__
+            _log.info("not paused: %s", said, extra={"session": record.name})
+
+
+async def _saved(context: Context, record: Record) -> None:
+    """Pause a session, and pass a cancellation on that the pause overheard: nobody else asks."""
+    saving = asyncio.ensure_future(save(context, record))
+    await to_end(saving, saving.cancel)
+
+
+def _is_over(context: Context, record: Record, settings: AgentSettings) -> bool:
+    at_work = record.state is State.RUNNING and record.doing is None
+    if record.agent is None or not record.prompt or record.type == "worktree" or not at_work:
+        return False
+    folder = context.store.agent_folder(record.id)
+    supervised = reported.is_supervised(folder)
+    begun = not record.unbegun
+    said = reported.state(folder, record.agent, alive=True, supervised=supervised, begun=begun)
+    until = time_limits.pauses_at(record, said, settings, clock.jumps())
+    return until is not None and until <= datetime.now(UTC)

@@ -1,0 +1,155 @@
+"""The only place that decides which image a session starts from, and how its agent is logged in."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from para_server.agents.logins import LOGINS, SHARED_FOLDER
+from para_server.agents.profiles import profile
+from para_server.commands.images import image_of
+from para_server.context import Context
+from para_server.core.container_spec import Mount
+from para_server.core.errors import Issue, ParaError, Remedy
+from para_server.core.names import (
+    AUTHENTICATED_IMAGE,
+    BASE_IMAGE,
+    LABEL_LOGIN,
+    LABEL_PRIVATE,
+    LABEL_SESSION,
+    SAVED_IMAGE,
+    login_image,
+    login_of,
+)
+from para_server.core.repository_settings import REPO_FILE
+from para_server.core.settings import AgentSettings, Settings
+from para_server.engine import images, volumes
+from para_server.engine.error_translation import image_missing
+
+_IN_BASE: Final = frozenset({"claude"})
+_PRIVATE: Final = frozenset({LABEL_PRIVATE, LABEL_LOGIN, LABEL_SESSION})
+_KEEPERS: Final = frozenset({AUTHENTICATED_IMAGE.partition(":")[0], SAVED_IMAGE})
+
+
+async def choose_image(context: Context, settings: Settings, agent: str | None) -> str:
+    """Choose the image that a session starts from: the settings', one with a login, or a bare one.
+
+    A session for a person has the agent of the settings.
+    """
+    if settings.container.image:
+        return settings.container.image
+    name = agent or settings.agent.name
+    own = settings.agent.profiles.get(name)
+    if own is not None and own.image:
+        return own.image
+    if settings.agent.credentials == "image":
+        # what needs no login may have one: by default there is one image for all
+        with_login = login_image(name) if name in LOGINS else AUTHENTICATED_IMAGE
+        if await images.find(context.engine, with_login) is not None:
+            return with_login
+    return bare_image(name)
+
+
+async def demand_lendable(context: Context, name: str) -> None:
+    """Refuse an image that a repository chose where a login or a session is in it.
+
+    It is judged by what the engine has under the name, whatever the name is.
+    """
+    image = await images.find(context.engine, name)
+    if image is None:
+        raise image_missing(name)
+    repositories = {tag.rpartition("/")[2].partition(":")[0] for tag in image.tags}
+    if not _PRIVATE & image.labels.keys() and not _KEEPERS & repositories:
+        return
+    message = f"{REPO_FILE} may not set container.image to {name}: a login or a session is in it"
+    raise ParaError(
+        "settings.invalid",
+        message,
+        Remedy(title="Choose an image in your own settings", setting="container.image"),
+        issues=[Issue(path="container.image", message="a repository may not choose this image")],
+    )
+
+
+def bare_image(agent: str) -> str:
+    """Name the image that has an agent and no login."""
+    return BASE_IMAGE if agent in _IN_BASE else image_of(agent)
+
+
+async def demand_login(context: Context, settings: Settings, agent: str | None, image: str) -> None:
+    """Raise auth.missing where an agent would start without a login.
+
+    With an image of the user's own it cannot be told, and what the whole container has it has too.
+    """
+    if agent is None or not profile(agent, settings.agent).needs_login:
+        return
+    if any(settings.container.env.get(name) for name in LOGINS[agent].variables):
+        return
+    match settings.agent.credentials:
+        case "env":
+            _demand_variables(context, settings, agent)
+        case "volume":
+            demand_shareable(agent)
+            if not await volumes.exists(context.engine, login_of(agent, context.store.home)):
+                raise _missing(agent)
+        case "image" if image == bare_image(agent) and not settings.container.image:
+            raise _missing(agent)
+
+
+def secrets(context: Context, settings: AgentSettings) -> dict[str, str]:
+    """Give the host's variables that are for the agent's process alone."""
+    if settings.credentials != "env":
+        return {}
+    return {name: context.environ[name] for name in settings.env if context.environ.get(name)}
+
+
+async def shared(
+    context: Context, settings: Settings, agent: str | None
+) -> tuple[list[Mount], dict[str, str]]:
+    """Give the mounts and variables by which a session shares a login, where there is one."""
+    name = agent or settings.agent.name
+    login = LOGINS.get(name)
+    if settings.agent.credentials != "volume" or login is None or not login.shared:
+        return [], {}
+    volume = login_of(name, context.store.home)
+    if not await volumes.exists(context.engine, volume):
+        return [], {}  # a mount would make it
+    return [Mount(source=volume, target=SHARED_FOLDER, volume=True)], dict(login.shared)
+
+
+def demand_shareable(agent: str) -> None:
+    """Raise settings.invalid where a login cannot be shared by sessions."""
+    if LOGINS[agent].shared:
+        return
+    message = f"The login of {agent} cannot be shared: it has no lock for renewing it"
+    raise ParaError(
+        "settings.invalid",
+        message,
+        Remedy(title="Choose image or env", setting="agent.credentials"),
+        issues=[Issue(path="agent.credentials", message=message)],
+    )
+
+
+def _demand_variables(context: Context, settings: Settings, agent: str) -> None:
+    unset = [name for name in settings.agent.env if not context.environ.get(name)]
+    if settings.agent.env and not unset:
+        return
+    usual = ", ".join(LOGINS[agent].variables)
+    if unset:
+        what = f"{', '.join(unset)}, which agent.env names, {'is' if len(unset) == 1 else 'are'}"
+        message = f"The agent {agent} has no login: {what} not set where para runs"
+    else:
+        message = f"The agent {agent} has no login: agent.env names no variable"
+    raise ParaError(
+        "auth.missing",
+        message,
+        Remedy(title=f"Name the variables that hold it ({usual})", setting="agent.env"),
+        Remedy(title="Choose another way to log in", setting="agent.credentials"),
+    )
+
+
+def _missing(agent: str) -> ParaError:
+    return ParaError(
+        "auth.missing",
+        f"The agent {agent} has no login",
+        Remedy(title="Log in once", command="para.auth.setup", params={"agent": agent}),
+        Remedy(title="Choose another way to log in", setting="agent.credentials"),
+    )

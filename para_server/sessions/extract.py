@@ -1,0 +1,281 @@
+"""Brings work out of a container session: snapshot, bundle, check, unpack."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+from para_server.commands.images import helper_image
+from para_server.concurrency.cancellation import to_end, together
+from para_server.context import Context
+from para_server.core import container_spec
+from para_server.core.errors import Frozen, ParaError, Remedy
+from para_server.core.names import HELPER_PREFIX, incoming_ref
+from para_server.core.records import Record
+from para_server.core.settings import bytes_of
+from para_server.core.untrusted import printable, read_bounded
+from para_server.engine import containers, oneshot
+from para_server.git import bundle as bundles
+from para_server.git import clone, repository
+from para_server.git.process import GitFailedError
+from para_server.git.repository import EMPTY_TREE, Repo
+from para_server.host.filesystem import written
+from para_server.sessions import extract_job, file_ownership, leftover_work, provision, reconcile
+from para_server.sessions.leftover_work import Found
+
+_log = logging.getLogger(__name__)
+_MAX_RESULT: Final = 4096  # bytes
+_LET_IT: Final = Remedy(title="Let it weigh more", setting="git.maxBundle")
+_HEAVY: Final = ("File too large", "File size limit", "file too large", "signal 25")  # SIGXFSZ
+_KILLED: Final = 128 + signal.SIGKILL
+_MAX_LOG: Final = 2000  # bytes of a failed helper's log that are shown
+# what the work is taken out for: a look needs only what a branch would hold
+Aim = Literal["look", "finish", "cancel"]
+# how snapshot.sh is asked, one after the other; full twice where it is not the workspace's fault
+_MODES: Final = ("full", "full", "plain", "flat")
+
+
+class Taken(Frozen):
+    """What a session has: `tip` for the branch, `keep` with all that a branch cannot hold.
+
+    `head` is where its own branch is, without what is uncommitted. All are in the repository,
+    under refs/para/incoming. `more` tells whether keep has more than the branch can hold.
+    `since` is what the tip is compared with: the base, or nothing where the base is gone.
+    """
+
+    tip: str
+    keep: str
+    head: str
+    more: bool
+    since: str
+    found: Found = Found()
+
+
+@asynccontextmanager
+async def taken_out(
+    context: Context, repo: Repo, record: Record, message: str, aim: Aim
+) -> AsyncIterator[Taken]:
+    """Yield what a session has, for as long as the block lasts; raises workspace.git-failed.
+
+    Where git cannot follow the workspace's own rules, or its .git is beyond reading, less is asked:
+    the files byte for byte, and in the end as one commit on the base.
+    """
+    clearing: list[asyncio.Task[None]] = []  # the caller need not wait for it before it goes on
+    try:
+        yield await _best(context, repo, record, message, aim, clearing)
+    finally:
+        try:
+            await to_end(_drop_incoming(context, repo, record))
+        finally:
+            await to_end(asyncio.gather(*clearing))
+
+
+async def _best(
+    context: Context,
+    repo: Repo,
+    record: Record,
+    message: str,
+    aim: Aim,
+    clearing: list[asyncio.Task[None]],
+) -> Taken:
+    failed: ParaError | None = None
+    for number, mode in enumerate(_MODES):
+        if mode in _MODES[:number] and not isinstance(failed, (GitFailedError, _KilledError)):
+            continue
+        try:
+            return await _attempt(context, repo, record, message, (mode, aim), clearing)
+        except _TooLongError:
+            raise
+        except ParaError as error:
+            if error.slug != "workspace.git-failed" or mode == _MODES[-1]:
+                raise
+            _log.warning("not taken out (%s): %s", mode, error, extra={"session": record.name})
+            failed = error
+            await to_end(asyncio.gather(*clearing))  # the next one may need the room
+    raise _not_arrived(record)
+
+
+class _TooLongError(ParaError):
+    """Less would take as long."""
+
+
+class _KilledError(ParaError):
+    """Something ended the helper: another may come to its end."""
+
+
+async def _attempt(
+    context: Context,
+    repo: Repo,
+    record: Record,
+    message: str,
+    asked: tuple[str, Aim],
+    clearing: list[asyncio.Task[None]],
+) -> Taken:
+    scratch = context.store.scratch(record.id)
+    try:
+        since = await repository.ref_commit(repo, f"{record.base}^{{commit}}")
+        lent = await _lent(context, repo, record, scratch, asked[0], since)
+        extract_job.give(scratch, repo, record, message, lent, rootless=since is None)
+        await _snapshot(context, repo, record, scratch, asked, lent)
+        # what it made is in the folder
+        taken, _ = await together(
+            _checked(context, repo, record, scratch, since), _remove_helper(context, scratch)
+        )
+        return taken
+    finally:
+        clearing.append(asyncio.create_task(_clear_up(context, scratch, record)))
+
+
+async def _clear_up(context: Context, scratch: Path, record: Record) -> None:
+    """Remove the helper, and then the folder by which the next process would find it."""
+    try:
+        await _remove_helper(context, scratch)
+        await provision.clear_away(context, scratch, record.id)
+    except ParaError as error:
+        reconcile.put_off(f"{scratch} is not cleared", error)
+
+
+async def _remove_helper(context: Context, scratch: Path) -> None:
+    await containers.remove(context.engine, f"{HELPER_PREFIX}{scratch.name}")
+
+
+async def _lent(
+    context: Context, repo: Repo, record: Record, scratch: Path, mode: str, since: str | None
+) -> list[Path]:
+    """Return the object stores that the helper may read beside the session's own.
+
+    A session with objects of its own gets nothing else through the helper: what it knows by its
+    hash alone is not there. Where its own are not used, the helper has a copy of what they were.
+    """
+    if not record.has_own_objects(context.settings(Path(record.repo)).git.objects):
+        return repository.lenders(repo)
+    if mode != "flat" or since is None:
+        return []
+    await clone.copy_objects(repo, scratch / "lent", (since,))
+    return [Path(container_spec.OUT, "lent")]
+
+
+async def _snapshot(
+    context: Context,
+    repo: Repo,
+    record: Record,
+    scratch: Path,
+    asked: tuple[str, Aim],
+    lent: Sequence[Path],
+) -> None:
+    settings = context.settings(None).git
+    stores = [store for store in lent if not store.is_relative_to(container_spec.OUT)]
+    work = await provision.files(context, record)
+    own = [context.store.upper(record.id)] if record.bases else []
+    wanted = container_spec.helper_container(
+        f"{HELPER_PREFIX}{scratch.name}",
+        record.id,
+        image=await helper_image(context),
+        home=context.store.home,
+        command=(
+            "bash",
+            f"{container_spec.OUT}/snapshot.sh",
+            *asked,
+            record.base,
+            repo.object_format,
+        ),
+        environment={},
+        mounts=[
+            work.model_copy(update={"read_only": True}),
+            container_spec.Mount(source=str(scratch), target=container_spec.OUT),
+            *(
+                container_spec.Mount(source=str(u), target=container_spec.UPPER, read_only=True)
+                for u in own
+            ),
+            *(container_spec.Mount(source=str(s), target=str(s), read_only=True) for s in stores),
+        ],
+        file_size=bytes_of(settings.max_bundle),
+    )
+    await file_ownership.hand_to_helper(context, scratch)
+    code = await oneshot.run_and_leave(context.engine, wanted, settings.max_seconds)
+    if code is None:
+        raise _TooLongError(
+            "workspace.git-failed",
+            f"Taking the work of {record.name} out took longer than {settings.max_seconds} seconds",
+            Remedy(title="Give it more time", setting="git.maxSeconds"),
+        )
+    if code != 0:
+        said = read_bounded(scratch / "log", _MAX_LOG, from_end=True) or b""
+        raise _failed(record, code, printable(said.decode(errors="replace").strip()))
+
+
+def _failed(record: Record, code: int, said: str) -> ParaError:
+    """Make the error of a helper that failed; only what was too large is a matter of weight."""
+    named = {"name": record.name, "repo": record.repo}
+    look = Remedy(title="Look at it, and try again", command="para.open", params=named)
+    kind = _KilledError if code == _KILLED else ParaError
+    return kind(
+        "workspace.git-failed",
+        f"The work of {record.name} could not be taken out (exit code {code}): {said}",
+        _LET_IT if any(word in said for word in _HEAVY) else look,
+    )
+
+
+async def _checked(
+    context: Context, repo: Repo, record: Record, scratch: Path, since: str | None
+) -> Taken:
+    claim = (read_bounded(scratch / "result", _MAX_RESULT) or b"").decode(errors="replace").split()
+    well_formed = len(claim) == 4 and all(repository.COMMIT.match(c) for c in claim[:3])  # noqa: PLR2004 # tip, keep, head, more
+    if not well_formed:
+        raise _not_arrived(record)
+    tip, keep, head, more = claim
+    bundle = scratch / "bundle"
+    told = {"tip": tip, "keep": keep}
+    names = {end: f"{commit}^{{commit}}" for end, commit in told.items()}
+    if bundle.is_file() and not bundle.is_symlink():
+        seconds = context.settings(None).git.max_seconds
+        quarantine = scratch / secrets.token_hex(8)  # a name that the helper could not know
+        with written(quarantine):
+            quarantine.mkdir()
+        _, old = await together(
+            bundles.judge(repo, bundle, quarantine, seconds, (tip, keep), since),
+            together(*(repository.is_ancestor(repo, one, record.base) for one in (tip, keep))),
+        )
+        # git leaves out of a bundle what its base has
+        ends = {end: at for (end, at), is_old in zip(told.items(), old, strict=True) if not is_old}
+        names |= {end: f"{incoming_ref(record.id)}/{end}" for end in ends}
+        async with context.store.holding_repo(record.refs_at):
+            await bundles.take(repo, bundle, record.id, ends, seconds)
+    # where the branch was is a claim, too
+    head_is_known, arrived = await together(
+        repository.is_ancestor(repo, head, keep),
+        together(*(repository.ref_commit(repo, name) for name in names.values())),
+    )
+    if arrived != (tip, keep) or not head_is_known:
+        raise _not_arrived(record)
+    return Taken(
+        tip=tip,
+        keep=keep,
+        head=head,
+        more=more == "1",
+        since=since or EMPTY_TREE[repo.object_format],
+        found=leftover_work.read(scratch),
+    )
+
+
+def _not_arrived(record: Record) -> ParaError:
+    return ParaError(
+        "workspace.git-failed",
+        f"The work of {record.name} did not arrive whole, and stays where it is",
+        Remedy(title="Try again", command="para.show", params={"name": record.name}),
+    )
+
+
+async def _drop_incoming(context: Context, repo: Repo, record: Record) -> None:
+    """Delete the refs that the work arrived under; what refuses now goes when the session ends."""
+    try:
+        async with context.store.holding_repo(record.refs_at):
+            await bundles.drop_incoming(repo, record.id)
+    except ParaError as error:
+        _log.warning("refs are not deleted yet: %s", error, extra={"session": record.name})

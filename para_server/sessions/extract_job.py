@@ -1,0 +1,48 @@
+"""Write what a helper container needs to take the work out of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from para_server import git as git_package
+from para_server.core.records import Record
+from para_server.git import user_config
+from para_server.git.repository import Repo
+from para_server.host.filesystem import written
+
+_SCRIPTS: Final = tuple(f"snapshot{part}" for part in ("", "_refs", "_files", "_within", "_carry"))
+
+
+def give(
+    scratch: Path,
+    repo: Repo,
+    record: Record,
+    message: str,
+    lent: Sequence[Path],
+    *,
+    rootless: bool,
+) -> None:
+    """Write the scripts, the message, who commits, and which object stores there are."""
+    stores = "".join(f"{store}\n" for store in lent)
+    package = resources.files(git_package)
+    given = {
+        "message": message,
+        "branch": record.branch,
+        "alternates": stores,
+        "author": f"{repo.who.author}\n{repo.who.email}\n",
+        "committer": f"{repo.who.committer}\n{repo.who.committer_email}\n",
+        "exclude": user_config.excludes(repo.common, repo.excludes_file),
+        **{f"{script}.sh": (package / f"{script}.sh").read_text() for script in _SCRIPTS},
+    }
+    if record.bases:
+        given["layered"] = ""
+    if rootless:
+        given["rootless"] = ""
+    with written(scratch):
+        for file, content in given.items():
+            (scratch / file).write_text(content, errors="surrogateescape")
+        if repo.shallow:
+            (scratch / "shallow").write_bytes((repo.common / "shallow").read_bytes())

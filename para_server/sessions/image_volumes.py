@@ -1,0 +1,64 @@
+"""The only place that keeps what lies in the volumes that a session's image declares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from para_server.context import Context
+from para_server.core.container_spec import Mount
+from para_server.core.names import LABEL_HOME, LABEL_SESSION, is_ours, kept_volume
+from para_server.core.records import Record
+from para_server.engine import file_copy, images, volumes
+from para_server.sessions import file_ownership
+
+
+class Kept(NamedTuple):
+    """Mounts of the volumes of a session, and where those are that have just been created."""
+
+    mounts: list[Mount]
+    new: list[PurePosixPath]
+
+
+async def kept(context: Context, record: Record, image: str, others: Sequence[Mount]) -> Kept:
+    """Create a volume of the session's own for each that its image declares; what is there stays.
+
+    One that the engine makes by itself goes with the container, and a saved image has none of it.
+    """
+    if is_ours(image):
+        return Kept([], [])  # it declares none, and is not asked for each session
+    found = await images.find(context.engine, image)
+    taken = {PurePosixPath(one.target) for one in others}
+    targets = [] if found is None else [t for t in found.volumes if PurePosixPath(t) not in taken]
+    labels = {LABEL_SESSION: record.id, LABEL_HOME: str(context.store.home)}
+    new = []
+    for target in targets:
+        name = kept_volume(record.id, target)
+        if not await volumes.exists(context.engine, name):
+            await volumes.make(context.engine, name, labels)
+            new.append(PurePosixPath(target))
+    mounts = [Mount(source=kept_volume(record.id, t), target=t, volume=True) for t in targets]
+    return Kept(mounts, new)
+
+
+async def fit(
+    context: Context, container: str, new: Sequence[PurePosixPath], image: str, fitted: str
+) -> None:
+    """Let the user `para` own in new volumes what it owned in the image that one was fitted from.
+
+    What lies in the volumes of an image cannot be changed in an image that is made from it.
+    """
+    if not new or image == fitted:
+        return
+    before, _ = await file_ownership.ids_of_para(context, image)
+    owner = (await file_ownership.owner(context)).inside
+    for folder in new:
+        await file_copy.give(context.engine, container, folder, before, owner)
+
+
+async def drop(context: Context, record: Record) -> None:
+    """Remove all volumes of a session that is over."""
+    for volume in await volumes.listed(context.engine, record.id):
+        if context.store.owns(volume.home):
+            await volumes.remove(context.engine, volume.name)

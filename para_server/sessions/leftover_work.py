@@ -1,0 +1,159 @@
+"""Says what a session has beside its branch, and what a person has to decide about first."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import Final, get_args
+
+from para_server.core.errors import Frozen, ParaError, Remedy
+from para_server.core.records import Record
+from para_server.core.results import Left
+from para_server.core.untrusted import one_line, printable, read_bounded
+
+_MAX_FILE: Final = 1 << 20  # bytes of what a helper says it found
+_MAX_ENTRIES: Final = 1000
+_SHOWN: Final = 5  # paths in a message
+_WHATS: Final = frozenset(get_args(Left.model_fields["what"].annotation))
+_PATHS: Final = frozenset({"submodule", "ignored-repository"})
+_COMMANDS: Final = {"branch": "git branch", "tag": "git tag", "stash": "git stash apply"}
+_LOST: Final = {
+    "broken": "it cannot be read whole, and is not kept",
+    "loose": "its commits could not be read, and are not kept; its files are",
+}
+_OPERATIONS: Final = {
+    "am": "git am",
+    "bisect": "a bisection",
+    "cherry_pick": "a cherry-pick",
+    "merge": "a merge",
+    "rebase": "a rebase",
+    "revert": "a revert",
+    "sequence": "a sequence of cherry-picks or reverts",
+}
+
+
+class One(Frozen):
+    """One thing beside the branch: whether it is kept, its object, and its path or ref."""
+
+    what: str
+    how: str
+    at: str
+    value: str
+
+
+class Found(Frozen):
+    """What a helper found: beside the branch, stopped, in conflict, and in need of a filter."""
+
+    beside: tuple[One, ...] = ()
+    stopped: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    filtered: tuple[str, ...] = ()
+
+
+def read(scratch: Path) -> Found:
+    """Read what a helper wrote into a folder; what is not well formed is passed over."""
+    entries = [entry.split(" ", 3) for entry in _fields(scratch / "left")]
+    return Found(
+        beside=tuple(
+            One(what=what, how=how, at=at, value=value)
+            for what, how, at, value in (e for e in entries if len(e) == 4)  # noqa: PLR2004 # as One has
+            if what in _WHATS
+        ),
+        stopped=tuple(one for entry in _fields(scratch / "stopped") for one in entry.splitlines()),
+        conflicts=tuple(_fields(scratch / "conflicts")),
+        filtered=tuple(_fields(scratch / "filtered")),
+    )
+
+
+def _fields(file: Path) -> list[str]:
+    raw = read_bounded(file, _MAX_FILE) or b""
+    return [os.fsdecode(one) for one in raw.split(b"\0")[:_MAX_ENTRIES] if one]
+
+
+def beside_branch(found: Found, archive: str) -> tuple[Left, ...]:
+    """Name all that is not in the branch of a finished session."""
+    return tuple(_named(one, archive) for one in found.beside)
+
+
+def beside_archive(found: Found, archive: str) -> tuple[Left, ...]:
+    """Name all that is not in the archive of a cancelled session."""
+    gone = [one for one in found.beside if _is_gone(one)]
+    return tuple(_named(one, archive) for one in gone)
+
+
+def _is_gone(one: One) -> bool:
+    if one.what in {"merge", "ignored-repository"}:  # that it was stopped is not in the archive
+        return True
+    return one.how in _LOST
+
+
+def demand_decided(record: Record, found: Found) -> None:
+    """Raise workspace.git-failed where a person, or the agent, has to decide something first."""
+    params = {"name": record.name, "repo": record.repo}
+    cancel = Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params)
+    if found.stopped or found.conflicts:
+        amid = ", ".join(_operation(one) for one in found.stopped)
+        parts = [f"in the midst of {amid}"] if amid else []
+        if found.conflicts:
+            parts.append(f"with conflicts in {_listed(found.conflicts)}")
+        raise ParaError(
+            "workspace.git-failed",
+            f"Session {record.name} is {' '.join(parts)}: a branch would have half of it",
+            Remedy(title="Complete or abort it there", command="para.open", params=params),
+            cancel,
+        )
+    if found.filtered:
+        raise ParaError(
+            "workspace.git-failed",
+            f"Session {record.name} changed files that a git filter has to convert, and the filter "
+            f"is not in the container: {_listed(found.filtered)}",
+            Remedy(title="Undo the changes there", command="para.open", params=params),
+            cancel,
+        )
+
+
+def _named(one: One, archive: str) -> Left:
+    value = printable(os.fsencode(one.value).decode(errors="backslashreplace"))
+    if one.what == "merge":
+        operation = _operation(one.value)
+        return Left(what="merge", detail=f"{operation} was stopped; its commits are in {archive}")
+    detail = _detail(one, value, archive)
+    if one.what in _PATHS:
+        return Left.model_validate({"what": one.what, "path": value, "detail": detail})
+    return Left.model_validate({"what": one.what, "ref": value, "detail": detail})
+
+
+def _detail(one: One, value: str, archive: str) -> str:
+    at = one_line(one.at)
+    match one.what, one.how:
+        case "submodule", "kept":
+            head = "" if at == "-" else f", its HEAD is {at}"
+            return f"what the branch does not have of it is kept in {archive}{head}"
+        case "submodule", "files":
+            return f"its changed files are kept in {archive}"
+        case "ignored-repository", "kept":
+            return f"git ignores its files, which are not kept; its commits are in {archive}"
+        case "ignored-repository", "files":
+            return "git ignores it, and it is not kept"
+        case _, "kept":
+            short = value.removeprefix("refs/heads/").removeprefix("refs/tags/")
+            short = value.rpartition("/")[2] if short.startswith(("refs/", "worktrees/")) else short
+            dashes = ["--"] if short.startswith("-") else []
+            name = [] if one.what == "stash" else [*dashes, short]
+            # a person may copy it to a shell, to which names of refs can be commands
+            return f"kept in {archive}: {_COMMANDS[one.what]} {shlex.join([*name, at])}"
+        case _:
+            return _LOST.get(one.how, _LOST["broken"])
+
+
+def _operation(said: str) -> str:
+    word, *rest = said.split()
+    named = _OPERATIONS.get(word, "an operation")
+    return f"{named} ({' of '.join(rest)})" if len(rest) == 2 else named  # noqa: PLR2004 # step, steps
+
+
+def _listed(paths: tuple[str, ...]) -> str:
+    shown = [one_line(os.fsencode(one).decode(errors="backslashreplace")) for one in paths[:_SHOWN]]
+    more = [f"and {len(paths) - _SHOWN} more"] if len(paths) > _SHOWN else []
+    return ", ".join([*shown, *more])

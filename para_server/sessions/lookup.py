@@ -1,0 +1,169 @@
+"""Find the repository and the session that a command means."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from para_server.context import Context, path_of
+from para_server.core import lifecycle
+from para_server.core.errors import SHOW_SESSIONS, ParaError, Remedy
+from para_server.core.names import VOLUME_PREFIX
+from para_server.core.records import Record
+from para_server.core.untrusted import printable
+from para_server.git import discovery, version
+from para_server.git.repository import Repo
+from para_server.host.installations import session_at
+from para_server.host.paths import is_text
+from para_server.sessions import lost_records
+
+
+class Place(NamedTuple):
+    """A repository by its work tree, and by the git folder that linked worktrees share with it."""
+
+    top: str
+    common: str
+
+    def has(self, record: Record) -> bool:
+        """Return whether a session is one of this repository."""
+        return record.repo == self.top or (record.common != "" and record.common == self.common)
+
+
+async def repo_of(context: Context, given: str | None) -> Repo:
+    """Find the repository that is meant; raises workspace.ambiguous."""
+    if given is not None:
+        folder = path_of(given)
+        if not folder.is_absolute():
+            raise ParaError(
+                "workspace.not-a-repository",
+                f"repo is an absolute path or a file:// URI, not {given}",
+            )
+        if not _is_folder(folder):
+            raise ParaError("workspace.not-a-repository", f"There is no folder {given}")
+        return await _located(context, folder)
+    if context.cwd is not None:
+        return await _located(context, context.cwd)
+    if len(context.folders) == 1:
+        return await _located(context, context.folders[0])
+    said = "no folder is open" if not context.folders else "several folders are open"
+    raise ParaError("workspace.ambiguous", f"Say which repository is meant: {said}", SHOW_SESSIONS)
+
+
+async def pick(
+    context: Context,
+    name: str | None,
+    repo: str | None,
+    *,
+    live_only: bool = True,
+    verb: str = "",
+) -> Record:
+    """Find the session that is meant; raises session.not-found and session.ambiguous.
+
+    `name` may be the id. Of several that are over, the last one is meant to which `verb` applies.
+    """
+    records = context.store.all()
+    if name is None:
+        inside = _around(context, context.cwd)
+        if inside is not None:
+            return inside
+    place = await _place(context, repo, records, name)
+    top = place.top if place is not None else None
+    here = [r for r in records if place is None or place.has(r)]
+    live = [r for r in here if r.state not in lifecycle.OVER]
+    if name is not None:
+        return _named(context, name, top, here, verb)
+    if not live_only and not live:
+        live = here
+    nearest = [r for r in live if r.repo == top]
+    if len(live) == 1 or len(nearest) == 1:
+        return (nearest or live)[0]
+    if not live:
+        raise ParaError(
+            "session.not-found",
+            f"There is no live session in {top or 'any repository'}",
+            SHOW_SESSIONS,
+        )
+    names = ", ".join(r.name for r in live)
+    raise ParaError("session.ambiguous", f"Say which session is meant: {names}", SHOW_SESSIONS)
+
+
+async def _located(context: Context, folder: Path) -> Repo:
+    """Find the repository of a folder: git runs in no workspace but a worktree session's."""
+    if not is_text(folder):
+        raise ParaError(
+            "workspace.not-a-repository",
+            f"{printable(str(folder))} is no place for sessions: its path is not UTF-8",
+        )
+    inside = _around(context, folder)
+    if inside is None:
+        try:
+            return await discovery.locate(folder)
+        except ParaError:
+            await version.demand_new_enough(folder)  # an old git misunderstands what it is asked
+            raise
+    if inside.type == "worktree" and inside.state not in lifecycle.OVER:
+        return await discovery.locate_anywhere(folder)
+    raise ParaError(
+        "workspace.not-a-repository",
+        f"{folder} is the workspace of session {inside.name}, not a repository of yours",
+        Remedy(title=f"Work from its repository: cd {shlex.quote(inside.repo)}"),
+        SHOW_SESSIONS,
+    )
+
+
+def _is_folder(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError as error:
+        raise ParaError(
+            "workspace.not-a-repository", f"{folder} cannot be read: {error.strerror}"
+        ) from None
+
+
+def _around(context: Context, folder: Path | None) -> Record | None:
+    """Find the session whose workspace holds a folder, whatever path leads there."""
+    if folder is None:
+        return None
+    key = session_at(folder, context.store.home)
+    if key is None and any(part.startswith(VOLUME_PREFIX) for part in folder.parts):
+        # where the engine has its volumes, and may not let this user look
+        key = next(
+            p.removeprefix(VOLUME_PREFIX) for p in folder.parts if p.startswith(VOLUME_PREFIX)
+        )
+    return next((r for r in context.store.all() if r.id == key), None) if key else None
+
+
+async def _place(
+    context: Context, repo: str | None, records: Sequence[Record], name: str | None
+) -> Place | None:
+    if repo is not None and any(r.repo == str(path_of(repo)) for r in records):
+        given = str(path_of(repo))  # also where the repository itself is gone
+        return Place(given, next(r.common for r in records if r.repo == given))
+    inside = _around(context, context.cwd) if repo is None else None
+    if inside is not None:
+        return Place(inside.repo, inside.common)
+    try:
+        found = await repo_of(context, repo)
+    except ParaError:
+        # a name that only one session has needs no repository
+        if repo is None and name is not None and sum(name in (r.name, r.id) for r in records) == 1:
+            return None
+        raise
+    return Place(str(found.top), str(found.common))
+
+
+def _named(
+    context: Context, name: str, top: str | None, here: Sequence[Record], verb: str
+) -> Record:
+    called = [r for r in here if r.name == name] or [r for r in here if r.id == name]
+    live = [r for r in called if r.state not in lifecycle.OVER]
+    found = live or [r for r in called if verb and lifecycle.allowed(verb, r.state)] or called
+    if not found:
+        where = f" in {top}" if top else ""
+        missing = f"There is no session {name}{where}"
+        raise lost_records.explained(
+            context, name, ParaError("session.not-found", missing, SHOW_SESSIONS)
+        )
+    return next((r for r in reversed(found) if r.repo == top), found[-1])

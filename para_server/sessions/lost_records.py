@@ -1,0 +1,101 @@
+"""The only place that names the sessions without a readable record, and brings them back."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from para_server.context import Context, path_of
+from para_server.core.errors import SHOW_SESSIONS, ParaError, Problem, Remedy
+from para_server.core.records import Record
+from para_server.core.results import Check
+
+_log = logging.getLogger(__name__)
+_NAMED: Final = 20  # sessions that one check names
+
+
+def check(context: Context) -> Check:
+    """Name every session whose record is gone or cannot be read, and what brings it back."""
+    store = context.store
+    try:
+        lost = store.without_record()
+    except ParaError as error:
+        problem = error.problem
+        return Check(name="records", ok=False, detail=str(error), problem=problem, level="error")
+    if not lost:
+        return Check(name="records", ok=True, detail="every session has its record")
+    said = [_said(context, one) for one in lost[:_NAMED]]
+    if len(lost) > _NAMED:
+        said.append(f"and {len(lost) - _NAMED} more")
+    message = "; ".join(said)
+    copies = [store.copy(one) for one in lost[:_NAMED]]
+    remedies = tuple(_remedy(copy) for copy in copies if copy is not None)
+    problem = Problem(slug="store.unreadable", message=message, remedies=remedies)
+    return Check(name="records", ok=False, detail=message, problem=problem, level="warning")
+
+
+async def brought_back(context: Context, name: str, repo: str | None) -> Record | None:
+    """Make the record of a lost session anew from its copy; None where no such session is lost.
+
+    A record that cannot be read stays beside it, under another name. `name` may be the id.
+    """
+    store = context.store
+    lost = store.without_record()
+    if any(name in {one.id, one.name} for one in store.all()) and name not in lost:
+        return None
+    found = [copy for one in lost if (copy := store.copy(one)) and name in {copy.id, copy.name}]
+    if repo is not None and len(found) > 1:
+        found = [copy for copy in found if copy.repo == str(path_of(repo))]
+    if len(found) > 1:
+        ids = ", ".join(copy.id for copy in found)
+        raise ParaError("session.ambiguous", f"Say which session is meant: {ids}", SHOW_SESSIONS)
+    if not found:
+        if name in store.unread:
+            raise _refusal(store.unread[name])
+        return None
+    [record] = found
+    unread = store.unread.get(record.id)
+    if unread is not None and unread.slug == "store.too-new":
+        raise _refusal(unread)
+    async with store.holding(record.id):
+        if record.id not in store.without_record():
+            return store.read(record.id)  # another process was first
+        store.set_aside(record.id)
+        _log.warning("its record is made anew from its copy", extra={"session": record.name})
+        return store.write(record)
+
+
+def explained(context: Context, name: str, otherwise: ParaError) -> ParaError:
+    """Make the error of a session whose record cannot be read; any other stays as it is."""
+    context.store.without_record()
+    for session_id, problem in context.store.unread.items():
+        copy = context.store.copy(session_id)
+        names = {session_id, session_id.rpartition("-")[0]} | ({copy.name} if copy else set())
+        if names & {name, name.lower()}:
+            if copy is not None and problem.slug == "store.unreadable":
+                return _refusal(problem, _remedy(copy))
+            return _refusal(problem)
+    return otherwise
+
+
+def _refusal(problem: Problem, *first: Remedy) -> ParaError:
+    return ParaError(problem.slug, problem.message, *first, *problem.remedies)
+
+
+def _said(context: Context, session_id: str) -> str:
+    store = context.store
+    problem = store.unread.get(session_id)
+    why = problem.message if problem else f"{store.record_file(session_id)} is gone"
+    copy = store.copy(session_id)
+    whose = f"session {copy.name} of {copy.repo}" if copy else f"session {session_id}"
+    workspace = store.workspace(session_id)
+    where = f", whose files are in {workspace}" if workspace.is_dir() else ""
+    return f"{why}: {whose}{where}"
+
+
+def _remedy(copy: Record) -> Remedy:
+    return Remedy(
+        title=f"Bring {copy.name} back",
+        command="para.recover",
+        params={"name": copy.id, "repo": copy.repo},
+    )

@@ -1,0 +1,132 @@
+"""The only place that notices that something changed, whoever changed it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Final
+
+from para_server.concurrency import throttle
+from para_server.context import Context
+from para_server.core import call_limits, status_bar
+from para_server.core.errors import ParaError
+from para_server.core.models import Session, State
+from para_server.core.results import Attention, ListResult, SessionsChanged
+from para_server.engine import events
+from para_server.host import file_watcher
+from para_server.sessions import late_arrivals, present, reconcile
+from para_server.sessions.audience import Audience
+
+_log = logging.getLogger(__name__)
+_AGAIN: Final = 1.0  # seconds until an engine that went away is asked again
+_AGAIN_AT_MOST: Final = 15.0
+_SETTLED: Final = 0.02  # seconds in which changes that come together become one
+
+
+async def changes(context: Context, audience: Audience) -> AsyncGenerator[SessionsChanged]:
+    """Give what a client is told: at once, and then whenever it has become something else."""
+    stirred = asyncio.Event()
+    stirred.set()
+    context.store.prepare()
+    watchers = [
+        asyncio.create_task(_watch_files(context, stirred)),
+        asyncio.create_task(_watch_engine(context, stirred)),
+    ]
+    before: SessionsChanged | None = None
+    known: tuple[Session, ...] | None = None
+    clock = asyncio.get_running_loop().time
+    pace = throttle.Pace()
+    called = call_limits.Calls()
+    try:
+        while True:
+            with suppress(TimeoutError):  # it is time to sum up what was held back
+                async with asyncio.timeout_at(call_limits.due(called)):
+                    await stirred.wait()
+            # what comes meanwhile is seen by the same look
+            await asyncio.sleep(throttle.rest(pace, clock()))
+            stirred.clear()
+            began = clock()
+            now = await _now(context)
+            beginning = sum(one.state is State.PREPARING for one in now.sessions)
+            pace = throttle.looked(pace, began, clock(), beginning)
+            events: tuple[Attention, ...] = ()
+            if now.status_bar.severity != "error":  # it tells of no session then
+                heard = status_bar.attention(now.sessions if known is None else known, now.sessions)
+                events = tuple([e for e in heard if await audience.is_called_for(e.repo)])
+                known = now.sessions
+                there = {session.id for session in now.sessions}
+                called, events = call_limits.admit(called, events, there, clock())
+            if now != before or events:
+                yield now.model_copy(update={"attention": events})
+            before = now
+            await asyncio.sleep(_SETTLED)
+    finally:
+        for watcher in watchers:
+            watcher.cancel()
+        audience.close()
+        await asyncio.wait(watchers)
+
+
+async def _now(context: Context) -> SessionsChanged:
+    try:
+        listed = await present.listed(context, None, every=False)
+    except ParaError as error:
+        empty = ListResult(sessions=(), running=0, limit=context_limit(context))
+        return SessionsChanged(**dict(empty), status_bar=status_bar.unreachable(str(error)))
+    bar = status_bar.status_bar(listed.sessions, listed.running, listed.limit)
+    return SessionsChanged(**dict(listed), status_bar=bar)
+
+
+def context_limit(context: Context) -> int:
+    """Tell how many containers may run, also where settings are wrong."""
+    try:
+        return context.settings(None).container.max_running
+    except ParaError:
+        return 0
+
+
+async def _watch_engine(context: Context, stirred: asyncio.Event) -> None:
+    """Follow the engine's events; where they end, ask again, less and less often."""
+    pause = _AGAIN
+    while True:
+        try:
+            async for name in events.changes(context.engine):
+                pause = _AGAIN
+                if not name:  # it listens, after we do not know what
+                    await _clear_up(context)
+                stirred.set()
+        except ParaError as error:
+            _log.info("no events from the engine: %s", error)
+            stirred.set()
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _AGAIN_AT_MOST)
+
+
+async def _clear_up(context: Context) -> None:
+    try:
+        await reconcile.sweep(context)
+        await late_arrivals.sweep_engine(context)
+    except ParaError as error:
+        _log.info("not cleared up: %s", error)
+
+
+async def _watch_files(context: Context, stirred: asyncio.Event) -> None:
+    """Follow the records, and what agents say of themselves.
+
+    Each agent's folder is watched alone: what an agent makes beneath it is of no interest.
+    """
+    async for _ in file_watcher.changes(context.store.records_folder, lambda: _agents(context)):
+        context.store.doubt()
+        stirred.set()
+
+
+def _agents(context: Context) -> list[str]:
+    # by their names: where fifty sessions begin at once, it is asked again and again
+    try:
+        with os.scandir(f"{context.store.home}/agents") as entries:
+            return [f"{entry.path}/out" for entry in entries]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,254 @@
+"""The only place that tells which session is meant, and what of it is shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+from para_server.agents import reported
+from para_server.context import Context, Shown
+from para_server.core import lifecycle, time_limits
+from para_server.core.errors import SHOW_SESSIONS, ParaError, Problem, Remedy
+from para_server.core.models import Agent, Container, Session, State
+from para_server.core.names import container_name, volume_name
+from para_server.core.records import Record
+from para_server.core.results import ListResult
+from para_server.engine import container_cache, containers
+from para_server.engine.containers import Seen
+from para_server.host import clock, disk_reserve
+from para_server.sessions import lookup, lost_records, reconcile
+
+LISTED_PROMPT: Final = 2000  # characters of a prompt in a list
+_ENDS: Final = frozenset({"finish", "cancel", "pause"})  # possible also where the disk is full
+_RUNS: Final = frozenset({"running", "restarting"})  # the engine's own words
+
+
+class Held(NamedTuple):
+    """A session that nobody else acts on, as it was when it came to be held."""
+
+    record: Record
+    session: Session
+    seen: Seen | None  # its container, where it has one
+
+
+@asynccontextmanager
+async def held(
+    context: Context,
+    verb: str,
+    name: str | None,
+    repo: str | None,
+    instead: Callable[[Record], Remedy | None] = lambda _: None,
+) -> AsyncIterator[Held]:
+    """Hold the session that is meant, settled and in a state that the command applies to.
+
+    `instead` returns what may have been meant where the session runs, and the command is not for
+    that.
+    """
+    chosen = await lookup.pick(context, name, repo, verb=verb)
+    if verb in _ENDS:
+        disk_reserve.release(context.store.home)
+    async with context.store.holding(chosen.id):
+        try:
+            await _settled(context, verb, chosen)
+            record = context.store.read(chosen.id)
+        except ParaError as error:
+            raise lost_records.explained(context, chosen.name, error) from None
+        if record is None:
+            raise ParaError(
+                "session.not-found", f"There is no session {chosen.name} any more", SHOW_SESSIONS
+            )
+        seen = await _container(context, record)
+        session = of(context, record, seen)
+        lifecycle.demand(
+            verb,
+            record.name,
+            record.repo,
+            session.state,
+            problem=session.problem,
+            instead=instead(record),
+        )
+        yield Held(record, session, seen)
+
+
+async def _settled(context: Context, verb: str, record: Record) -> None:
+    """Settle a session; what its end has left over keeps no command from saying that it is over."""
+    try:
+        await reconcile.settle(context, record.id)
+    except ParaError:
+        now = context.store.read(record.id)
+        if now is None or now.state not in lifecycle.OVER or lifecycle.allowed(verb, now.state):
+            raise
+
+
+async def show(context: Context, record: Record, seen: Seen | None = None) -> Session:
+    """Show one session as it is now; the engine is asked unless its container was just seen."""
+    return of(context, record, seen or await _container(context, record))
+
+
+async def _container(context: Context, record: Record) -> Seen | None:
+    if record.type != "container" or record.state in lifecycle.OVER:
+        return None
+    engine, name = context.engine, container_name(record.id)
+    seen = await containers.find(engine, name)
+    # where there should be one: saved sessions have none, and those that begin not yet
+    missing = seen is None and record.state in {State.RUNNING, State.FAILED}
+    if missing and await containers.call_back(engine, record.id, context.store.owns):
+        return await containers.find(engine, name)
+    return seen
+
+
+async def listed(context: Context, repo: str | None, *, every: bool) -> ListResult:
+    """Show sessions, and count the containers on the engine."""
+    records = context.store.all()
+    if repo is not None:
+        found = await lookup.repo_of(context, repo)
+        place = lookup.Place(str(found.top), str(found.common))
+        records = [r for r in records if place.has(r)]
+    if not every:
+        records = [r for r in records if r.state not in lifecycle.OVER]
+    settings = context.settings(None)
+    seen = await _seen(context, records, enabled=settings.container.enabled)
+    by_name = {one.name: one for one in seen}
+    if any(_lacks(r, by_name) for r in records):
+        for one in await containers.renamed(context.engine):
+            if one.session is not None and context.store.owns(one.home):
+                by_name.setdefault(container_name(one.session), one)
+    return ListResult(
+        sessions=tuple(_brief(of(context, r, by_name.get(container_name(r.id)))) for r in records),
+        running=len(seen),
+        limit=settings.container.max_running,
+    )
+
+
+def _lacks(record: Record, found: Mapping[str, Seen]) -> bool:
+    """Tell whether a session has no container by its name, though it should have one."""
+    if record.type != "container" or record.state is not State.RUNNING or record.doing:
+        return False
+    return container_name(record.id) not in found
+
+
+def _brief(session: Session) -> Session:
+    """Cut a long prompt: a list of sessions is sent on every change of one."""
+    if len(session.prompt) <= LISTED_PROMPT:
+        return session
+    return session.model_copy(update={"prompt": f"{session.prompt[: LISTED_PROMPT - 1]}…"})
+
+
+def of(context: Context, record: Record, seen: Seen | None) -> Session:
+    """Put together what the record, the engine and the agent say, unless it is known already."""
+    claim = None
+    if record.agent is not None and _may_speak(record, seen):
+        folder = f"{context.store.home}/agents/{record.id}"
+        claim = reported.stamp(folder), reported.is_supervised(folder)
+    now = (record, seen, claim, clock.jumps())
+    known = context.shown.get(record.id)
+    if known is not None and known.of == now:
+        return known.session
+    session = _put_together(context, record, seen)
+    context.shown[record.id] = Shown(now, session)
+    return session
+
+
+def _may_speak(record: Record, seen: Seen | None) -> bool:
+    """Tell whether the agent may say something new: of the hundreds that rest none is asked."""
+    if record.state is State.PAUSED:
+        return seen is not None and seen.state in _RUNS
+    return record.state not in lifecycle.OVER
+
+
+def _put_together(context: Context, record: Record, seen: Seen | None) -> Session:
+    state, problem = _state(record, seen)
+    container = None
+    if seen is not None and record.type == "container":
+        container = Container(id=seen.id, name=seen.name, image=record.image)
+    return Session(
+        id=record.id,
+        name=record.name,
+        type=record.type,
+        state=state,
+        repo=record.repo,
+        base=record.base,
+        branch=record.branch,
+        workspace=_workspace(context, record, seen),
+        container=container,
+        agent=_agent(context, record, state),
+        prompt=record.prompt,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+        problem=problem,
+        warnings=(*record.warnings, *_unattended(record, state)),
+    )
+
+
+def _unattended(record: Record, state: State) -> tuple[str, ...]:
+    """Say who has to start the agent of a worktree session: para runs nothing there."""
+    if record.type != "worktree" or not record.prompt or state is not State.RUNNING:
+        return ()
+    start = f"para open {record.name}"
+    return (f"Nothing runs by itself in a worktree: start the agent there, as {start} shows",)
+
+
+def _workspace(context: Context, record: Record, seen: Seen | None) -> str | None:
+    """Name the folder that a session works in, where this user can see it."""
+    if record.state in lifecycle.OVER:
+        return None
+    if not record.bases:
+        return str(context.store.workspace(record.id))
+    mounted = seen.volumes.get(volume_name(record.id)) if seen is not None else None
+    # the engine's own folder, which is there for root while the container runs
+    return mounted if mounted and os.path.ismount(mounted) else None
+
+
+def _state(record: Record, seen: Seen | None) -> tuple[State, Problem | None]:
+    if record.state not in {State.RUNNING, State.PAUSED} or record.type == "worktree":
+        return record.state, record.problem
+    if record.doing is not None:
+        return record.state, None  # a command has its hands on the container
+    if seen is not None and seen.state in _RUNS:
+        return State.RUNNING, None
+    if record.state is State.PAUSED or (seen is not None and seen.state == "paused"):
+        return State.PAUSED, None
+    became = "has stopped" if seen is not None else "is gone"
+    return State.FAILED, _stopped(record, f"The container of {record.name} {became}")
+
+
+def _stopped(record: Record, message: str) -> Problem:
+    params = {"name": record.name, "repo": record.repo}
+    return Problem(
+        slug="engine.refused",
+        message=message,
+        remedies=(
+            Remedy(title="Resume it", command="para.resume", params=params),
+            Remedy(title="Keep its work and end it", command="para.cancel", params=params),
+        ),
+    )
+
+
+def _agent(context: Context, record: Record, state: State) -> Agent | None:
+    if record.type == "worktree" or record.agent is None or not record.prompt:
+        return None
+    alive = state in {State.RUNNING, State.PREPARING, State.PAUSED}
+    folder = context.store.agent_folder(record.id)
+    # while a command has its hands on it, its processes come and go
+    works = state is State.RUNNING and record.doing is None
+    supervised = not works or reported.is_supervised(folder)
+    begun = not record.unbegun
+    said = reported.state(folder, record.agent, alive=alive, supervised=supervised, begun=begun)
+    if state is not State.RUNNING:
+        return said
+    until = time_limits.pauses_at(record, said, context.settings(None).agent, clock.jumps())
+    return said if until is None else time_limits.announced(said, until)
+
+
+async def _seen(context: Context, records: Sequence[Record], *, enabled: bool) -> tuple[Seen, ...]:
+    needed = any(r.type == "container" and r.state not in lifecycle.OVER for r in records)
+    if not needed and not enabled:
+        return ()
+    try:
+        return await container_cache.sessions(context.engine, context.store.newest)
+    except ParaError as error:
+        if needed or not records or error.slug != "engine.unreachable":
+            raise
+        return ()  # worktrees, which need no engine

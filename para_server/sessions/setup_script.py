@@ -1,0 +1,93 @@
+"""The only place that runs a session's set-up script, in its container, before the agent."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from para_server.agents import supervisor
+from para_server.context import Context
+from para_server.core.errors import Problem, Remedy
+from para_server.core.names import container_name
+from para_server.core.records import Record
+from para_server.core.settings import ContainerSettings
+from para_server.core.untrusted import one_line
+from para_server.engine.exec_stream import follow
+from para_server.git import repository
+from para_server.git.repository import Repo
+
+_DEFAULT: Final = ContainerSettings().setup_script
+_GRACE: Final = 30.0  # seconds beyond its time after which the container is ended with it
+
+
+async def may_be(context: Context, repo: Repo, record: Record) -> bool:
+    """Tell whether a new session may have a script: the default one need not be in its base."""
+    if record.type == "worktree":
+        return False
+    script = context.settings(Path(record.repo)).container.setup_script
+    if script != _DEFAULT:
+        return bool(script)
+    folder = PurePosixPath(script).parts[0]
+    return await repository.has(repo, record.base, folder)
+
+
+async def warnings(repo: Repo, record: Record, script: str = _DEFAULT) -> tuple[str, ...]:
+    """Say so where the user has a script of the usual name that the base has not."""
+    if record.type == "worktree" or not os.path.lexists(repo.top / script):
+        return ()
+    if await repository.has(repo, record.base, script):
+        return ()
+    return (f"{script} is not committed: it did not run, since the base does not have it",)
+
+
+async def run(context: Context, record: Record) -> Problem | None:
+    """Set a session up, and give its problem where that fails; the container stays for a look."""
+    settings = context.settings(Path(record.repo)).container
+    script = settings.setup_script
+    if not script:
+        return None
+
+    def told(line: str) -> None:
+        context.report(f"Set-up: {one_line(line)}", None)
+
+    began, seconds = time.monotonic(), math.ceil(settings.setup_minutes * 60)
+    command = supervisor.setup_command(script, seconds, optional=script == _DEFAULT)
+    try:
+        async with asyncio.timeout(seconds + _GRACE):  # whatever runs in the container
+            code = await follow(context.engine, container_name(record.id), command, told)
+    except TimeoutError:
+        code = supervisor.LATE
+    if code == 0:
+        return None
+    late = code == supervisor.LATE and time.monotonic() - began >= seconds
+    return _problem(record, script, code, settings.setup_minutes if late else None)
+
+
+def _problem(record: Record, script: str, code: int, minutes: float | None) -> Problem:
+    params: dict[str, object] = {"name": record.name, "repo": record.repo}
+    more_time: tuple[Remedy, ...] = ()
+    how = "is not there" if code == supervisor.MISSING else f"failed with exit code {code}"
+    if minutes is not None:
+        how = f"did not end within {minutes:g} minutes (container.setupMinutes)"
+        more_time = (Remedy(title="Give it more time", setting="container.setupMinutes"),)
+    return Problem(
+        slug="engine.refused",
+        message=f"The set-up script {one_line(script)} of {record.name} {how}",
+        remedies=(
+            Remedy(title="Show what it printed", command="para.logs", params=params),
+            Remedy(
+                title="Run it again as it is in the session", command="para.resume", params=params
+            ),
+            *more_time,
+            Remedy(title="Choose another script", setting="container.setupScript"),
+            Remedy(
+                title="End the session; a new one runs the script as you commit it",
+                command="para.cancel",
+                params=params,
+            ),
+        ),
+    )

@@ -1,0 +1,259 @@
+"""Take the work of a worktree session out of its folder: the branch, and what a branch can't hold.
+
+Nothing of the folder is changed before it is clear that the session can end.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from para_server.concurrency.cancellation import together, undone_on_failure
+from para_server.context import Context
+from para_server.core.errors import Frozen, ParaError, Remedy
+from para_server.core.names import archive_ref
+from para_server.core.records import Record
+from para_server.core.results import Left
+from para_server.core.untrusted import one_line
+from para_server.git import nested_repositories, repository, worktree, worktree_commit
+from para_server.git.nested_repositories import Inner
+from para_server.git.process import git
+from para_server.git.repository import Repo
+from para_server.git.worktree_state import Standing, demand_unused, standing, unreachable
+from para_server.sessions import leftover_work
+from para_server.sessions.leftover_work import Found, One
+
+_SHOWN: Final = 5  # paths in a message
+
+
+class Work(Frozen):
+    """What a worktree session has: `tip` for its branch, and `keep` with all beside that.
+
+    `keep` is None where the branch has all. `head` is where HEAD was, off the branch.
+    """
+
+    tip: str
+    keep: str | None
+    left: tuple[Left, ...] = ()
+    head: str | None = None
+
+
+async def adopted(context: Context, repo: Repo, record: Record) -> Record:
+    """Return a session with the branch that it has now: a person may have renamed it."""
+    folder = context.store.workspace(record.id)
+    if not folder.is_dir():
+        return record
+    where = await standing(repo, folder)
+    on = where.on
+    if on is None or on == record.branch:
+        return record
+    is_renamed = await worktree.renamed(repo, folder, record.branch, on)
+    return record.but(branch=on) if is_renamed else record
+
+
+@asynccontextmanager
+async def committed(
+    context: Context, repo: Repo, record: Record, where: Standing, message: str
+) -> AsyncIterator[Work]:
+    """Commit what is uncommitted on the session's branch; a block that fails takes it back."""
+    folder = context.store.workspace(record.id)
+    own = await repository.branch_commit(repo, record.branch)
+    found = await nested_repositories.inner(folder)
+    assert where.head is not None, "demand_decided has seen to it"
+    async with undone_on_failure() as undo:
+        undo.push_async_callback(worktree.restore, repo, folder, where, record.branch, own)
+        kept = [*where.alone]
+        left: list[Left] = []
+        if where.on == record.branch or own is None or await _follows(repo, own, where.head):
+            if where.on != record.branch:
+                await worktree.join(folder, record.branch, where.head, own)
+            plain = nested_repositories.plain_paths(found)
+            await worktree_commit.commit_all(folder, message, plain)
+            tip = (await git(folder, "rev-parse", "HEAD")).strip()
+        else:
+            tip = own
+            plain = ()
+            await _demand_decided_branch(repo, record, folder, where, own)
+            kept += await unreachable(repo, [where.head]) if where.on is None else []
+        if where.on not in {None, record.branch} and not await _follows(repo, where.head, tip):
+            left.append(_other_branch(where.on or "", where.head))
+        yield await _with_rest(repo, record, folder, tip, kept, found, left, plain)
+
+
+async def demand_decided(context: Context, repo: Repo, record: Record, branch: str) -> Standing:
+    """Return where the worktree stands; raises where a person has to decide something first."""
+    folder = context.store.workspace(record.id)
+    params = {"name": record.name, "repo": record.repo}
+    if not folder.is_dir():
+        raise ParaError(
+            "workspace.git-failed",
+            f"The worktree of {record.name} is gone: there is no {folder}",
+            Remedy(title="Cancel: its commits are kept", command="para.cancel", params=params),
+        )
+    where = await standing(repo, folder)
+    leftover_work.demand_decided(record, Found(stopped=where.stopped, conflicts=where.conflicts))
+    if where.head is None:
+        raise ParaError(
+            "workspace.git-failed",
+            f"The worktree of {record.name} is on {one_line(where.on or 'HEAD')}, which has no "
+            "commit yet: nothing of it would be in a branch",
+            Remedy(title=f"Commit there, or go back: {_back(folder, record)}"),
+            Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params),
+        )
+    for one in dict.fromkeys((record.branch, branch)):
+        await demand_unused(repo, one, folder)
+    return where
+
+
+async def shown(context: Context, repo: Repo, record: Record) -> str:
+    """Return a commit of all files of a worktree, or where it was if its folder is gone."""
+    folder = context.store.workspace(record.id)
+    if not folder.is_dir():
+        return await worktree.last_commit(repo, folder)
+    where = await standing(repo, folder)
+    found = await nested_repositories.inner(folder)
+    tree = await worktree_commit.tree_of(folder, where.head, nested_repositories.plain_paths(found))
+    work = await _archived(repo, where.head or record.base, tree, [], "para: as it is now")
+    return work.keep or work.tip
+
+
+async def as_it_is(context: Context, repo: Repo, record: Record, message: str) -> Work:
+    """Keep all that a worktree has, and change nothing in it.
+
+    Of a folder that is gone, its last commit is there.
+    """
+    folder = context.store.workspace(record.id)
+    own = await repository.branch_commit(repo, record.branch)
+    if not folder.is_dir():
+        last = await worktree.last_commit(repo, folder)
+        beside = None if own in {None, last} else last
+        return await _archived(repo, own or last, None, [beside] if beside else [], message)
+    where = await standing(repo, folder)
+    found = await nested_repositories.inner(folder)
+    tip = own or where.head or record.base
+    # also what submodules have of their own: recover puts the files back where they were
+    flat = tuple(one.path for one in found if one.kind != "ignored" and (one.tips or one.changed))
+    hollow = await nested_repositories.hollow(folder, found)
+    paths = tuple(dict.fromkeys((*nested_repositories.plain_paths(found), *flat)))
+    tree = await worktree_commit.tree_of(folder, where.head, paths, hollow=hollow)
+    kept = [*where.alone]
+    off = where.head if where.head not in {None, tip} else None
+    if off is not None:
+        kept.insert(0, off)
+    named: list[One] = [One(what="merge", how="kept", at="-", value=one) for one in where.stopped]
+    named += _files_of(hollow)
+    for one in found:
+        kept += await nested_repositories.bring(repo, folder, one, found, message)
+        named += _ones(one)
+    work = await _archived(repo, tip, tree, kept, message)
+    left = leftover_work.beside_archive(Found(beside=tuple(named)), archive_ref(record.id))
+    return work.model_copy(update={"left": left, "head": off})
+
+
+async def _with_rest(
+    repo: Repo,
+    record: Record,
+    folder: Path,
+    tip: str,
+    kept: list[str],
+    found: tuple[Inner, ...],
+    left: list[Left],
+    plain: tuple[str, ...],
+) -> Work:
+    """Collect what is beside the branch of a session that is about to be finished."""
+    archive = archive_ref(record.id)
+    kept = [one for one in kept if not await _follows(repo, one, tip)]
+    message = f"para: what {record.name} had beside its branch"
+    if kept:
+        listed = ", ".join(one[:12] for one in kept[:_SHOWN])
+        detail = f"commits that no branch has are kept in {archive}: {listed}"
+        left.append(Left(what="branch", ref=archive, detail=detail))
+    named: list[One] = []
+    for one in found:
+        kept += await nested_repositories.bring(repo, folder, one, found, message)
+        named += _ones(one)
+    tree = None
+    hidden, hollow = await together(
+        worktree_commit.overlooked(folder), nested_repositories.hollow(folder, found)
+    )
+    named += _files_of(hollow)
+    if hidden or hollow:
+        full = await worktree_commit.tree_of(folder, tip, plain, hollow=hollow)
+        if full != (await git(repo.top, "rev-parse", f"{tip}^{{tree}}")).strip():
+            tree = full
+        if tree and hidden:
+            listed = ", ".join(one_line(one) for one in hidden[:_SHOWN])
+            detail = f"files that git was told to overlook are kept in {archive}: {listed}"
+            left.append(Left(what="branch", ref=archive, detail=detail))
+    work = await _archived(repo, tip, tree, kept, message)
+    beside = leftover_work.beside_branch(Found(beside=tuple(named)), archive)
+    keep = work.keep if work.keep != tip else None
+    return work.model_copy(update={"keep": keep, "left": (*left, *beside)})
+
+
+async def _archived(repo: Repo, tip: str, tree: str | None, kept: list[str], message: str) -> Work:
+    """Make a commit of a tree and of commits, the first of which is where the branch is."""
+    here = (await git(repo.top, "rev-parse", f"{tip}^{{tree}}")).strip()
+    beside = [one for one in dict.fromkeys(kept) if not await _follows(repo, one, tip)]
+    if not beside and tree in {None, here}:
+        return Work(tip=tip, keep=tip)
+    parents = [part for one in (tip, *beside) for part in ("-p", one)]
+    who = ("-c", f"user.name={repo.who.author}", "-c", f"user.email={repo.who.email}")
+    make = (*who, "commit-tree", tree or here, *parents, "-F", "-")
+    return Work(tip=tip, keep=(await git(repo.top, *make, given=message)).strip())
+
+
+async def _follows(repo: Repo, old: str, new: str) -> bool:
+    return old == new or await repository.is_ancestor(repo, old, new)
+
+
+async def _demand_decided_branch(
+    repo: Repo, record: Record, folder: Path, where: Standing, own: str
+) -> None:
+    """Raise where what is on another commit than the session's branch would not be in it."""
+    head = where.head or own
+    at = f"on {one_line(where.on)}" if where.on else f"detached at {head[:12]}"
+    if await git(folder, "status", "--porcelain", "-z", "--untracked-files=normal"):
+        why = "has uncommitted files there"
+    elif own in {record.base, record.finished} and not await _follows(repo, head, own):
+        why = f"while {record.branch} has nothing new"
+    else:
+        return
+    params = {"name": record.name, "repo": record.repo}
+    raise ParaError(
+        "workspace.git-failed",
+        f"The worktree of {record.name} is {at}, which is not on top of {record.branch}, {why}",
+        Remedy(title=f"Bring it onto the branch there: {_back(folder, record)}"),
+        Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params),
+    )
+
+
+def _back(folder: Path, record: Record) -> str:
+    return shlex.join(["git", "-C", str(folder), "switch", record.branch])
+
+
+def _other_branch(branch: str, head: str) -> Left:
+    return Left(
+        what="branch",
+        ref=f"refs/heads/{one_line(branch)}",
+        detail=f"the worktree was on it, at {head[:12]}; it stays in the repository",
+    )
+
+
+def _files_of(hollow: tuple[str, ...]) -> list[One]:
+    return [One(what="submodule", how="files", at="-", value=path) for path in hollow]
+
+
+def _ones(one: Inner) -> list[One]:
+    """Say of an inner repository what is not in the branch."""
+    has_more = bool(one.tips) or (one.changed and one.kind == "submodule")
+    if one.kind == "ignored":
+        how = "kept" if one.tips else "files"
+        return [One(what="ignored-repository", how=how, at="-", value=one.path)]
+    if not has_more:
+        return []
+    how = "kept" if one.tips else "files"
+    return [One(what="submodule", how=how, at=(one.head or "-")[:12], value=one.path)]

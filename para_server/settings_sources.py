@@ -1,0 +1,219 @@
+"""The only place that knows where settings come from, and which of them lies on top."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from pydantic import ValidationError
+
+from para_server.core.errors import Issue, ParaError, Remedy
+from para_server.core.repository_settings import REPO_FILE, within_reach
+from para_server.core.settings import Settings, keys, sections
+from para_server.core.toml_depth import demand_shallow
+from para_server.core.untrusted import one_line
+
+MAX_FILE: Final = 1 << 20  # bytes; a settings file beyond it is not one
+MAX_REPO_FILE: Final = 64 << 10  # bytes; the same of a repository's, which is read for each command
+ENVIRONMENT: Final = "the environment"
+EDITOR: Final = "the editor"
+COMMAND: Final = "the command"
+_LONGEST_KEY: Final = 100  # characters of a name that is compared with those there are
+Layer = tuple[str, Mapping[str, Any]]  # where it comes from, and section -> key -> value
+
+
+def resolve(layers: list[Layer]) -> Settings:
+    """Lay the layers over each other, later ones on top; raises settings.invalid."""
+    merged: dict[str, dict[str, Any]] = {}
+    for origin, layer in layers:
+        _refuse_strangers(origin, layer)
+        for section, values in layer.items():
+            merged.setdefault(section, {}).update(
+                {key: value for key, value in values.items() if value is not None}
+            )
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        issues = [
+            Issue(path=".".join(str(part) for part in e["loc"]), message=e["msg"])
+            for e in error.errors()
+        ]
+        origin = _origin(layers, issues[0].path)
+        where = f" of {origin}" if origin else ""
+        said = f"The setting {issues[0].path}{where} is wrong: {issues[0].message}"
+        raise _invalid(said, issues, origin) from None
+
+
+def _origin(layers: list[Layer], path: str) -> str:
+    """Name the layer that has its way with a key, or nothing."""
+    section, _, rest = path.partition(".")
+    key = rest.partition(".")[0]
+    said = [origin for origin, layer in layers if layer.get(section, {}).get(key) is not None]
+    return said[-1] if said else ""
+
+
+def layers_of(
+    config_home: Path,
+    repo: Path | None,
+    environ: Mapping[str, str],
+    editor: Mapping[str, Any],
+    *,
+    trusted: bool,
+    command: Mapping[str, Any] | None = None,
+) -> list[Layer]:
+    """Collect all layers, lowest first; raises settings.invalid."""
+    user_file = config_home / "config.toml"
+    beneath: Layer = (str(user_file), _user_toml(user_file))
+    above: list[Layer] = [
+        (ENVIRONMENT, _from_environment(environ)),
+        (EDITOR, _without_unset(editor)),
+        (COMMAND, command or {}),
+    ]
+    of_repo = _repo_toml(repo / REPO_FILE) if repo is not None else {}
+    if of_repo and not trusted:
+        own = resolve([beneath, *above])
+        of_repo = within_reach(of_repo, beneath[1], own, [values for _, values in above])
+    return [beneath, (REPO_FILE, of_repo), *above]
+
+
+def _refuse_strangers(origin: str, layer: Mapping[str, Any]) -> None:
+    for section, values in layer.items():
+        if not isinstance(values, Mapping):
+            raise _invalid(f"{origin}: {_no_section(section)}", [])
+        for key in values:
+            path = f"{section}.{key}"
+            if path not in keys():
+                raise _no_setting(origin, path)
+
+
+def _no_section(name: str) -> str:
+    shown = one_line(name)
+    if name in sections():
+        return f"{shown} is a section: its settings stand below a line [{shown}]"
+    return f"{shown} is no section of settings (there is: {', '.join(sorted(sections()))})"
+
+
+def _no_setting(origin: str, path: str) -> ParaError:
+    shown = one_line(path)
+    near = _like(shown[:_LONGEST_KEY].lower())
+    hint = f"; did you mean {near}" if near else ""
+    known_file = origin not in {REPO_FILE, ENVIRONMENT, EDITOR, COMMAND}
+    # an editor has nothing to open where there is no such setting
+    remedy = Remedy(title=f"Remove or correct it in {origin}") if known_file else None
+    issue = Issue(path=shown, message="there is no such setting")
+    return ParaError(
+        "settings.invalid",
+        f"{origin}: there is no setting {shown}{hint}",
+        remedy or _correction(shown, origin),
+        issues=[issue],
+    )
+
+
+def _like(path: str) -> str:
+    """Return the setting that was meant, of the same section or else of another, or nothing."""
+    section, _, key = path.partition(".")
+    everywhere = {one.partition(".")[2].lower(): one for one in keys()}
+    here = {one.partition(".")[2].lower(): one for one in keys() if one.startswith(f"{section}.")}
+    for known in (here, everywhere):
+        for name in difflib.get_close_matches(key, known, n=1, cutoff=0.7):
+            return known[name]
+    return ""
+
+
+def _user_toml(file: Path) -> dict[str, Any]:
+    return _toml(file, MAX_FILE, os.O_RDONLY)
+
+
+def _repo_toml(file: Path) -> Mapping[str, Any]:
+    # a repository's file may be anything: a link out of it, a pipe that never ends
+    return _toml(file, MAX_REPO_FILE, os.O_RDONLY | os.O_NOFOLLOW)
+
+
+def _toml(file: Path, most: int, flags: int) -> dict[str, Any]:
+    try:
+        descriptor = os.open(file, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        linked = error.errno == errno.ELOOP
+        why = "it is a link" if linked else os.strerror(error.errno or 0)
+        raise _invalid(f"{file} cannot be read: {why}", []) from None
+    try:
+        with os.fdopen(descriptor, "rb") as stream:
+            text = _whole(stream, most).decode("utf-8-sig")
+            demand_shallow(text)
+            return tomllib.loads(text)
+    except UnicodeDecodeError:
+        raise _invalid(f"{file} is not a settings file: it is not UTF-8", []) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _invalid(f"{file} is not a settings file, which is TOML: {error}", []) from None
+
+
+def _whole(stream: BinaryIO, most: int) -> bytes:
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        raise ValueError("it is no plain file")
+    text = stream.read(most + 1)
+    if len(text) > most:
+        raise ValueError(f"it has more than {most} bytes")
+    return text
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Read PARA_SECTION_KEY; what is not text is JSON, and a list of texts may have commas."""
+    found: dict[str, dict[str, Any]] = {}
+    for section, model in sections().items():
+        for name, field in model.model_fields.items():
+            raw = environ.get(_variable(section, name))
+            if raw is None:
+                continue
+            value: Any = raw
+            if field.annotation is not str and raw[:1] in "[{":
+                try:
+                    value = json.loads(raw)
+                except ValueError:
+                    value = raw
+            elif field.annotation == tuple[str, ...]:
+                value = [part.strip() for part in raw.split(",") if part.strip()]
+            found.setdefault(section, {})[str(field.alias)] = value
+    return found
+
+
+def _without_unset(editor: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop what an editor sends for a setting that nobody made."""
+    known = set(sections())
+    return {
+        section: values
+        for section, values in editor.items()
+        if section in known and values is not None
+    }
+
+
+def _variable(section: str, name: str) -> str:
+    """Name the variable of the environment that a setting has; `name` is that of the model."""
+    return f"PARA_{section}_{name}".upper()
+
+
+def _invalid(message: str, issues: list[Issue], origin: str = "") -> ParaError:
+    remedies = [_correction(i.path, origin) for i in issues[:1]]
+    return ParaError("settings.invalid", message, *remedies, issues=issues)
+
+
+def _correction(path: str, origin: str) -> Remedy:
+    """Say where a setting is corrected: only a person's own settings are opened by an editor."""
+    if origin == REPO_FILE:
+        return Remedy(title=f"Correct it in {REPO_FILE}")
+    if origin == COMMAND:
+        return Remedy(title="Correct it in the command")
+    if origin == ENVIRONMENT:
+        section, _, key = path.partition(".")
+        alias = key.partition(".")[0]
+        name = next(n for n, f in sections()[section].model_fields.items() if f.alias == alias)
+        return Remedy(title=f"Correct it in the environment, or unset {_variable(section, name)}")
+    return Remedy(title="Open the setting", setting=path)
