@@ -12,7 +12,6 @@ from typing import Final
 from para_server.agents import logins
 from para_server.agents.logins import LOGINS, SHARED_FOLDER, Login, Told
 from para_server.agents.profiles import profile
-from para_server.commands.images import demand_own
 from para_server.concurrency.cancellation import too_late_to_cancel, undone_on_failure
 from para_server.context import Context
 from para_server.core import container_spec
@@ -35,6 +34,7 @@ from para_server.engine.engine_info import facts
 from para_server.host.paths import home
 from para_server.registry import command
 from para_server.sessions import credentials, file_ownership
+from para_server.sessions.recipes import demand_own
 
 _HOME: Final = PurePosixPath("/home/para")
 

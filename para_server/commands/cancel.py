@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from para_server.commands.finish import archive, still
 from para_server.concurrency.cancellation import too_late_to_cancel, undone_on_failure
 from para_server.context import Context
 from para_server.core import lifecycle
@@ -21,13 +20,16 @@ from para_server.git.repository import Repo
 from para_server.registry import command
 from para_server.sessions import (
     leftover_work,
+    locking,
     lost_records,
     present,
     provision,
     reconcile,
     setup_script,
+    suspend,
     worktree_extract,
 )
+from para_server.sessions.archive import archive
 from para_server.sessions.extract import taken_out
 from para_server.sessions.workspace import checkout_cache
 
@@ -39,7 +41,7 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
     The archive is a ref of the repository, refs/para/archive/ID; `para.recover` brings it back.
     Files that git ignores are not kept.
     """
-    async with present.held(context, "cancel", params.name, params.repo) as (record, _, seen):
+    async with locking.held(context, "cancel", params.name, params.repo) as (record, _, seen):
         repo = await discovery.of_session(record)
         if record.type == "worktree":
             record = await worktree_extract.adopted(context, repo, record)  # noqa: PLW2901 # its branch
@@ -55,7 +57,7 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
                     _archived(context, repo, begun, work.keep or work.tip, work.tip)
                 )
                 return result.model_copy(update={"left": work.left})
-            await still(context, record, seen)
+            await suspend.hold_still(context, record, seen)
             async with taken_out(context, repo, begun, message, "cancel") as taken:
                 result = await too_late_to_cancel(
                     _archived(context, repo, begun, taken.keep, taken.head)
@@ -75,7 +77,7 @@ async def recover(context: Context, params: RecoverParams) -> Session:
     back = await lost_records.brought_back(context, params.name, params.repo)
     if back is not None:
         return await present.show(context, back)
-    async with present.held(context, "recover", params.name, params.repo) as (record, *_):
+    async with locking.held(context, "recover", params.name, params.repo) as (record, *_):
         repo = await discovery.of_session(record)
         settings = context.settings(repo.top)
         await _demand_free(context, repo, record)

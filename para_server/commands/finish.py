@@ -10,14 +10,20 @@ from para_server.core.names import archive_ref
 from para_server.core.params import FinishParams
 from para_server.core.records import Record
 from para_server.core.results import FinishResult
-from para_server.engine import containers
-from para_server.engine.containers import Seen
 from para_server.git import commit_diff, discovery, repository, user_config, worktree
 from para_server.git.commit_diff import Difference
 from para_server.git.repository import Repo
 from para_server.git.worktree_state import demand_unused
 from para_server.registry import command
-from para_server.sessions import agent_process, leftover_work, present, reconcile, worktree_extract
+from para_server.sessions import (
+    leftover_work,
+    locking,
+    present,
+    reconcile,
+    suspend,
+    worktree_extract,
+)
+from para_server.sessions.archive import archive
 from para_server.sessions.extract import Taken, taken_out
 from para_server.sessions.worktree_extract import Work
 
@@ -30,7 +36,7 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
     after the branch holds the work. `autoRunFiles` are the changed files that run by themselves
     when a person opens or builds the branch.
     """
-    async with present.held(context, "finish", params.name, params.repo) as (record, _, seen):
+    async with locking.held(context, "finish", params.name, params.repo) as (record, _, seen):
         repo = await discovery.of_session(record)
         if record.type == "worktree":
             return await _finish_worktree(context, repo, record, params)
@@ -40,26 +46,13 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
         async with undone_on_failure() as undo:
             undo.push_async_callback(reconcile.undo_end, context, begun)
             context.report(f"Taking the work of {record.name} out", 10)
-            await still(context, record, seen)
+            await suspend.hold_still(context, record, seen)
             async with taken_out(context, repo, begun, params.message, "finish") as taken:
                 begun = await _judged(context, repo, begun, taken, branch, existing)
                 # beforehand, since it can be cancelled
                 changed = await commit_diff.difference(repo, taken.since, taken.tip)
                 result = too_late_to_cancel(_kept(context, repo, begun, taken, existing, changed))
                 return await result
-
-
-async def still(context: Context, record: Record, seen: Seen | None) -> None:
-    """Hold the processes of a session, so that its files do not change while they are read.
-
-    An agent that can continue its conversation is ended first; any other would begin anew, should
-    the session go on.
-    """
-    if record.state is State.PAUSED or seen is None or seen.state != "running":
-        return
-    if agent_process.continues(context, record):
-        await agent_process.rest(context, record)
-    await containers.freeze(context.engine, seen.name)
 
 
 async def _demand_usable(repo: Repo, record: Record, branch: str, message: str) -> str | None:
@@ -112,26 +105,6 @@ async def _kept(
     kept = archive_ref(record.id)
     left = leftover_work.beside_branch(taken.found, kept)
     return result.model_copy(update={"left": left, "archive": kept if taken.more else None})
-
-
-async def archive(repo: Repo, record: Record, keep: str) -> None:
-    """Set the session's archive; another one that it has already gets a ref of its own.
-
-    Only the one that the session was recovered from is replaced, since its files are the session's,
-    and that only where all commits that it kept are in the new one.
-    """
-    ref = archive_ref(record.id)
-    before = await repository.ref_commit(repo, ref)
-    if before is not None and not await _contained(repo, record, before, keep):
-        aside = f"{ref}.{before}"
-        await repository.move_ref(repo, aside, before, await repository.ref_commit(repo, aside))
-    await repository.move_ref(repo, ref, keep, before)
-
-
-async def _contained(repo: Repo, record: Record, before: str, keep: str) -> bool:
-    """Return whether a new archive has all that the one before has."""
-    needed = await repository.parents(repo, before) if before == record.archive else [before]
-    return all([await repository.is_ancestor(repo, one, keep) for one in needed])
 
 
 async def _ended(

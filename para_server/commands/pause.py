@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from para_server.agents import reported
 from para_server.agents.profiles import profile
-from para_server.commands.send import can_be_typed, tell
 from para_server.concurrency.cancellation import too_late_to_cancel, undone_on_failure
 from para_server.context import Context
 from para_server.core.errors import ParaError, Problem, Remedy
@@ -25,15 +22,15 @@ from para_server.registry import command
 from para_server.sessions import (
     agent_process,
     credentials,
+    locking,
     present,
     provision,
     reconcile,
     setup_script,
+    suspend,
 )
 from para_server.sessions.provision import Released
 from para_server.sessions.workspace import checkout_cache
-
-_log = logging.getLogger(__name__)
 
 
 @command("para.pause", "Pause Session")
@@ -43,7 +40,7 @@ async def pause(context: Context, params: PauseParams) -> Session:
     `save` saves the container as an image and removes it, which frees CPU, memory and its slot.
     `freeze` stops its processes where they are; it keeps its memory and its slot.
     """
-    async with present.held(context, "pause", params.name, params.repo) as (record, _, seen):
+    async with locking.held(context, "pause", params.name, params.repo) as (record, _, seen):
         if record.type == "worktree":
             raise ParaError(
                 "session.wrong-type",
@@ -56,27 +53,7 @@ async def pause(context: Context, params: PauseParams) -> Session:
             )
         if params.mode == "freeze":
             return await too_late_to_cancel(_frozen(context, record, seen))
-        return await save(context, record)
-
-
-async def save(context: Context, record: Record) -> Session:
-    """End the agent gently, save the container and remove it; the session is held."""
-    context.report(f"Saving {record.name}", 10)
-    begun = context.store.write(record.but(state=State.RUNNING, doing="pause"))
-    async with undone_on_failure() as undo:
-        undo.push_async_callback(_go_on, context, begun)
-        await agent_process.rest(context, begun)
-        saved = await reconcile.saved(context, begun)
-    return await too_late_to_cancel(_emptied(context, saved))
-
-
-async def _emptied(context: Context, record: Record) -> Session:
-    """Complete a pause whose image is there: what fails now, the next process does."""
-    try:
-        record = await reconcile.complete_pause(context, record)
-    except ParaError as error:
-        _log.warning("not all is removed yet: %s", error, extra={"session": record.name})
-    return present.of(context, record, None)
+        return await suspend.save(context, record)
 
 
 @command("para.resume", "Resume Session")
@@ -89,7 +66,7 @@ async def resume(context: Context, params: ResumeParams) -> Session:
     def instead(running: Record) -> Remedy | None:
         return _sending(running, params.prompt)
 
-    chosen = present.held(context, "resume", params.name, params.repo, instead)
+    chosen = locking.held(context, "resume", params.name, params.repo, instead)
     async with chosen as (record, session, seen):
         if params.prompt is None and seen is not None and seen.state == "paused":
             return await too_late_to_cancel(_thawed(context, record, seen))
@@ -124,7 +101,7 @@ def _sending(record: Record, text: str | None) -> Remedy | None:
     params: dict[str, object] = {"name": record.name, "repo": record.repo}
     if record.type == "worktree" or record.agent is None:
         return Remedy(title="Open it", command="para.open", params=params)
-    if text is None or not can_be_typed(text):
+    if text is None or not agent_process.can_be_typed(text):
         return None
     return Remedy(
         title="Send it to the agent", command="para.send", params={"text": text, **params}
@@ -162,22 +139,6 @@ async def _thawed(context: Context, record: Record, seen: Seen) -> Session:
     return present.of(context, ready, seen.model_copy(update={"state": "running"}))
 
 
-async def _go_on(context: Context, record: Record) -> None:
-    """Take a pause back: the container is started again, if it is still there."""
-    name = container_name(record.id)
-    seen = await containers.find(context.engine, name)
-    if seen is None:
-        await reconcile.complete_pause(context, record)  # it is saved, and removed
-        return
-    saved = await images.find(context.engine, saved_image(record.id))
-    if saved is not None and saved.id != seen.image_id:
-        await images.remove(context.engine, saved_image(record.id))
-    await provision.run(context, record, provision.released_before(record))
-    if seen.state != "running" or reported.rests(context.store.agent_folder(record.id)):
-        await agent_process.go_on(context, record, None)
-    context.store.write(record.but(doing=None))
-
-
 async def _reopened(context: Context, record: Record) -> tuple[Record, Released]:
     """Give a finished session a workspace again, at its branch."""
     repo = await discovery.of_session(record)
@@ -208,7 +169,11 @@ async def _revived(
             context, record
         )
         # what it is at is not lost where the rest is only typed
-        give = tell if at_work and can_be_typed(more) else agent_process.go_on
+        give = (
+            agent_process.send_text
+            if at_work and agent_process.can_be_typed(more)
+            else agent_process.go_on
+        )
         await give(context, record, more)
         return None
     new = record.problem is not None  # its set-up failed

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Final
 
-from para_server.agents import supervisor
 from para_server.concurrency.cancellation import too_late_to_cancel
 from para_server.context import Context
 from para_server.core.errors import Issue, ParaError, Remedy
 from para_server.core.models import AgentState, Session
-from para_server.core.names import container_name
 from para_server.core.params import SendParams
 from para_server.core.records import Record
-from para_server.engine import exec_command
 from para_server.registry import command
-from para_server.sessions import agent_process, present
+from para_server.sessions import agent_process, locking, present
 
 _MAX_TEXT: Final = 1 << 20  # characters; what is typed, not a data set
 
@@ -28,39 +24,16 @@ async def send(context: Context, params: SendParams) -> Session:
     what the agent is told instead. An agent that has ended is started again on the text.
     """
     text = params.text.replace("\r\n", "\n")
-    if len(text) > _MAX_TEXT or not can_be_typed(text):
+    if len(text) > _MAX_TEXT or not agent_process.can_be_typed(text):
         message = "A text to send is at most 1 MiB long and has no control characters"
         issue = Issue(path="text", message=message)
         raise ParaError("command.invalid-params", message, issues=[issue])
-    async with present.held(context, "send", params.name, params.repo) as (record, session, _):
+    async with locking.held(context, "send", params.name, params.repo) as (record, session, _):
         _demand_agent(record, session)
         if session.agent and session.agent.state is AgentState.WORKING:
             _demand_ears(context, record)
-        await too_late_to_cancel(tell(context, record, text))
+        await too_late_to_cancel(agent_process.send_text(context, record, text))
         return await present.show(context, record)
-
-
-def can_be_typed(text: str) -> bool:
-    """Tell whether a terminal takes a text as it is: a control character would be a key."""
-    return not any(unicodedata.category(c) == "Cc" and c not in "\n\t" for c in text)
-
-
-async def tell(context: Context, record: Record, text: str) -> None:
-    """Type a text for the agent, or start it again on the text; the session is held."""
-    command = supervisor.send_command(context.store.agent_folder(record.id), text)
-    code, said = await exec_command.execute(context.engine, container_name(record.id), command)
-    if code == supervisor.ENDED:
-        await agent_process.go_on(context, record, text)
-    elif code == supervisor.UNSURE:
-        raise ParaError(
-            "engine.refused",
-            f"The agent of {record.name} asked something while it was sent to: look at it first",
-            Remedy(title="Open it", command="para.open", params=_params(record)),
-        )
-    elif code != 0:
-        raise ParaError(
-            "engine.refused", f"{record.name} could not be sent to: {said.strip() or code}"
-        )
 
 
 def _demand_agent(record: Record, session: Session) -> None:

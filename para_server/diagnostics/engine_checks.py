@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from para_server.agents.profiles import PROFILES, profile
-from para_server.commands.images import demand_fresh
 from para_server.context import Context
 from para_server.core.errors import ParaError, Remedy
 from para_server.core.names import BASE_IMAGE, agent_image, is_ours
@@ -16,6 +15,7 @@ from para_server.engine.engine_info import asked, facts
 from para_server.engine.error_translation import image_missing
 from para_server.engine.images import Image
 from para_server.sessions import credentials, file_ownership
+from para_server.sessions.recipes import demand_fresh
 
 _SKEW: float = 10.0  # seconds: more puts times of files and the end of logins in the wrong order
 

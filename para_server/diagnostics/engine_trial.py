@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Final
 
-from para_server.commands.images import helper_image
 from para_server.concurrency.cancellation import off_loop, undone_on_failure
 from para_server.context import Context
 from para_server.core import container_spec
@@ -20,6 +19,7 @@ from para_server.engine import containers, oneshot
 from para_server.engine.engine_info import facts
 from para_server.host.filesystem import remove_tree, written
 from para_server.sessions import file_ownership
+from para_server.sessions.recipes import helper_image
 
 _SECONDS: Final = 60
 _HOLDER: Final = "trial"  # whom its folder and its container belong to

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import unicodedata
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -232,3 +233,30 @@ def _all_of(record: Record, more: str | None) -> str:
 def _facts(context: Context, record: Record, name: str) -> tuple[AgentSettings, Profile]:
     settings = context.settings(Path(record.repo)).agent
     return settings, profile(name, settings)
+
+
+def can_be_typed(text: str) -> bool:
+    """Tell whether a terminal takes a text as it is: a control character would be a key."""
+    return not any(unicodedata.category(c) == "Cc" and c not in "\n\t" for c in text)
+
+
+async def send_text(context: Context, record: Record, text: str) -> None:
+    """Type a text for the agent, or start it again on the text; the session is held."""
+    command = supervisor.send_command(context.store.agent_folder(record.id), text)
+    code, said = await exec_command.execute(context.engine, container_name(record.id), command)
+    if code == supervisor.ENDED:
+        await go_on(context, record, text)
+    elif code == supervisor.UNSURE:
+        raise ParaError(
+            "engine.refused",
+            f"The agent of {record.name} asked something while it was sent to: look at it first",
+            Remedy(
+                title="Open it",
+                command="para.open",
+                params={"name": record.name, "repo": record.repo},
+            ),
+        )
+    elif code != 0:
+        raise ParaError(
+            "engine.refused", f"{record.name} could not be sent to: {said.strip() or code}"
+        )

@@ -7,7 +7,6 @@ import logging
 from datetime import UTC, datetime
 
 from para_server.agents import reported
-from para_server.commands.pause import save
 from para_server.concurrency.cancellation import to_end
 from para_server.context import Context
 from para_server.core import time_limits
@@ -15,7 +14,8 @@ from para_server.core.models import State
 from para_server.core.records import Record
 from para_server.core.settings import AgentSettings
 from para_server.host import clock
-from para_server.sessions import present
+from para_server.sessions import locking
+from para_server.sessions.suspend import save
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ async def rest(context: Context) -> None:
         if not _is_over(context, record, settings):
             continue
         try:
-            async with present.held(context, "pause", record.name, record.repo) as (held, *_):
+            async with locking.held(context, "pause", record.name, record.repo) as (held, *_):
                 if _is_over(context, held, settings):  # nobody else has acted since
                     _log.info("its time is over: pausing", extra={"session": held.name})
                     await _saved(context, held)

@@ -6,7 +6,6 @@ from typing import Final
 
 from para_server.agents.logins import LOGINS, SHARED_FOLDER
 from para_server.agents.profiles import profile
-from para_server.commands.images import image_of
 from para_server.context import Context
 from para_server.core.container_spec import Mount
 from para_server.core.errors import Issue, ParaError, Remedy
@@ -24,6 +23,7 @@ from para_server.core.repository_settings import REPO_FILE
 from para_server.core.settings import AgentSettings, Settings
 from para_server.engine import images, volumes
 from para_server.engine.error_translation import image_missing
+from para_server.sessions.recipes import image_of
 
 _IN_BASE: Final = frozenset({"claude"})
 _PRIVATE: Final = frozenset({LABEL_PRIVATE, LABEL_LOGIN, LABEL_SESSION})

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from para_server.commands.images import helper_image
 from para_server.concurrency.cancellation import to_end, together
 from para_server.context import Context
 from para_server.core import container_spec
@@ -28,6 +27,7 @@ from para_server.git.repository import EMPTY_TREE, Repo
 from para_server.host.filesystem import written
 from para_server.sessions import extract_job, file_ownership, leftover_work, provision, reconcile
 from para_server.sessions.leftover_work import Found
+from para_server.sessions.recipes import helper_image
 
 _log = logging.getLogger(__name__)
 _MAX_RESULT: Final = 4096  # bytes

@@ -1,93 +1,35 @@
-"""The only place that tells which session is meant, and what of it is shown."""
+"""Present sessions as they are now: the record, the container and what the agent reports."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from para_server.agents import reported
 from para_server.context import Context, Shown
 from para_server.core import lifecycle, time_limits
-from para_server.core.errors import SHOW_SESSIONS, ParaError, Problem, Remedy
+from para_server.core.errors import ParaError, Problem, Remedy
 from para_server.core.models import Agent, Container, Session, State
 from para_server.core.names import container_name, volume_name
 from para_server.core.records import Record
 from para_server.core.results import ListResult
 from para_server.engine import container_cache, containers
 from para_server.engine.containers import Seen
-from para_server.host import clock, disk_reserve
-from para_server.sessions import lookup, lost_records, reconcile
+from para_server.host import clock
+from para_server.sessions import lookup
 
 LISTED_PROMPT: Final = 2000  # characters of a prompt in a list
-_ENDS: Final = frozenset({"finish", "cancel", "pause"})  # possible also where the disk is full
 _RUNS: Final = frozenset({"running", "restarting"})  # the engine's own words
-
-
-class Held(NamedTuple):
-    """A session that nobody else acts on, as it was when it came to be held."""
-
-    record: Record
-    session: Session
-    seen: Seen | None  # its container, where it has one
-
-
-@asynccontextmanager
-async def held(
-    context: Context,
-    verb: str,
-    name: str | None,
-    repo: str | None,
-    instead: Callable[[Record], Remedy | None] = lambda _: None,
-) -> AsyncIterator[Held]:
-    """Hold the session that is meant, settled and in a state that the command applies to.
-
-    `instead` returns what may have been meant where the session runs, and the command is not for
-    that.
-    """
-    chosen = await lookup.pick(context, name, repo, verb=verb)
-    if verb in _ENDS:
-        disk_reserve.release(context.store.home)
-    async with context.store.holding(chosen.id):
-        try:
-            await _settled(context, verb, chosen)
-            record = context.store.read(chosen.id)
-        except ParaError as error:
-            raise lost_records.explained(context, chosen.name, error) from None
-        if record is None:
-            raise ParaError(
-                "session.not-found", f"There is no session {chosen.name} any more", SHOW_SESSIONS
-            )
-        seen = await _container(context, record)
-        session = of(context, record, seen)
-        lifecycle.demand(
-            verb,
-            record.name,
-            record.repo,
-            session.state,
-            problem=session.problem,
-            instead=instead(record),
-        )
-        yield Held(record, session, seen)
-
-
-async def _settled(context: Context, verb: str, record: Record) -> None:
-    """Settle a session; what its end has left over keeps no command from saying that it is over."""
-    try:
-        await reconcile.settle(context, record.id)
-    except ParaError:
-        now = context.store.read(record.id)
-        if now is None or now.state not in lifecycle.OVER or lifecycle.allowed(verb, now.state):
-            raise
 
 
 async def show(context: Context, record: Record, seen: Seen | None = None) -> Session:
     """Show one session as it is now; the engine is asked unless its container was just seen."""
-    return of(context, record, seen or await _container(context, record))
+    return of(context, record, seen or await container(context, record))
 
 
-async def _container(context: Context, record: Record) -> Seen | None:
+async def container(context: Context, record: Record) -> Seen | None:
+    """Find the container of a session, where it should have one."""
     if record.type != "container" or record.state in lifecycle.OVER:
         return None
     engine, name = context.engine, container_name(record.id)

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 
 from para_server.agents import supervisor
 from para_server.agents.profiles import profile
-from para_server.commands.images import helper_image
 from para_server.concurrency import locks
 from para_server.concurrency.cancellation import off_loop, together
 from para_server.context import Context
@@ -33,6 +32,7 @@ from para_server.git.clone import Start
 from para_server.git.repository import Repo
 from para_server.host.filesystem import remove_tree, written
 from para_server.sessions import credentials, file_ownership, image_volumes
+from para_server.sessions.recipes import helper_image
 from para_server.sessions.workspace import checkout_cache, overlay
 
 _REMOVAL_SECONDS: Final = 600

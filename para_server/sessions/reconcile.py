@@ -15,15 +15,14 @@ from para_server.core.names import (
     HELPER_PREFIX,
     archive_ref,
     container_name,
-    saved_image,
     volume_name,
 )
 from para_server.core.records import Record
-from para_server.engine import commit, containers, images, volumes
+from para_server.engine import containers, volumes
 from para_server.git import bundle, discovery, repository, worktree
 from para_server.git.worktree_state import in_use
 from para_server.host import disk_reserve
-from para_server.sessions import agent_process, provision
+from para_server.sessions import agent_process, provision, suspend
 
 _log = logging.getLogger(__name__)
 # that a command is at work is no news, and of an engine that is off the command itself speaks
@@ -84,7 +83,7 @@ async def settle(context: Context, session_id: str) -> None:
         case "resume":
             await undo_resume(context, record)
         case "pause":
-            await complete_pause(context, record)
+            await suspend.complete_pause(context, record)
         case "finish" | "cancel":
             await _settle_end(context, record)
 
@@ -116,29 +115,6 @@ async def undo_resume(context: Context, record: Record) -> None:
     elif record.state is State.PAUSED and record.type == "container":
         await frozen_again(context, record)
     context.store.write(record.but(doing=None, fresh=False))
-
-
-async def saved(context: Context, record: Record) -> Record:
-    """Save what there is of a container, and note it when the image is there."""
-    name, image = container_name(record.id), saved_image(record.id)
-    if await containers.find(context.engine, name) is not None:
-        await containers.stop(context.engine, name)
-        labels = images.saved_labels(record.id, context.store.home)
-        await commit.save(context.engine, name, image, labels)
-        if await images.find(context.engine, image) is None:
-            raise ParaError("engine.refused", f"{image} is not there after it was saved")
-    return context.store.write(record.but(state=State.PAUSED))
-
-
-async def complete_pause(context: Context, record: Record) -> Record:
-    """Remove a container once it is saved, and the images that it was saved in before."""
-    if record.state is not State.PAUSED:
-        record = await saved(context, record)
-    await containers.remove(context.engine, container_name(record.id))
-    image = await images.find(context.engine, saved_image(record.id))
-    if image is not None:
-        await images.remove_saved(context.engine, record.id, context.store.owns, but=image.id)
-    return context.store.write(record.but(doing=None))
 
 
 async def complete_end(context: Context, record: Record, state: State) -> Record:

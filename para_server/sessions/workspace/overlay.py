@@ -9,7 +9,6 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from para_server.commands.images import helper_image
 from para_server.concurrency.cancellation import off_loop, undone_on_failure
 from para_server.context import Context
 from para_server.core import container_spec
@@ -22,6 +21,7 @@ from para_server.engine import oneshot, volumes
 from para_server.git.clone import hand_over
 from para_server.host.filesystem import remove_tree, written
 from para_server.sessions import file_ownership
+from para_server.sessions.recipes import helper_image
 
 _log = logging.getLogger(__name__)
 _SECONDS: Final = 60

@@ -1,0 +1,75 @@
+"""Lock the session that a command means, reconciled and in a state that the command applies to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+from para_server.context import Context
+from para_server.core import lifecycle
+from para_server.core.errors import SHOW_SESSIONS, ParaError, Remedy
+from para_server.core.models import Session
+from para_server.core.records import Record
+from para_server.engine.containers import Seen
+from para_server.host import disk_reserve
+from para_server.sessions import lookup, lost_records, present, reconcile
+
+_ENDS: Final = frozenset({"finish", "cancel", "pause"})  # possible also where the disk is full
+
+
+class Held(NamedTuple):
+    """A session that nobody else acts on, as it was when it came to be held."""
+
+    record: Record
+    session: Session
+    seen: Seen | None  # its container, where it has one
+
+
+@asynccontextmanager
+async def held(
+    context: Context,
+    verb: str,
+    name: str | None,
+    repo: str | None,
+    instead: Callable[[Record], Remedy | None] = lambda _: None,
+) -> AsyncIterator[Held]:
+    """Hold the session that is meant, settled and in a state that the command applies to.
+
+    `instead` returns what may have been meant where the session runs, and the command is not for
+    that.
+    """
+    chosen = await lookup.pick(context, name, repo, verb=verb)
+    if verb in _ENDS:
+        disk_reserve.release(context.store.home)
+    async with context.store.holding(chosen.id):
+        try:
+            await _settled(context, verb, chosen)
+            record = context.store.read(chosen.id)
+        except ParaError as error:
+            raise lost_records.explained(context, chosen.name, error) from None
+        if record is None:
+            raise ParaError(
+                "session.not-found", f"There is no session {chosen.name} any more", SHOW_SESSIONS
+            )
+        seen = await present.container(context, record)
+        session = present.of(context, record, seen)
+        lifecycle.demand(
+            verb,
+            record.name,
+            record.repo,
+            session.state,
+            problem=session.problem,
+            instead=instead(record),
+        )
+        yield Held(record, session, seen)
+
+
+async def _settled(context: Context, verb: str, record: Record) -> None:
+    """Settle a session; what its end has left over keeps no command from saying that it is over."""
+    try:
+        await reconcile.settle(context, record.id)
+    except ParaError:
+        now = context.store.read(record.id)
+        if now is None or now.state not in lifecycle.OVER or lifecycle.allowed(verb, now.state):
+            raise

@@ -1,0 +1,90 @@
+"""Suspend a session: hold its processes still, or save its container and remove it."""
+
+from __future__ import annotations
+
+import logging
+
+from para_server.agents import reported
+from para_server.concurrency.cancellation import too_late_to_cancel, undone_on_failure
+from para_server.context import Context
+from para_server.core.errors import ParaError
+from para_server.core.models import Session, State
+from para_server.core.names import container_name, saved_image
+from para_server.core.records import Record
+from para_server.engine import commit, containers, images
+from para_server.engine.containers import Seen
+from para_server.sessions import agent_process, present, provision
+
+_log = logging.getLogger(__name__)
+
+
+async def save(context: Context, record: Record) -> Session:
+    """End the agent gently, save the container and remove it; the session is held."""
+    context.report(f"Saving {record.name}", 10)
+    begun = context.store.write(record.but(state=State.RUNNING, doing="pause"))
+    async with undone_on_failure() as undo:
+        undo.push_async_callback(_go_on, context, begun)
+        await agent_process.rest(context, begun)
+        saved = await _saved(context, begun)
+    return await too_late_to_cancel(_emptied(context, saved))
+
+
+async def _emptied(context: Context, record: Record) -> Session:
+    """Complete a pause whose image is there: what fails now, the next process does."""
+    try:
+        record = await complete_pause(context, record)
+    except ParaError as error:
+        _log.warning("not all is removed yet: %s", error, extra={"session": record.name})
+    return present.of(context, record, None)
+
+
+async def complete_pause(context: Context, record: Record) -> Record:
+    """Remove a container once it is saved, and the images that it was saved in before."""
+    if record.state is not State.PAUSED:
+        record = await _saved(context, record)
+    await containers.remove(context.engine, container_name(record.id))
+    image = await images.find(context.engine, saved_image(record.id))
+    if image is not None:
+        await images.remove_saved(context.engine, record.id, context.store.owns, but=image.id)
+    return context.store.write(record.but(doing=None))
+
+
+async def _saved(context: Context, record: Record) -> Record:
+    """Save what there is of a container, and note it when the image is there."""
+    name, image = container_name(record.id), saved_image(record.id)
+    if await containers.find(context.engine, name) is not None:
+        await containers.stop(context.engine, name)
+        labels = images.saved_labels(record.id, context.store.home)
+        await commit.save(context.engine, name, image, labels)
+        if await images.find(context.engine, image) is None:
+            raise ParaError("engine.refused", f"{image} is not there after it was saved")
+    return context.store.write(record.but(state=State.PAUSED))
+
+
+async def hold_still(context: Context, record: Record, seen: Seen | None) -> None:
+    """Hold the processes of a session, so that its files do not change while they are read.
+
+    An agent that can continue its conversation is ended first; any other would begin anew, should
+    the session go on.
+    """
+    if record.state is State.PAUSED or seen is None or seen.state != "running":
+        return
+    if agent_process.continues(context, record):
+        await agent_process.rest(context, record)
+    await containers.freeze(context.engine, seen.name)
+
+
+async def _go_on(context: Context, record: Record) -> None:
+    """Take a pause back: the container is started again, if it is still there."""
+    name = container_name(record.id)
+    seen = await containers.find(context.engine, name)
+    if seen is None:
+        await complete_pause(context, record)  # it is saved, and removed
+        return
+    saved = await images.find(context.engine, saved_image(record.id))
+    if saved is not None and saved.id != seen.image_id:
+        await images.remove(context.engine, saved_image(record.id))
+    await provision.run(context, record, provision.released_before(record))
+    if seen.state != "running" or reported.rests(context.store.agent_folder(record.id)):
+        await agent_process.go_on(context, record, None)
+    context.store.write(record.but(doing=None))
