@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from para_server.core.errors import Frozen
+from para_server.core.model import Model
 from para_server.core.params import StartParams
 from para_server.registry import Command
 
 _TYPES: Final[dict[str, type]] = {"integer": int, "number": float}
 
 
-class Argument(Frozen):
+class Argument(Model):
     """One param: `field` is its name on the wire, `flag` is empty for a positional."""
 
     field: str

@@ -28,7 +28,7 @@ def silent(_message: str, _percentage: int | None = None) -> None:
     """Report to nobody."""
 
 
-class Shown(NamedTuple):
+class CacheEntry(NamedTuple):
     """A session as it was last put together, and from what: the same is not put together again."""
 
     of: tuple[object, ...]
@@ -55,7 +55,7 @@ class Context:
     editor: Mapping[str, Any] = field(default_factory=dict)
     scoped: tuple[tuple[Path, Mapping[str, Any]], ...] = ()  # what it says of single folders
     trusted: tuple[Path, ...] = ()
-    shown: dict[str, Shown] = field(default_factory=dict)
+    shown: dict[str, CacheEntry] = field(default_factory=dict)
 
     def settings(self, repo: Path | None, own: Mapping[str, Any] | None = None) -> Settings:
         """Resolve the settings for a repository; `own` is what the command's params say."""

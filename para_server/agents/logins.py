@@ -13,7 +13,8 @@ from typing import Final, Literal
 from pydantic import ValidationError
 
 from para_server.agents.profile import Argv
-from para_server.core.errors import Frozen, ParaError, Remedy
+from para_server.core.errors import ParaError, Remedy
+from para_server.core.model import Model
 from para_server.core.results import LoginState
 from para_server.core.untrusted import read_bounded
 
@@ -72,7 +73,7 @@ LOGINS: Final = {
 }
 
 
-class Told(Frozen):
+class LoginReport(Model):
     """What a container said of the login in it, and what the agent's API makes of it."""
 
     present: bool
@@ -108,10 +109,10 @@ def forget_command(agent: str) -> Argv:
     return ("node", "-e", _script(), "forget", agent, *_LITTER, *LOGINS[agent].litter)
 
 
-def told(output: str) -> Told:
+def told(output: str) -> LoginReport:
     """Read what the container said; raises engine.refused where it is no answer."""
     try:
-        return Told.model_validate_json(output.strip().rpartition("\n")[2])
+        return LoginReport.model_validate_json(output.strip().rpartition("\n")[2])
     except ValidationError:
         raise ParaError("engine.refused", "The login's container did not answer") from None
 

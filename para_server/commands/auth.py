@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from para_server.agents import logins
-from para_server.agents.logins import LOGINS, SHARED_FOLDER, Login, Told
+from para_server.agents.logins import LOGINS, SHARED_FOLDER, Login, LoginReport
 from para_server.agents.profiles import profile
 from para_server.concurrency.cancellation import too_late_to_cancel, undone_on_failure
 from para_server.context import Context
@@ -30,7 +30,7 @@ from para_server.core.repository_settings import normal
 from para_server.core.results import LoginResult, LoginStatus, RemovedResult, SetupResult, Terminal
 from para_server.core.settings import Settings
 from para_server.engine import commit, containers, exec_command, file_copy, images, volumes
-from para_server.engine.engine_info import facts
+from para_server.engine.engine_info import inspect_engine
 from para_server.host.paths import home
 from para_server.registry import command
 from para_server.sessions import credentials, file_ownership
@@ -172,7 +172,7 @@ async def _create(
         mounts=mounts or [],
         ca_bundle=container_spec.ca_bundle_of(settings.container, context.environ),
         # on the host's a browser's callback finds it, which userns-remap does not allow
-        network="bridge" if (await facts(context.engine)).remapped else "host",
+        network="bridge" if (await inspect_engine(context.engine)).remapped else "host",
     )
     await containers.create(context.engine, wanted)
 
@@ -206,7 +206,7 @@ async def _fitted(context: Context, image: str, name: str) -> str:
         return await file_ownership.fitted(context, image, name)
 
 
-async def _ask(context: Context, name: str, agent: str, environment: dict[str, str]) -> Told:
+async def _ask(context: Context, name: str, agent: str, environment: dict[str, str]) -> LoginReport:
     _, output = await exec_command.execute(
         context.engine, name, logins.tell_command(agent), environment=environment, workdir="/"
     )

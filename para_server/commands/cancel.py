@@ -15,7 +15,7 @@ from para_server.core.records import Record
 from para_server.core.results import CancelResult
 from para_server.git import archive as archives
 from para_server.git import discovery, repository
-from para_server.git.clone import Start
+from para_server.git.clone import StartPoint
 from para_server.git.repository import Repo
 from para_server.registry import command
 from para_server.sessions import (
@@ -118,7 +118,7 @@ async def _archived(
     return CancelResult(session=present.of(context, over, None), archive=ref)
 
 
-async def _start_of(repo: Repo, record: Record) -> Start:
+async def _start_of(repo: Repo, record: Record) -> StartPoint:
     """Read an archive: its files are the work, its first parent is where the branch was."""
     at = record.archive or record.base
     if await repository.ref_commit(repo, f"{at}^{{commit}}") is None:
@@ -128,8 +128,8 @@ async def _start_of(repo: Repo, record: Record) -> Start:
     tip = record.archive_tip or at
     is_users = at == record.base
     if tip == at:
-        return Start(branch=record.branch, tip=at, anchor=at, filtered=is_users)
-    return Start(
+        return StartPoint(branch=record.branch, tip=at, anchor=at, filtered=is_users)
+    return StartPoint(
         branch=record.branch,
         tip=tip,
         anchor=at,

@@ -21,7 +21,7 @@ from para_server.core.settings import Settings
 from para_server.core.untrusted import one_line
 from para_server.diagnostics import engine_trial
 from para_server.git import filters, repository
-from para_server.git.clone import Start
+from para_server.git.clone import StartPoint
 from para_server.git.repository import Repo
 from para_server.host import disk_reserve
 from para_server.registry import command
@@ -113,7 +113,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
             context.store.write(record)
         disk_reserve.keep(context.store.home)
         context.report(f"Preparing {record.name}", 10)
-        beginning = Start(branch=record.branch, tip=base, anchor=base)
+        beginning = StartPoint(branch=record.branch, tip=base, anchor=base)
         problem = None
         (record, scripted), (_, warnings) = await together(
             together(

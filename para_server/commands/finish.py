@@ -11,7 +11,7 @@ from para_server.core.params import FinishParams
 from para_server.core.records import Record
 from para_server.core.results import FinishResult
 from para_server.git import commit_diff, discovery, repository, user_config, worktree
-from para_server.git.commit_diff import Difference
+from para_server.git.commit_diff import CommitDiff
 from para_server.git.repository import Repo
 from para_server.git.worktree_state import demand_unused
 from para_server.registry import command
@@ -24,8 +24,8 @@ from para_server.sessions import (
     worktree_extract,
 )
 from para_server.sessions.archive import archive
-from para_server.sessions.extract import Taken, taken_out
-from para_server.sessions.worktree_extract import Work
+from para_server.sessions.extract import Extracted, taken_out
+from para_server.sessions.worktree_extract import WorktreeWork
 
 
 @command("para.finish", "Finish Session")
@@ -76,7 +76,12 @@ async def _demand_free(repo: Repo, record: Record, branch: str) -> str | None:
 
 
 async def _judged(
-    context: Context, repo: Repo, record: Record, taken: Taken, branch: str, existing: str | None
+    context: Context,
+    repo: Repo,
+    record: Record,
+    taken: Extracted,
+    branch: str,
+    existing: str | None,
 ) -> Record:
     """Note where the work is about to go, so that a killed process can be completed."""
     leftover_work.demand_decided(record, taken.found)
@@ -92,9 +97,9 @@ async def _kept(
     context: Context,
     repo: Repo,
     record: Record,
-    taken: Taken,
+    taken: Extracted,
     existing: str | None,
-    changed: Difference,
+    changed: CommitDiff,
 ) -> FinishResult:
     branch = record.target_branch or record.branch
     async with context.store.holding_repo(record.refs_at):
@@ -108,7 +113,7 @@ async def _kept(
 
 
 async def _ended(
-    context: Context, record: Record, branch: str, tip: str, changed: Difference
+    context: Context, record: Record, branch: str, tip: str, changed: CommitDiff
 ) -> FinishResult:
     kept = record.but(branch=branch, finished=tip)
     over = await reconcile.ended(context, kept, State.FINISHED)
@@ -144,7 +149,12 @@ async def _finish_worktree(
 
 
 async def _kept_of_worktree(
-    context: Context, repo: Repo, record: Record, work: Work, branch: str, changed: Difference
+    context: Context,
+    repo: Repo,
+    record: Record,
+    work: WorktreeWork,
+    branch: str,
+    changed: CommitDiff,
 ) -> FinishResult:
     async with context.store.holding_repo(record.refs_at):
         if work.keep is not None:

@@ -15,9 +15,9 @@ from para_server.core.names import container_name, saved_image
 from para_server.core.params import PauseParams, ResumeParams
 from para_server.core.records import Record
 from para_server.engine import containers, images
-from para_server.engine.containers import Seen
+from para_server.engine.containers import ContainerInfo
 from para_server.git import discovery, repository
-from para_server.git.clone import Start
+from para_server.git.clone import StartPoint
 from para_server.registry import command
 from para_server.sessions import (
     agent_process,
@@ -29,7 +29,7 @@ from para_server.sessions import (
     setup_script,
     suspend,
 )
-from para_server.sessions.provision import Released
+from para_server.sessions.provision import ReleasedWorkspace
 from para_server.sessions.workspace import checkout_cache
 
 
@@ -123,13 +123,13 @@ async def _more(context: Context, record: Record, params: ResumeParams) -> dict[
     }
 
 
-async def _frozen(context: Context, record: Record, seen: Seen | None) -> Session:
+async def _frozen(context: Context, record: Record, seen: ContainerInfo | None) -> Session:
     await containers.freeze(context.engine, container_name(record.id))
     rests = seen and seen.model_copy(update={"state": "paused"})
     return present.of(context, context.store.write(record.but(state=State.PAUSED)), rests)
 
 
-async def _thawed(context: Context, record: Record, seen: Seen) -> Session:
+async def _thawed(context: Context, record: Record, seen: ContainerInfo) -> Session:
     """Let a frozen session go on, or leave it frozen."""
     async with undone_on_failure() as undo:
         undo.push_async_callback(reconcile.frozen_again, context, record)
@@ -139,7 +139,7 @@ async def _thawed(context: Context, record: Record, seen: Seen) -> Session:
     return present.of(context, ready, seen.model_copy(update={"state": "running"}))
 
 
-async def _reopened(context: Context, record: Record) -> tuple[Record, Released]:
+async def _reopened(context: Context, record: Record) -> tuple[Record, ReleasedWorkspace]:
     """Give a finished session a workspace again, at its branch."""
     repo = await discovery.of_session(record)
     settings = context.settings(repo.top)
@@ -148,7 +148,7 @@ async def _reopened(context: Context, record: Record) -> tuple[Record, Released]
         raise ParaError(
             "workspace.unknown-base", f"The branch {record.branch} of {record.name} is gone"
         )
-    start = Start(branch=record.branch, tip=tip, anchor=tip)
+    start = StartPoint(branch=record.branch, tip=tip, anchor=tip)
     await provision.keep_base(context, repo, record, tip)
     standing = await checkout_cache.found(context, repo, record, settings, start)
     released = await provision.workspace(context, repo, standing, settings, start)
@@ -156,7 +156,7 @@ async def _reopened(context: Context, record: Record) -> tuple[Record, Released]
 
 
 async def _revived(
-    context: Context, record: Record, released: Released, more: str | None
+    context: Context, record: Record, released: ReleasedWorkspace, more: str | None
 ) -> Problem | None:
     """Start the container again, set it up where it is new, and let the agent go on."""
     name = container_name(record.id)

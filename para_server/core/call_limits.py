@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from para_server.core.errors import Frozen
+from para_server.core.model import Model
 from para_server.core.results import Attention
 
 _AT_ONCE: Final = 3.0  # calls of a session that are passed on as they come
@@ -14,7 +14,7 @@ _FIRST: Final = 10.0  # seconds until those that were held back are summed up; t
 _LONGEST: Final = 600.0
 
 
-class _Line(Frozen):
+class _Line(Model):
     """One session: how many calls are left, as of `at`, and what is held back until `due`."""
 
     left: float = _AT_ONCE
@@ -25,7 +25,7 @@ class _Line(Frozen):
     due: float = 0.0
 
 
-class Calls(Frozen):
+class Calls(Model):
     """What the sessions have called for lately, by their ids."""
 
     lines: Mapping[str, _Line] = {}

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from para_server.core.errors import Frozen, Issue, ParaError, Remedy
+from para_server.core.errors import Issue, ParaError, Remedy
+from para_server.core.model import Model
 from para_server.core.names import (
     LABEL_HELPER,
     LABEL_HOME,
@@ -49,7 +50,7 @@ _FOREVER: Final = ("sleep", "infinity")
 _MAIN: Final = ("sh", f"{AGENT_FOLDER}/in/main.sh")
 
 
-class Mount(Frozen):
+class Mount(Model):
     """A folder or file of the host in a container, or a volume of the engine."""
 
     source: str
@@ -58,7 +59,7 @@ class Mount(Frozen):
     volume: bool = False
 
 
-class ContainerSpec(Frozen):
+class ContainerSpec(Model):
     """A container before it exists; memory and file_size in bytes, no network is none at all."""
 
     name: str

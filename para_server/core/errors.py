@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator
 
+from para_server.core.model import Model
 from para_server.core.untrusted import shown
 
 WRONG_CALLER: Final = -32602
@@ -57,44 +57,32 @@ SLUGS: Final[dict[str, tuple[int, str]]] = {
 }
 
 
-class Frozen(BaseModel):
-    """A value: it never changes, has no unknown field, and is camelCase outside of Python."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        populate_by_name=True,
-        defer_build=True,  # most processes meet a few of them only
-    )
-
-
 # text for people, whatever it was made of
-Shown = Annotated[str, AfterValidator(shown)]
+SafeText = Annotated[str, AfterValidator(shown)]
 
 
-class Remedy(Frozen):
+class Remedy(Model):
     """One thing that a person can do about a problem, as it stands."""
 
-    title: Shown
+    title: SafeText
     command: str | None = None
     params: dict[str, Any] | None = None
     setting: str | None = None
     url: str | None = None
 
 
-class Issue(Frozen):
+class Issue(Model):
     """One field of the params or of the settings that does not fit."""
 
-    path: Shown
-    message: Shown
+    path: SafeText
+    message: SafeText
 
 
-class Problem(Frozen):
+class Problem(Model):
     """What clients are told of a failure."""
 
     slug: str
-    message: Shown
+    message: SafeText
     remedies: tuple[Remedy, ...] = ()
     issues: tuple[Issue, ...] | None = None
 

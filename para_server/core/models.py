@@ -6,7 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from para_server.core.errors import Frozen, Problem, Shown
+from para_server.core.errors import Problem, SafeText
+from para_server.core.model import Model
 
 SessionType = Literal["container", "worktree"]
 
@@ -34,7 +35,7 @@ class AgentState(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Container(Frozen):
+class Container(Model):
     """The container of a session, while there is one."""
 
     id: str
@@ -42,16 +43,16 @@ class Container(Frozen):
     image: str
 
 
-class Agent(Frozen):
+class Agent(Model):
     """The agent of a session and what it last said of itself."""
 
     name: str
     state: AgentState
-    detail: Shown = ""
+    detail: SafeText = ""
     since: datetime | None = None
 
 
-class Session(Frozen):
+class Session(Model):
     """A task of its own: container, clone, branch, agent."""
 
     id: str
@@ -68,4 +69,4 @@ class Session(Frozen):
     created_at: datetime
     updated_at: datetime
     problem: Problem | None
-    warnings: tuple[Shown, ...] = ()
+    warnings: tuple[SafeText, ...] = ()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from para_server.core.errors import Frozen
+from para_server.core.model import Model
 from para_server.core.models import SessionType
 from para_server.core.names import NAME_PATTERN, SESSION_PATTERN
 
@@ -15,11 +15,11 @@ NameOrId = Annotated[str, StringConstraints(pattern=SESSION_PATTERN)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
-class NoParams(Frozen):
+class NoParams(Model):
     """Nothing to say."""
 
 
-class StartParams(Frozen):
+class StartParams(Model):
     """Start a session for a person."""
 
     name: Name | None = Field(None, description="its name; left out, one is made up")
@@ -46,27 +46,27 @@ class DispatchParams(StartParams):
         return self
 
 
-class SessionParams(Frozen):
+class SessionParams(Model):
     """Name a session; what is left out is told by the folder and by what is live."""
 
     name: NameOrId | None = Field(None, description="its name or id; left out, the only live one")
     repo: str | None = Field(None, description="its repository; left out, the current one")
 
 
-class RecoverParams(Frozen):
+class RecoverParams(Model):
     """Name a cancelled session."""
 
     name: NameOrId = Field(description="its name or id")
     repo: str | None = Field(None, description="its repository; left out, the current one")
 
 
-class RepoParams(Frozen):
+class RepoParams(Model):
     """Name a repository."""
 
     repo: str | None = Field(None, description="the repository; left out, the current one")
 
 
-class ListParams(Frozen):
+class ListParams(Model):
     """Choose which sessions to list."""
 
     repo: str | None = Field(None, description="only those of this repository")
@@ -121,14 +121,14 @@ class LogsParams(SessionParams):
     )
 
 
-class BuildParams(Frozen):
+class BuildParams(Model):
     """Say which image to build."""
 
     agent: Text | None = Field(None, description="the agent that the image is for")
     no_cache: bool = Field(default=False, description="build every layer anew")
 
 
-class LoginParams(Frozen):
+class LoginParams(Model):
     """Say whose login is meant."""
 
     agent: Text | None = Field(None, description="the agent; left out, the one of the settings")
@@ -142,13 +142,13 @@ class SetupParams(LoginParams):
     )
 
 
-class CleanupParams(Frozen):
+class CleanupParams(Model):
     """Say whose logins to remove."""
 
     agent: Text | None = Field(None, description="the agent; left out, every one")
 
 
-class CleanParams(Frozen):
+class CleanParams(Model):
     """Say whether to remove or only to tell."""
 
     dry_run: bool = Field(default=False, description="only tell what would be removed")

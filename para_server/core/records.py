@@ -12,7 +12,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, StringConstraints
 
-from para_server.core.errors import Frozen, Problem
+from para_server.core.errors import Problem
+from para_server.core.model import Model
 from para_server.core.models import SessionType, State
 from para_server.core.names import NAME_PATTERN, SESSION_PATTERN, is_branch
 
@@ -47,7 +48,7 @@ _Base = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}-[0-9a-f]{40,64}$
 _Conversation = Annotated[str, StringConstraints(pattern="^[0-9a-f-]{36}$")]
 
 
-class Record(Frozen):
+class Record(Model):
     """A session as the disk has it; what the engine and git can tell is not in it.
 
     `doing` names the command that is under way: who finds it without a holder of the session's

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from para_server.core.errors import Frozen, Problem, Remedy, Shown
+from para_server.core.errors import Problem, Remedy, SafeText
+from para_server.core.model import Model
 from para_server.core.models import Session
 
 
-class ListResult(Frozen):
+class ListResult(Model):
     """Sessions, and how many containers run of how many that may.
 
     Of a prompt here are the first 2,000 characters at most; `para.show` returns all of it.
@@ -20,22 +21,22 @@ class ListResult(Frozen):
     limit: int
 
 
-class BranchesResult(Frozen):
+class BranchesResult(Model):
     """Branches of a repository."""
 
     branches: tuple[str, ...]
 
 
-class Left(Frozen):
+class Left(Model):
     """Work that is not in the branch (or archive): where it is, by path or by ref, and why."""
 
     what: Literal["submodule", "stash", "branch", "tag", "ignored-repository", "merge"]
     path: str | None = None
     ref: str | None = None
-    detail: Shown = ""
+    detail: SafeText = ""
 
 
-class FinishResult(Frozen):
+class FinishResult(Model):
     """What a finished session brought; `archive` is the ref of what is kept beside the branch.
 
     `omitted` names what of it is not known or not listed, a sentence each: the branch is whole.
@@ -53,7 +54,7 @@ class FinishResult(Frozen):
     archive: str | None = None
 
 
-class CancelResult(Frozen):
+class CancelResult(Model):
     """Where the work of a cancelled session is kept; no archive where there was none."""
 
     session: Session
@@ -61,14 +62,14 @@ class CancelResult(Frozen):
     left: tuple[Left, ...] = ()
 
 
-class Terminal(Frozen):
+class Terminal(Model):
     """A command for a person's terminal."""
 
     command: str
     args: tuple[str, ...]
 
 
-class OpenResult(Frozen):
+class OpenResult(Model):
     """How to get into a session."""
 
     session: Session
@@ -77,7 +78,7 @@ class OpenResult(Frozen):
     terminal: Terminal
 
 
-class FileChange(Frozen):
+class FileChange(Model):
     """One changed file; a binary file has no lines."""
 
     path: str
@@ -86,7 +87,7 @@ class FileChange(Frozen):
     deletions: int
 
 
-class DiffResult(Frozen):
+class DiffResult(Model):
     """What a session has changed since its base.
 
     `omitted` names what of it is left out, a sentence each, as the end of the patch does.
@@ -97,7 +98,7 @@ class DiffResult(Frozen):
     omitted: tuple[str, ...] = ()
 
 
-class FileResult(Frozen):
+class FileResult(Model):
     """A file for people to read: `text` is cut where it is long, and empty where it is binary."""
 
     path: str
@@ -107,7 +108,7 @@ class FileResult(Frozen):
     text: str = ""
 
 
-class Changes(Frozen):
+class Changes(Model):
     """How much a session has changed since its base."""
 
     files: int
@@ -115,7 +116,7 @@ class Changes(Frozen):
     deletions: int
 
 
-class StatsResult(Frozen):
+class StatsResult(Model):
     """What a session uses and has changed; what cannot be told is null.
 
     `cpu` is in percent of one CPU, memory in bytes. The changes of a live session are what its
@@ -127,16 +128,16 @@ class StatsResult(Frozen):
     memory: int | None = None
     memory_limit: int | None = None
     changes: Changes | None = None
-    tooltip: Shown = ""
+    tooltip: SafeText = ""
 
 
-class LogsResult(Frozen):
+class LogsResult(Model):
     """What an agent printed."""
 
     text: str
 
 
-class BuildResult(Frozen):
+class BuildResult(Model):
     """The image that was built; size in bytes."""
 
     image: str
@@ -148,21 +149,21 @@ class BuildResult(Frozen):
 LoginState = Literal["valid", "expired", "missing", "unknown"]
 
 
-class SetupResult(Frozen):
+class SetupResult(Model):
     """Where to log in: a command for a terminal, and the container that it leads into."""
 
     terminal: Terminal
     container: str
 
 
-class LoginResult(Frozen):
+class LoginResult(Model):
     """The login that sessions have from now on; no image where it is shared in a volume."""
 
     image: str | None
     state: LoginState
 
 
-class LoginStatus(Frozen):
+class LoginStatus(Model):
     """How good a login is; no time where it does not say when it ends."""
 
     state: LoginState
@@ -170,51 +171,51 @@ class LoginStatus(Frozen):
     image: str | None
 
 
-class RemovedResult(Frozen):
+class RemovedResult(Model):
     """What was removed."""
 
     removed: tuple[str, ...]
 
 
-class CleanResult(Frozen):
+class CleanResult(Model):
     """What was, or would be, removed, and what is kept."""
 
     removed: tuple[str, ...]
     kept: tuple[str, ...]
 
 
-class Check(Frozen):
+class Check(Model):
     """One thing that para needs."""
 
     name: str
     ok: bool
-    detail: Shown
+    detail: SafeText
     problem: Problem | None = None
     level: Literal["error", "warning", "ok"] = "ok"
 
 
-class DoctorResult(Frozen):
+class DoctorResult(Model):
     """Everything that para needs, each checked."""
 
     checks: tuple[Check, ...]
 
 
-class StatusBar(Frozen):
+class StatusBar(Model):
     """What an editor shows in one line."""
 
-    text: Shown
-    tooltip: Shown
+    text: SafeText
+    tooltip: SafeText
     severity: Literal["ok", "attention", "error"]
 
 
-class Attention(Frozen):
+class Attention(Model):
     """What has just happened to a session that a person may want to hear of."""
 
     id: str
     name: str
     repo: str
     reason: Literal["waiting", "done", "failed"]
-    message: Shown
+    message: SafeText
     remedies: tuple[Remedy, ...]
 
 

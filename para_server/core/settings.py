@@ -13,7 +13,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, Field, field_validator
 from pydantic.config import JsonDict
 
-from para_server.core.errors import Frozen
+from para_server.core.model import Model
 
 _SIZE: Final = re.compile(r"^(\d+)([kmg]?)b?$", re.IGNORECASE)
 AGENTS: Final = ("claude", "codex", "gemini", "opencode", "command")  # para's own
@@ -36,7 +36,7 @@ def _encodes(text: str) -> bool:
     return True
 
 
-class ContainerSettings(Frozen):
+class ContainerSettings(Model):
     """What a session's container is and may."""
 
     enabled: bool = Field(
@@ -107,7 +107,7 @@ class ContainerSettings(Frozen):
         return value
 
 
-class OwnAgent(Frozen):
+class OwnAgent(Model):
     """An agent of a user's own: command lines, in which {prompt} is an argument of its own."""
 
     start: tuple[str, ...] = Field(min_length=1, description="takes up a task")
@@ -117,7 +117,7 @@ class OwnAgent(Frozen):
     keeps: tuple[str, ...] = Field((), description="folders in its home that hold conversations")
 
 
-class AgentSettings(Frozen):
+class AgentSettings(Model):
     """Which agent works, and how."""
 
     name: str = Field(
@@ -148,7 +148,7 @@ class AgentSettings(Frozen):
     )
 
 
-class EngineSettings(Frozen):
+class EngineSettings(Model):
     """Which container engine is used."""
 
     host: str = Field("", description="the engine's address; empty: DOCKER_HOST, context, sockets")
@@ -158,7 +158,7 @@ class EngineSettings(Frozen):
     )
 
 
-class GitSettings(Frozen):
+class GitSettings(Model):
     """How para uses git."""
 
     branch_prefix: str = Field("para/", description="what the names of branches begin with")
@@ -183,7 +183,7 @@ class GitSettings(Frozen):
         return value
 
 
-class Settings(Frozen):
+class Settings(Model):
     """All settings."""
 
     container: ContainerSettings = ContainerSettings()

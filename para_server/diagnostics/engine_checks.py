@@ -11,7 +11,7 @@ from para_server.core.settings import bytes_of
 from para_server.diagnostics import engine_trial
 from para_server.diagnostics.host_checks import gib, scarce, warning
 from para_server.engine import containers, images
-from para_server.engine.engine_info import asked, facts
+from para_server.engine.engine_info import inspect_engine, query_engine
 from para_server.engine.error_translation import image_missing
 from para_server.engine.images import Image
 from para_server.sessions import credentials, file_ownership
@@ -22,7 +22,7 @@ _SKEW: float = 10.0  # seconds: more puts times of files and the end of logins i
 
 async def engine(context: Context) -> Check:
     """Check that an engine answers, in an API and by a connection that para knows."""
-    known = await asked(context.engine)
+    known = await query_engine(context.engine)
     version = await context.engine.call(lambda api: api.api_version)
     tls = ", by TLS" if "--tlsverify" in context.engine.command_line else ""
     where = f"{context.engine.address}{tls}"
@@ -31,7 +31,7 @@ async def engine(context: Context) -> Check:
 
 async def owner(context: Context) -> Check:
     """Check that files of sessions can belong to this user."""
-    known, whose = await facts(context.engine), await file_ownership.owner(context)
+    known, whose = await inspect_engine(context.engine), await file_ownership.owner(context)
     kind = ""
     if known.rootless:
         kind = f" (rootless: root in its containers is uid {known.root} here)"
@@ -43,7 +43,7 @@ async def owner(context: Context) -> Check:
 
 async def limits(context: Context) -> Check:
     """Check that the engine can hold sessions to their limits."""
-    known, wanted = await facts(context.engine), context.settings(None).container
+    known, wanted = await inspect_engine(context.engine), context.settings(None).container
     cpus, memory = wanted.cpus, bytes_of(wanted.memory)
     detail = (
         f"{known.cpus} CPUs and {gib(known.memory)}; a session may use "

@@ -11,12 +11,13 @@ from typing import Final
 from para_server.concurrency.cancellation import off_loop, undone_on_failure
 from para_server.context import Context
 from para_server.core import container_spec
-from para_server.core.errors import Frozen, ParaError
+from para_server.core.errors import ParaError
+from para_server.core.model import Model
 from para_server.core.names import HELPER_PREFIX
 from para_server.core.settings import bytes_of
 from para_server.core.untrusted import read_bounded
 from para_server.engine import containers, oneshot
-from para_server.engine.engine_info import facts
+from para_server.engine.engine_info import inspect_engine
 from para_server.host.filesystem import remove_tree, written
 from para_server.sessions import file_ownership
 from para_server.sessions.recipes import helper_image
@@ -30,7 +31,7 @@ _TRIAL: Final = (
 )
 
 
-class Outcome(Frozen):
+class Outcome(Model):
     """What a container of the engine found: bytes free on its disk, its clock, tools it lacks."""
 
     room: int | None
@@ -44,7 +45,7 @@ async def demand_same_files(context: Context) -> None:
     It is tried once; of a socket's engine the first container shows it. But Podman creates what it
     does not find.
     """
-    podman = (await facts(context.engine)).podman
+    podman = (await inspect_engine(context.engine)).podman
     if context.engine.address.startswith("unix://") and not podman:
         return
     address = hashlib.sha256(context.engine.address.encode()).hexdigest()[:16]

@@ -12,30 +12,30 @@ from typing import Final
 from para_server.concurrency.singleflight import shared
 from para_server.engine import containers
 from para_server.engine.client import Engine
-from para_server.engine.containers import Seen
+from para_server.engine.containers import ContainerInfo
 from para_server.host.filesystem import COARSE
 
 _SILENCE: Final = 30.0  # seconds after which a stream that tells nothing is not relied upon
 
 
 @dataclass
-class Memory:
+class ContainerCache:
     """What was seen on an engine, when that was asked for, and how many events had come by then."""
 
     listening: int = 0  # streams of events that are heard
     events: int = 0
     by_then: int = 0
     asked: float = 0.0
-    seen: tuple[Seen, ...] = ()
+    seen: tuple[ContainerInfo, ...] = ()
     dying: set[str] = field(default_factory=set)  # names: heard to have died, and not yet listed so
 
 
-def of(engine: Engine) -> Memory:
+def of(engine: Engine) -> ContainerCache:
     """Give the memory of an engine."""
-    return _memories.setdefault(engine, Memory())
+    return _memories.setdefault(engine, ContainerCache())
 
 
-async def sessions(engine: Engine, since: float) -> tuple[Seen, ...]:
+async def sessions(engine: Engine, since: float) -> tuple[ContainerInfo, ...]:
     """List the containers of all sessions as they are after a time, in seconds of the epoch."""
     memory = of(engine)
     heard = memory.listening and memory.by_then == memory.events
@@ -45,7 +45,7 @@ async def sessions(engine: Engine, since: float) -> tuple[Seen, ...]:
 
 
 @shared
-async def asked(engine: Engine) -> tuple[Seen, ...]:
+async def asked(engine: Engine) -> tuple[ContainerInfo, ...]:
     """List the containers of all sessions as they are now."""
     memory = of(engine)
     # before it answers: what happens meanwhile may not be in the answer
@@ -55,8 +55,8 @@ async def asked(engine: Engine) -> tuple[Seen, ...]:
     return seen
 
 
-def _dead(memory: Memory, seen: Seen) -> Seen:
+def _dead(memory: ContainerCache, seen: ContainerInfo) -> ContainerInfo:
     return seen.model_copy(update={"state": "exited"}) if seen.name in memory.dying else seen
 
 
-_memories: Final[dict[Engine, Memory]] = {}
+_memories: Final[dict[Engine, ContainerCache]] = {}

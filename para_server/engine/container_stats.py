@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from para_server.core.container_spec import WORKSPACE
-from para_server.core.errors import Frozen
+from para_server.core.model import Model
 from para_server.engine.client import Engine
 from para_server.engine.exec_command import Stopper
 
@@ -19,7 +19,7 @@ _BEFORE: Final = ("precpu_stats", "system_cpu_usage")
 _APART: Final = 1.0  # seconds between two samples
 
 
-class Load(Frozen):
+class ContainerStats(Model):
     """What a container uses: CPU in percent of one, memory in bytes; None where unknown."""
 
     cpu: float | None
@@ -27,7 +27,7 @@ class Load(Frozen):
     memory_limit: int | None
 
 
-async def load(engine: Engine, container: str) -> Load:
+async def load(engine: Engine, container: str) -> ContainerStats:
     """Measure a container's load; it takes a second or two."""
     told = await _asked(engine, container)
     if "cpu_stats" in told and _number(told, *_BEFORE) is None:
@@ -48,7 +48,7 @@ async def _asked(engine: Engine, container: str) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def read(told: Mapping[str, Any]) -> Load:
+def read(told: Mapping[str, Any]) -> ContainerStats:
     """Read the engine's figures; Podman and older kernels leave some of them out."""
     used = _number(told, "cpu_stats", "cpu_usage", "total_usage")
     of_all = _number(told, "cpu_stats", "system_cpu_usage")
@@ -62,7 +62,7 @@ def read(told: Mapping[str, Any]) -> Load:
     memory = _number(told, "memory_stats", "usage")
     stats = ("memory_stats", "stats")  # what can be dropped at once is not in use
     cache = _number(told, *stats, "total_inactive_file") or _number(told, *stats, "inactive_file")
-    return Load(
+    return ContainerStats(
         cpu=cpu,
         memory=None if memory is None else max(0, memory - (cache or 0)),
         memory_limit=_number(told, "memory_stats", "limit"),

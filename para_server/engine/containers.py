@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import Field
 
 from para_server.core.container_spec import WORKSPACE, ContainerSpec
-from para_server.core.errors import SETUP_CHECK, WITHOUT_CONTAINERS, Frozen, ParaError, Remedy
+from para_server.core.errors import SETUP_CHECK, WITHOUT_CONTAINERS, ParaError, Remedy
+from para_server.core.model import Model
 from para_server.core.names import (
     CONTAINER_PREFIX,
     HELPER_PREFIX,
@@ -39,7 +40,7 @@ _COMMA: Final = "invalid mount option"  # what Podman says of a path with a comm
 _ALREADY: Final = (304, 409)
 
 
-class Seen(Frozen):
+class ContainerInfo(Model):
     """A container as the engine lists it; `state` is the engine's own word."""
 
     id: str
@@ -153,9 +154,9 @@ async def start(engine: Engine, container: str) -> None:
     await engine.call(ask)
 
 
-def started(container: str, name: str, image: str) -> Seen:
+def started(container: str, name: str, image: str) -> ContainerInfo:
     """Tell how the engine would list a container that it has just started, without asking it."""
-    return Seen(
+    return ContainerInfo(
         id=container,
         name=name,
         image=image,
@@ -220,22 +221,22 @@ async def remove(engine: Engine, container: str) -> None:
         await engine.call(ask)
 
 
-async def sessions(engine: Engine) -> list[Seen]:
+async def sessions(engine: Engine) -> list[ContainerInfo]:
     """List the containers of all sessions on the engine, whoever made them."""
     return await _listed(engine, CONTAINER_PREFIX)
 
 
-async def helpers(engine: Engine) -> list[Seen]:
+async def helpers(engine: Engine) -> list[ContainerInfo]:
     """List the helper containers on the engine."""
     return await _listed(engine, HELPER_PREFIX)
 
 
-async def find(engine: Engine, name: str) -> Seen | None:
+async def find(engine: Engine, name: str) -> ContainerInfo | None:
     """Find a container by its exact name."""
     return next((seen for seen in await _listed(engine, name) if seen.name == name), None)
 
 
-async def renamed(engine: Engine, session_id: str | None = None) -> list[Seen]:
+async def renamed(engine: Engine, session_id: str | None = None) -> list[ContainerInfo]:
     """List the containers of one or all sessions that somebody gave other names."""
     label = LABEL_SESSION if session_id is None else f"{LABEL_SESSION}={session_id}"
     raw = await engine.call(lambda api: api.containers(all=True, filters={"label": label}))
@@ -253,17 +254,17 @@ async def call_back(engine: Engine, session_id: str, is_mine: Callable[[str | No
     return True
 
 
-async def _listed(engine: Engine, prefix: str) -> list[Seen]:
+async def _listed(engine: Engine, prefix: str) -> list[ContainerInfo]:
     # the plain list: the convenient one inspects each container
     raw = await engine.call(lambda api: api.containers(all=True, filters={"name": prefix}))
     seen = [_seen(one) for one in raw]
     return [one for one in seen if one.name.startswith(prefix)]
 
 
-def _seen(one: dict[str, Any]) -> Seen:
+def _seen(one: dict[str, Any]) -> ContainerInfo:
     labels = one.get("Labels") or {}
     names = one.get("Names") or ["/"]
-    return Seen(
+    return ContainerInfo(
         id=one["Id"],
         name=names[0].lstrip("/"),
         image=one.get("Image", ""),

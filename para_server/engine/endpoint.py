@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from para_server.core.errors import SETUP_CHECK, WITHOUT_CONTAINERS, Frozen, ParaError, Remedy
+from para_server.core.errors import SETUP_CHECK, WITHOUT_CONTAINERS, ParaError, Remedy
+from para_server.core.model import Model
 from para_server.core.settings import EngineSettings
 from para_server.core.untrusted import one_line
 from para_server.host.paths import home
@@ -23,7 +24,7 @@ _TLS_PORT: Final = 2376
 _LONGEST: Final = 300  # characters of an address in a message
 
 
-class Tls(Frozen):
+class Tls(Model):
     """The certificates of a connection; without `verify` the engine's own is not checked."""
 
     ca: Path | None = None
@@ -32,7 +33,7 @@ class Tls(Frozen):
     verify: bool = True
 
 
-class Endpoint(Frozen):
+class Endpoint(Model):
     """The address of an engine, complete with its port, and the TLS that it is reached with.
 
     `origin` is what decided on it; nothing for the usual sockets.

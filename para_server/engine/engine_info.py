@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from para_server.concurrency.singleflight import shared
-from para_server.core.errors import Frozen
+from para_server.core.model import Model
 from para_server.engine import capacity
 from para_server.engine.capacity import Capacity
 from para_server.engine.client import Engine
@@ -18,7 +18,7 @@ _HOLDS: Final = 60.0  # seconds: whoever configures an engine anew restarts it
 _REMAPPED: Final = re.compile(r"/(\d+)\.(\d+)/?$")  # what Docker adds to its folder of data
 
 
-class Facts(Frozen):
+class EngineInfo(Model):
     """What an engine says of itself; memory in bytes.
 
     `root` is the uid of this machine that root has in its containers: 0, the user whose engine it
@@ -38,18 +38,18 @@ class Facts(Frozen):
     warnings: tuple[str, ...] = ()
 
 
-async def facts(engine: Engine) -> Facts:
+async def inspect_engine(engine: Engine) -> EngineInfo:
     """Return what an engine says of itself; it is asked once a minute."""
     known = _known.get(engine)
     if known is not None and time.monotonic() < known[0] + _HOLDS:
         return known[1]
-    found = await asked(engine)
+    found = await query_engine(engine)
     _known[engine] = (time.monotonic(), found)
     return found
 
 
 @shared
-async def asked(engine: Engine) -> Facts:
+async def query_engine(engine: Engine) -> EngineInfo:
     """Ask an engine what it is now."""
     told: dict[str, Any] = await engine.call(lambda api: api.info())
     options = {
@@ -60,7 +60,7 @@ async def asked(engine: Engine) -> Facts:
     }
     rootless = "rootless" in options or told.get("Rootless") is True  # Podman's own word
     remapped = "userns" in options
-    found = Facts(
+    found = EngineInfo(
         version=str(told.get("ServerVersion", "")),
         podman="BuildahVersion" in told,
         cpus=int(told.get("NCPU") or 0),
@@ -91,4 +91,4 @@ def _root(engine: Engine, told: dict[str, Any], *, rootless: bool, remapped: boo
     return 0
 
 
-_known: Final[dict[Engine, tuple[float, Facts]]] = {}
+_known: Final[dict[Engine, tuple[float, EngineInfo]]] = {}

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
-from para_server.core.errors import Frozen, ParaError, Remedy
+from para_server.core.errors import ParaError, Remedy
+from para_server.core.model import Model
 from para_server.core.names import LABEL_INPUTS, build_params
 from para_server.core.untrusted import one_line
 from para_server.engine import images
@@ -44,7 +45,7 @@ _CA_NAME: Final = "ca-bundle.crt"
 Told = Callable[[str, int | None], None]
 
 
-class Recipe(Frozen):
+class Recipe(Model):
     """What an image is made from: the folder of its Dockerfile, arguments of the build, labels.
 
     `offline` is for what runs programs of an image that is not para's own.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from para_server.core.errors import Frozen
+from para_server.core.model import Model
 from para_server.core.names import (
     AUTHENTICATED_IMAGE,
     FITTED_IMAGE,
@@ -29,7 +29,7 @@ _NAMELESS: Final = "<none>:<none>"  # what older engines say of an image that lo
 _ABSENT: Final = 404
 
 
-class Image(Frozen):
+class Image(Model):
     """An image on the engine; size in bytes."""
 
     id: str
@@ -106,7 +106,7 @@ async def drop_fitted(
     return gone
 
 
-class Descent(Frozen):
+class Descent(Model):
     """What is made from which image."""
 
     containers: tuple[tuple[str, str], ...]  # the name of each, and the id of its image

@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from para_server.core.errors import Frozen, ParaError, Remedy
+from para_server.core.errors import ParaError, Remedy
+from para_server.core.model import Model
 from para_server.core.names import (
     LABEL_HOME,
     LABEL_NETWORK,
@@ -39,7 +40,7 @@ _FULL: Final = ("non-overlapping", "fully subnetted", "no available network", "n
 _UNABLE: Final = ("restrict inter-container", "br_netfilter", "bridge-nf-call")
 
 
-class Network(Frozen):
+class Network(Model):
     """The network of sessions on an engine; `home` is the installation that made it."""
 
     name: str
@@ -47,7 +48,7 @@ class Network(Frozen):
     used: bool
 
 
-class Own(Frozen):
+class SessionNetwork(Model):
     """A network that is one session's alone."""
 
     name: str
@@ -126,11 +127,11 @@ async def remove(engine: Engine) -> None:
     await engine.call(ask)
 
 
-async def own(engine: Engine) -> list[Own]:
+async def own(engine: Engine) -> list[SessionNetwork]:
     """List the networks that are one session's alone."""
     listed = await engine.call(lambda api: api.networks(filters={"label": LABEL_NETWORK}))
     return [
-        Own(
+        SessionNetwork(
             name=one["Name"],
             session=(one["Labels"] or {}).get(LABEL_SESSION),
             home=(one["Labels"] or {}).get(LABEL_HOME),

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from para_server.core.errors import Frozen
+from para_server.core.model import Model
 from para_server.core.names import LABEL_HOME, LABEL_SESSION, VOLUME_PREFIX
 from para_server.engine.client import Engine
 from para_server.engine.error_translation import removed_unless_used
@@ -19,7 +19,7 @@ _LONGEST: Final = 4000  # bytes of options that a mount may have: a page, less w
 _SEPARATORS: Final = frozenset(',:\\"')  # what the options themselves are written with
 
 
-class Volume(Frozen):
+class Volume(Model):
     """A volume of para's on the engine."""
 
     name: str

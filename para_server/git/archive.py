@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from para_server.core.errors import Frozen
+from para_server.core.model import Model
 from para_server.git.bounded_output import git_bytes
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import COMMIT, Repo, parents
@@ -23,7 +23,7 @@ _ONE_BY_ONE: Final = 200  # names that are tried alone where they cannot be set 
 _SYMBOL: Final = "ref: "
 
 
-class Carried(Frozen):
+class ArchiveContents(Model):
     """What an archive carries: the names are a session's own, and are checked by git alone.
 
     `head` is what HEAD said, `tags` are objects and the files that have their texts, `at` is the
@@ -39,20 +39,20 @@ class Carried(Frozen):
     index: str | None = None
 
 
-async def read(repo: Repo, archive: str) -> Carried:
+async def read(repo: Repo, archive: str) -> ArchiveContents:
     """Read what an archive carries; of one without a manifest, its further parents."""
     _head, *others = await parents(repo, archive)
     if not others:
-        return Carried()
+        return ArchiveContents()
     at = others[-1]
     parts = (await git(repo.top, "ls-tree", "--name-only", "-z", at)).split("\0")
     if MANIFEST not in parts:  # of a version that kept no names
-        return Carried(commits=tuple(others))
+        return ArchiveContents(commits=tuple(others))
     manifest = await git_bytes(repo.top, ("cat-file", "blob", f"{at}:{MANIFEST}"), _MAX_MANIFEST)
     entries = [os.fsdecode(one).split(" ", 2) for one in manifest.split(b"\0")[:_MOST] if one]
     named = [(word, rest) for word, *rest in entries if rest]
     objects = [(word, rest) for word, rest in named if COMMIT.match(rest[0])]
-    return Carried(
+    return ArchiveContents(
         at=at,
         head=next((" ".join(rest) for word, rest in named if word == "head"), ""),
         refs=tuple((rest[1], rest[0]) for word, rest in objects if word == "ref" and rest[1:]),
@@ -64,7 +64,7 @@ async def read(repo: Repo, archive: str) -> Carried:
 
 
 async def restore(
-    repo: Repo, folder: Path, carried: Carried, tip: str, given: dict[str, str]
+    repo: Repo, folder: Path, carried: ArchiveContents, tip: str, given: dict[str, str]
 ) -> str | None:
     """Set in a new clone the names that a session had, and return what HEAD says there.
 

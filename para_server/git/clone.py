@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final, TypedDict
 
 from para_server.concurrency.cancellation import off_loop, together
-from para_server.core.errors import Frozen
+from para_server.core.model import Model
 from para_server.git import archive, clone_refs, filters
-from para_server.git.archive import Carried
+from para_server.git.archive import ArchiveContents
 from para_server.git.process import git
 from para_server.git.repository import Repo, lenders
 from para_server.git.user_config import Identity, excludes
@@ -27,7 +27,7 @@ class _Text(TypedDict):
     errors: str
 
 
-class Start(Frozen):
+class StartPoint(Model):
     """What a clone begins with.
 
     The branch is at `tip`; the files are those of `tree` where it is given, which is how work
@@ -43,7 +43,7 @@ class Start(Frozen):
     anchor: str
     tree: str | None = None
     head: str | None = None
-    carried: Carried = Carried()
+    carried: ArchiveContents = ArchiveContents()
     base: str | None = None
     filtered: bool = True
 
@@ -51,7 +51,7 @@ class Start(Frozen):
 async def make(
     repo: Repo,
     folder: Path,
-    start: Start,
+    start: StartPoint,
     *,
     own: bool,
     owner: int | None,
@@ -99,7 +99,7 @@ async def make(
     await hand_over(folder, owner)
 
 
-async def _set_names(repo: Repo, folder: Path, start: Start, names: dict[str, str]) -> None:
+async def _set_names(repo: Repo, folder: Path, start: StartPoint, names: dict[str, str]) -> None:
     head = None
     if start.carried.commits or start.carried.refs:
         head = await archive.restore(repo, folder, start.carried, start.tip, names)

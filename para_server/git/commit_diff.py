@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from para_server.core.auto_run_files import runs_by_itself
-from para_server.core.errors import Frozen
+from para_server.core.model import Model
 from para_server.core.results import FileChange
 from para_server.core.untrusted import one_line
 from para_server.git import symlink_names
 from para_server.git.bounded_output import git_stream
 from para_server.git.process import GitFailedError, GitTooSlowError
 from para_server.git.repository import Repo
-from para_server.git.symlink_names import Names
+from para_server.git.symlink_names import SymlinkNames
 
 MAX_PATCH: Final = 16 << 20  # bytes of a patch that an editor can still show
 MAX_FILES: Final = 20_000  # changed files that are listed; all are counted
@@ -49,7 +49,7 @@ _PATCH: Final = (
 )
 
 
-class Difference(Frozen):
+class CommitDiff(Model):
     """What changed between two commits: `files` are the first of `count`.
 
     `auto_run` are those that run by themselves. What is not known is 0, and `omitted` says why.
@@ -65,7 +65,7 @@ class Difference(Frozen):
     coarse: bool = False
 
 
-async def difference(repo: Repo, old: str, new: str) -> Difference:
+async def difference(repo: Repo, old: str, new: str) -> CommitDiff:
     """Compare two commits; a comparison that takes too long leaves something out, and says so."""
     omitted: list[str] = []
     listing = _Listing(await _names(repo, new, omitted))
@@ -88,7 +88,7 @@ async def difference(repo: Repo, old: str, new: str) -> Difference:
         for raw, (shown, letter) in listing.files.items()
         for more, less in [counts.of.get(raw, (0, 0))]
     )
-    return Difference(
+    return CommitDiff(
         files=files,
         count=listing.count,
         insertions=counts.insertions,
@@ -106,7 +106,7 @@ class Patch(NamedTuple):
     omitted: tuple[str, ...]
 
 
-async def patch(repo: Repo, old: str, new: str, known: Difference) -> Patch:
+async def patch(repo: Repo, old: str, new: str, known: CommitDiff) -> Patch:
     """Return the patch between two commits that were compared.
 
     It is cut after a whole file where it is enormous, or would take too long.
@@ -166,7 +166,7 @@ class _Fields:
 class _Listing:
     """The changed files, as they come: the first are kept, all are counted."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: SymlinkNames) -> None:
         self.names = names
         self.count = 0
         self.files: dict[bytes, tuple[str, str]] = {}
@@ -220,13 +220,13 @@ class _Counts:
             self.of[path] = (int(more), int(less))
 
 
-async def _names(repo: Repo, commit: str, omitted: list[str]) -> Names:
+async def _names(repo: Repo, commit: str, omitted: list[str]) -> SymlinkNames:
     """Return the further names of a commit's files; what cannot be told is said in `omitted`."""
     try:
         return await symlink_names.names(repo, commit)
     except GitFailedError as error:
         omitted.append(f"files were not looked at by their names behind links: {error}")
-        return Names({}, "")
+        return SymlinkNames({}, "")
 
 
 async def _counted(

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from para_server.concurrency.cancellation import off_loop
-from para_server.core.errors import Frozen, ParaError
+from para_server.core.errors import ParaError
+from para_server.core.model import Model
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo
 from para_server.git.retry import insist, is_so
@@ -21,7 +22,7 @@ from para_server.git.worktree_commit import LINK, beneath, tree_of
 _MOST: Final = 1000  # repositories
 
 
-class Inner(Frozen):
+class NestedRepository(Model):
     """A repository within a worktree: a submodule of it, one that git ignores, or a plain one.
 
     `path` is relative to the worktree. `changed` tells whether it has files that its commit has
@@ -35,7 +36,7 @@ class Inner(Frozen):
     changed: bool = False
 
 
-async def inner(folder: Path) -> tuple[Inner, ...]:
+async def inner(folder: Path) -> tuple[NestedRepository, ...]:
     """Return the repositories within a worktree, outermost first."""
     found = await off_loop(lambda: list(_git_folders(folder)))
     if not found:
@@ -43,7 +44,7 @@ async def inner(folder: Path) -> tuple[Inner, ...]:
     listed = await git(folder, "ls-files", "-s", "-z")
     linked = await _committed_links(folder)
     linked |= {e.partition("\t")[2] for e in listed.split("\0") if e.startswith(LINK)}
-    known: list[Inner] = []
+    known: list[NestedRepository] = []
     for path in found[:_MOST]:
         if not await _is_repository(folder / path):
             continue
@@ -57,7 +58,7 @@ async def inner(folder: Path) -> tuple[Inner, ...]:
     return tuple(known)
 
 
-async def hollow(folder: Path, found: Sequence[Inner]) -> tuple[str, ...]:
+async def hollow(folder: Path, found: Sequence[NestedRepository]) -> tuple[str, ...]:
     """Return the submodules' folders with files that are none of the repositories found.
 
     One that was never fetched, whose .git was removed or is broken, or that came back from an
@@ -71,7 +72,7 @@ async def hollow(folder: Path, found: Sequence[Inner]) -> tuple[str, ...]:
 
 
 async def bring(
-    repo: Repo, folder: Path, one: Inner, found: Sequence[Inner], message: str
+    repo: Repo, folder: Path, one: NestedRepository, found: Sequence[NestedRepository], message: str
 ) -> tuple[str, ...]:
     """Bring the commits of an inner repository, and its changed files as one, to the repository.
 
@@ -137,7 +138,7 @@ async def _is_repository(place: Path) -> bool:
     return top.removesuffix("\n") == str(place.resolve())
 
 
-async def _ignored(folder: Path, path: str, above: Inner | None) -> bool:
+async def _ignored(folder: Path, path: str, above: NestedRepository | None) -> bool:
     """Return whether a folder is ignored by the rules of the repository around it."""
     around = folder / above.path if above is not None else folder
     return await is_so(around, "check-ignore", "-q", "--", os.path.relpath(folder / path, around))
@@ -151,7 +152,9 @@ async def _committed_links(folder: Path) -> set[str]:
     return {e.partition("\t")[2] for e in listed.split("\0") if e.startswith(LINK)}
 
 
-async def _known(folder: Path, path: str, kind: Literal["submodule", "ignored", "plain"]) -> Inner:
+async def _known(
+    folder: Path, path: str, kind: Literal["submodule", "ignored", "plain"]
+) -> NestedRepository:
     place = folder / path
     try:
         head = (await insist(place, "rev-parse", "--verify", "-q", "HEAD^{commit}")).strip()
@@ -163,7 +166,7 @@ async def _known(folder: Path, path: str, kind: Literal["submodule", "ignored", 
     changed = kind != "ignored" and bool(await git(place, *status))
     if kind == "submodule" and head is None:
         kind = "plain"  # git can note no commit of it
-    return Inner(path=path, kind=kind, head=head, tips=tuple(tips), changed=changed)
+    return NestedRepository(path=path, kind=kind, head=head, tips=tuple(tips), changed=changed)
 
 
 async def _local_tips(place: Path) -> list[str]:
@@ -186,6 +189,6 @@ def _who(repo: Repo) -> tuple[str, ...]:
     return ("-c", f"user.name={repo.who.author}", "-c", f"user.email={repo.who.email}")
 
 
-def plain_paths(found: tuple[Inner, ...]) -> tuple[str, ...]:
+def plain_paths(found: tuple[NestedRepository, ...]) -> tuple[str, ...]:
     """Return the folders whose files are taken as the worktree's own."""
     return tuple(one.path for one in found if one.kind == "plain")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from para_server.concurrency.singleflight import shared
-from para_server.core.errors import Frozen, Issue, ParaError, Remedy
+from para_server.core.errors import Issue, ParaError, Remedy
+from para_server.core.model import Model
 from para_server.core.names import base_ref, review_ref
 from para_server.core.untrusted import printable, read_bounded
 from para_server.git.bounded_output import git_bytes
@@ -34,7 +35,7 @@ _SECONDS: Final = 10.0  # a thousand times what it takes to list them
 _MAX_DEPTH: Final = 5  # git follows alternates no deeper
 
 
-class Repo(Frozen):
+class Repo(Model):
     """A repository: its work tree, where its refs and objects are, and who commits there."""
 
     top: Path

@@ -19,7 +19,7 @@ _ALL_NAMES: Final = 100_000  # of all files: looking at them takes about a secon
 _SECONDS: Final = 20.0  # many times what it takes to list a million files
 
 
-class Names:
+class SymlinkNames:
     """The further names of the files of a commit; `whole` is whether all links were followed."""
 
     def __init__(self, links: Mapping[str, str], top: str, *, whole: bool = True) -> None:
@@ -54,7 +54,7 @@ class Names:
                     yield name
 
 
-async def names(repo: Repo, commit: str) -> Names:
+async def names(repo: Repo, commit: str) -> SymlinkNames:
     """Return the further names of the files of a commit; raises GitFailedError."""
     found: dict[str, str] = {}  # the object of each link
     rest = b""
@@ -76,7 +76,7 @@ async def names(repo: Repo, commit: str) -> Names:
     await git_stream(repo.top, ("ls-tree", "-r", "-z", "--full-tree", commit), take, _SECONDS)
     texts = await _texts(repo, sorted(set(found.values()))) if found else {}
     links = {path: texts[oid] for path, oid in found.items() if oid in texts}
-    return Names(links, str(repo.top), whole=len(found) <= _MOST)
+    return SymlinkNames(links, str(repo.top), whole=len(found) <= _MOST)
 
 
 async def _texts(repo: Repo, objects: list[str]) -> dict[str, str]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from para_server.core.errors import Frozen, ParaError, Remedy
+from para_server.core.errors import ParaError, Remedy
+from para_server.core.model import Model
 from para_server.core.untrusted import one_line
 
 # the keys that are read from git's configuration, for `git config --get-regexp`
@@ -17,7 +18,7 @@ _MAX_PATTERNS: Final = 1 << 20  # characters of a file that says what is ignored
 _TRUE: Final = ("", "true", "yes", "on", "1")  # as git has it, where the value is given as such
 
 
-class Identity(Frozen):
+class Identity(Model):
     """Who commits; `demanded` where git would refuse to commit without a configured address."""
 
     author: str

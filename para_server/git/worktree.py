@@ -8,7 +8,7 @@ from typing import Final
 
 from para_server.core.errors import ParaError
 from para_server.core.untrusted import one_line
-from para_server.git.clone import Start
+from para_server.git.clone import StartPoint
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import (
     Repo,
@@ -20,14 +20,14 @@ from para_server.git.repository import (
     ref_commit,
 )
 from para_server.git.retry import insist
-from para_server.git.worktree_state import Standing, belongs_to
+from para_server.git.worktree_state import WorktreeState, belongs_to
 from para_server.host.filesystem import remove_tree
 
 _RENAMED: Final = 100  # entries of a log that look like the wanted one
 _MAX_REASON: Final = 200  # characters of what a hook says
 
 
-async def make(repo: Repo, folder: Path, start: Start) -> str | None:
+async def make(repo: Repo, folder: Path, start: StartPoint) -> str | None:
     """Add a worktree on a new branch, or on one that the session left.
 
     Gives what its post-checkout hook complained of: the worktree is whole by then.
@@ -101,7 +101,9 @@ async def join(folder: Path, branch: str, head: str, before: str | None) -> None
     await git(folder, "symbolic-ref", "-m", "para", "HEAD", f"refs/heads/{branch}")
 
 
-async def restore(repo: Repo, folder: Path, was: Standing, branch: str, tip: str | None) -> None:
+async def restore(
+    repo: Repo, folder: Path, was: WorktreeState, branch: str, tip: str | None
+) -> None:
     """Let a worktree stand where it stood, and its branch be where it was."""
     ref = f"refs/heads/{branch}"
     if was.on is None and was.head is not None:
@@ -135,7 +137,7 @@ async def last_commit(repo: Repo, folder: Path) -> str:
     raise ParaError("workspace.git-failed", f"{folder} is gone, and git knows no worktree there")
 
 
-async def _is_whole(folder: Path, start: Start) -> bool:
+async def _is_whole(folder: Path, start: StartPoint) -> bool:
     """Return whether a worktree was made although git failed: a hook runs when all is done."""
     try:
         hook = await git(folder, "rev-parse", "--git-path", "hooks/post-checkout")

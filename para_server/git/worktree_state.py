@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from para_server.concurrency.cancellation import together
-from para_server.core.errors import Frozen, ParaError, Remedy
+from para_server.core.errors import ParaError, Remedy
+from para_server.core.model import Model
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo, ref_commit
 from para_server.git.retry import insist
@@ -43,7 +44,7 @@ _STEPS: Final = (
 )
 
 
-class Standing(Frozen):
+class WorktreeState(Model):
     """Where a worktree stands.
 
     `head` is None on a branch without commits, `on` is the branch of HEAD or None where HEAD is
@@ -58,14 +59,14 @@ class Standing(Frozen):
     alone: tuple[str, ...] = ()
 
 
-async def standing(repo: Repo, folder: Path) -> Standing:
+async def standing(repo: Repo, folder: Path) -> WorktreeState:
     """Return where a worktree stands; raises workspace.git-failed."""
     git_dir = await _git_dir(repo, folder)
     (head, on), unmerged = await together(
         together(_head(folder), _branch(folder)), git(folder, "ls-files", "-u", "-z")
     )
     entries = [entry.partition("\t")[2] for entry in unmerged.split("\0") if entry]
-    return Standing(
+    return WorktreeState(
         head=head,
         on=on,
         stopped=_stopped(git_dir),

@@ -15,7 +15,7 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _REPLACED: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
-class Entered(NamedTuple):
+class OpenFolder(NamedTuple):
     """A folder that a walk has come to, open, and the names in it."""
 
     descriptor: int
@@ -29,7 +29,7 @@ class _Level(NamedTuple):
     waiting: list[str]
 
 
-def walk(folder: Path) -> Iterator[Entered]:
+def walk(folder: Path) -> Iterator[OpenFolder]:
     """Visit a folder and all below it, each before what is in it; raises OSError.
 
     One descriptor goes down and up again, so neither the depth nor the length of a path matters.
@@ -67,14 +67,14 @@ def hand_over(folder: Path, owner: int) -> None:
             os.chown(name, owner, owner, dir_fd=entered.descriptor, follow_symlinks=False)
 
 
-def _entered(descriptor: int) -> tuple[Entered, _Level]:
+def _entered(descriptor: int) -> tuple[OpenFolder, _Level]:
     names, folders = [], []
     with os.scandir(descriptor) as entries:
         for entry in entries:
             names.append(entry.name)
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.name)
-    return Entered(descriptor, tuple(names)), _Level(_identity(descriptor), folders)
+    return OpenFolder(descriptor, tuple(names)), _Level(_identity(descriptor), folders)
 
 
 def _risen(descriptor: int, level: _Level) -> int:

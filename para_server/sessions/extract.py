@@ -14,7 +14,8 @@ from typing import Final, Literal
 from para_server.concurrency.cancellation import to_end, together
 from para_server.context import Context
 from para_server.core import container_spec
-from para_server.core.errors import Frozen, ParaError, Remedy
+from para_server.core.errors import ParaError, Remedy
+from para_server.core.model import Model
 from para_server.core.names import HELPER_PREFIX, incoming_ref
 from para_server.core.records import Record
 from para_server.core.settings import bytes_of
@@ -26,7 +27,7 @@ from para_server.git.process import GitFailedError
 from para_server.git.repository import EMPTY_TREE, Repo
 from para_server.host.filesystem import written
 from para_server.sessions import extract_job, file_ownership, leftover_work, provision, reconcile
-from para_server.sessions.leftover_work import Found
+from para_server.sessions.leftover_work import Findings
 from para_server.sessions.recipes import helper_image
 
 _log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ Aim = Literal["look", "finish", "cancel"]
 _MODES: Final = ("full", "full", "plain", "flat")
 
 
-class Taken(Frozen):
+class Extracted(Model):
     """What a session has: `tip` for the branch, `keep` with all that a branch cannot hold.
 
     `head` is where its own branch is, without what is uncommitted. All are in the repository,
@@ -54,13 +55,13 @@ class Taken(Frozen):
     head: str
     more: bool
     since: str
-    found: Found = Found()
+    found: Findings = Findings()
 
 
 @asynccontextmanager
 async def taken_out(
     context: Context, repo: Repo, record: Record, message: str, aim: Aim
-) -> AsyncIterator[Taken]:
+) -> AsyncIterator[Extracted]:
     """Yield what a session has, for as long as the block lasts; raises workspace.git-failed.
 
     Where git cannot follow the workspace's own rules, or its .git is beyond reading, less is asked:
@@ -83,7 +84,7 @@ async def _best(
     message: str,
     aim: Aim,
     clearing: list[asyncio.Task[None]],
-) -> Taken:
+) -> Extracted:
     failed: ParaError | None = None
     for number, mode in enumerate(_MODES):
         if mode in _MODES[:number] and not isinstance(failed, (GitFailedError, _KilledError)):
@@ -116,7 +117,7 @@ async def _attempt(
     message: str,
     asked: tuple[str, Aim],
     clearing: list[asyncio.Task[None]],
-) -> Taken:
+) -> Extracted:
     scratch = context.store.scratch(record.id)
     try:
         since = await repository.ref_commit(repo, f"{record.base}^{{commit}}")
@@ -224,7 +225,7 @@ def _failed(record: Record, code: int, said: str) -> ParaError:
 
 async def _checked(
     context: Context, repo: Repo, record: Record, scratch: Path, since: str | None
-) -> Taken:
+) -> Extracted:
     claim = (read_bounded(scratch / "result", _MAX_RESULT) or b"").decode(errors="replace").split()
     well_formed = len(claim) == 4 and all(repository.COMMIT.match(c) for c in claim[:3])  # noqa: PLR2004 # tip, keep, head, more
     if not well_formed:
@@ -254,7 +255,7 @@ async def _checked(
     )
     if arrived != (tip, keep) or not head_is_known:
         raise _not_arrived(record)
-    return Taken(
+    return Extracted(
         tip=tip,
         keep=keep,
         head=head,

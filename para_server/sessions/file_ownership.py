@@ -11,12 +11,13 @@ from typing import Final
 from para_server.concurrency.cancellation import undone_on_failure
 from para_server.context import Context
 from para_server.core import container_spec
-from para_server.core.errors import WITHOUT_CONTAINERS, Frozen, ParaError, Remedy
+from para_server.core.errors import WITHOUT_CONTAINERS, ParaError, Remedy
+from para_server.core.model import Model
 from para_server.core.names import HELPER_PREFIX, LABEL_FITTED, LABEL_HOME, fitted_image
 from para_server.core.settings import bytes_of
 from para_server.core.untrusted import read_bounded
 from para_server.engine import containers, file_copy, image_build, images
-from para_server.engine.engine_info import Facts, facts
+from para_server.engine.engine_info import EngineInfo, inspect_engine
 from para_server.engine.error_translation import image_missing
 from para_server.engine.image_build import Recipe
 from para_server.engine.images import Image
@@ -30,7 +31,7 @@ _ALONE: Final = "ids"  # what holds a helper that is no session's
 _DOCS: Final = "https://docs.docker.com/engine/security/userns-remap/"
 
 
-class Owner(Frozen):
+class Owner(Model):
     """Whom files are given to on the host, None where they stay ours, and their ids inside."""
 
     host: int | None
@@ -42,10 +43,10 @@ async def owner(context: Context) -> Owner:
 
     Raises engine.refused where the engine's containers cannot have files of this user.
     """
-    return owner_of(await facts(context.engine), os.geteuid(), os.getegid())
+    return owner_of(await inspect_engine(context.engine), os.geteuid(), os.getegid())
 
 
-def owner_of(known: Facts, uid: int, gid: int) -> Owner:
+def owner_of(known: EngineInfo, uid: int, gid: int) -> Owner:
     """Decide for an engine and the ids of this process whose the files of sessions are."""
     if known.rootless:
         # root in its containers is the user whose engine it is, and all others are nobody's
@@ -69,7 +70,7 @@ def owner_of(known: Facts, uid: int, gid: int) -> Owner:
 
 async def hand_to_helper(context: Context, folder: Path) -> None:
     """Let a helper container write into a folder of para's own."""
-    known = await facts(context.engine)
+    known = await inspect_engine(context.engine)
     if known.rootless or known.remapped:
         await hand_over(folder, (await owner(context)).host)
 

@@ -14,20 +14,20 @@ from para_server.engine import file_copy, images, volumes
 from para_server.sessions import file_ownership
 
 
-class Kept(NamedTuple):
+class KeptVolume(NamedTuple):
     """Mounts of the volumes of a session, and where those are that have just been created."""
 
     mounts: list[Mount]
     new: list[PurePosixPath]
 
 
-async def kept(context: Context, record: Record, image: str, others: Sequence[Mount]) -> Kept:
+async def kept(context: Context, record: Record, image: str, others: Sequence[Mount]) -> KeptVolume:
     """Create a volume of the session's own for each that its image declares; what is there stays.
 
     One that the engine makes by itself goes with the container, and a saved image has none of it.
     """
     if is_ours(image):
-        return Kept([], [])  # it declares none, and is not asked for each session
+        return KeptVolume([], [])  # it declares none, and is not asked for each session
     found = await images.find(context.engine, image)
     taken = {PurePosixPath(one.target) for one in others}
     targets = [] if found is None else [t for t in found.volumes if PurePosixPath(t) not in taken]
@@ -39,7 +39,7 @@ async def kept(context: Context, record: Record, image: str, others: Sequence[Mo
             await volumes.make(context.engine, name, labels)
             new.append(PurePosixPath(target))
     mounts = [Mount(source=kept_volume(record.id, t), target=t, volume=True) for t in targets]
-    return Kept(mounts, new)
+    return KeptVolume(mounts, new)
 
 
 async def fit(

@@ -6,7 +6,7 @@ from para_server.context import Context
 from para_server.core.models import State
 from para_server.core.names import LABEL_HOME, LABEL_SESSION, container_name
 from para_server.engine import containers, images
-from para_server.engine.containers import Seen
+from para_server.engine.containers import ContainerInfo
 from para_server.engine.images import Image
 from para_server.sessions.reconcile import put_off
 
@@ -61,6 +61,6 @@ async def _drop_if_late(context: Context, session: str, image: Image) -> None:
         await images.remove_unused(context.engine, image.id)
 
 
-def _needed(context: Context, one: Seen) -> bool:
+def _needed(context: Context, one: ContainerInfo) -> bool:
     """Tell whether a session needs its container; a helper is needed by who holds the session."""
     return one.session is not None and context.store.may_live(one.session)

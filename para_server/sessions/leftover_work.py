@@ -7,7 +7,8 @@ import shlex
 from pathlib import Path
 from typing import Final, get_args
 
-from para_server.core.errors import Frozen, ParaError, Remedy
+from para_server.core.errors import ParaError, Remedy
+from para_server.core.model import Model
 from para_server.core.records import Record
 from para_server.core.results import Left
 from para_server.core.untrusted import one_line, printable, read_bounded
@@ -33,7 +34,7 @@ _OPERATIONS: Final = {
 }
 
 
-class One(Frozen):
+class Finding(Model):
     """One thing beside the branch: whether it is kept, its object, and its path or ref."""
 
     what: str
@@ -42,21 +43,21 @@ class One(Frozen):
     value: str
 
 
-class Found(Frozen):
+class Findings(Model):
     """What a helper found: beside the branch, stopped, in conflict, and in need of a filter."""
 
-    beside: tuple[One, ...] = ()
+    beside: tuple[Finding, ...] = ()
     stopped: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
     filtered: tuple[str, ...] = ()
 
 
-def read(scratch: Path) -> Found:
+def read(scratch: Path) -> Findings:
     """Read what a helper wrote into a folder; what is not well formed is passed over."""
     entries = [entry.split(" ", 3) for entry in _fields(scratch / "left")]
-    return Found(
+    return Findings(
         beside=tuple(
-            One(what=what, how=how, at=at, value=value)
+            Finding(what=what, how=how, at=at, value=value)
             for what, how, at, value in (e for e in entries if len(e) == 4)  # noqa: PLR2004 # as One has
             if what in _WHATS
         ),
@@ -71,24 +72,24 @@ def _fields(file: Path) -> list[str]:
     return [os.fsdecode(one) for one in raw.split(b"\0")[:_MAX_ENTRIES] if one]
 
 
-def beside_branch(found: Found, archive: str) -> tuple[Left, ...]:
+def beside_branch(found: Findings, archive: str) -> tuple[Left, ...]:
     """Name all that is not in the branch of a finished session."""
     return tuple(_named(one, archive) for one in found.beside)
 
 
-def beside_archive(found: Found, archive: str) -> tuple[Left, ...]:
+def beside_archive(found: Findings, archive: str) -> tuple[Left, ...]:
     """Name all that is not in the archive of a cancelled session."""
     gone = [one for one in found.beside if _is_gone(one)]
     return tuple(_named(one, archive) for one in gone)
 
 
-def _is_gone(one: One) -> bool:
+def _is_gone(one: Finding) -> bool:
     if one.what in {"merge", "ignored-repository"}:  # that it was stopped is not in the archive
         return True
     return one.how in _LOST
 
 
-def demand_decided(record: Record, found: Found) -> None:
+def demand_decided(record: Record, found: Findings) -> None:
     """Raise workspace.git-failed where a person, or the agent, has to decide something first."""
     params = {"name": record.name, "repo": record.repo}
     cancel = Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params)
@@ -113,7 +114,7 @@ def demand_decided(record: Record, found: Found) -> None:
         )
 
 
-def _named(one: One, archive: str) -> Left:
+def _named(one: Finding, archive: str) -> Left:
     value = printable(os.fsencode(one.value).decode(errors="backslashreplace"))
     if one.what == "merge":
         operation = _operation(one.value)
@@ -124,7 +125,7 @@ def _named(one: One, archive: str) -> Left:
     return Left.model_validate({"what": one.what, "ref": value, "detail": detail})
 
 
-def _detail(one: One, value: str, archive: str) -> str:
+def _detail(one: Finding, value: str, archive: str) -> str:
     at = one_line(one.at)
     match one.what, one.how:
         case "submodule", "kept":

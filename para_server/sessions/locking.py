@@ -11,19 +11,19 @@ from para_server.core import lifecycle
 from para_server.core.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.core.models import Session
 from para_server.core.records import Record
-from para_server.engine.containers import Seen
+from para_server.engine.containers import ContainerInfo
 from para_server.host import disk_reserve
 from para_server.sessions import lookup, lost_records, present, reconcile
 
 _ENDS: Final = frozenset({"finish", "cancel", "pause"})  # possible also where the disk is full
 
 
-class Held(NamedTuple):
+class HeldSession(NamedTuple):
     """A session that nobody else acts on, as it was when it came to be held."""
 
     record: Record
     session: Session
-    seen: Seen | None  # its container, where it has one
+    seen: ContainerInfo | None  # its container, where it has one
 
 
 @asynccontextmanager
@@ -33,7 +33,7 @@ async def held(
     name: str | None,
     repo: str | None,
     instead: Callable[[Record], Remedy | None] = lambda _: None,
-) -> AsyncIterator[Held]:
+) -> AsyncIterator[HeldSession]:
     """Hold the session that is meant, settled and in a state that the command applies to.
 
     `instead` returns what may have been meant where the session runs, and the command is not for
@@ -62,7 +62,7 @@ async def held(
             problem=session.problem,
             instead=instead(record),
         )
-        yield Held(record, session, seen)
+        yield HeldSession(record, session, seen)
 
 
 async def _settled(context: Context, verb: str, record: Record) -> None:

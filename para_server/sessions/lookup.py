@@ -20,7 +20,7 @@ from para_server.host.paths import is_text
 from para_server.sessions import lost_records
 
 
-class Place(NamedTuple):
+class RepositoryKey(NamedTuple):
     """A repository by its work tree, and by the git folder that linked worktrees share with it."""
 
     top: str
@@ -137,13 +137,13 @@ def _around(context: Context, folder: Path | None) -> Record | None:
 
 async def _place(
     context: Context, repo: str | None, records: Sequence[Record], name: str | None
-) -> Place | None:
+) -> RepositoryKey | None:
     if repo is not None and any(r.repo == str(path_of(repo)) for r in records):
         given = str(path_of(repo))  # also where the repository itself is gone
-        return Place(given, next(r.common for r in records if r.repo == given))
+        return RepositoryKey(given, next(r.common for r in records if r.repo == given))
     inside = _around(context, context.cwd) if repo is None else None
     if inside is not None:
-        return Place(inside.repo, inside.common)
+        return RepositoryKey(inside.repo, inside.common)
     try:
         found = await repo_of(context, repo)
     except ParaError:
@@ -151,7 +151,7 @@ async def _place(
         if repo is None and name is not None and sum(name in (r.name, r.id) for r in records) == 1:
             return None
         raise
-    return Place(str(found.top), str(found.common))
+    return RepositoryKey(str(found.top), str(found.common))
 
 
 def _named(

@@ -38,7 +38,7 @@ async def changes(context: Context, audience: Audience) -> AsyncGenerator[Sessio
     before: SessionsChanged | None = None
     known: tuple[Session, ...] | None = None
     clock = asyncio.get_running_loop().time
-    pace = throttle.Pace()
+    pace = throttle.RefreshPace()
     called = call_limits.Calls()
     try:
         while True:

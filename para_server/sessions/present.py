@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from para_server.agents import reported
-from para_server.context import Context, Shown
+from para_server.context import CacheEntry, Context
 from para_server.core import lifecycle, time_limits
 from para_server.core.errors import ParaError, Problem, Remedy
 from para_server.core.models import Agent, Container, Session, State
@@ -15,7 +15,7 @@ from para_server.core.names import container_name, volume_name
 from para_server.core.records import Record
 from para_server.core.results import ListResult
 from para_server.engine import container_cache, containers
-from para_server.engine.containers import Seen
+from para_server.engine.containers import ContainerInfo
 from para_server.host import clock
 from para_server.sessions import lookup
 
@@ -23,12 +23,12 @@ LISTED_PROMPT: Final = 2000  # characters of a prompt in a list
 _RUNS: Final = frozenset({"running", "restarting"})  # the engine's own words
 
 
-async def show(context: Context, record: Record, seen: Seen | None = None) -> Session:
+async def show(context: Context, record: Record, seen: ContainerInfo | None = None) -> Session:
     """Show one session as it is now; the engine is asked unless its container was just seen."""
     return of(context, record, seen or await container(context, record))
 
 
-async def container(context: Context, record: Record) -> Seen | None:
+async def container(context: Context, record: Record) -> ContainerInfo | None:
     """Find the container of a session, where it should have one."""
     if record.type != "container" or record.state in lifecycle.OVER:
         return None
@@ -46,7 +46,7 @@ async def listed(context: Context, repo: str | None, *, every: bool) -> ListResu
     records = context.store.all()
     if repo is not None:
         found = await lookup.repo_of(context, repo)
-        place = lookup.Place(str(found.top), str(found.common))
+        place = lookup.RepositoryKey(str(found.top), str(found.common))
         records = [r for r in records if place.has(r)]
     if not every:
         records = [r for r in records if r.state not in lifecycle.OVER]
@@ -64,7 +64,7 @@ async def listed(context: Context, repo: str | None, *, every: bool) -> ListResu
     )
 
 
-def _lacks(record: Record, found: Mapping[str, Seen]) -> bool:
+def _lacks(record: Record, found: Mapping[str, ContainerInfo]) -> bool:
     """Tell whether a session has no container by its name, though it should have one."""
     if record.type != "container" or record.state is not State.RUNNING or record.doing:
         return False
@@ -78,7 +78,7 @@ def _brief(session: Session) -> Session:
     return session.model_copy(update={"prompt": f"{session.prompt[: LISTED_PROMPT - 1]}…"})
 
 
-def of(context: Context, record: Record, seen: Seen | None) -> Session:
+def of(context: Context, record: Record, seen: ContainerInfo | None) -> Session:
     """Put together what the record, the engine and the agent say, unless it is known already."""
     claim = None
     if record.agent is not None and _may_speak(record, seen):
@@ -89,18 +89,18 @@ def of(context: Context, record: Record, seen: Seen | None) -> Session:
     if known is not None and known.of == now:
         return known.session
     session = _put_together(context, record, seen)
-    context.shown[record.id] = Shown(now, session)
+    context.shown[record.id] = CacheEntry(now, session)
     return session
 
 
-def _may_speak(record: Record, seen: Seen | None) -> bool:
+def _may_speak(record: Record, seen: ContainerInfo | None) -> bool:
     """Tell whether the agent may say something new: of the hundreds that rest none is asked."""
     if record.state is State.PAUSED:
         return seen is not None and seen.state in _RUNS
     return record.state not in lifecycle.OVER
 
 
-def _put_together(context: Context, record: Record, seen: Seen | None) -> Session:
+def _put_together(context: Context, record: Record, seen: ContainerInfo | None) -> Session:
     state, problem = _state(record, seen)
     container = None
     if seen is not None and record.type == "container":
@@ -132,7 +132,7 @@ def _unattended(record: Record, state: State) -> tuple[str, ...]:
     return (f"Nothing runs by itself in a worktree: start the agent there, as {start} shows",)
 
 
-def _workspace(context: Context, record: Record, seen: Seen | None) -> str | None:
+def _workspace(context: Context, record: Record, seen: ContainerInfo | None) -> str | None:
     """Name the folder that a session works in, where this user can see it."""
     if record.state in lifecycle.OVER:
         return None
@@ -143,7 +143,7 @@ def _workspace(context: Context, record: Record, seen: Seen | None) -> str | Non
     return mounted if mounted and os.path.ismount(mounted) else None
 
 
-def _state(record: Record, seen: Seen | None) -> tuple[State, Problem | None]:
+def _state(record: Record, seen: ContainerInfo | None) -> tuple[State, Problem | None]:
     if record.state not in {State.RUNNING, State.PAUSED} or record.type == "worktree":
         return record.state, record.problem
     if record.doing is not None:
@@ -184,7 +184,9 @@ def _agent(context: Context, record: Record, state: State) -> Agent | None:
     return said if until is None else time_limits.announced(said, until)
 
 
-async def _seen(context: Context, records: Sequence[Record], *, enabled: bool) -> tuple[Seen, ...]:
+async def _seen(
+    context: Context, records: Sequence[Record], *, enabled: bool
+) -> tuple[ContainerInfo, ...]:
     needed = any(r.type == "container" and r.state not in lifecycle.OVER for r in records)
     if not needed and not enabled:
         return ()

@@ -26,9 +26,9 @@ from para_server.core.names import (
 from para_server.core.records import Record
 from para_server.core.settings import Settings
 from para_server.engine import container_cache, containers, images, networks, oneshot
-from para_server.engine.containers import Seen
+from para_server.engine.containers import ContainerInfo
 from para_server.git import base_checkout, bundle, clone, discovery, repository, worktree
-from para_server.git.clone import Start
+from para_server.git.clone import StartPoint
 from para_server.git.repository import Repo
 from para_server.host.filesystem import remove_tree, written
 from para_server.sessions import credentials, file_ownership, image_volumes
@@ -38,7 +38,7 @@ from para_server.sessions.workspace import checkout_cache, overlay
 _REMOVAL_SECONDS: Final = 600
 
 
-class Released(NamedTuple):
+class ReleasedWorkspace(NamedTuple):
     """A workspace that the host has finished with, and will not enter again.
 
     A session's container is started with it alone, so nothing of the session runs before.
@@ -48,8 +48,8 @@ class Released(NamedTuple):
 
 
 async def up(
-    context: Context, repo: Repo, record: Record, settings: Settings, image: str, start: Start
-) -> Seen | None:
+    context: Context, repo: Repo, record: Record, settings: Settings, image: str, start: StartPoint
+) -> ContainerInfo | None:
     """Create the parts of a session side by side, and then start its container.
 
     Return what is known of it, unless the engine has to be asked where it mounted the workspace.
@@ -63,10 +63,10 @@ async def up(
     return None if record.bases else containers.started(made, container_name(record.id), image)
 
 
-def released_before(record: Record) -> Released:
+def released_before(record: Record) -> ReleasedWorkspace:
     """Return the workspace of a session whose container was started before."""
     assert record.state not in {State.PREPARING, *OVER}, f"{record.id} has no workspace yet"
-    return Released(record.id)
+    return ReleasedWorkspace(record.id)
 
 
 async def keep_base(
@@ -81,8 +81,8 @@ async def keep_base(
 
 
 async def workspace(
-    context: Context, repo: Repo, record: Record, settings: Settings, start: Start
-) -> Released:
+    context: Context, repo: Repo, record: Record, settings: Settings, start: StartPoint
+) -> ReleasedWorkspace:
     """Create the folder that a session works in; with bases, only what it has of its own."""
     folder = context.store.workspace(record.id)
     index = None
@@ -100,7 +100,7 @@ async def workspace(
         _lay_out(context, record)
         owner = (await file_ownership.owner(context)).host
         await clone.make(repo, folder, start, own=own, owner=owner, index=index)
-    return Released(record.id)
+    return ReleasedWorkspace(record.id)
 
 
 async def box(context: Context, repo: Repo, record: Record, settings: Settings, image: str) -> str:
@@ -157,7 +157,7 @@ def _lay_out(context: Context, record: Record) -> None:
             folder.mkdir(mode=0o700, exist_ok=True)
 
 
-async def run(context: Context, record: Record, released: Released) -> None:
+async def run(context: Context, record: Record, released: ReleasedWorkspace) -> None:
     """Start a session's container: from now on its workspace belongs to the session."""
     assert released.session_id == record.id, "it is the workspace of another session"
     context.report(f"Starting {record.name}", 60)

@@ -12,7 +12,7 @@ from para_server.core.models import Session, State
 from para_server.core.names import container_name, saved_image
 from para_server.core.records import Record
 from para_server.engine import commit, containers, images
-from para_server.engine.containers import Seen
+from para_server.engine.containers import ContainerInfo
 from para_server.sessions import agent_process, present, provision
 
 _log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ async def _saved(context: Context, record: Record) -> Record:
     return context.store.write(record.but(state=State.PAUSED))
 
 
-async def hold_still(context: Context, record: Record, seen: Seen | None) -> None:
+async def hold_still(context: Context, record: Record, seen: ContainerInfo | None) -> None:
     """Hold the processes of a session, so that its files do not change while they are read.
 
     An agent that can continue its conversation is ended first; any other would begin anew, should

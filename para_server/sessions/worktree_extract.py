@@ -13,23 +13,24 @@ from typing import Final
 
 from para_server.concurrency.cancellation import together, undone_on_failure
 from para_server.context import Context
-from para_server.core.errors import Frozen, ParaError, Remedy
+from para_server.core.errors import ParaError, Remedy
+from para_server.core.model import Model
 from para_server.core.names import archive_ref
 from para_server.core.records import Record
 from para_server.core.results import Left
 from para_server.core.untrusted import one_line
 from para_server.git import nested_repositories, repository, worktree, worktree_commit
-from para_server.git.nested_repositories import Inner
+from para_server.git.nested_repositories import NestedRepository
 from para_server.git.process import git
 from para_server.git.repository import Repo
-from para_server.git.worktree_state import Standing, demand_unused, standing, unreachable
+from para_server.git.worktree_state import WorktreeState, demand_unused, standing, unreachable
 from para_server.sessions import leftover_work
-from para_server.sessions.leftover_work import Found, One
+from para_server.sessions.leftover_work import Finding, Findings
 
 _SHOWN: Final = 5  # paths in a message
 
 
-class Work(Frozen):
+class WorktreeWork(Model):
     """What a worktree session has: `tip` for its branch, and `keep` with all beside that.
 
     `keep` is None where the branch has all. `head` is where HEAD was, off the branch.
@@ -56,8 +57,8 @@ async def adopted(context: Context, repo: Repo, record: Record) -> Record:
 
 @asynccontextmanager
 async def committed(
-    context: Context, repo: Repo, record: Record, where: Standing, message: str
-) -> AsyncIterator[Work]:
+    context: Context, repo: Repo, record: Record, where: WorktreeState, message: str
+) -> AsyncIterator[WorktreeWork]:
     """Commit what is uncommitted on the session's branch; a block that fails takes it back."""
     folder = context.store.workspace(record.id)
     own = await repository.branch_commit(repo, record.branch)
@@ -83,7 +84,9 @@ async def committed(
         yield await _with_rest(repo, record, folder, tip, kept, found, left, plain)
 
 
-async def demand_decided(context: Context, repo: Repo, record: Record, branch: str) -> Standing:
+async def demand_decided(
+    context: Context, repo: Repo, record: Record, branch: str
+) -> WorktreeState:
     """Return where the worktree stands; raises where a person has to decide something first."""
     folder = context.store.workspace(record.id)
     params = {"name": record.name, "repo": record.repo}
@@ -94,7 +97,7 @@ async def demand_decided(context: Context, repo: Repo, record: Record, branch: s
             Remedy(title="Cancel: its commits are kept", command="para.cancel", params=params),
         )
     where = await standing(repo, folder)
-    leftover_work.demand_decided(record, Found(stopped=where.stopped, conflicts=where.conflicts))
+    leftover_work.demand_decided(record, Findings(stopped=where.stopped, conflicts=where.conflicts))
     if where.head is None:
         raise ParaError(
             "workspace.git-failed",
@@ -120,7 +123,7 @@ async def shown(context: Context, repo: Repo, record: Record) -> str:
     return work.keep or work.tip
 
 
-async def as_it_is(context: Context, repo: Repo, record: Record, message: str) -> Work:
+async def as_it_is(context: Context, repo: Repo, record: Record, message: str) -> WorktreeWork:
     """Keep all that a worktree has, and change nothing in it.
 
     Of a folder that is gone, its last commit is there.
@@ -143,13 +146,15 @@ async def as_it_is(context: Context, repo: Repo, record: Record, message: str) -
     off = where.head if where.head not in {None, tip} else None
     if off is not None:
         kept.insert(0, off)
-    named: list[One] = [One(what="merge", how="kept", at="-", value=one) for one in where.stopped]
+    named: list[Finding] = [
+        Finding(what="merge", how="kept", at="-", value=one) for one in where.stopped
+    ]
     named += _files_of(hollow)
     for one in found:
         kept += await nested_repositories.bring(repo, folder, one, found, message)
         named += _ones(one)
     work = await _archived(repo, tip, tree, kept, message)
-    left = leftover_work.beside_archive(Found(beside=tuple(named)), archive_ref(record.id))
+    left = leftover_work.beside_archive(Findings(beside=tuple(named)), archive_ref(record.id))
     return work.model_copy(update={"left": left, "head": off})
 
 
@@ -159,10 +164,10 @@ async def _with_rest(
     folder: Path,
     tip: str,
     kept: list[str],
-    found: tuple[Inner, ...],
+    found: tuple[NestedRepository, ...],
     left: list[Left],
     plain: tuple[str, ...],
-) -> Work:
+) -> WorktreeWork:
     """Collect what is beside the branch of a session that is about to be finished."""
     archive = archive_ref(record.id)
     kept = [one for one in kept if not await _follows(repo, one, tip)]
@@ -171,7 +176,7 @@ async def _with_rest(
         listed = ", ".join(one[:12] for one in kept[:_SHOWN])
         detail = f"commits that no branch has are kept in {archive}: {listed}"
         left.append(Left(what="branch", ref=archive, detail=detail))
-    named: list[One] = []
+    named: list[Finding] = []
     for one in found:
         kept += await nested_repositories.bring(repo, folder, one, found, message)
         named += _ones(one)
@@ -189,21 +194,23 @@ async def _with_rest(
             detail = f"files that git was told to overlook are kept in {archive}: {listed}"
             left.append(Left(what="branch", ref=archive, detail=detail))
     work = await _archived(repo, tip, tree, kept, message)
-    beside = leftover_work.beside_branch(Found(beside=tuple(named)), archive)
+    beside = leftover_work.beside_branch(Findings(beside=tuple(named)), archive)
     keep = work.keep if work.keep != tip else None
     return work.model_copy(update={"keep": keep, "left": (*left, *beside)})
 
 
-async def _archived(repo: Repo, tip: str, tree: str | None, kept: list[str], message: str) -> Work:
+async def _archived(
+    repo: Repo, tip: str, tree: str | None, kept: list[str], message: str
+) -> WorktreeWork:
     """Make a commit of a tree and of commits, the first of which is where the branch is."""
     here = (await git(repo.top, "rev-parse", f"{tip}^{{tree}}")).strip()
     beside = [one for one in dict.fromkeys(kept) if not await _follows(repo, one, tip)]
     if not beside and tree in {None, here}:
-        return Work(tip=tip, keep=tip)
+        return WorktreeWork(tip=tip, keep=tip)
     parents = [part for one in (tip, *beside) for part in ("-p", one)]
     who = ("-c", f"user.name={repo.who.author}", "-c", f"user.email={repo.who.email}")
     make = (*who, "commit-tree", tree or here, *parents, "-F", "-")
-    return Work(tip=tip, keep=(await git(repo.top, *make, given=message)).strip())
+    return WorktreeWork(tip=tip, keep=(await git(repo.top, *make, given=message)).strip())
 
 
 async def _follows(repo: Repo, old: str, new: str) -> bool:
@@ -211,7 +218,7 @@ async def _follows(repo: Repo, old: str, new: str) -> bool:
 
 
 async def _demand_decided_branch(
-    repo: Repo, record: Record, folder: Path, where: Standing, own: str
+    repo: Repo, record: Record, folder: Path, where: WorktreeState, own: str
 ) -> None:
     """Raise where what is on another commit than the session's branch would not be in it."""
     head = where.head or own
@@ -243,17 +250,17 @@ def _other_branch(branch: str, head: str) -> Left:
     )
 
 
-def _files_of(hollow: tuple[str, ...]) -> list[One]:
-    return [One(what="submodule", how="files", at="-", value=path) for path in hollow]
+def _files_of(hollow: tuple[str, ...]) -> list[Finding]:
+    return [Finding(what="submodule", how="files", at="-", value=path) for path in hollow]
 
 
-def _ones(one: Inner) -> list[One]:
+def _ones(one: NestedRepository) -> list[Finding]:
     """Say of an inner repository what is not in the branch."""
     has_more = bool(one.tips) or (one.changed and one.kind == "submodule")
     if one.kind == "ignored":
         how = "kept" if one.tips else "files"
-        return [One(what="ignored-repository", how=how, at="-", value=one.path)]
+        return [Finding(what="ignored-repository", how=how, at="-", value=one.path)]
     if not has_more:
         return []
     how = "kept" if one.tips else "files"
-    return [One(what="submodule", how=how, at=(one.head or "-")[:12], value=one.path)]
+    return [Finding(what="submodule", how=how, at=(one.head or "-")[:12], value=one.path)]

@@ -14,7 +14,7 @@ import pytest
 
 from para_server.core.errors import ParaError
 from para_server.core.repository_settings import normal
-from para_server.engine.engine_info import Facts
+from para_server.engine.engine_info import EngineInfo
 from para_server.sessions.file_ownership import Owner, owner_of
 from tests import engine, scratch
 from tests.client import Para
@@ -23,10 +23,10 @@ Servers = Callable[..., Awaitable[Para]]
 OTHER = 1234 if os.geteuid() != 1234 else 1235  # neither this user's nor the image's
 
 
-def facts(**known: object) -> Facts:
+def facts(**known: object) -> EngineInfo:
     plain = {"version": "", "cpus": 1, "memory": 1, "limits": (), "time": "", "architecture": ""}
     how = {"rootless": False, "remapped": False, "root": 0}
-    return Facts.model_validate(plain | how | known)
+    return EngineInfo.model_validate(plain | how | known)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from para_server.git import commit_diff, discovery
-from para_server.git.symlink_names import Names
+from para_server.git.symlink_names import SymlinkNames
 from tests.client import Para
 from tests.scratch import Repository
 
@@ -68,14 +68,14 @@ async def test_finish_names_what_runs_behind_a_link(para: Para, repo: Repository
 
 
 def test_links_in_circles_and_without_number_end_and_are_told() -> None:
-    circles = Names({"a": ".", "b/c": "..", "d": "d", "e": "f", "f": "e"}, TOP)
+    circles = SymlinkNames({"a": ".", "b/c": "..", "d": "d", "e": "f", "f": "e"}, TOP)
     for _ in range(100):
         assert set(circles.of("x/y/z")) == {"a/x/y/z", "b/c/x/y/z", "a/b/c/x/y/z", "b/c/a/x/y/z"}
     assert circles.whole
-    few = Names({f"link{n}": "folder" for n in range(50)}, TOP)
+    few = SymlinkNames({f"link{n}": "folder" for n in range(50)}, TOP)
     assert sum(len(list(few.of(f"folder/{n}"))) for n in range(20_000)) == 100_000
     assert not few.whole
-    many = Names({f"link{n}": "folder" for n in range(5000)}, TOP)
+    many = SymlinkNames({f"link{n}": "folder" for n in range(5000)}, TOP)
     assert len(list(many.of("folder/1"))) < 100
     assert not many.whole
 

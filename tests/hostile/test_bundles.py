@@ -90,7 +90,7 @@ def record_of(repo: Repository) -> Record:
     )
 
 
-async def judged(home: Path, repo: Repository, bait: Bait, spoil: str) -> extract.Taken:
+async def judged(home: Path, repo: Repository, bait: Bait, spoil: str) -> extract.Extracted:
     record = record_of(repo)
     hidden = repo.git("commit-tree", "HEAD^{tree}", "-m", "of the user alone")
     repo.git("update-ref", "refs/heads/hidden", hidden)

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from para_server.concurrency.throttle import Pace, looked, rest
+from para_server.concurrency.throttle import RefreshPace, looked, rest
 
 CREDIT, LONGEST, SHARE, FEW = 0.25, 2.0, 4, 2
 
 
-def stormed(taken: list[float], beginning: int = 0) -> tuple[Pace, float, float]:
+def stormed(taken: list[float], beginning: int = 0) -> tuple[RefreshPace, float, float]:
     """Look again as soon as that may be; gives the pace, the time, and the longest rest."""
-    pace, now, longest = Pace(), 100.0, 0.0
+    pace, now, longest = RefreshPace(), 100.0, 0.0
     for took in taken:
         rested = rest(pace, now)
         longest = max(longest, rested)
@@ -59,7 +59,7 @@ def test_however_long_a_look_took_the_next_is_not_put_off_for_long(
     took: float, beginning: int
 ) -> None:
     owed = took * max(1.0, beginning / FEW) - CREDIT
-    assert rest(looked(Pace(), 0.0, took, beginning), took) == pytest.approx(
+    assert rest(looked(RefreshPace(), 0.0, took, beginning), took) == pytest.approx(
         min(LONGEST, max(0.0, owed) * SHARE)
     )
 

@@ -20,12 +20,12 @@ from pydantic import ValidationError
 from para_server.concurrency.cancellation import off_loop
 from para_server.context import Context
 from para_server.core import lifecycle
-from para_server.core.errors import Frozen
+from para_server.core.model import Model
 from para_server.core.records import Record
 from para_server.core.settings import Settings, bytes_of
 from para_server.core.untrusted import read_bounded
 from para_server.git import base_checkout, filters
-from para_server.git.clone import Start
+from para_server.git.clone import StartPoint
 from para_server.git.repository import Repo
 from para_server.host.filesystem import remove_tree, written
 from para_server.sessions import file_ownership
@@ -38,7 +38,7 @@ _LOOKED_AT: Final = 4  # bases of the same repository that are compared with a n
 _MAX_MANIFEST: Final = 1 << 16  # bytes
 
 
-class Base(Frozen):
+class BaseCheckout(Model):
     """A checkout; `layers` are the bases that it consists of, itself first."""
 
     repo: str
@@ -49,7 +49,7 @@ class Base(Frozen):
 
 
 async def found(
-    context: Context, repo: Repo, record: Record, settings: Settings, start: Start
+    context: Context, repo: Repo, record: Record, settings: Settings, start: StartPoint
 ) -> Record:
     """Note which bases a session stands on, made where they are missing.
 
@@ -79,7 +79,7 @@ async def found(
         return await _made(context, repo, record, settings, start.anchor, files)
 
 
-async def _may_share(context: Context, repo: Repo, start: Start) -> bool:
+async def _may_share(context: Context, repo: Repo, start: StartPoint) -> bool:
     """Return whether the files of a base could be a session's: those have what filters write."""
     if not overlay.thinkable(context):
         return False
@@ -133,7 +133,7 @@ async def _made(
             await off_loop(lambda: remove_tree(scratch))
             scratch, below = context.store.scratch(record.id), None
             await _written(context, repo, scratch, commit, None)
-        base = Base(
+        base = BaseCheckout(
             repo=str(repo.common),
             commit=commit,
             layers=(name, *(below[0].layers if below else ())),
@@ -158,7 +158,7 @@ async def _written(
     repo: Repo,
     scratch: Path,
     commit: str,
-    below: tuple[Base, dict[str, str]] | None,
+    below: tuple[BaseCheckout, dict[str, str]] | None,
 ) -> None:
     owner = (await file_ownership.owner(context)).host
     if below is None:
@@ -171,7 +171,7 @@ async def _written(
 
 async def _nearest(
     context: Context, repo: Repo, record: Record, commit: str, files: int
-) -> tuple[Record, tuple[Base, dict[str, str]] | None]:
+) -> tuple[Record, tuple[BaseCheckout, dict[str, str]] | None]:
     """Find the base that differs least, and note it with the session so that it stays."""
     if await filters.named(repo, commit):  # what a filter writes, a layer beneath does not tell
         return record, None
@@ -179,7 +179,7 @@ async def _nearest(
         same = [base for base in _all(context) if base.layers[0] == _name(repo, base.commit)]
         same = [base for base in same if _can_bear(context, record, base)]
         same.sort(key=lambda base: _used_at(context, base.layers[0]), reverse=True)
-        near: list[tuple[int, Base, dict[str, str]]] = []
+        near: list[tuple[int, BaseCheckout, dict[str, str]]] = []
         for base in same[:_LOOKED_AT]:
             changes = await base_checkout.changed(repo, base.commit, commit)
             if base_checkout.worth_a_layer(changes, files):
@@ -190,12 +190,12 @@ async def _nearest(
         return _noted(context, record, base), (base, changes)
 
 
-def _can_bear(context: Context, record: Record, base: Base) -> bool:
+def _can_bear(context: Context, record: Record, base: BaseCheckout) -> bool:
     one_more = [_files(context, name) for name in (*base.layers, base.layers[0])]
     return len(one_more) <= _DEEPEST and overlay.fits(context, record, one_more)
 
 
-def _noted(context: Context, record: Record, base: Base) -> Record:
+def _noted(context: Context, record: Record, base: BaseCheckout) -> Record:
     for name in base.layers:
         os.utime(context.store.bases_folder / name / MANIFEST)
     return context.store.write(record.but(bases=base.layers))
@@ -206,16 +206,16 @@ def _in_use(records: Iterable[Record]) -> set[str]:
     return {name for record in live for name in record.bases}
 
 
-def _all(context: Context) -> list[Base]:
+def _all(context: Context) -> list[BaseCheckout]:
     names = [file.parent.name for file in context.store.bases_folder.glob(f"*/{MANIFEST}")]
     return [base for base in (_read(context, name) for name in names) if base is not None]
 
 
-def _read(context: Context, name: str) -> Base | None:
+def _read(context: Context, name: str) -> BaseCheckout | None:
     """Read what is known of a base; one with a part missing is none."""
     try:
         text = read_bounded(context.store.bases_folder / name / MANIFEST, _MAX_MANIFEST) or b""
-        base = Base.model_validate_json(text, by_alias=True)
+        base = BaseCheckout.model_validate_json(text, by_alias=True)
     except ValidationError:
         return None
     return base if all(_files(context, layer).is_dir() for layer in base.layers) else None
