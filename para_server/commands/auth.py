@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from para_server.agents import logins
-from para_server.agents.logins import LOGINS, SHARED_FOLDER, Login, LoginReport
+from para_server.agents.logins import LOGINS, SHARED_FOLDER, Login
 from para_server.agents.profiles import profile
 from para_server.concurrency.cancellation import too_late_to_cancel, undone_on_failure
 from para_server.context import Context
-from para_server.core import container_spec
-from para_server.core.container_spec import Mount
 from para_server.core.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.core.names import (
     LABEL_HOME,
@@ -30,10 +25,9 @@ from para_server.core.repository_settings import normal
 from para_server.core.results import LoginResult, LoginStatus, RemovedResult, SetupResult, Terminal
 from para_server.core.settings import Settings
 from para_server.engine import commit, containers, exec_command, file_copy, images, volumes
-from para_server.engine.engine_info import inspect_engine
 from para_server.host.paths import home
 from para_server.registry import command
-from para_server.sessions import credentials, file_ownership
+from para_server.sessions import credentials, file_ownership, login_container
 from para_server.sessions.recipes import demand_own
 
 _HOME: Final = PurePosixPath("/home/para")
@@ -57,14 +51,14 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
     async with context.store.holding_login(agent), undone_on_failure() as undo:
         await containers.remove(context.engine, name)
         undo.push_async_callback(containers.remove, context.engine, name)
-        image = await _fitted(context, image, name)
-        await _create(context, settings, agent, name, image)
+        image = await login_container.fitted(context, image, name)
+        await login_container.create(context, settings, agent, name, image)
         if given:
             inside = {_HOME / path: content for path, content in given.items()}
             owner = await file_ownership.owner(context)
             await file_copy.put(context.engine, name, inside, owner.inside)
         await containers.start(context.engine, name)
-        file = context.store.write_variables(agent, _environment(context, settings))
+        file = context.store.write_variables(agent, login_container.environment(context, settings))
     shown = ("--env-file", str(file), "--workdir", str(_HOME), name, *login.command)
     program, *options = context.engine.command_line
     terminal = Terminal(command=program, args=(*options, "exec", "-it", *shown))
@@ -89,7 +83,9 @@ async def complete(context: Context, params: LoginParams) -> LoginResult:
         if seen.state != "running":
             await containers.start(context.engine, name)
         context.report(f"Looking for the login of {agent}", 10)
-        told = await _ask(context, name, agent, _environment(context, settings))
+        told = await login_container.ask(
+            context, name, agent, login_container.environment(context, settings)
+        )
         if not told.present:
             raise _incomplete(agent, f"Nobody has logged in to {agent} yet in {name}")
         if told.verdict == "refused" and not told.renews:
@@ -122,9 +118,9 @@ async def status(context: Context, params: LoginParams) -> LoginStatus:
         await demand_own(context, image)
     if not there:
         return LoginStatus(state="missing", expires_at=None, image=None)
-    environment |= _environment(context, settings) | given
-    async with _short_lived(context, settings, agent, image, mounts) as name:
-        told = await _ask(context, name, agent, environment)
+    environment |= login_container.environment(context, settings) | given
+    async with login_container.short_lived(context, settings, agent, image, mounts) as name:
+        told = await login_container.ask(context, name, agent, environment)
     return LoginStatus(state=told.state, expires_at=told.expiry, image=image if committed else None)
 
 
@@ -154,63 +150,6 @@ def _meant(settings: Settings, given: str | None) -> tuple[str, Login]:
             Remedy(title="Choose an agent", setting="agent.name"),
         )
     return agent, login
-
-
-async def _create(
-    context: Context,
-    settings: Settings,
-    agent: str,
-    name: str,
-    image: str,
-    mounts: list[Mount] | None = None,
-) -> None:
-    wanted = container_spec.login_container(
-        name,
-        agent,
-        image=image,
-        home=context.store.home,
-        mounts=mounts or [],
-        ca_bundle=container_spec.ca_bundle_of(settings.container, context.environ),
-        # on the host's a browser's callback finds it, which userns-remap does not allow
-        network="bridge" if (await inspect_engine(context.engine)).remapped else "host",
-    )
-    await containers.create(context.engine, wanted)
-
-
-def _environment(context: Context, settings: Settings) -> dict[str, str]:
-    ca_bundle = container_spec.ca_bundle_of(settings.container, context.environ)
-    return container_spec.environment_of(
-        settings.container, ca_bundle, context.engine.session_proxies
-    )
-
-
-@asynccontextmanager
-async def _short_lived(
-    context: Context, settings: Settings, agent: str, image: str, mounts: list[Mount]
-) -> AsyncIterator[str]:
-    """Run a container from an image, or with a volume, that holds a login."""
-    name = f"{login_of(agent, context.store.home)}.{secrets.token_hex(4)}"
-    async with undone_on_failure() as undo:
-        undo.push_async_callback(containers.remove, context.engine, name)
-        if mounts:  # what lies in them has the ids that sessions have
-            image = await _fitted(context, image, name)
-        await _create(context, settings, agent, name, image, mounts)
-        await containers.start(context.engine, name)
-        yield name
-        await containers.remove(context.engine, name)
-
-
-async def _fitted(context: Context, image: str, name: str) -> str:
-    # a helper whose holder is gone is removed
-    async with context.store.holding(name):
-        return await file_ownership.fitted(context, image, name)
-
-
-async def _ask(context: Context, name: str, agent: str, environment: dict[str, str]) -> LoginReport:
-    _, output = await exec_command.execute(
-        context.engine, name, logins.tell_command(agent), environment=environment, workdir="/"
-    )
-    return logins.told(output)
 
 
 async def _clean_out(context: Context, name: str, agent: str) -> None:
@@ -253,7 +192,7 @@ async def _shared(context: Context, name: str, agent: str) -> None:
         mounts, _ = await credentials.shared(context, settings, agent)
         image = credentials.bare_image(agent)
         await demand_own(context, image)
-        async with _short_lived(context, settings, agent, image, mounts) as other:
+        async with login_container.short_lived(context, settings, agent, image, mounts) as other:
             owner = await file_ownership.owner(context)
             await file_copy.put(context.engine, other, found, owner.inside)
     await containers.remove(context.engine, name)

@@ -12,14 +12,14 @@ import pytest
 
 WATCH = """
 import asyncio, pathlib, sys
-from para_server import folders
+from para_server.host import file_watcher
 
 def asked(*_):
     raise SystemExit("all folders are looked at again and again")
 
 async def main(first, *others):
-    folders._asked = asked
-    async for _ in folders.changes(pathlib.Path(first), lambda: others):
+    file_watcher._asked = asked
+    async for _ in file_watcher.changes(pathlib.Path(first), lambda: others):
         print("changed", flush=True)
 
 asyncio.run(main(*sys.argv[1:]))

@@ -26,7 +26,7 @@ FRESH = 2.0  # seconds that a count holds
 MAKER = """
 import asyncio, sys
 from pathlib import Path
-from para_server import locks
+from para_server.concurrency import locks
 
 folder, limit, names = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 
@@ -52,7 +52,7 @@ print(sum(asyncio.run(all_of_them())))
 # takes a place, says so and never gives it back
 HOLDER = """
 import asyncio, sys
-from para_server import locks
+from para_server.concurrency import locks
 
 async def listed():
     return ()
