@@ -1,3 +1,3 @@
 """para: a container, a clone, a branch and an agent of its own for each task."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
