@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from para_server.core.errors import SETUP_CHECK, ParaError
+from para_server.core.errors import CHECK_SETUP, ParaError
 from para_server.core.records import SCHEMA, Record
 from para_server.host.filesystem import unreadable
 
@@ -82,7 +82,7 @@ def _parsed(file: Path, content: bytes, session_id: str) -> Record:
         version = raw.get("version")
         if isinstance(version, int) and version > SCHEMA:
             raise ParaError(
-                "store.too-new", f"{file} was written by a newer para: update this one", SETUP_CHECK
+                "store.too-new", f"{file} was written by a newer para: update this one", CHECK_SETUP
             )
         record = Record.model_validate(raw, by_alias=True)
     except (ValidationError, ValueError, AttributeError, RecursionError) as error:

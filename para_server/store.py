@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from para_server.concurrency.locks import PATIENCE, held
+from para_server.concurrency.locks import LOCK_TIMEOUT, locked
 from para_server.core.errors import ParaError, Problem
 from para_server.core.lifecycle import OVER
 from para_server.host import disk_reserve
@@ -44,8 +44,8 @@ class Store:
     def __init__(self, home: Path) -> None:
         self.home = home = Path(os.path.realpath(home))  # labels and mounts have one spelling
         self._folders = (home, *(home / part for part in _FOLDERS))
-        self.newest = 0.0  # when the latest record of those that `all` gave was written
-        self.unread: dict[str, Problem] = {}  # why which records could not be read, by session
+        self.newest_written_at = 0.0  # when the latest record of those that `all` gave was written
+        self.unreadable: dict[str, Problem] = {}  # why which records could not be read, by session
         self._known: dict[str, tuple[tuple[int, int, int], Record]] = {}
         self._sorted: list[Record] = []
         self._as_of: int | None = None  # the time of the folder of which these are all records
@@ -55,7 +55,7 @@ class Store:
         mine = str(self.home)
         return label is not None and (label == mine or os.path.realpath(label) == mine)
 
-    def prepare(self) -> None:
+    def make_folders(self) -> None:
         """Make the folders, for this user alone; raises store.unreadable."""
         with written(self.home):
             for folder in self._folders:
@@ -70,7 +70,7 @@ class Store:
         """Name the folder that a session works in."""
         return self.home / "work" / session_id
 
-    def upper(self, session_id: str) -> Path:
+    def upper_folder(self, session_id: str) -> Path:
         """Name the folder of what a session has of its own, where it shares the rest."""
         return self.workspace(session_id) / "upper"
 
@@ -79,7 +79,7 @@ class Store:
         return self.workspace(session_id) / "work"
 
     @property
-    def bases_folder(self) -> Path:
+    def checkouts_folder(self) -> Path:
         """Name the folder of the checkouts that sessions share."""
         return self.home / "bases"
 
@@ -91,19 +91,19 @@ class Store:
         """Read a record; raises store.unreadable and store.too-new."""
         return read(self.record_file(session_id), session_id)
 
-    def copy(self, session_id: str) -> Record | None:
+    def read_copy(self, session_id: str) -> Record | None:
         """Read the copy of a record, which may be a little older; None where there is none."""
         try:
             return read(self._copy(session_id), session_id)
         except ParaError:
             return None
 
-    def all(self) -> list[Record]:
+    def read_all(self) -> list[Record]:
         """Read every record, oldest first; one that did not change is the same object again.
 
         One that cannot be read is passed over, and named in `unread`.
         """
-        self.prepare()
+        self.make_folders()
         known: dict[str, tuple[tuple[int, int, int], Record]] = {}
         unread: dict[str, Problem] = {}  # an error would keep what was read when it was raised
         asked = time.time()
@@ -136,8 +136,8 @@ class Store:
                 continue
             if record is not None:
                 known[entry.name] = (stamp, record)
-        self._known, self.unread = known, unread
-        self.newest = max((stamp[1] for stamp, _ in known.values()), default=0) / 1e9
+        self._known, self.unreadable = known, unread
+        self.newest_written_at = max((stamp[1] for stamp, _ in known.values()), default=0) / 1e9
         self._sorted = sorted((r for _, r in known.values()), key=lambda r: (r.created_at, r.id))
         # what is renamed into the folder at this very moment need not change its time once more,
         # and what could not be read may become readable where it is
@@ -145,13 +145,13 @@ class Store:
         self._as_of = as_of if settled else None
         return list(self._sorted)
 
-    def doubt(self) -> None:
+    def invalidate_cache(self) -> None:
         """Look at each record again the next time: one may have been written over in its place."""
         self._as_of = None
 
     def write(self, record: Record) -> Record:
         """Write a record so that it is there whole or not at all, also after a power cut."""
-        self.prepare()
+        self.make_folders()
         content = record.model_dump_json(by_alias=True).encode()
         file = self.record_file(record.id)
         with written(file):
@@ -161,30 +161,30 @@ class Store:
             put(self._copy(record.id), content, lasting=False)
         return record
 
-    def set_aside(self, session_id: str) -> None:
+    def rename_unreadable(self, session_id: str) -> None:
         """Give a record that cannot be read another name, beside the one that takes its place."""
         file = self.record_file(session_id)
         with written(file), suppress(FileNotFoundError):
             file.rename(f"{file}.{secrets.token_hex(4)}.unreadable")
 
-    def forget(self, session_id: str) -> None:
+    def remove(self, session_id: str) -> None:
         """Remove what stands beside a record, and then the record itself."""
         remove_tree(self.agent_folder(session_id))
         with written(self.home):
             self._copy(session_id).unlink(missing_ok=True)
             self.record_file(session_id).unlink(missing_ok=True)
 
-    def scratch(self, session_id: str) -> Path:
+    def make_scratch_folder(self, session_id: str) -> Path:
         """Make a folder for what is on its way out of a session; its maker removes it."""
-        self.prepare()
+        self.make_folders()
         folder = self.home / "scratch" / f"{session_id}.{secrets.token_hex(4)}"
         with written(folder):
             folder.mkdir(mode=0o700)
         return folder
 
-    def write_variables(self, agent: str, variables: Mapping[str, str]) -> Path:
+    def write_login_variables(self, agent: str, variables: Mapping[str, str]) -> Path:
         """Write what a login's terminal is handed, out of everybody's sight; a line each."""
-        self.prepare()
+        self.make_folders()
         file = self._variables(agent)
         lines = [f"{name}={value}\n" for name, value in variables.items() if "\n" not in value]
         with written(file):
@@ -194,90 +194,90 @@ class Store:
                 stream.writelines(lines)
         return file
 
-    def forget_variables(self, agent: str) -> None:
+    def remove_login_variables(self, agent: str) -> None:
         """Remove what a login's terminal was handed."""
         with written(self.home):
             self._variables(agent).unlink(missing_ok=True)
 
-    def strays(self) -> Iterator[Path]:
+    def leftovers(self) -> Iterator[Path]:
         """Find drafts, and what is left of sessions that are provably over."""
         yield from self.records_folder.glob("*.tmp")
         yield from self.copies_folder.glob("*.tmp")
         yield from (self.home / "scratch").iterdir()
         for folder in (self.home / "agents", self.copies_folder):
             for entry in folder.iterdir():
-                if self.is_over(entry.name.partition(".")[0]) and entry.suffix != ".tmp":
+                if self.has_ended(entry.name.partition(".")[0]) and entry.suffix != ".tmp":
                     yield entry
-        for entry in self.bases_folder.iterdir():
+        for entry in self.checkouts_folder.iterdir():
             if entry.is_dir() and not (entry / MANIFEST).exists():
                 yield entry
 
-    def is_over(self, session_id: str) -> bool:
+    def has_ended(self, session_id: str) -> bool:
         """Tell whether a session without a record is provably over.
 
         It has no files any more, and either its copy says so or para has forgotten it.
         """
         if any(map(os.path.lexists, (self.record_file(session_id), self.workspace(session_id)))):
             return False
-        copy = self.copy(session_id)
+        copy = self.read_copy(session_id)
         if copy is None:
             return not os.path.lexists(self._copy(session_id))
         return copy.doing is None and copy.state in OVER
 
-    def may_live(self, session_id: str) -> bool:
+    def may_be_live(self, session_id: str) -> bool:
         """Tell whether a session may need what it has: only its record can say that it does not."""
         try:
             record = self.read(session_id)
         except ParaError:
             return True
         if record is None:
-            return not self.is_over(session_id)
+            return not self.has_ended(session_id)
         return record.state not in OVER or record.doing is not None
 
-    def without_record(self) -> list[str]:
+    def sessions_without_record(self) -> list[str]:
         """Name the sessions that may live, but whose record is gone or cannot be read."""
-        self.doubt()
-        self.all()
+        self.invalidate_cache()
+        self.read_all()
         with written(self.home):
             names = {one.name for one in (self.home / "work").iterdir() if one.is_dir()}
         names |= {file.stem for file in self.copies_folder.glob("*.json")}
         gone = {name for name in names if not os.path.lexists(self.record_file(name))}
-        return sorted({*self.unread, *(name for name in gone if not self.is_over(name))})
+        return sorted({*self.unreadable, *(name for name in gone if not self.has_ended(name))})
 
-    def holding(self, session: str, *, patience: float = PATIENCE) -> Held:
+    def locked_session(self, session: str, *, patience: float = LOCK_TIMEOUT) -> Held:
         """Hold a session alone; after `patience` seconds raises session.illegal-transition."""
         return self._lock(f"session-{session}", patience, f"session {session}")
 
-    def holding_repo(self, repo: str) -> Held:
+    def locked_refs(self, repo: str) -> Held:
         """Hold the refs of a repository: parallel git commands fail on each other's locks."""
         key = hashlib.sha256(repo.encode()).hexdigest()[:16]
-        return self._lock(f"repo-{key}", PATIENCE, repo)
+        return self._lock(f"repo-{key}", LOCK_TIMEOUT, repo)
 
-    def holding_names(self) -> Held:
+    def locked_names(self) -> Held:
         """Hold the names of all sessions."""
-        return self._lock("names", PATIENCE, "the names of sessions")
+        return self._lock("names", LOCK_TIMEOUT, "the names of sessions")
 
-    def holding_login(self, agent: str) -> Held:
+    def locked_login(self, agent: str) -> Held:
         """Hold the login of an agent."""
-        return self._lock(f"login-{agent}", PATIENCE, f"the login of {agent}")
+        return self._lock(f"login-{agent}", LOCK_TIMEOUT, f"the login of {agent}")
 
-    def holding_sweep(self) -> Held:
+    def locked_cleanup(self) -> Held:
         """Hold the clearing up: two at once would each leave to the other what it holds."""
         return self._lock("sweep", _SWEEP_PATIENCE, "what is left over")
 
-    def holding_bases(self) -> Held:
+    def locked_base_checkouts(self) -> Held:
         """Hold the checkouts that sessions share: which there are, and who stands on them."""
-        return self._lock("bases", PATIENCE, "the files that sessions share")
+        return self._lock("bases", LOCK_TIMEOUT, "the files that sessions share")
 
-    def holding_build(self, repo: str) -> Held:
+    def locked_checkout_build(self, repo: str) -> Held:
         """Hold the making of a repository's checkouts: who comes second finds it made."""
         key = hashlib.sha256(repo.encode()).hexdigest()[:16]
         return self._lock(f"build-{key}", _BUILD_PATIENCE, f"the files of {repo}")
 
     @asynccontextmanager
     async def _lock(self, name: str, patience: float, what: str) -> AsyncIterator[None]:
-        self.prepare()
-        async with held(self.home / "locks" / f"{name}.lock", patience, what):
+        self.make_folders()
+        async with locked(self.home / "locks" / f"{name}.lock", patience, what):
             yield
 
     def _variables(self, agent: str) -> Path:

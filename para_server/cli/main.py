@@ -25,9 +25,9 @@ from para_server.cli.overview import overview
 from para_server.cli.render import in_words, is_failure, remark, would_be
 from para_server.cli.typed_text import terminal_encoding, understood
 from para_server.command_line import command_line, parse, words
-from para_server.concurrency.cancellation import all_ended
+from para_server.concurrency.cancellation import wait_for_other_tasks
 from para_server.context import Context
-from para_server.core.errors import WRONG_CALLER, ParaError, Remedy
+from para_server.core.errors import INVALID_PARAMS, ParaError, Remedy
 from para_server.core.models import Session
 from para_server.core.untrusted import one_line, printable
 from para_server.host import signals, standard_streams
@@ -69,7 +69,7 @@ def main(argv: Sequence[str], context: Context) -> int:
         _tell(f"para: {error.problem.message}")
         for remedy in error.problem.remedies:
             _tell(_remedy(remedy, context))
-        return WRONG if error.code == WRONG_CALLER else CANNOT
+        return WRONG if error.code == INVALID_PARAMS else CANNOT
     except (asyncio.CancelledError, KeyboardInterrupt):
         progress.clear()
         _tell("para: cancelled")
@@ -148,7 +148,7 @@ async def _stoppable(
                 await reconcile.sweep(context)
             return await call(context, command.name, [params])
         finally:
-            await all_ended()
+            await wait_for_other_tasks()
 
 
 class _Progress:

@@ -49,11 +49,11 @@ _ON_ERRORS: Final = """\
 Every remedy in it can be carried out as it stands."""
 _LIMITS: Final = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤"}
 _CODES: Final = {
-    errors.WRONG_CALLER: "the caller is wrong",
-    errors.CANNOT: "it cannot be done",
-    errors.CANCELLED: "cancelled",
-    errors.SHUTTING_DOWN: "the server is shutting down",
-    errors.BUG: "a bug",
+    errors.INVALID_PARAMS: "the caller is wrong",
+    errors.REQUEST_FAILED: "it cannot be done",
+    errors.REQUEST_CANCELLED: "cancelled",
+    errors.SERVER_CANCELLED: "the server is shutting down",
+    errors.INTERNAL_ERROR: "a bug",
 }
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from para_server.agents import logins
 from para_server.agents.logins import LOGINS, SHARED_FOLDER, Login
 from para_server.agents.profiles import profile
-from para_server.concurrency.cancellation import too_late_to_cancel, undone_on_failure
+from para_server.concurrency.cancellation import ignore_cancellation, rollback_on_failure
 from para_server.context import Context
 from para_server.core.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.core.names import (
@@ -18,7 +18,7 @@ from para_server.core.names import (
     LABEL_LOGIN_DATE,
     LABEL_PRIVATE,
     login_image,
-    login_of,
+    login_name,
 )
 from para_server.core.params import CleanupParams, LoginParams, SetupParams
 from para_server.core.repository_settings import normal
@@ -47,10 +47,10 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
     given = logins.on_host(agent, home() or Path("/")) if params.copy_host_login else {}
     image = credentials.bare_image(agent)
     await demand_own(context, image)
-    name = login_of(agent, context.store.home)
-    async with context.store.holding_login(agent), undone_on_failure() as undo:
+    name = login_name(agent, context.store.home)
+    async with context.store.locked_login(agent), rollback_on_failure() as rollback:
         await containers.remove(context.engine, name)
-        undo.push_async_callback(containers.remove, context.engine, name)
+        rollback.push_async_callback(containers.remove, context.engine, name)
         image = await login_container.fitted(context, image, name)
         await login_container.create(context, settings, agent, name, image)
         if given:
@@ -58,7 +58,9 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
             owner = await file_ownership.owner(context)
             await file_copy.put(context.engine, name, inside, owner.inside)
         await containers.start(context.engine, name)
-        file = context.store.write_variables(agent, login_container.environment(context, settings))
+        file = context.store.write_login_variables(
+            agent, login_container.environment(context, settings)
+        )
     shown = ("--env-file", str(file), "--workdir", str(_HOME), name, *login.command)
     program, *options = context.engine.command_line
     terminal = Terminal(command=program, args=(*options, "exec", "-it", *shown))
@@ -75,8 +77,8 @@ async def complete(context: Context, params: LoginParams) -> LoginResult:
     """
     settings = context.settings(None)
     agent, _ = _meant(settings, params.agent)
-    name = login_of(agent, context.store.home)
-    async with context.store.holding_login(agent):
+    name = login_name(agent, context.store.home)
+    async with context.store.locked_login(agent):
         seen = await containers.find(context.engine, name)
         if seen is None:
             raise _incomplete(agent, f"No login of {agent} was begun")
@@ -93,7 +95,7 @@ async def complete(context: Context, params: LoginParams) -> LoginResult:
         context.report(f"Keeping the login of {agent}", 50)
         await _clean_out(context, name, agent)
         keep = _shared if settings.agent.credentials == "volume" else _committed
-        image = await too_late_to_cancel(keep(context, name, agent))
+        image = await ignore_cancellation(keep(context, name, agent))
     return LoginResult(image=image, state=told.state)
 
 
@@ -134,7 +136,7 @@ async def cleanup(context: Context, params: CleanupParams) -> RemovedResult:
     agents = list(LOGINS) if params.agent is None else [_meant(settings, params.agent)[0]]
     removed: list[str] = []
     for agent in agents:
-        async with context.store.holding_login(agent):
+        async with context.store.locked_login(agent):
             removed += await _removed(context, agent)
     return RemovedResult(removed=tuple(removed))
 
@@ -170,7 +172,7 @@ async def _committed(context: Context, name: str, agent: str) -> str:
     await containers.remove(context.engine, name)
     if before is not None:
         await images.remove_unused(context.engine, before.id)
-    context.store.forget_variables(agent)
+    context.store.remove_login_variables(agent)
     return image
 
 
@@ -183,11 +185,11 @@ async def _shared(context: Context, name: str, agent: str) -> None:
         if content is None:
             raise _incomplete(agent, f"{path} is missing: this way to log in cannot be shared")
         found[PurePosixPath(SHARED_FOLDER, PurePosixPath(path).name)] = content
-    volume = login_of(agent, context.store.home)
-    async with undone_on_failure() as undo:
+    volume = login_name(agent, context.store.home)
+    async with rollback_on_failure() as rollback:
         if not await volumes.exists(context.engine, volume):
             # a volume that is there is taken for one with a login
-            undo.push_async_callback(volumes.remove, context.engine, volume)
+            rollback.push_async_callback(volumes.remove, context.engine, volume)
         await volumes.make(context.engine, volume, _labels(context, agent))
         mounts, _ = await credentials.shared(context, settings, agent)
         image = credentials.bare_image(agent)
@@ -196,7 +198,7 @@ async def _shared(context: Context, name: str, agent: str) -> None:
             owner = await file_ownership.owner(context)
             await file_copy.put(context.engine, other, found, owner.inside)
     await containers.remove(context.engine, name)
-    context.store.forget_variables(agent)
+    context.store.remove_login_variables(agent)
 
 
 def _labels(context: Context, agent: str) -> dict[str, str]:
@@ -208,7 +210,7 @@ def _labels(context: Context, agent: str) -> dict[str, str]:
 
 
 async def _removed(context: Context, agent: str) -> list[str]:
-    engine, name = context.engine, login_of(agent, context.store.home)
+    engine, name = context.engine, login_name(agent, context.store.home)
     removed: list[str] = []  # first what may be refused
     if await volumes.exists(engine, name):
         if not await volumes.remove(engine, name):
@@ -218,7 +220,7 @@ async def _removed(context: Context, agent: str) -> list[str]:
     if await containers.find(engine, name) is not None:
         await containers.remove(engine, name)
         removed.append(f"container {name}")
-    context.store.forget_variables(agent)
+    context.store.remove_login_variables(agent)
     for image in await images.logins(engine, agent):
         if image.tags:
             await images.remove(engine, login_image(agent))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from para_server.concurrency.cancellation import too_late_to_cancel, undone_on_failure
+from para_server.concurrency.cancellation import ignore_cancellation, rollback_on_failure
 from para_server.context import Context
 from para_server.core import lifecycle
 from para_server.core.errors import ParaError
@@ -46,20 +46,20 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
         if record.type == "worktree":
             record = await worktree_extract.adopted(context, repo, record)  # noqa: PLW2901 # its branch
         begun = context.store.write(record.but(doing="cancel"))
-        async with undone_on_failure() as undo:
-            undo.push_async_callback(reconcile.undo_end, context, begun)
+        async with rollback_on_failure() as rollback:
+            rollback.push_async_callback(reconcile.undo_end, context, begun)
             context.report(f"Keeping the work of {record.name}", 10)
             message = f"para: {record.name} as it was cancelled"
             if record.type == "worktree":
                 work = await worktree_extract.as_it_is(context, repo, begun, message)
                 begun = begun.but(archive_head=work.head)
-                result = await too_late_to_cancel(
+                result = await ignore_cancellation(
                     _archived(context, repo, begun, work.keep or work.tip, work.tip)
                 )
                 return result.model_copy(update={"left": work.left})
             await suspend.hold_still(context, record, seen)
             async with taken_out(context, repo, begun, message, "cancel") as taken:
-                result = await too_late_to_cancel(
+                result = await ignore_cancellation(
                     _archived(context, repo, begun, taken.keep, taken.head)
                 )
                 left = leftover_work.beside_archive(taken.found, archive_ref(record.id))
@@ -83,8 +83,8 @@ async def recover(context: Context, params: RecoverParams) -> Session:
         await _demand_free(context, repo, record)
         start = await _start_of(repo, record)
         begun = context.store.write(record.but(doing="recover"))
-        async with undone_on_failure() as undo:
-            undo.push_async_callback(reconcile.undo_recover, context, begun)
+        async with rollback_on_failure() as rollback:
+            rollback.push_async_callback(reconcile.undo_recover, context, begun)
             context.report(f"Recovering {record.name}", 10)
             await provision.keep_base(context, repo, begun, start.anchor)
             begun = await checkout_cache.found(context, repo, begun, settings, start)
@@ -111,7 +111,7 @@ async def _archived(
     is_work = keep != record.base
     if is_work:
         kept = context.store.write(kept.but(target=keep))
-        async with context.store.holding_repo(record.refs_at):
+        async with context.store.locked_refs(record.refs_at):
             await archive(repo, record, keep)
     over = await reconcile.ended(context, kept, State.CANCELLED)
     ref = archive_ref(record.id) if is_work else None
@@ -145,7 +145,7 @@ async def _demand_free(context: Context, repo: Repo, record: Record) -> None:
     """Raise session.name-taken or workspace.branch-exists where something took its place."""
     live = [
         r
-        for r in context.store.all()
+        for r in context.store.read_all()
         if r.refs_at == record.refs_at and r.id != record.id and r.state not in lifecycle.OVER
     ]
     if any(r.name == record.name for r in live):

@@ -34,8 +34,8 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
         await reconcile.sweep(context)
     removed: list[str] = []
     kept: list[str] = []
-    async with context.store.holding_names():
-        kept += [f"session {one}" for one in context.store.without_record()]
+    async with context.store.locked_names():
+        kept += [f"session {one}" for one in context.store.sessions_without_record()]
         for what, removal in await _leftovers(context, kept):
             if not params.dry_run:
                 try:
@@ -47,12 +47,12 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
     if not params.dry_run:
         gone = {f"container {name}" for name in await late_arrivals.sweep_engine(context)}
         removed += sorted(gone)
-        if not context.store.without_record() and all(
-            one.state in OVER for one in context.store.all()
+        if not context.store.sessions_without_record() and all(
+            one.state in OVER for one in context.store.read_all()
         ):
             disk_reserve.drop(context.store.home)
         kept = [what for what in kept if what not in gone]
-    async with context.store.holding_bases():
+    async with context.store.locked_base_checkouts():
         removed += [
             f"base {one}" for one in await checkout_cache.evict(context, 0, dry_run=params.dry_run)
         ]
@@ -62,13 +62,13 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
 
 
 async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
-    live = context.store.may_live
+    live = context.store.may_be_live
     clear = partial(provision.clear_away, context)
     gone: set[str] = set()  # names of containers, ids of images
     removal: Removal
     found: list[tuple[str, Removal]] = [
         (f"folder {stray.name}", _of(context, whose, partial(clear, stray, whose)))
-        for stray in context.store.strays()
+        for stray in context.store.leftovers()
         if not live(whose := stray.name.partition(".")[0])
     ]
     owns = context.store.owns
@@ -130,8 +130,8 @@ def _of(context: Context, session: str, removal: Removal) -> Removal:
     """Make the removal of what a session has, unless it lives by then: it may be recovered."""
 
     async def removed() -> None:
-        async with context.store.holding(session, patience=0):
-            if context.store.may_live(session):
+        async with context.store.locked_session(session, patience=0):
+            if context.store.may_be_live(session):
                 raise ParaError("session.illegal-transition", "its session lives", SHOW_SESSIONS)
             await removal()
 
@@ -150,7 +150,7 @@ async def _networks(context: Context, kept: list[str]) -> list[tuple[str, Remova
         if (
             not context.store.owns(one.home)
             or one.session is None
-            or context.store.may_live(one.session)
+            or context.store.may_be_live(one.session)
         ):
             kept.append(f"network {one.name}")
         else:

@@ -9,12 +9,12 @@ from typing import Final
 from uuid import uuid4
 
 from para_server.agents.profiles import profile
-from para_server.concurrency.cancellation import together, undone_on_failure
+from para_server.concurrency.cancellation import rollback_on_failure, run_both
 from para_server.context import Context
 from para_server.core.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.core.lifecycle import OVER
 from para_server.core.models import Session, SessionType, State
-from para_server.core.names import made_up, new_id
+from para_server.core.names import generate_name, generate_session_id
 from para_server.core.params import DispatchParams, StartParams
 from para_server.core.records import Record
 from para_server.core.settings import Settings
@@ -76,7 +76,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
     if kind == "container":
         _demand_one_line(repo)
         # what no container could write to is not even begun
-        image, _ = await together(
+        image, _ = await run_both(
             credentials.choose_image(context, settings, agent), file_ownership.owner(context)
         )
         if context.chose_image(repo.top, settings, _own(params)):
@@ -105,22 +105,22 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         created_at=now,
         updated_at=now,
     )
-    async with AsyncExitStack() as holds, undone_on_failure() as undo:
-        async with context.store.holding_names():
+    async with AsyncExitStack() as holds, rollback_on_failure() as rollback:
+        async with context.store.locked_names():
             record = await _named(context, repo, params, settings, draft)
-            await holds.enter_async_context(context.store.holding(record.id))
-            undo.push_async_callback(reconcile.undo_start, context, record)
+            await holds.enter_async_context(context.store.locked_session(record.id))
+            rollback.push_async_callback(reconcile.undo_start, context, record)
             context.store.write(record)
         disk_reserve.keep(context.store.home)
         context.report(f"Preparing {record.name}", 10)
         beginning = StartPoint(branch=record.branch, tip=base, anchor=base)
         problem = None
-        (record, scripted), (_, warnings) = await together(
-            together(
+        (record, scripted), (_, warnings) = await run_both(
+            run_both(
                 checkout_cache.found(context, repo, record, settings, beginning),
                 setup_script.may_be(context, repo, record),
             ),
-            together(
+            run_both(
                 provision.keep_base(context, repo, record, base, new=True),
                 _warnings(repo, record),
             ),
@@ -151,7 +151,7 @@ async def _warnings(repo: Repo, record: Record) -> tuple[str, ...]:
     of_submodules = await _of_submodules(repo, record)
     if record.type == "worktree":
         return of_submodules
-    of_filters, of_setup = await together(
+    of_filters, of_setup = await run_both(
         filters.warnings(repo, record.base), setup_script.warnings(repo, record)
     )
     return (*of_filters, *of_setup, *of_submodules, *repo.warnings)
@@ -173,7 +173,7 @@ async def _named(
 
     For a container, git says while the base is kept whether it has the branch already.
     """
-    mine = [r for r in context.store.all() if r.refs_at == draft.refs_at]
+    mine = [r for r in context.store.read_all() if r.refs_at == draft.refs_at]
     live = [r for r in mine if r.state not in OVER]
     name = params.name or await _free_name(repo, settings, {r.name for r in mine})
     if name in {r.name for r in live}:
@@ -186,16 +186,16 @@ async def _named(
         exists = await repository.branch_commit(repo, branch) is not None
     if exists:
         raise repository.branch_exists(branch)
-    return draft.but(id=new_id(name), name=name, branch=branch)
+    return draft.but(id=generate_session_id(name), name=name, branch=branch)
 
 
 async def _free_name(repo: Repo, settings: Settings, taken: set[str]) -> str:
     for _ in range(_TRIES):
-        name = made_up()
+        name = generate_name()
         branch = f"{settings.git.branch_prefix}{name}"
         if name not in taken and await repository.branch_commit(repo, branch) is None:
             return name
-    return new_id(made_up())
+    return generate_session_id(generate_name())
 
 
 def _own(params: StartParams) -> dict[str, dict[str, object]]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 from para_server.context import Context
-from para_server.core.errors import SETUP_CHECK, ParaError
+from para_server.core.errors import CHECK_SETUP, ParaError
 from para_server.core.params import NoParams
 from para_server.core.results import Check, DoctorResult
 from para_server.diagnostics import engine_checks, host_checks
@@ -55,7 +55,7 @@ async def _checked(name: str, look: Look, context: Context) -> Check | None:
     except ParaError as error:
         needed = name in _HOST or _wants_containers(context)
         level: Literal["error", "warning"] = "error" if needed else "warning"
-        others = tuple(one for one in error.problem.remedies if one != SETUP_CHECK)
+        others = tuple(one for one in error.problem.remedies if one != CHECK_SETUP)
         problem = error.problem.model_copy(update={"remedies": others})
         return Check(name=name, ok=False, detail=str(error), problem=problem, level=level)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from para_server.concurrency.cancellation import too_late_to_cancel, undone_on_failure
+from para_server.concurrency.cancellation import ignore_cancellation, rollback_on_failure
 from para_server.context import Context
 from para_server.core.errors import ParaError, Remedy
 from para_server.core.models import State
@@ -43,15 +43,15 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
         branch = params.branch or record.branch
         existing = await _demand_usable(repo, record, branch, params.message)
         begun = context.store.write(record.but(doing="finish"))
-        async with undone_on_failure() as undo:
-            undo.push_async_callback(reconcile.undo_end, context, begun)
+        async with rollback_on_failure() as rollback:
+            rollback.push_async_callback(reconcile.undo_end, context, begun)
             context.report(f"Taking the work of {record.name} out", 10)
             await suspend.hold_still(context, record, seen)
             async with taken_out(context, repo, begun, params.message, "finish") as taken:
                 begun = await _judged(context, repo, begun, taken, branch, existing)
                 # beforehand, since it can be cancelled
                 changed = await commit_diff.difference(repo, taken.since, taken.tip)
-                result = too_late_to_cancel(_kept(context, repo, begun, taken, existing, changed))
+                result = ignore_cancellation(_kept(context, repo, begun, taken, existing, changed))
                 return await result
 
 
@@ -102,7 +102,7 @@ async def _kept(
     changed: CommitDiff,
 ) -> FinishResult:
     branch = record.target_branch or record.branch
-    async with context.store.holding_repo(record.refs_at):
+    async with context.store.locked_refs(record.refs_at):
         if taken.more:
             await archive(repo, record, taken.keep)
         await repository.move_ref(repo, f"refs/heads/{branch}", taken.tip, existing)
@@ -137,15 +137,15 @@ async def _finish_worktree(
     await _demand_usable(repo, record, branch, params.message)
     where = await worktree_extract.demand_decided(context, repo, record, branch)
     begun = context.store.write(record.but(doing="finish", head=where.head))
-    async with undone_on_failure() as undo:
-        undo.push_async_callback(reconcile.undo_end, context, begun)
+    async with rollback_on_failure() as rollback:
+        rollback.push_async_callback(reconcile.undo_end, context, begun)
         async with worktree_extract.committed(context, repo, begun, where, params.message) as work:
             if work.tip in {record.base, record.finished} and work.keep is None:
                 raise nothing(record)
             # beforehand, since it can be cancelled
             changed = await commit_diff.difference(repo, record.base, work.tip)
             kept = _kept_of_worktree(context, repo, begun, work, branch, changed)
-            return await too_late_to_cancel(kept)
+            return await ignore_cancellation(kept)
 
 
 async def _kept_of_worktree(
@@ -156,7 +156,7 @@ async def _kept_of_worktree(
     branch: str,
     changed: CommitDiff,
 ) -> FinishResult:
-    async with context.store.holding_repo(record.refs_at):
+    async with context.store.locked_refs(record.refs_at):
         if work.keep is not None:
             await archive(repo, record, work.keep)
         # only now: the branch has the work already, so a killed process is completed from here on

@@ -7,7 +7,7 @@ import json
 from para_server.agents import reported, supervisor
 from para_server.agents.profile import on_host
 from para_server.agents.profiles import profile
-from para_server.concurrency.cancellation import off_loop
+from para_server.concurrency.cancellation import run_in_thread
 from para_server.context import Context
 from para_server.core import container_spec, lifecycle
 from para_server.core.errors import ParaError, Remedy
@@ -80,7 +80,7 @@ async def diff(context: Context, params: SessionParams) -> DiffResult:
     repo = await discovery.of_session(record)
     if record.state in lifecycle.OVER:
         return await _between(repo, record, _tip_of(record))
-    async with context.store.holding(record.id):
+    async with context.store.locked_session(record.id):
         await reconcile.settle(context, record.id)
         if record.type == "worktree":
             shown = await worktree_extract.shown(context, repo, record)
@@ -104,7 +104,7 @@ async def logs(context: Context, params: LogsParams) -> LogsResult:
     record = await lookup.pick(context, params.name, params.repo, live_only=False)
     folder = context.store.agent_folder(record.id)
     name, tail = record.agent or "", params.tail
-    return LogsResult(text=await off_loop(lambda: reported.output(folder, name, tail)))
+    return LogsResult(text=await run_in_thread(lambda: reported.output(folder, name, tail)))
 
 
 def _attached(container: str, engine: dict[str, str]) -> str:
@@ -119,7 +119,7 @@ _SHELL = "command -v zsh >/dev/null && exec zsh; exec sh"
 async def _shown(context: Context, repo: Repo, record: Record, tip: str) -> DiffResult:
     """Show a live session's changes, and keep them: their files are asked for one by one."""
     found = await _between(repo, record, tip)
-    async with context.store.holding_repo(record.refs_at):
+    async with context.store.locked_refs(record.refs_at):
         await repository.keep_review(repo, record.id, tip)
     return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from para_server.agents.profiles import profile
-from para_server.concurrency.cancellation import too_late_to_cancel, undone_on_failure
+from para_server.concurrency.cancellation import ignore_cancellation, rollback_on_failure
 from para_server.context import Context
 from para_server.core.errors import ParaError, Problem, Remedy
 from para_server.core.models import Session, State
@@ -52,7 +52,7 @@ async def pause(context: Context, params: PauseParams) -> Session:
                 ),
             )
         if params.mode == "freeze":
-            return await too_late_to_cancel(_frozen(context, record, seen))
+            return await ignore_cancellation(_frozen(context, record, seen))
         return await suspend.save(context, record)
 
 
@@ -69,12 +69,12 @@ async def resume(context: Context, params: ResumeParams) -> Session:
     chosen = locking.held(context, "resume", params.name, params.repo, instead)
     async with chosen as (record, session, seen):
         if params.prompt is None and seen is not None and seen.state == "paused":
-            return await too_late_to_cancel(_thawed(context, record, seen))
+            return await ignore_cancellation(_thawed(context, record, seen))
         fresh = record.type == "container" and seen is None
         more = await _more(context, record, params)
         begun = context.store.write(record.but(doing="resume", fresh=fresh))
-        async with undone_on_failure() as undo:
-            undo.push_async_callback(reconcile.undo_resume, context, begun)
+        async with rollback_on_failure() as rollback:
+            rollback.push_async_callback(reconcile.undo_resume, context, begun)
             context.report(f"Resuming {record.name}", 10)
             going, released = begun.but(**more), None
             if session.state is State.FINISHED:
@@ -131,8 +131,8 @@ async def _frozen(context: Context, record: Record, seen: ContainerInfo | None) 
 
 async def _thawed(context: Context, record: Record, seen: ContainerInfo) -> Session:
     """Let a frozen session go on, or leave it frozen."""
-    async with undone_on_failure() as undo:
-        undo.push_async_callback(reconcile.frozen_again, context, record)
+    async with rollback_on_failure() as rollback:
+        rollback.push_async_callback(reconcile.frozen_again, context, record)
         await containers.thaw(context.engine, seen.name)
     ready = record.but(state=State.RUNNING, problem=None, started_at=datetime.now(UTC))
     context.store.write(ready)

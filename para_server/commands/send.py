@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from para_server.concurrency.cancellation import too_late_to_cancel
+from para_server.concurrency.cancellation import ignore_cancellation
 from para_server.context import Context
 from para_server.core.errors import Issue, ParaError, Remedy
 from para_server.core.models import AgentState, Session
@@ -32,7 +32,7 @@ async def send(context: Context, params: SendParams) -> Session:
         _demand_agent(record, session)
         if session.agent and session.agent.state is AgentState.WORKING:
             _demand_ears(context, record)
-        await too_late_to_cancel(agent_process.send_text(context, record, text))
+        await ignore_cancellation(agent_process.send_text(context, record, text))
         return await present.show(context, record)
 
 

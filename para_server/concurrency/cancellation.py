@@ -13,7 +13,7 @@ U = TypeVar("U")
 _log: Final = logging.getLogger(__name__)
 
 
-async def to_end(step: Awaitable[T], interrupt: Callable[[], object] | None = None) -> T:
+async def run_to_end(step: Awaitable[T], interrupt: Callable[[], object] | None = None) -> T:
     """Let a step run to its end, and pass a cancellation on only then.
 
     Otherwise the undo races the step that it undoes.
@@ -35,11 +35,11 @@ async def to_end(step: Awaitable[T], interrupt: Callable[[], object] | None = No
     return task.result()
 
 
-async def too_late_to_cancel(step: Awaitable[T]) -> T:
+async def ignore_cancellation(step: Awaitable[T]) -> T:
     """Let a step run to its end and overhear a cancellation: what it does cannot be taken back."""
     task = asyncio.ensure_future(step)
     try:
-        return await to_end(task)
+        return await run_to_end(task)
     except asyncio.CancelledError:
         if task.cancelled():
             raise
@@ -49,7 +49,7 @@ async def too_late_to_cancel(step: Awaitable[T]) -> T:
         return task.result()
 
 
-async def together(one: Awaitable[T], other: Awaitable[U]) -> tuple[T, U]:
+async def run_both(one: Awaitable[T], other: Awaitable[U]) -> tuple[T, U]:
     """Take two steps side by side; when one fails, the other is stopped first."""
     tasks = asyncio.ensure_future(one), asyncio.ensure_future(other)
     try:
@@ -62,7 +62,7 @@ async def together(one: Awaitable[T], other: Awaitable[U]) -> tuple[T, U]:
     return first, second
 
 
-async def all_ended() -> None:
+async def wait_for_other_tasks() -> None:
     """Wait for the other tasks of the loop, which the one who asked for them no longer awaits.
 
     `asyncio.run` would cancel each of them, and so break a step in its midst: the start of a
@@ -70,16 +70,16 @@ async def all_ended() -> None:
     """
     this = asyncio.current_task()
     while rest := asyncio.all_tasks() - {this}:
-        await to_end(asyncio.wait(rest))
+        await run_to_end(asyncio.wait(rest))
 
 
-async def off_loop(work: Callable[[], T]) -> T:
+async def run_in_thread(work: Callable[[], T]) -> T:
     """Do slow work beside the event loop, to its end."""
-    return await to_end(asyncio.to_thread(work))
+    return await run_to_end(asyncio.to_thread(work))
 
 
 @asynccontextmanager
-async def undone_on_failure() -> AsyncIterator[AsyncExitStack]:
+async def rollback_on_failure() -> AsyncIterator[AsyncExitStack]:
     """Give a stack of undos that run, last first, unless the block ends well.
 
     An undo is pushed before its step, and finds by itself whether there is something to undo.
@@ -88,7 +88,7 @@ async def undone_on_failure() -> AsyncIterator[AsyncExitStack]:
     try:
         yield stack
     except BaseException:
-        await to_end(_undo(stack))
+        await run_to_end(_undo(stack))
         raise
 
 

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterator
 
 _RETRY: Final = 0.01  # seconds between two tries of a lock
-PATIENCE: Final = 60.0  # seconds that a command waits for the one before it
+LOCK_TIMEOUT: Final = 60.0  # seconds that a command waits for the one before it
 _NUMBER: Final = "the number of containers"
 _FRESH: Final = 2.0  # seconds that a count holds: so late is seen what takes no place here
 
 
 @asynccontextmanager
-async def held(file: Path, patience: float, what: str) -> AsyncIterator[None]:
+async def locked(file: Path, patience: float, what: str) -> AsyncIterator[None]:
     """Hold a lock file alone; after `patience` seconds raises session.illegal-transition."""
     until = asyncio.get_running_loop().time() + patience
     # within this process they wait for each other, and one of them for other processes
@@ -47,7 +47,7 @@ async def held(file: Path, patience: float, what: str) -> AsyncIterator[None]:
         inner.release()
 
 
-def claimed(file: Path) -> int | None:
+def try_lock(file: Path) -> int | None:
     """Hold a lock file until the descriptor is closed; None where another process holds it."""
     with written(file):
         file.parent.mkdir(mode=0o700, exist_ok=True)
@@ -55,7 +55,7 @@ def claimed(file: Path) -> int | None:
 
 
 @asynccontextmanager
-async def place(
+async def reserve(
     engine: Hashable,
     container: str,
     limit: int,
@@ -70,7 +70,7 @@ async def place(
     asked where even with all places that were taken since there is room.
     """
     folder = _places()
-    async with held(folder / "lock", PATIENCE, _NUMBER):
+    async with locked(folder / "lock", LOCK_TIMEOUT, _NUMBER):
         mine = _draw(folder, container)
     try:
         has_room = _count(engine, mine.number) <= limit
@@ -113,7 +113,7 @@ async def _is_free(
     listed: Callable[[], Awaitable[Collection[str]]],
 ) -> bool:
     """Count the containers and the places before this one, and wait where those decide."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + LOCK_TIMEOUT
     while True:
         # in this order: a place that is given back between the two has its container listed
         asked, before = time.monotonic(), _before(folder, number)

@@ -13,7 +13,7 @@ Asked = TypeVarTuple("Asked")
 _MOST: Final = 1000  # answers that are remembered
 
 
-def shared(
+def single_flight(
     ask: Callable[[*Asked], Awaitable[T]],
 ) -> Callable[[*Asked], Awaitable[T]]:
     """Ask one thing once at a time; whoever asks it meanwhile shares the next answer.
@@ -37,10 +37,10 @@ def shared(
     return answer
 
 
-def once(ask: Callable[[*Asked], Awaitable[T]]) -> Callable[[*Asked], Awaitable[T]]:
+def cached(ask: Callable[[*Asked], Awaitable[T]]) -> Callable[[*Asked], Awaitable[T]]:
     """Ask once for what can never become something else."""
     known: dict[tuple[*Asked], T] = {}
-    asking = shared(ask)
+    asking = single_flight(ask)
 
     async def answer(*asked: *Asked) -> T:
         if asked in known:

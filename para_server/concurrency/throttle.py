@@ -19,7 +19,7 @@ class RefreshPace(Model):
     at: float = 0.0
 
 
-def looked(pace: RefreshPace, began: float, ended: float, beginning: int) -> RefreshPace:
+def record_refresh(pace: RefreshPace, began: float, ended: float, beginning: int) -> RefreshPace:
     """Note a look, which saw so many sessions begin; time pays back what is owed for it.
 
     No more is owed than the longest rest pays back: one slow look puts off no others.
@@ -29,7 +29,7 @@ def looked(pace: RefreshPace, began: float, ended: float, beginning: int) -> Ref
     return RefreshPace(debt=min(owed, _CREDIT + _LONGEST / _SHARE), at=ended)
 
 
-def rest(pace: RefreshPace, now: float) -> float:
+def refresh_delay(pace: RefreshPace, now: float) -> float:
     """Tell for how many seconds not to look."""
     return max(0.0, (_owed(pace, now) - _CREDIT) * _SHARE)
 

@@ -13,47 +13,53 @@ from pydantic import AfterValidator
 from para_server.core.model import Model
 from para_server.core.untrusted import shown
 
-WRONG_CALLER: Final = -32602
-CANNOT: Final = -32803
-CANCELLED: Final = -32800
-SHUTTING_DOWN: Final = -32802
-BUG: Final = -32603
+INVALID_PARAMS: Final = -32602
+REQUEST_FAILED: Final = -32803
+REQUEST_CANCELLED: Final = -32800
+SERVER_CANCELLED: Final = -32802
+INTERNAL_ERROR: Final = -32603
 
 # slug -> (JSON-RPC code, what it means)
 SLUGS: Final[dict[str, tuple[int, str]]] = {
-    "command.unknown": (WRONG_CALLER, "There is no such command"),
+    "command.unknown": (INVALID_PARAMS, "There is no such command"),
     "command.invalid-params": (
-        WRONG_CALLER,
+        INVALID_PARAMS,
         "The params of a command do not fit; `issues` says which",
     ),
     "settings.invalid": (
-        WRONG_CALLER,
+        INVALID_PARAMS,
         "A setting has a wrong value, or may not be set where it is",
     ),
-    "engine.unreachable": (CANNOT, "No container engine answers"),
-    "engine.permission-denied": (CANNOT, "The engine's socket may not be used by this user"),
-    "engine.timeout": (CANNOT, "The engine did not answer in time"),
-    "engine.image-missing": (CANNOT, "The image that the session needs does not exist"),
-    "engine.build-failed": (CANNOT, "An image could not be built"),
-    "engine.refused": (CANNOT, "The engine answered with an error"),
-    "workspace.not-a-repository": (WRONG_CALLER, "The folder is not in a git repository"),
-    "workspace.no-commits": (CANNOT, "The repository has no commit to start from"),
-    "workspace.unknown-base": (WRONG_CALLER, "The base is no revision of the repository"),
-    "workspace.branch-exists": (CANNOT, "The branch exists already, or cannot be moved"),
-    "workspace.nothing-to-finish": (CANNOT, "The session has changed nothing"),
-    "workspace.ambiguous": (WRONG_CALLER, "It cannot be told which repository is meant"),
-    "workspace.git-failed": (CANNOT, "A git command failed"),
-    "session.not-found": (WRONG_CALLER, "There is no such session"),
-    "session.ambiguous": (WRONG_CALLER, "It cannot be told which session is meant"),
-    "session.name-taken": (CANNOT, "A live session of the repository has this name"),
-    "session.limit-reached": (CANNOT, "As many session containers exist as may"),
-    "session.wrong-type": (CANNOT, "The command does not apply to this type of session"),
-    "session.illegal-transition": (CANNOT, "The command does not apply to a session in this state"),
-    "agent.unknown": (WRONG_CALLER, "There is no such agent"),
-    "auth.missing": (CANNOT, "The agent has no login"),
-    "auth.incomplete": (CANNOT, "The login was not completed"),
-    "store.unreadable": (CANNOT, "para's own files cannot be read or written"),
-    "store.too-new": (CANNOT, "para's own files were written by a newer para"),
+    "engine.unreachable": (REQUEST_FAILED, "No container engine answers"),
+    "engine.permission-denied": (
+        REQUEST_FAILED,
+        "The engine's socket may not be used by this user",
+    ),
+    "engine.timeout": (REQUEST_FAILED, "The engine did not answer in time"),
+    "engine.image-missing": (REQUEST_FAILED, "The image that the session needs does not exist"),
+    "engine.build-failed": (REQUEST_FAILED, "An image could not be built"),
+    "engine.refused": (REQUEST_FAILED, "The engine answered with an error"),
+    "workspace.not-a-repository": (INVALID_PARAMS, "The folder is not in a git repository"),
+    "workspace.no-commits": (REQUEST_FAILED, "The repository has no commit to start from"),
+    "workspace.unknown-base": (INVALID_PARAMS, "The base is no revision of the repository"),
+    "workspace.branch-exists": (REQUEST_FAILED, "The branch exists already, or cannot be moved"),
+    "workspace.nothing-to-finish": (REQUEST_FAILED, "The session has changed nothing"),
+    "workspace.ambiguous": (INVALID_PARAMS, "It cannot be told which repository is meant"),
+    "workspace.git-failed": (REQUEST_FAILED, "A git command failed"),
+    "session.not-found": (INVALID_PARAMS, "There is no such session"),
+    "session.ambiguous": (INVALID_PARAMS, "It cannot be told which session is meant"),
+    "session.name-taken": (REQUEST_FAILED, "A live session of the repository has this name"),
+    "session.limit-reached": (REQUEST_FAILED, "As many session containers exist as may"),
+    "session.wrong-type": (REQUEST_FAILED, "The command does not apply to this type of session"),
+    "session.illegal-transition": (
+        REQUEST_FAILED,
+        "The command does not apply to a session in this state",
+    ),
+    "agent.unknown": (INVALID_PARAMS, "There is no such agent"),
+    "auth.missing": (REQUEST_FAILED, "The agent has no login"),
+    "auth.incomplete": (REQUEST_FAILED, "The login was not completed"),
+    "store.unreadable": (REQUEST_FAILED, "para's own files cannot be read or written"),
+    "store.too-new": (REQUEST_FAILED, "para's own files were written by a newer para"),
 }
 
 
@@ -108,8 +114,8 @@ class ParaError(Exception):
         return self.problem.slug
 
 
-SETUP_CHECK: Final = Remedy(title="Check setup", command="para.doctor", params={})
+CHECK_SETUP: Final = Remedy(title="Check setup", command="para.doctor", params={})
 SHOW_SESSIONS: Final = Remedy(title="Show sessions", command="para.list", params={})
-WITHOUT_CONTAINERS: Final = Remedy(
+DISABLE_CONTAINERS: Final = Remedy(
     title="Set this to false to work without containers", setting="container.enabled"
 )

@@ -52,18 +52,18 @@ NOUNS: Final = (
 ).split()
 
 
-def made_up() -> str:
+def generate_name() -> str:
     """Make up a name (adjective-noun)."""
     return f"{secrets.choice(ADJECTIVES)}-{secrets.choice(NOUNS)}"
 
 
-def new_id(name: str) -> str:
+def generate_session_id(name: str) -> str:
     """Give a session an id that no other has: its name in a-z 0-9 -, and six hex digits."""
     slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower()).strip("-")
     return f"{slug or 'session'}-{secrets.token_hex(3)}"
 
 
-def is_branch(text: str) -> bool:
+def is_valid_branch(text: str) -> bool:
     """Tell whether git takes a name for a branch, by its own rules, and for no option."""
     return text != "" and not text.startswith("-") and _IN_NO_REF.search(text) is None
 
@@ -73,23 +73,23 @@ def container_name(session_id: str) -> str:
     return f"{CONTAINER_PREFIX}{session_id}"
 
 
-def own_network(session_id: str) -> str:
+def session_network(session_id: str) -> str:
     """Name the network that is one session's alone, where sessions cannot share one."""
     return f"{SESSION_NETWORK}-{session_id}"
 
 
-def volume_name(session_id: str) -> str:
+def overlay_volume_name(session_id: str) -> str:
     """Name the volume that lays a session's files over those that it shares."""
     return f"{VOLUME_PREFIX}{session_id}"
 
 
-def kept_volume(session_id: str, target: str) -> str:
+def declared_volume_name(session_id: str, target: str) -> str:
     """Name the volume that a session has where its image declares one."""
     place = hashlib.sha256(target.encode()).hexdigest()[:8]
     return f"{VOLUME_PREFIX}{session_id}.{place}"
 
 
-def is_ours(image: str) -> bool:
+def is_para_image(image: str) -> bool:
     """Tell whether an image is one that para builds."""
     repository = AUTHENTICATED_IMAGE.partition(":")[0]
     return image == BASE_IMAGE or image.startswith((f"{repository}:", AGENT_IMAGE_PREFIX))
@@ -116,7 +116,7 @@ def login_image(agent: str) -> str:
     return AUTHENTICATED_IMAGE if agent == "claude" else f"{repository}:{agent}"
 
 
-def login_of(agent: str, home: Path) -> str:
+def login_name(agent: str, home: Path) -> str:
     """Name the container that a person logs in in, and the volume of a login that is shared."""
     return f"{LOGIN_PREFIX}{agent}-{hashlib.sha256(str(home).encode()).hexdigest()[:6]}"
 

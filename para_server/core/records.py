@@ -15,7 +15,7 @@ from pydantic import AfterValidator, AwareDatetime, StringConstraints
 from para_server.core.errors import Problem
 from para_server.core.model import Model
 from para_server.core.models import SessionType, State
-from para_server.core.names import NAME_PATTERN, SESSION_PATTERN, is_branch
+from para_server.core.names import NAME_PATTERN, SESSION_PATTERN, is_valid_branch
 
 SCHEMA: Final = 1
 
@@ -27,7 +27,7 @@ def _one(pattern: str) -> StringConstraints:
 
 
 def _branch(text: str) -> str:
-    if text and not is_branch(text):
+    if text and not is_valid_branch(text):
         raise ValueError("no name of a branch")
     return text
 

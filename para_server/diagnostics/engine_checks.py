@@ -5,7 +5,7 @@ from __future__ import annotations
 from para_server.agents.profiles import PROFILES, profile
 from para_server.context import Context
 from para_server.core.errors import ParaError, Remedy
-from para_server.core.names import BASE_IMAGE, agent_image, is_ours
+from para_server.core.names import BASE_IMAGE, agent_image, is_para_image
 from para_server.core.results import Check
 from para_server.core.settings import bytes_of
 from para_server.diagnostics import engine_trial
@@ -101,7 +101,7 @@ async def user(context: Context) -> Check:
     if await images.find(context.engine, chosen) is None:
         raise image_missing(chosen)
     ids = await file_ownership.ids_of_para(context, chosen)
-    found = None if is_ours(chosen) else await engine_trial.run(context, chosen)
+    found = None if is_para_image(chosen) else await engine_trial.run(context, chosen)
     if found is not None and found.missing:
         raise ParaError(
             "engine.image-missing",

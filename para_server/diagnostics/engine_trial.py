@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from para_server.concurrency.cancellation import off_loop, undone_on_failure
+from para_server.concurrency.cancellation import rollback_on_failure, run_in_thread
 from para_server.context import Context
 from para_server.core import container_spec
 from para_server.core.errors import ParaError
@@ -49,7 +49,7 @@ async def demand_same_files(context: Context) -> None:
     if context.engine.address.startswith("unix://") and not podman:
         return
     address = hashlib.sha256(context.engine.address.encode()).hexdigest()[:16]
-    known = context.store.bases_folder / f"seen-{address}"
+    known = context.store.checkouts_folder / f"seen-{address}"
     if known.is_file():
         return
     await run(context)
@@ -65,11 +65,11 @@ async def run(context: Context, image: str | None = None) -> Outcome:
     chosen = image or await helper_image(context)
     word = secrets.token_hex(8)
     # what nobody holds is cleared away by other processes
-    async with context.store.holding(_HOLDER), undone_on_failure() as undo:
-        scratch = context.store.scratch(_HOLDER)
+    async with context.store.locked_session(_HOLDER), rollback_on_failure() as rollback:
+        scratch = context.store.make_scratch_folder(_HOLDER)
         name = f"{HELPER_PREFIX}{scratch.name}"
-        undo.push_async_callback(off_loop, lambda: remove_tree(scratch))
-        undo.push_async_callback(containers.remove, context.engine, name)
+        rollback.push_async_callback(run_in_thread, lambda: remove_tree(scratch))
+        rollback.push_async_callback(containers.remove, context.engine, name)
         with written(scratch):
             (scratch / "given").write_text(word)
         await file_ownership.hand_to_helper(context, scratch)
@@ -88,7 +88,7 @@ async def run(context: Context, image: str | None = None) -> Outcome:
         if _said(scratch / "back") != word:
             raise containers.sees_other_files(context.engine, str(scratch))
         outcome = _outcome(scratch, now)
-        await off_loop(lambda: remove_tree(scratch))
+        await run_in_thread(lambda: remove_tree(scratch))
     return outcome
 
 

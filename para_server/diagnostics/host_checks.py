@@ -18,16 +18,16 @@ _NONE: Final = 16 << 20
 
 async def git_version(context: Context) -> Check:
     """Check that git is there, and new enough."""
-    context.store.prepare()
+    context.store.make_folders()
     told = await version.demand_new_enough(context.store.home)
     return Check(name="git", ok=True, detail=told)
 
 
 async def home(context: Context) -> Check:
     """Check that para's folder can be read, and has room."""
-    context.store.prepare()
+    context.store.make_folders()
     place = context.store.home
-    count = len(context.store.all())
+    count = len(context.store.read_all())
     disk = os.statvfs(place)
     free = disk.f_bavail * disk.f_frsize
     if free < _NONE:

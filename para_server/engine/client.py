@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from para_server.concurrency.cancellation import to_end
+from para_server.concurrency.cancellation import run_to_end
 from para_server.core.errors import ParaError
 from para_server.core.settings import EngineSettings
 from para_server.engine import connection, endpoint
@@ -51,14 +51,16 @@ class Engine:
         Raises ParaError: engine.* and store.unreadable, for whatever the engine says.
         """
         loop = asyncio.get_running_loop()
-        return await to_end(loop.run_in_executor(self._threads, self._asked, ask), interrupt)
+        return await run_to_end(loop.run_in_executor(self._threads, self._asked, ask), interrupt)
 
     async def call_slowly(
         self, ask: Callable[[APIClient], T], interrupt: Callable[[], None] | None = None
     ) -> T:
         """Ask for what lasts as long as a session likes, which keeps no other call waiting."""
         loop = asyncio.get_running_loop()
-        return await to_end(loop.run_in_executor(self._slow_threads, self._asked, ask), interrupt)
+        return await run_to_end(
+            loop.run_in_executor(self._slow_threads, self._asked, ask), interrupt
+        )
 
     @property
     def address(self) -> str:

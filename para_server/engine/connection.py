@@ -9,7 +9,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from para_server.core.errors import WITHOUT_CONTAINERS, ParaError, Remedy
+from para_server.core.errors import DISABLE_CONTAINERS, ParaError, Remedy
 from para_server.engine.endpoint import Endpoint, Tls, proxy, unreachable, without_password
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _incompatible(message: str, title: str) -> ParaError:
         message,
         Remedy(title=title, url=_UPGRADE),
         Remedy(title="Name another engine", setting="engine.host"),
-        WITHOUT_CONTAINERS,
+        DISABLE_CONTAINERS,
     )
 
 

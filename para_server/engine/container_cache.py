@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from para_server.concurrency.singleflight import shared
+from para_server.concurrency.singleflight import single_flight
 from para_server.engine import containers
 from para_server.engine.client import Engine
 from para_server.engine.containers import ContainerInfo
@@ -44,7 +44,7 @@ async def sessions(engine: Engine, since: float) -> tuple[ContainerInfo, ...]:
     return await asked(engine)
 
 
-@shared
+@single_flight
 async def asked(engine: Engine) -> tuple[ContainerInfo, ...]:
     """List the containers of all sessions as they are now."""
     memory = of(engine)

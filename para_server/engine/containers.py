@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import Field
 
 from para_server.core.container_spec import WORKSPACE, ContainerSpec
-from para_server.core.errors import SETUP_CHECK, WITHOUT_CONTAINERS, ParaError, Remedy
+from para_server.core.errors import CHECK_SETUP, DISABLE_CONTAINERS, ParaError, Remedy
 from para_server.core.model import Model
 from para_server.core.names import (
     CONTAINER_PREFIX,
@@ -87,7 +87,7 @@ def _demand_sources(spec: ContainerSpec) -> None:
                 "engine.refused",
                 f"There is no {one.source} on this machine, which is to be mounted",
                 Remedy(title="Mount what is there", setting="container.mounts"),
-                SETUP_CHECK,
+                CHECK_SETUP,
             )
 
 
@@ -107,7 +107,7 @@ def _cannot_mount(spec: ContainerSpec) -> ParaError:
         "engine.refused",
         f"Podman cannot mount {path}, since its path has a comma",
         Remedy(title="Mount another folder", setting="container.mounts"),
-        WITHOUT_CONTAINERS,
+        DISABLE_CONTAINERS,
     )
 
 
@@ -132,8 +132,8 @@ def sees_other_files(engine: Engine, path: str) -> ParaError:
         f"The engine at {engine.address} does not see the files of this machine: there is no "
         f"{path} where it runs. It can be used where both see the same files",
         Remedy(title="Name another engine", setting="engine.host"),
-        WITHOUT_CONTAINERS,
-        SETUP_CHECK,
+        DISABLE_CONTAINERS,
+        CHECK_SETUP,
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from para_server.core.errors import SETUP_CHECK, WITHOUT_CONTAINERS, ParaError, Remedy
+from para_server.core.errors import CHECK_SETUP, DISABLE_CONTAINERS, ParaError, Remedy
 from para_server.core.model import Model
 from para_server.core.settings import EngineSettings
 from para_server.core.untrusted import one_line
@@ -157,10 +157,10 @@ def unreachable(message: str) -> ParaError:
     return ParaError(
         "engine.unreachable",
         message,
-        SETUP_CHECK,
+        CHECK_SETUP,
         Remedy(title="Start Docker or Podman, where one is installed"),
         Remedy(title="Name the engine", setting="engine.host"),
-        WITHOUT_CONTAINERS,
+        DISABLE_CONTAINERS,
         Remedy(title="Install Docker", url="https://docs.docker.com/engine/install/"),
     )
 

@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, Final
 
-from para_server.concurrency.singleflight import shared
+from para_server.concurrency.singleflight import single_flight
 from para_server.core.model import Model
 from para_server.engine import capacity
 from para_server.engine.capacity import Capacity
@@ -48,7 +48,7 @@ async def inspect_engine(engine: Engine) -> EngineInfo:
     return found
 
 
-@shared
+@single_flight
 async def query_engine(engine: Engine) -> EngineInfo:
     """Ask an engine what it is now."""
     told: dict[str, Any] = await engine.call(lambda api: api.info())

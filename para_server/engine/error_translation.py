@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from para_server.core.errors import SETUP_CHECK, ParaError, Remedy
+from para_server.core.errors import CHECK_SETUP, ParaError, Remedy
 from para_server.core.names import BASE_IMAGE, build_params
 from para_server.core.settings import EngineSettings
 from para_server.core.untrusted import one_line
@@ -65,7 +65,7 @@ def image_missing(image: str) -> ParaError:
     return ParaError("engine.image-missing", f"There is no image {name}", *remedies)
 
 
-def refused(text: str, remedy: Remedy = SETUP_CHECK) -> ParaError:
+def refused(text: str, remedy: Remedy = CHECK_SETUP) -> ParaError:
     """Repeat what the engine said in refusing."""
     return ParaError("engine.refused", f"The engine refused: {one_line(text, _LONGEST)}", remedy)
 
@@ -145,7 +145,7 @@ def _forbidden(where: str) -> ParaError:
         "engine.permission-denied",
         f"The engine's socket{where} may not be used by this user",
         Remedy(title="Add yourself to the group docker", url=_GROUP_URL),
-        SETUP_CHECK,
+        CHECK_SETUP,
     )
 
 
@@ -154,7 +154,7 @@ def _too_slow(settings: EngineSettings) -> ParaError:
         "engine.timeout",
         f"The engine did not answer in time (engine.timeout is {settings.timeout:g} seconds)",
         Remedy(title="Give it more time", setting="engine.timeout"),
-        SETUP_CHECK,
+        CHECK_SETUP,
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from para_server.core.container_spec import WORKSPACE
-from para_server.core.errors import SETUP_CHECK, ParaError, Remedy
+from para_server.core.errors import CHECK_SETUP, ParaError, Remedy
 from para_server.engine.client import Engine
 
 if TYPE_CHECKING:
@@ -108,5 +108,5 @@ def _endless(container: str, program: str, seconds: float) -> ParaError:
         "engine.timeout",
         f"{program} in {container} did not end in time (engine.timeout is {seconds:g} seconds)",
         Remedy(title="Give it more time", setting="engine.timeout"),
-        SETUP_CHECK,
+        CHECK_SETUP,
     )

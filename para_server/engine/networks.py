@@ -19,7 +19,7 @@ from para_server.core.names import (
     LABEL_NETWORK,
     LABEL_SESSION,
     SESSION_NETWORK,
-    own_network,
+    session_network,
 )
 from para_server.core.untrusted import one_line
 from para_server.engine import podman
@@ -93,7 +93,7 @@ def reconnect(api: APIClient, container: str, error: APIError) -> bool:
     labels = inspected["Config"]["Labels"] or {}
     connected = inspected["NetworkSettings"]["Networks"] or {}
     names = {inspected["HostConfig"]["NetworkMode"], *connected}
-    if not {SESSION_NETWORK, own_network(labels.get(LABEL_SESSION, ""))} & names:
+    if not {SESSION_NETWORK, session_network(labels.get(LABEL_SESSION, ""))} & names:
         return False
     network = prepare(api, labels)
     if network == SESSION_NETWORK:
@@ -137,7 +137,7 @@ async def own(engine: Engine) -> list[SessionNetwork]:
             home=(one["Labels"] or {}).get(LABEL_HOME),
         )
         for one in listed
-        if one["Name"].startswith(own_network(""))
+        if one["Name"].startswith(session_network(""))
     ]
 
 
@@ -153,7 +153,7 @@ def _prepare_own(api: APIClient, labels: Mapping[str, str]) -> str:
     """
     from docker.errors import APIError
 
-    name = own_network(labels[LABEL_SESSION])
+    name = session_network(labels[LABEL_SESSION])
     if _found(api, name):
         return name
     marks = {LABEL_NETWORK: "of one session"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from para_server.concurrency.cancellation import undone_on_failure
+from para_server.concurrency.cancellation import rollback_on_failure
 from para_server.core.container_spec import ContainerSpec
 from para_server.engine import containers
 from para_server.engine.client import Engine
@@ -19,8 +19,8 @@ async def run(engine: Engine, spec: ContainerSpec, seconds: float) -> int | None
 
     What it has to say it writes into a mount. A cancellation kills it.
     """
-    async with undone_on_failure() as undo:
-        undo.push_async_callback(containers.remove, engine, spec.name)
+    async with rollback_on_failure() as rollback:
+        rollback.push_async_callback(containers.remove, engine, spec.name)
         code = await run_and_leave(engine, spec, seconds)
         await containers.remove(engine, spec.name)
     return code

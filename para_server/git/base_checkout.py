@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from para_server.concurrency.cancellation import off_loop
-from para_server.concurrency.singleflight import once
+from para_server.concurrency.cancellation import run_in_thread
+from para_server.concurrency.singleflight import cached
 from para_server.core.container_spec import WORKSPACE
 from para_server.git import filters, untracked_cache, user_config
 from para_server.git.clone import hand_over
@@ -31,7 +31,7 @@ _SUBMODULE: Final = "160000"
 _WORTH: Final = 4  # a layer has at most one of so many files: more is made anew
 
 
-@once
+@cached
 async def count(repo: Repo, commit: str) -> int:
     """Tell how many files a commit has, named by its hash."""
     return (await git(repo.top, "ls-tree", "-r", "-z", "--name-only", commit)).count("\0")
@@ -78,14 +78,14 @@ async def make_layer(
     """
     files = await _begun(repo, commit, scratch)
     index = next(folder / INDEX for folder in lower if (folder / INDEX).is_file())
-    await off_loop(lambda: shutil.copyfile(index, files / INDEX))
+    await run_in_thread(lambda: shutil.copyfile(index, files / INDEX))
     await _git(scratch, "read-tree", "-m", commit)
     deleted = [path for path, how in changes.items() if how.endswith("D")]
     written = "".join(f"{path}\0" for path, how in changes.items() if not how.endswith("D"))
     await _git(scratch, "checkout-index", "-f", "-u", "-z", "--stdin", given=written)
     folders = await git(repo.top, "ls-tree", "-r", "-d", "-z", "--name-only", commit)
     gone = _gone(deleted, set(folders.split("\0")))
-    await off_loop(lambda: _say_gone(files, gone))
+    await run_in_thread(lambda: _say_gone(files, gone))
     await _ended(scratch, owner)
     return files
 

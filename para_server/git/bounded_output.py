@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from para_server.concurrency.cancellation import to_end
+from para_server.concurrency.cancellation import run_to_end
 from para_server.git.pipes import MOST_SAID, PART, end_at_once, printed
 from para_server.git.process import (
     GitFailedError,
@@ -53,7 +53,7 @@ async def git_stream(
     Raises GitFailedError, and GitTooSlowError after `seconds`.
     """
     leash = Leash()
-    await to_end(_streamed(folder, arguments, take, seconds, leash), leash.stop)
+    await run_to_end(_streamed(folder, arguments, take, seconds, leash), leash.stop)
 
 
 async def _streamed(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypedDict
 
-from para_server.concurrency.cancellation import off_loop, together
+from para_server.concurrency.cancellation import run_both, run_in_thread
 from para_server.core.model import Model
 from para_server.git import archive, clone_refs, filters
 from para_server.git.archive import ArchiveContents
@@ -63,7 +63,7 @@ async def make(
     `owner` is the uid that is given all of it, where it does not stay ours.
     """
     here = folder / ".git"
-    names, _ = await together(
+    names, _ = await run_both(
         clone_refs.reached(repo, start.base or start.tip), _init(repo, folder, start.branch)
     )
     with written(folder):
@@ -141,7 +141,7 @@ async def hand_over(folder: Path, owner: int | None) -> None:
     if owner is None:
         return
     with written(folder):
-        await off_loop(lambda: file_trees.hand_over(folder, owner))
+        await run_in_thread(lambda: file_trees.hand_over(folder, owner))
 
 
 async def copy_objects(repo: Repo, store: Path, tips: Sequence[str]) -> None:

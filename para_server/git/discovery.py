@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from para_server.concurrency.cancellation import together
-from para_server.concurrency.singleflight import shared
+from para_server.concurrency.cancellation import run_both
+from para_server.concurrency.singleflight import single_flight
 from para_server.core.errors import ParaError, Remedy
 from para_server.core.records import Record
 from para_server.core.untrusted import printable
@@ -59,11 +59,11 @@ async def locate(folder: Path) -> Repo:
     return repo
 
 
-@shared
+@single_flight
 async def locate_anywhere(folder: Path) -> Repo:
     """Return the repository that holds a folder; for the user's folders and worktree sessions."""
     try:
-        (top, common, git_folder, object_format, shallow), config = await together(
+        (top, common, git_folder, object_format, shallow), config = await run_both(
             _asked(folder), _config(folder)
         )
     except GitMissingError:
@@ -119,7 +119,7 @@ async def _by_common(record: Record) -> Repo:
         if repo.common == common:
             return repo
     try:
-        told, config = await together(
+        told, config = await run_both(
             git(common, "rev-parse", *_WHAT), _config(common)
         )  # it has only linked worktrees, so git runs in the folder itself
     except GitFailedError as error:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from para_server.concurrency.singleflight import once
+from para_server.concurrency.singleflight import cached
 from para_server.core.container_spec import WORKSPACE
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo
@@ -36,7 +36,7 @@ _AT_ONCE: Final = 1000  # paths in one command
 _FILE: Final = "100"  # what the mode of a plain file begins with
 
 
-@once
+@cached
 async def named(repo: Repo, commit: str) -> tuple[str, ...]:
     """Return the filters that the attributes in a commit, named by its hash, ask for."""
     try:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from para_server.concurrency.cancellation import off_loop
+from para_server.concurrency.cancellation import run_in_thread
 from para_server.core.errors import ParaError
 from para_server.core.model import Model
 from para_server.git.process import GitFailedError, git
@@ -38,7 +38,7 @@ class NestedRepository(Model):
 
 async def inner(folder: Path) -> tuple[NestedRepository, ...]:
     """Return the repositories within a worktree, outermost first."""
-    found = await off_loop(lambda: list(_git_folders(folder)))
+    found = await run_in_thread(lambda: list(_git_folders(folder)))
     if not found:
         return ()
     listed = await git(folder, "ls-files", "-s", "-z")
@@ -67,7 +67,7 @@ async def hollow(folder: Path, found: Sequence[NestedRepository]) -> tuple[str, 
     listed = (await git(folder, "ls-files", "-s", "-z")).split("\0")
     links = {entry.partition("\t")[2] for entry in listed if entry.startswith(LINK)}
     links -= {one.path for one in found}
-    full = await off_loop(lambda: [one for one in sorted(links) if _has_files(folder / one)])
+    full = await run_in_thread(lambda: [one for one in sorted(links) if _has_files(folder / one)])
     return tuple([one for one in full if await beneath(folder, one)])
 
 

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Final
 
-from para_server.concurrency.cancellation import to_end
-from para_server.core.errors import SETUP_CHECK, ParaError, Problem, Remedy
+from para_server.concurrency.cancellation import run_to_end
+from para_server.core.errors import CHECK_SETUP, ParaError, Problem, Remedy
 from para_server.core.untrusted import printable
 from para_server.git.pipes import close_pipes, end_at_once, talk
 
@@ -88,7 +88,7 @@ class GitFailedError(ParaError):
 
     def __init__(self, verb: str, output: str, exit_code: int | None = None) -> None:
         last = printable(output.strip())[-600:] or "no reason given"
-        remedies: tuple[Remedy, ...] = (SETUP_CHECK,)
+        remedies: tuple[Remedy, ...] = (CHECK_SETUP,)
         if _NOBODY in output:
             last, remedies = "git does not know your name and e-mail address", _INTRODUCTIONS
         super().__init__("workspace.git-failed", f"git {verb} failed: {last}", *remedies)
@@ -140,7 +140,7 @@ async def git(
     running = _run(
         folder, arguments, verb, given, surroundings, seconds, leash=leash, source=source, sink=sink
     )
-    out = await to_end(running, leash.stop if leash is not None else None)
+    out = await run_to_end(running, leash.stop if leash is not None else None)
     return out.decode(errors="surrogateescape")
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from para_server.concurrency.singleflight import shared
+from para_server.concurrency.singleflight import single_flight
 from para_server.core.errors import Issue, ParaError, Remedy
 from para_server.core.model import Model
 from para_server.core.names import base_ref, review_ref
@@ -53,7 +53,7 @@ class Repo(Model):
         return self.common / "objects"
 
 
-@shared
+@single_flight
 async def commit_of(repo: Repo, revision: str) -> str:
     """Resolve a revision; raises workspace.unknown-base and workspace.no-commits."""
     found = await _resolved(repo.top, f"{revision}^{{commit}}")
@@ -116,7 +116,7 @@ async def ref_commit(repo: Repo, ref: str) -> str | None:
     return await _resolved(repo.top, ref)
 
 
-@shared
+@single_flight
 async def has(repo: Repo, commit: str, path: str) -> bool:
     """Tell whether a commit, named by its hash, has a file or folder."""
     return await _resolved(repo.top, f"{commit}:{path}") is not None

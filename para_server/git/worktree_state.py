@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Final
 
-from para_server.concurrency.cancellation import together
+from para_server.concurrency.cancellation import run_both
 from para_server.core.errors import ParaError, Remedy
 from para_server.core.model import Model
 from para_server.git.process import GitFailedError, git
@@ -62,8 +62,8 @@ class WorktreeState(Model):
 async def standing(repo: Repo, folder: Path) -> WorktreeState:
     """Return where a worktree stands; raises workspace.git-failed."""
     git_dir = await _git_dir(repo, folder)
-    (head, on), unmerged = await together(
-        together(_head(folder), _branch(folder)), git(folder, "ls-files", "-u", "-z")
+    (head, on), unmerged = await run_both(
+        run_both(_head(folder), _branch(folder)), git(folder, "ls-files", "-u", "-z")
     )
     entries = [entry.partition("\t")[2] for entry in unmerged.split("\0") if entry]
     return WorktreeState(

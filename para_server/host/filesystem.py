@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from para_server.core.errors import SETUP_CHECK, ParaError
+from para_server.core.errors import CHECK_SETUP, ParaError
 
 # of linux/fs.h: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL
 _GET_FLAGS: Final = 0x80086601
@@ -225,7 +225,7 @@ def boot_id() -> str:
 
 def unreadable(path: Path, why: str) -> ParaError:
     """Make the error that names what cannot be read or written."""
-    return ParaError("store.unreadable", f"{path} cannot be read or written: {why}", SETUP_CHECK)
+    return ParaError("store.unreadable", f"{path} cannot be read or written: {why}", CHECK_SETUP)
 
 
 def refused(error: OSError) -> ParaError | None:
@@ -234,7 +234,7 @@ def refused(error: OSError) -> ParaError | None:
         return unreadable(Path(os.fsdecode(error.filename)), _why(error))
     if error.errno in _OF_DISKS:
         return ParaError(
-            "store.unreadable", f"A file cannot be written: {_why(error)}", SETUP_CHECK
+            "store.unreadable", f"A file cannot be written: {_why(error)}", CHECK_SETUP
         )
     return None
 

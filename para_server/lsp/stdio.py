@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from para_server.concurrency.cancellation import all_ended
+from para_server.concurrency.cancellation import wait_for_other_tasks
 from para_server.host import signals
 from para_server.lsp.connection import conversation, feed, framed
 from para_server.lsp.framing import Framing
@@ -105,5 +105,5 @@ async def _until_signalled(serving: Coroutine[Any, Any, int]) -> int:
         leave = threading.Timer(_LEAVE, os._exit, (code,))
         leave.daemon = True
         leave.start()
-        await all_ended()
+        await wait_for_other_tasks()
     return code

@@ -13,7 +13,7 @@ from para_server.agents.profile import CUT, Profile, command_line
 from para_server.agents.profiles import profile
 from para_server.context import Context
 from para_server.core.container_spec import AGENT_FOLDER
-from para_server.core.errors import SETUP_CHECK, ParaError, Problem, Remedy
+from para_server.core.errors import CHECK_SETUP, ParaError, Problem, Remedy
 from para_server.core.models import AgentState
 from para_server.core.names import container_name
 from para_server.core.records import Record
@@ -210,7 +210,7 @@ def _not_started(record: Record, why: str) -> ParaError:
         "engine.refused",
         f"The agent of {record.name} could not be started: {why}",
         Remedy(title="Choose another image", setting="container.image"),
-        SETUP_CHECK,
+        CHECK_SETUP,
     )
 
 

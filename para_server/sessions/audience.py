@@ -57,7 +57,7 @@ class Audience:
             return True
         name = hashlib.sha256(os.fsencode(repo)).hexdigest()[:32]
         try:
-            descriptor = locks.claimed(self._home / "callers" / name)
+            descriptor = locks.try_lock(self._home / "callers" / name)
         except ParaError:  # no file can be written: twice is better than never
             return True
         if descriptor is not None:

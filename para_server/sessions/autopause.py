@@ -7,7 +7,7 @@ import logging
 from datetime import UTC, datetime
 
 from para_server.agents import reported
-from para_server.concurrency.cancellation import to_end
+from para_server.concurrency.cancellation import run_to_end
 from para_server.context import Context
 from para_server.core import time_limits
 from para_server.core.models import State
@@ -29,7 +29,7 @@ async def rest(context: Context) -> None:
     clock.jumps()  # seen while it is fresh
     if not (settings.max_minutes or settings.idle_minutes):
         return
-    for record in context.store.all():
+    for record in context.store.read_all():
         if not _is_over(context, record, settings):
             continue
         try:
@@ -45,7 +45,7 @@ async def rest(context: Context) -> None:
 async def _saved(context: Context, record: Record) -> None:
     """Pause a session, and pass a cancellation on that the pause overheard: nobody else asks."""
     saving = asyncio.ensure_future(save(context, record))
-    await to_end(saving, saving.cancel)
+    await run_to_end(saving, saving.cancel)
 
 
 def _is_over(context: Context, record: Record, settings: AgentSettings) -> bool:

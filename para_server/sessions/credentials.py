@@ -17,7 +17,7 @@ from para_server.core.names import (
     LABEL_SESSION,
     SAVED_IMAGE,
     login_image,
-    login_of,
+    login_name,
 )
 from para_server.core.repository_settings import REPO_FILE
 from para_server.core.settings import AgentSettings, Settings
@@ -88,7 +88,7 @@ async def demand_login(context: Context, settings: Settings, agent: str | None, 
             _demand_variables(context, settings, agent)
         case "volume":
             demand_shareable(agent)
-            if not await volumes.exists(context.engine, login_of(agent, context.store.home)):
+            if not await volumes.exists(context.engine, login_name(agent, context.store.home)):
                 raise _missing(agent)
         case "image" if image == bare_image(agent) and not settings.container.image:
             raise _missing(agent)
@@ -109,7 +109,7 @@ async def shared(
     login = LOGINS.get(name)
     if settings.agent.credentials != "volume" or login is None or not login.shared:
         return [], {}
-    volume = login_of(name, context.store.home)
+    volume = login_name(name, context.store.home)
     if not await volumes.exists(context.engine, volume):
         return [], {}  # a mount would make it
     return [Mount(source=volume, target=SHARED_FOLDER, volume=True)], dict(login.shared)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from para_server.concurrency.cancellation import to_end, together
+from para_server.concurrency.cancellation import run_both, run_to_end
 from para_server.context import Context
 from para_server.core import container_spec
 from para_server.core.errors import ParaError, Remedy
@@ -72,9 +72,9 @@ async def taken_out(
         yield await _best(context, repo, record, message, aim, clearing)
     finally:
         try:
-            await to_end(_drop_incoming(context, repo, record))
+            await run_to_end(_drop_incoming(context, repo, record))
         finally:
-            await to_end(asyncio.gather(*clearing))
+            await run_to_end(asyncio.gather(*clearing))
 
 
 async def _best(
@@ -98,7 +98,7 @@ async def _best(
                 raise
             _log.warning("not taken out (%s): %s", mode, error, extra={"session": record.name})
             failed = error
-            await to_end(asyncio.gather(*clearing))  # the next one may need the room
+            await run_to_end(asyncio.gather(*clearing))  # the next one may need the room
     raise _not_arrived(record)
 
 
@@ -118,14 +118,14 @@ async def _attempt(
     asked: tuple[str, Aim],
     clearing: list[asyncio.Task[None]],
 ) -> Extracted:
-    scratch = context.store.scratch(record.id)
+    scratch = context.store.make_scratch_folder(record.id)
     try:
         since = await repository.ref_commit(repo, f"{record.base}^{{commit}}")
         lent = await _lent(context, repo, record, scratch, asked[0], since)
         extract_job.give(scratch, repo, record, message, lent, rootless=since is None)
         await _snapshot(context, repo, record, scratch, asked, lent)
         # what it made is in the folder
-        taken, _ = await together(
+        taken, _ = await run_both(
             _checked(context, repo, record, scratch, since), _remove_helper(context, scratch)
         )
         return taken
@@ -173,7 +173,7 @@ async def _snapshot(
     settings = context.settings(None).git
     stores = [store for store in lent if not store.is_relative_to(container_spec.OUT)]
     work = await provision.files(context, record)
-    own = [context.store.upper(record.id)] if record.bases else []
+    own = [context.store.upper_folder(record.id)] if record.bases else []
     wanted = container_spec.helper_container(
         f"{HELPER_PREFIX}{scratch.name}",
         record.id,
@@ -239,19 +239,19 @@ async def _checked(
         quarantine = scratch / secrets.token_hex(8)  # a name that the helper could not know
         with written(quarantine):
             quarantine.mkdir()
-        _, old = await together(
+        _, old = await run_both(
             bundles.judge(repo, bundle, quarantine, seconds, (tip, keep), since),
-            together(*(repository.is_ancestor(repo, one, record.base) for one in (tip, keep))),
+            run_both(*(repository.is_ancestor(repo, one, record.base) for one in (tip, keep))),
         )
         # git leaves out of a bundle what its base has
         ends = {end: at for (end, at), is_old in zip(told.items(), old, strict=True) if not is_old}
         names |= {end: f"{incoming_ref(record.id)}/{end}" for end in ends}
-        async with context.store.holding_repo(record.refs_at):
+        async with context.store.locked_refs(record.refs_at):
             await bundles.take(repo, bundle, record.id, ends, seconds)
     # where the branch was is a claim, too
-    head_is_known, arrived = await together(
+    head_is_known, arrived = await run_both(
         repository.is_ancestor(repo, head, keep),
-        together(*(repository.ref_commit(repo, name) for name in names.values())),
+        run_both(*(repository.ref_commit(repo, name) for name in names.values())),
     )
     if arrived != (tip, keep) or not head_is_known:
         raise _not_arrived(record)
@@ -276,7 +276,7 @@ def _not_arrived(record: Record) -> ParaError:
 async def _drop_incoming(context: Context, repo: Repo, record: Record) -> None:
     """Delete the refs that the work arrived under; what refuses now goes when the session ends."""
     try:
-        async with context.store.holding_repo(record.refs_at):
+        async with context.store.locked_refs(record.refs_at):
             await bundles.drop_incoming(repo, record.id)
     except ParaError as error:
         _log.warning("refs are not deleted yet: %s", error, extra={"session": record.name})

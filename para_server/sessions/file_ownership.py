@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from para_server.concurrency.cancellation import undone_on_failure
+from para_server.concurrency.cancellation import rollback_on_failure
 from para_server.context import Context
 from para_server.core import container_spec
-from para_server.core.errors import WITHOUT_CONTAINERS, ParaError, Remedy
+from para_server.core.errors import DISABLE_CONTAINERS, ParaError, Remedy
 from para_server.core.model import Model
 from para_server.core.names import HELPER_PREFIX, LABEL_FITTED, LABEL_HOME, fitted_image
 from para_server.core.settings import bytes_of
@@ -110,13 +110,13 @@ async def ids_of_para(context: Context, image: str) -> tuple[int, int]:
     found = await images.find(context.engine, image)
     if found is None:
         raise image_missing(image)
-    async with context.store.holding(_ALONE):  # a helper whose holder is gone is removed
+    async with context.store.locked_session(_ALONE):  # a helper whose holder is gone is removed
         return await _ids(context, found, image, _ALONE)
 
 
 async def _ids(context: Context, image: Image, name: str, session_id: str) -> tuple[int, int]:
     """Look which ids the user `para` has in an image; what was seen once stays true."""
-    known = context.store.bases_folder / f"image-{image.id.rpartition(':')[2][:32]}"
+    known = context.store.checkouts_folder / f"image-{image.id.rpartition(':')[2][:32]}"
     with suppress(ValueError):
         first, second = (read_bounded(known, _IDS) or b"").split()
         return int(first), int(second)
@@ -138,8 +138,8 @@ async def _looked_up(context: Context, image: str, session_id: str) -> tuple[int
         mounts=[],
         file_size=bytes_of("1m"),
     )
-    async with undone_on_failure() as undo:
-        undo.push_async_callback(containers.remove, context.engine, name)
+    async with rollback_on_failure() as rollback:
+        rollback.push_async_callback(containers.remove, context.engine, name)
         await containers.remove(context.engine, name)  # of a process that was killed
         await containers.create(context.engine, wanted)
         passwd = await file_copy.get(context.engine, name, _PASSWD) or b""
@@ -160,6 +160,6 @@ def _foreign(message: str) -> ParaError:
         "engine.refused",
         message,
         Remedy(title="Name another engine", setting="engine.host"),
-        WITHOUT_CONTAINERS,
+        DISABLE_CONTAINERS,
         Remedy(title="Read how Docker maps user ids", url=_DOCS),
     )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from para_server.context import Context
 from para_server.core.container_spec import Mount
-from para_server.core.names import LABEL_HOME, LABEL_SESSION, is_ours, kept_volume
+from para_server.core.names import LABEL_HOME, LABEL_SESSION, declared_volume_name, is_para_image
 from para_server.core.records import Record
 from para_server.engine import file_copy, images, volumes
 from para_server.sessions import file_ownership
@@ -26,7 +26,7 @@ async def kept(context: Context, record: Record, image: str, others: Sequence[Mo
 
     One that the engine makes by itself goes with the container, and a saved image has none of it.
     """
-    if is_ours(image):
+    if is_para_image(image):
         return KeptVolume([], [])  # it declares none, and is not asked for each session
     found = await images.find(context.engine, image)
     taken = {PurePosixPath(one.target) for one in others}
@@ -34,11 +34,13 @@ async def kept(context: Context, record: Record, image: str, others: Sequence[Mo
     labels = {LABEL_SESSION: record.id, LABEL_HOME: str(context.store.home)}
     new = []
     for target in targets:
-        name = kept_volume(record.id, target)
+        name = declared_volume_name(record.id, target)
         if not await volumes.exists(context.engine, name):
             await volumes.make(context.engine, name, labels)
             new.append(PurePosixPath(target))
-    mounts = [Mount(source=kept_volume(record.id, t), target=t, volume=True) for t in targets]
+    mounts = [
+        Mount(source=declared_volume_name(record.id, t), target=t, volume=True) for t in targets
+    ]
     return KeptVolume(mounts, new)
 
 

@@ -16,7 +16,7 @@ async def sweep_engine(context: Context) -> list[str]:
 
     Gives the names of the containers.
     """
-    async with context.store.holding_sweep():
+    async with context.store.locked_cleanup():
         await _drop_late_images(context)
         return await _drop_late_containers(context)
 
@@ -30,7 +30,7 @@ async def _drop_late_containers(context: Context) -> list[str]:
         if not context.store.owns(one.home) or session is None or _needed(context, one):
             continue
         try:
-            async with context.store.holding(session, patience=0):
+            async with context.store.locked_session(session, patience=0):
                 if not _needed(context, one):
                     await containers.remove(engine, one.name)
                     removed.append(one.name)
@@ -45,7 +45,7 @@ async def _drop_late_images(context: Context) -> None:
         if not context.store.owns(image.labels.get(LABEL_HOME)):
             continue
         try:
-            async with context.store.holding(session, patience=0):
+            async with context.store.locked_session(session, patience=0):
                 await _drop_if_late(context, session, image)
         except Exception as error:  # noqa: BLE001 # whatever it is, the others are removed
             put_off(f"image {image.id} is not removed", error)
@@ -63,4 +63,4 @@ async def _drop_if_late(context: Context, session: str, image: Image) -> None:
 
 def _needed(context: Context, one: ContainerInfo) -> bool:
     """Tell whether a session needs its container; a helper is needed by who holds the session."""
-    return one.session is not None and context.store.may_live(one.session)
+    return one.session is not None and context.store.may_be_live(one.session)

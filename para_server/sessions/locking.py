@@ -42,7 +42,7 @@ async def held(
     chosen = await lookup.pick(context, name, repo, verb=verb)
     if verb in _ENDS:
         disk_reserve.release(context.store.home)
-    async with context.store.holding(chosen.id):
+    async with context.store.locked_session(chosen.id):
         try:
             await _settled(context, verb, chosen)
             record = context.store.read(chosen.id)

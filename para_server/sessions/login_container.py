@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 from para_server.agents import logins
 from para_server.agents.logins import LoginReport
-from para_server.concurrency.cancellation import undone_on_failure
+from para_server.concurrency.cancellation import rollback_on_failure
 from para_server.context import Context
 from para_server.core import container_spec
 from para_server.core.container_spec import Mount
-from para_server.core.names import login_of
+from para_server.core.names import login_name
 from para_server.core.settings import Settings
 from para_server.engine import containers, exec_command
 from para_server.engine.engine_info import inspect_engine
@@ -54,9 +54,9 @@ async def short_lived(
     context: Context, settings: Settings, agent: str, image: str, mounts: list[Mount]
 ) -> AsyncIterator[str]:
     """Run a container from an image, or with a volume, that holds a login."""
-    name = f"{login_of(agent, context.store.home)}.{secrets.token_hex(4)}"
-    async with undone_on_failure() as undo:
-        undo.push_async_callback(containers.remove, context.engine, name)
+    name = f"{login_name(agent, context.store.home)}.{secrets.token_hex(4)}"
+    async with rollback_on_failure() as rollback:
+        rollback.push_async_callback(containers.remove, context.engine, name)
         if mounts:  # what lies in them has the ids that sessions have
             image = await fitted(context, image, name)
         await create(context, settings, agent, name, image, mounts)
@@ -68,7 +68,7 @@ async def short_lived(
 async def fitted(context: Context, image: str, name: str) -> str:
     """Return the image that fits this user, held as a helper's."""
     # a helper whose holder is gone is removed
-    async with context.store.holding(name):
+    async with context.store.locked_session(name):
         return await file_ownership.fitted(context, image, name)
 
 

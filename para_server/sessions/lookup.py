@@ -63,7 +63,7 @@ async def pick(
 
     `name` may be the id. Of several that are over, the last one is meant to which `verb` applies.
     """
-    records = context.store.all()
+    records = context.store.read_all()
     if name is None:
         inside = _around(context, context.cwd)
         if inside is not None:
@@ -132,7 +132,7 @@ def _around(context: Context, folder: Path | None) -> Record | None:
         key = next(
             p.removeprefix(VOLUME_PREFIX) for p in folder.parts if p.startswith(VOLUME_PREFIX)
         )
-    return next((r for r in context.store.all() if r.id == key), None) if key else None
+    return next((r for r in context.store.read_all() if r.id == key), None) if key else None
 
 
 async def _place(

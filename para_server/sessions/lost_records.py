@@ -18,7 +18,7 @@ def check(context: Context) -> Check:
     """Name every session whose record is gone or cannot be read, and what brings it back."""
     store = context.store
     try:
-        lost = store.without_record()
+        lost = store.sessions_without_record()
     except ParaError as error:
         problem = error.problem
         return Check(name="records", ok=False, detail=str(error), problem=problem, level="error")
@@ -28,7 +28,7 @@ def check(context: Context) -> Check:
     if len(lost) > _NAMED:
         said.append(f"and {len(lost) - _NAMED} more")
     message = "; ".join(said)
-    copies = [store.copy(one) for one in lost[:_NAMED]]
+    copies = [store.read_copy(one) for one in lost[:_NAMED]]
     remedies = tuple(_remedy(copy) for copy in copies if copy is not None)
     problem = Problem(slug="store.unreadable", message=message, remedies=remedies)
     return Check(name="records", ok=False, detail=message, problem=problem, level="warning")
@@ -40,36 +40,38 @@ async def brought_back(context: Context, name: str, repo: str | None) -> Record 
     A record that cannot be read stays beside it, under another name. `name` may be the id.
     """
     store = context.store
-    lost = store.without_record()
-    if any(name in {one.id, one.name} for one in store.all()) and name not in lost:
+    lost = store.sessions_without_record()
+    if any(name in {one.id, one.name} for one in store.read_all()) and name not in lost:
         return None
-    found = [copy for one in lost if (copy := store.copy(one)) and name in {copy.id, copy.name}]
+    found = [
+        copy for one in lost if (copy := store.read_copy(one)) and name in {copy.id, copy.name}
+    ]
     if repo is not None and len(found) > 1:
         found = [copy for copy in found if copy.repo == str(path_of(repo))]
     if len(found) > 1:
         ids = ", ".join(copy.id for copy in found)
         raise ParaError("session.ambiguous", f"Say which session is meant: {ids}", SHOW_SESSIONS)
     if not found:
-        if name in store.unread:
-            raise _refusal(store.unread[name])
+        if name in store.unreadable:
+            raise _refusal(store.unreadable[name])
         return None
     [record] = found
-    unread = store.unread.get(record.id)
+    unread = store.unreadable.get(record.id)
     if unread is not None and unread.slug == "store.too-new":
         raise _refusal(unread)
-    async with store.holding(record.id):
-        if record.id not in store.without_record():
+    async with store.locked_session(record.id):
+        if record.id not in store.sessions_without_record():
             return store.read(record.id)  # another process was first
-        store.set_aside(record.id)
+        store.rename_unreadable(record.id)
         _log.warning("its record is made anew from its copy", extra={"session": record.name})
         return store.write(record)
 
 
 def explained(context: Context, name: str, otherwise: ParaError) -> ParaError:
     """Make the error of a session whose record cannot be read; any other stays as it is."""
-    context.store.without_record()
-    for session_id, problem in context.store.unread.items():
-        copy = context.store.copy(session_id)
+    context.store.sessions_without_record()
+    for session_id, problem in context.store.unreadable.items():
+        copy = context.store.read_copy(session_id)
         names = {session_id, session_id.rpartition("-")[0]} | ({copy.name} if copy else set())
         if names & {name, name.lower()}:
             if copy is not None and problem.slug == "store.unreadable":
@@ -84,9 +86,9 @@ def _refusal(problem: Problem, *first: Remedy) -> ParaError:
 
 def _said(context: Context, session_id: str) -> str:
     store = context.store
-    problem = store.unread.get(session_id)
+    problem = store.unreadable.get(session_id)
     why = problem.message if problem else f"{store.record_file(session_id)} is gone"
-    copy = store.copy(session_id)
+    copy = store.read_copy(session_id)
     whose = f"session {copy.name} of {copy.repo}" if copy else f"session {session_id}"
     workspace = store.workspace(session_id)
     where = f", whose files are in {workspace}" if workspace.is_dir() else ""

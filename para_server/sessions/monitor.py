@@ -30,7 +30,7 @@ async def changes(context: Context, audience: Audience) -> AsyncGenerator[Sessio
     """Give what a client is told: at once, and then whenever it has become something else."""
     stirred = asyncio.Event()
     stirred.set()
-    context.store.prepare()
+    context.store.make_folders()
     watchers = [
         asyncio.create_task(_watch_files(context, stirred)),
         asyncio.create_task(_watch_engine(context, stirred)),
@@ -46,12 +46,12 @@ async def changes(context: Context, audience: Audience) -> AsyncGenerator[Sessio
                 async with asyncio.timeout_at(call_limits.due(called)):
                     await stirred.wait()
             # what comes meanwhile is seen by the same look
-            await asyncio.sleep(throttle.rest(pace, clock()))
+            await asyncio.sleep(throttle.refresh_delay(pace, clock()))
             stirred.clear()
             began = clock()
             now = await _now(context)
             beginning = sum(one.state is State.PREPARING for one in now.sessions)
-            pace = throttle.looked(pace, began, clock(), beginning)
+            pace = throttle.record_refresh(pace, began, clock(), beginning)
             events: tuple[Attention, ...] = ()
             if now.status_bar.severity != "error":  # it tells of no session then
                 heard = status_bar.attention(now.sessions if known is None else known, now.sessions)
@@ -119,7 +119,7 @@ async def _watch_files(context: Context, stirred: asyncio.Event) -> None:
     Each agent's folder is watched alone: what an agent makes beneath it is of no interest.
     """
     async for _ in file_watcher.changes(context.store.records_folder, lambda: _agents(context)):
-        context.store.doubt()
+        context.store.invalidate_cache()
         stirred.set()
 
 

@@ -11,7 +11,7 @@ from para_server.context import CacheEntry, Context
 from para_server.core import lifecycle, time_limits
 from para_server.core.errors import ParaError, Problem, Remedy
 from para_server.core.models import Agent, Container, Session, State
-from para_server.core.names import container_name, volume_name
+from para_server.core.names import container_name, overlay_volume_name
 from para_server.core.records import Record
 from para_server.core.results import ListResult
 from para_server.engine import container_cache, containers
@@ -43,7 +43,7 @@ async def container(context: Context, record: Record) -> ContainerInfo | None:
 
 async def listed(context: Context, repo: str | None, *, every: bool) -> ListResult:
     """Show sessions, and count the containers on the engine."""
-    records = context.store.all()
+    records = context.store.read_all()
     if repo is not None:
         found = await lookup.repo_of(context, repo)
         place = lookup.RepositoryKey(str(found.top), str(found.common))
@@ -138,7 +138,7 @@ def _workspace(context: Context, record: Record, seen: ContainerInfo | None) -> 
         return None
     if not record.bases:
         return str(context.store.workspace(record.id))
-    mounted = seen.volumes.get(volume_name(record.id)) if seen is not None else None
+    mounted = seen.volumes.get(overlay_volume_name(record.id)) if seen is not None else None
     # the engine's own folder, which is there for root while the container runs
     return mounted if mounted and os.path.ismount(mounted) else None
 
@@ -191,7 +191,7 @@ async def _seen(
     if not needed and not enabled:
         return ()
     try:
-        return await container_cache.sessions(context.engine, context.store.newest)
+        return await container_cache.sessions(context.engine, context.store.newest_written_at)
     except ParaError as error:
         if needed or not records or error.slug != "engine.unreachable":
             raise

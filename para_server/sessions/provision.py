@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from para_server.agents import supervisor
 from para_server.agents.profiles import profile
 from para_server.concurrency import locks
-from para_server.concurrency.cancellation import off_loop, together
+from para_server.concurrency.cancellation import run_both, run_in_thread
 from para_server.context import Context
 from para_server.core import container_spec
 from para_server.core.errors import SHOW_SESSIONS, ParaError, Remedy
@@ -19,9 +19,9 @@ from para_server.core.names import (
     HELPER_PREFIX,
     base_ref,
     container_name,
-    own_network,
     review_ref,
     saved_image,
+    session_network,
 )
 from para_server.core.records import Record
 from para_server.core.settings import Settings
@@ -58,7 +58,7 @@ async def up(
     if record.type == "worktree":
         await filling
         return None
-    released, made = await together(filling, box(context, repo, record, settings, image))
+    released, made = await run_both(filling, box(context, repo, record, settings, image))
     await run(context, record, released)
     return None if record.bases else containers.started(made, container_name(record.id), image)
 
@@ -73,7 +73,7 @@ async def keep_base(
     context: Context, repo: Repo, record: Record, commit: str, *, new: bool = False
 ) -> None:
     """Keep what a session begins with alive; of a new one raises workspace.branch-exists."""
-    async with context.store.holding_repo(record.refs_at):
+    async with context.store.locked_refs(record.refs_at):
         if new:
             await repository.keep_base_of_new(repo, record.id, commit, record.branch)
         else:
@@ -87,10 +87,10 @@ async def workspace(
     folder = context.store.workspace(record.id)
     index = None
     if record.bases:
-        folder = context.store.upper(record.id)
+        folder = context.store.upper_folder(record.id)
         index = checkout_cache.layers(context, record)[0] / base_checkout.INDEX
     if record.type == "worktree":
-        async with context.store.holding_repo(record.refs_at):
+        async with context.store.locked_refs(record.refs_at):
             complaint = await worktree.make(repo, folder, start)
         if complaint is not None:
             context.report(complaint, None)
@@ -128,7 +128,7 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
         proxies=context.engine.session_proxies,
     )
     limit = settings.container.max_running
-    async with locks.place(context.engine, wanted.name, limit, lambda: _there(context)) as free:
+    async with locks.reserve(context.engine, wanted.name, limit, lambda: _there(context)) as free:
         if not free:
             raise await _limit_reached(context, limit)
         made = await containers.create(context.engine, wanted)
@@ -151,7 +151,7 @@ async def files(context: Context, record: Record) -> container_spec.Mount:
 
 def _lay_out(context: Context, record: Record) -> None:
     store, key = context.store, record.id
-    own = [store.upper(key), store.overlay_work(key)] if record.bases else []
+    own = [store.upper_folder(key), store.overlay_work(key)] if record.bases else []
     with written(store.workspace(key)):
         for folder in (store.workspace(key), *own):
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -180,7 +180,7 @@ async def _drop_files(context: Context, record: Record, *, keep_agent: bool) -> 
     if record.type == "container":
         await containers.remove(context.engine, container_name(record.id))
         if record.network == "bridge":
-            await networks.remove_own(context.engine, own_network(record.id))
+            await networks.remove_own(context.engine, session_network(record.id))
         await image_volumes.drop(context, record)
         await images.remove_saved(context.engine, record.id, context.store.owns)
     await drop_workspace(context, record)
@@ -194,11 +194,11 @@ async def drop_workspace(context: Context, record: Record) -> None:
     folder = context.store.workspace(record.id)
     repo = await discovery.find(record) if record.type == "worktree" else None
     if repo is not None:
-        async with context.store.holding_repo(record.refs_at):
+        async with context.store.locked_refs(record.refs_at):
             await worktree.remove(repo, folder)
     await clear_away(context, folder, record.id, boxed=record.type == "container")
     if repo is not None:
-        async with context.store.holding_repo(record.refs_at):
+        async with context.store.locked_refs(record.refs_at):
             worktree.forget(repo, folder)
 
 
@@ -207,12 +207,12 @@ async def clear_away(
 ) -> None:
     """Remove a folder that root in a container may have put files into, where it was mounted."""
     try:
-        await off_loop(lambda: remove_tree(folder))
+        await run_in_thread(lambda: remove_tree(folder))
     except ParaError:
         if os.geteuid() == 0 or not boxed:
             raise
         await _removed_by_helper(context, folder, session_id)
-        await off_loop(lambda: remove_tree(folder))
+        await run_in_thread(lambda: remove_tree(folder))
 
 
 async def _removed_by_helper(context: Context, folder: Path, session_id: str) -> None:
@@ -229,7 +229,7 @@ async def _drop_refs(context: Context, record: Record) -> None:
     repo = await discovery.find(record)
     if repo is None:
         return  # the repository is gone, and its refs with it
-    async with context.store.holding_repo(record.refs_at):
+    async with context.store.locked_refs(record.refs_at):
         ours = base_ref(record.id), review_ref(record.id), *bundle.incoming_refs(record.id)
         await repository.delete_refs(repo, *ours)
 
@@ -242,7 +242,7 @@ def _lent(repo: Repo) -> list[container_spec.Mount]:
 
 
 async def _limit_reached(context: Context, limit: int) -> ParaError:
-    running = [r for r in context.store.all() if r.state is State.RUNNING and not r.doing]
+    running = [r for r in context.store.read_all() if r.state is State.RUNNING and not r.doing]
     idle = min(running, key=lambda r: r.updated_at, default=None)
     remedies = [SHOW_SESSIONS]
     if idle is not None:

@@ -15,7 +15,7 @@ from para_server.core.names import (
     HELPER_PREFIX,
     archive_ref,
     container_name,
-    volume_name,
+    overlay_volume_name,
 )
 from para_server.core.records import Record
 from para_server.engine import containers, volumes
@@ -31,19 +31,19 @@ _NO_NEWS: Final = frozenset({"session.illegal-transition", "engine.unreachable"}
 
 async def sweep(context: Context) -> None:
     """Settle every session that no living process holds; what cannot be settled now waits."""
-    async with context.store.holding_sweep():
+    async with context.store.locked_cleanup():
         await _settle_all(context)
 
 
 async def _settle_all(context: Context) -> None:
-    records = context.store.all()
+    records = context.store.read_all()
     if any(record.state not in OVER for record in records):
         disk_reserve.keep(context.store.home)
     for record in records:
         if record.doing is None:
             continue
         try:
-            async with context.store.holding(record.id, patience=0):
+            async with context.store.locked_session(record.id, patience=0):
                 await settle(context, record.id)
         except Exception as error:  # noqa: BLE001 # whatever it is, other sessions go on
             put_off(f"session {record.name} is not settled", error)
@@ -56,7 +56,7 @@ async def _settle_all(context: Context) -> None:
 
 def _strays(context: Context) -> list[Path]:
     try:
-        return list(context.store.strays())
+        return list(context.store.leftovers())
     except OSError as error:
         put_off("what is left over is not looked at", error)
         return []
@@ -94,7 +94,7 @@ async def undo_start(context: Context, record: Record) -> None:
     await provision.tear_down(context, record)
     if branch is not None:
         await _drop_empty_branch(context, record, branch)
-    context.store.forget(record.id)
+    context.store.remove(record.id)
 
 
 async def undo_recover(context: Context, record: Record) -> None:
@@ -156,7 +156,7 @@ async def _settle_end(context: Context, record: Record) -> None:
         await complete_end(context, record.but(**changes), state)
         return
     try:
-        async with context.store.holding_repo(record.refs_at):
+        async with context.store.locked_refs(record.refs_at):
             await bundle.drop_incoming(repo, record.id)
     except ParaError as error:
         put_off(f"refs of {record.name} are not deleted", error)
@@ -200,7 +200,7 @@ async def _drop_empty_branch(context: Context, record: Record, branch: str) -> N
     repo = await discovery.find(record)
     if repo is None:
         return
-    async with context.store.holding_repo(record.refs_at):
+    async with context.store.locked_refs(record.refs_at):
         at = await repository.branch_commit(repo, branch)
         kept = {record.base, record.finished}
         if record.archive is not None:
@@ -211,10 +211,10 @@ async def _drop_empty_branch(context: Context, record: Record, branch: str) -> N
 
 async def _clear_stray(context: Context, stray: Path) -> None:
     session_id = stray.name.partition(".")[0]
-    async with context.store.holding(session_id, patience=0):
-        if stray not in context.store.strays():
+    async with context.store.locked_session(session_id, patience=0):
+        if stray not in context.store.leftovers():
             return  # its session began in the meantime
         if stray.parent.name == "scratch":
             await containers.remove(context.engine, f"{HELPER_PREFIX}{stray.name}")
-            await volumes.remove(context.engine, volume_name(stray.name))
+            await volumes.remove(context.engine, overlay_volume_name(stray.name))
         await provision.clear_away(context, stray, session_id)

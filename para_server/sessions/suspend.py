@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from para_server.agents import reported
-from para_server.concurrency.cancellation import too_late_to_cancel, undone_on_failure
+from para_server.concurrency.cancellation import ignore_cancellation, rollback_on_failure
 from para_server.context import Context
 from para_server.core.errors import ParaError
 from para_server.core.models import Session, State
@@ -22,11 +22,11 @@ async def save(context: Context, record: Record) -> Session:
     """End the agent gently, save the container and remove it; the session is held."""
     context.report(f"Saving {record.name}", 10)
     begun = context.store.write(record.but(state=State.RUNNING, doing="pause"))
-    async with undone_on_failure() as undo:
-        undo.push_async_callback(_go_on, context, begun)
+    async with rollback_on_failure() as rollback:
+        rollback.push_async_callback(_go_on, context, begun)
         await agent_process.rest(context, begun)
         saved = await _saved(context, begun)
-    return await too_late_to_cancel(_emptied(context, saved))
+    return await ignore_cancellation(_emptied(context, saved))
 
 
 async def _emptied(context: Context, record: Record) -> Session:

@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic_core import to_json
 
-from para_server.concurrency.cancellation import off_loop
+from para_server.concurrency.cancellation import run_in_thread
 from para_server.context import Context, path_of
 from para_server.core.errors import Issue, ParaError
 from para_server.core.params import DispatchParams
@@ -45,7 +45,7 @@ async def _from_file(context: Context, given: str) -> str:
             raise _wrong("promptFile", f"{file} is relative, and no folder is open")
         file = context.cwd / file
     try:
-        content = await off_loop(lambda: _read(file))
+        content = await run_in_thread(lambda: _read(file))
         return content.decode("utf-16" if content.startswith(_WIDE) else "utf-8")
     except UnicodeDecodeError:
         raise _wrong("promptFile", f"{file} cannot be read: it is not UTF-8") from None

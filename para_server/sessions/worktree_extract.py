@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from para_server.concurrency.cancellation import together, undone_on_failure
+from para_server.concurrency.cancellation import rollback_on_failure, run_both
 from para_server.context import Context
 from para_server.core.errors import ParaError, Remedy
 from para_server.core.model import Model
@@ -64,8 +64,8 @@ async def committed(
     own = await repository.branch_commit(repo, record.branch)
     found = await nested_repositories.inner(folder)
     assert where.head is not None, "demand_decided has seen to it"
-    async with undone_on_failure() as undo:
-        undo.push_async_callback(worktree.restore, repo, folder, where, record.branch, own)
+    async with rollback_on_failure() as rollback:
+        rollback.push_async_callback(worktree.restore, repo, folder, where, record.branch, own)
         kept = [*where.alone]
         left: list[Left] = []
         if where.on == record.branch or own is None or await _follows(repo, own, where.head):
@@ -181,7 +181,7 @@ async def _with_rest(
         kept += await nested_repositories.bring(repo, folder, one, found, message)
         named += _ones(one)
     tree = None
-    hidden, hollow = await together(
+    hidden, hollow = await run_both(
         worktree_commit.overlooked(folder), nested_repositories.hollow(folder, found)
     )
     named += _files_of(hollow)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from para_server.core.names import login_of
+from para_server.core.names import login_name
 from para_server.core.repository_settings import normal
 from tests import engine, person
 from tests.client import Para
@@ -91,7 +91,7 @@ async def test_what_is_committed_names_its_agent_and_forgets_the_machine(
     claude: Para, api: Any
 ) -> None:
     await log_in(claude, api)
-    name = login_of("claude", Path(os.path.devnull))  # any name will do that is not in use
+    name = login_name("claude", Path(os.path.devnull))  # any name will do that is not in use
     await claude.call("para.auth.complete")
     config = api.inspect_image(IMAGE)["Config"]
     labels = config["Labels"]

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 import para_server.commands.all
-from para_server.core.errors import SLUGS, WRONG_CALLER
+from para_server.core.errors import INVALID_PARAMS, SLUGS
 from para_server.core.settings import sections
 from para_server.registry import COMMANDS
 from tests import installed, scratch
@@ -256,7 +256,7 @@ def assert_readable(refused: Failed) -> None:
     assert refused.message
     assert not refused.message.endswith((".", "\n"))
     assert "Traceback" not in refused.message
-    assert refused.code == WRONG_CALLER or refused.remedies, "there is always something to do"
+    assert refused.code == INVALID_PARAMS or refused.remedies, "there is always something to do"
     assert refused.data.keys() == {"slug", "message", "remedies", "issues"}
 
 

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from para_server.concurrency.cancellation import all_ended
-from para_server.concurrency.singleflight import shared
+from para_server.concurrency.cancellation import wait_for_other_tasks
+from para_server.concurrency.singleflight import single_flight
 from tests import engine
 from tests.faces.test_command_line import NO_ENGINE
 from tests.scratch import Repository
@@ -145,7 +145,7 @@ def test_ctrl_c_as_git_begins_ends_the_command(
 def test_a_process_that_begins_as_its_asker_leaves_is_awaited(turns: int) -> None:
     """Interrupt between any two turns of the loop in which a process is started."""
 
-    @shared
+    @single_flight
     async def asked() -> int:
         process = await asyncio.create_subprocess_exec(
             "git", "--version", stdout=asyncio.subprocess.PIPE
@@ -162,7 +162,7 @@ def test_a_process_that_begins_as_its_asker_leaves_is_awaited(turns: int) -> Non
             await asking
         left = asyncio.all_tasks() - {asyncio.current_task()}
         async with asyncio.timeout(LONGEST):
-            await all_ended()
+            await wait_for_other_tasks()
         assert all(task.done() and not task.cancelled() for task in left)
         return len(left)
 

@@ -101,7 +101,7 @@ async def judged(home: Path, repo: Repository, bait: Bait, spoil: str) -> extrac
         engine_of=_no_engine,
         environ={"PARA_GIT_MAX_SECONDS": SECONDS},
     )
-    scratch = store.scratch(record.id)
+    scratch = store.make_scratch_folder(record.id)
     here = f"export OUT='{scratch}' REPO='{repo.path}' BASE={record.base} HIDDEN={hidden}; set -e;"
     made = on_host(f"{here}{HONEST}{spoil}", scratch, bait)
     assert made.code == 0, made

@@ -51,6 +51,6 @@ async def test_a_home_of_who_calls_by_sudo_is_used(
     for folder in home_of_others(home):
         os.chown(folder, STRANGER, STRANGER)
     with pytest.raises(Exception, match="another user"):
-        Store(home).prepare()
+        Store(home).make_folders()
     monkeypatch.setenv("SUDO_UID", str(STRANGER))
-    Store(home).prepare()
+    Store(home).make_folders()

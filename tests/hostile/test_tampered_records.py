@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from para_server.core.names import is_branch
+from para_server.core.names import is_valid_branch
 from tests.client import Para
 from tests.hostile import mutations
 from tests.hostile.conftest import Bait
@@ -113,4 +113,4 @@ def test_what_git_takes_for_a_branch_is_one_and_nothing_else() -> None:
     for name in tried:
         git = ["git", "check-ref-format", f"refs/heads/{name}"]
         taken = subprocess.run(git, check=False).returncode == 0
-        assert is_branch(name) == (taken and not name.startswith("-")), name
+        assert is_valid_branch(name) == (taken and not name.startswith("-")), name

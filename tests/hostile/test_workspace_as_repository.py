@@ -76,7 +76,7 @@ async def test_a_folder_whose_git_folder_is_an_agents_is_no_repository(
     servers: Servers, tmp_path: Path, way: str
 ) -> None:
     other = tmp_path / "state"  # in its own, para would clear away what has no record
-    Store(other).prepare()
+    Store(other).make_folders()
     theirs = scratch.make(other / "work" / "fix-123456")
     canary = tmp_path / "canary"
     plant(theirs.path / ".git", canary)
@@ -93,7 +93,7 @@ async def test_the_workspace_of_another_installation_is_no_repository(
     servers: Servers, tmp_path: Path
 ) -> None:
     other = tmp_path / "other state"
-    Store(other).prepare()
+    Store(other).make_folders()
     theirs = scratch.make(other / "work" / "fix-123456")
     canary = tmp_path / "canary"
     plant(theirs.path / ".git", canary)
@@ -137,7 +137,7 @@ async def test_variables_of_git_lead_to_no_other_repository(
 
 def test_a_home_is_known_by_every_path_that_leads_there(tmp_path: Path) -> None:
     home = tmp_path / "state"
-    Store(home).prepare()
+    Store(home).make_folders()
     inner = home / "work" / "fix-123456" / "a b\nc"
     inner.mkdir(parents=True)
     link = tmp_path / "link"

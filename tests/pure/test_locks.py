@@ -35,7 +35,7 @@ async def listed():
     return [file.name for file in folder.iterdir()]
 
 async def make(name):
-    async with locks.place(folder, name, limit, listed) as free:
+    async with locks.reserve(folder, name, limit, listed) as free:
         if free:
             await asyncio.sleep(0)
             (folder / name).touch(exist_ok=False)
@@ -58,7 +58,7 @@ async def listed():
     return ()
 
 async def hold(name):
-    async with locks.place("engine", name, 100, listed):
+    async with locks.reserve("engine", name, 100, listed):
         print("taken", flush=True)
         await asyncio.Event().wait()
 
@@ -129,7 +129,7 @@ async def test_a_place_is_taken_as_long_as_its_holder_lives(made: Path) -> None:
         return [file.name for file in made.iterdir()]
 
     async def take() -> bool:
-        async with locks.place(made, "mine", 1, listed) as free:
+        async with locks.reserve(made, "mine", 1, listed) as free:
             return free
 
     with ExitStack() as stack:
@@ -148,14 +148,14 @@ async def test_who_waits_is_refused_once_the_container_is_there(made: Path) -> N
     inside, go_on = asyncio.Event(), asyncio.Event()
 
     async def first() -> bool:
-        async with locks.place(made, "first", 1, listed) as free:
+        async with locks.reserve(made, "first", 1, listed) as free:
             inside.set()
             await go_on.wait()
             (made / "first").touch()
             return free
 
     async def second() -> bool:
-        async with locks.place(made, "second", 1, listed) as free:
+        async with locks.reserve(made, "second", 1, listed) as free:
             return free
 
     one = asyncio.create_task(first())
@@ -171,12 +171,12 @@ async def test_nothing_is_counted_twice_or_left_when_it_is_cancelled(
     async def listed() -> list[str]:
         return [file.name for file in made.iterdir()]
 
-    async with locks.place(made, "first", 2, listed) as free:
+    async with locks.reserve(made, "first", 2, listed) as free:
         assert free
         (made / "first").touch()  # listed already, and its place is not given back yet
-        async with locks.place(made, "second", 2, listed) as room:
+        async with locks.reserve(made, "second", 2, listed) as room:
             assert room
-            waiting = asyncio.create_task(locks.place(made, "third", 2, listed).__aenter__())
+            waiting = asyncio.create_task(locks.reserve(made, "third", 2, listed).__aenter__())
             await asyncio.sleep(0)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -194,7 +194,7 @@ async def test_the_engine_is_asked_again_only_where_room_might_be_short(made: Pa
     given = []
     for number in range(8):
         name = f"c{number}"
-        async with locks.place(made, name, 5, listed) as free:
+        async with locks.reserve(made, name, 5, listed) as free:
             given.append(free)
             if free and number not in {1, 2}:  # two come to nothing
                 (made / name).touch()
@@ -209,7 +209,7 @@ async def test_what_another_user_made_is_counted_once_the_last_count_is_old(
         return [file.name for file in made.iterdir()]
 
     async def has_room() -> bool:
-        async with locks.place(made, "mine", 3, listed) as free:
+        async with locks.reserve(made, "mine", 3, listed) as free:
             return free
 
     assert await has_room()
@@ -239,7 +239,7 @@ def test_there_are_never_more_and_none_is_refused_where_there_is_room(
                 await asyncio.sleep(0)
             return seen
 
-        async with locks.place(engine, f"c{number}", limit, listed) as free:
+        async with locks.reserve(engine, f"c{number}", limit, listed) as free:
             if not free:
                 assert len(there) == limit
                 return
@@ -262,7 +262,7 @@ async def taken(name: str) -> bool:
     async def listed() -> list[str]:
         return []
 
-    async with locks.place(name, name, LIMIT, listed) as free:
+    async with locks.reserve(name, name, LIMIT, listed) as free:
         return free
 
 

@@ -70,7 +70,7 @@ def test_names_that_are_near_the_edge(name: str, fits: bool) -> None:
 
 @given(USABLE)
 def test_every_name_gives_an_id_that_engine_and_git_take(name: str) -> None:
-    made = names.new_id(name)
+    made = names.generate_session_id(name)
     assert ID.fullmatch(made), made
     assert names.container_name(made).startswith("para-session-")
     assert CONTAINER.fullmatch(names.container_name(made))
@@ -82,13 +82,13 @@ def test_every_name_gives_an_id_that_engine_and_git_take(name: str) -> None:
 
 @given(USABLE)
 def test_the_id_of_equal_names_differs(name: str) -> None:
-    assert len({names.new_id(name) for _ in range(3)}) == 3
+    assert len({names.generate_session_id(name) for _ in range(3)}) == 3
 
 
 def test_a_made_up_name_is_an_adjective_and_a_noun_and_fits() -> None:
     for adjective in names.ADJECTIVES:
         for noun in names.NOUNS:
             assert accepted(f"{adjective}-{noun}")
-    adjective, _, noun = names.made_up().partition("-")
+    adjective, _, noun = names.generate_name().partition("-")
     assert adjective in names.ADJECTIVES
     assert noun in names.NOUNS

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from para_server.concurrency.singleflight import once, shared
+from para_server.concurrency.singleflight import cached, single_flight
 
 
 class World:
@@ -30,7 +30,7 @@ class World:
 
 async def test_nobody_gets_an_answer_that_is_older_than_the_question() -> None:
     world = World()
-    ask = shared(world.ask)
+    ask = single_flight(world.ask)
     first = asyncio.ensure_future(ask("a"))
     await world.begun.wait()
     world.now = 1
@@ -44,7 +44,7 @@ async def test_nobody_gets_an_answer_that_is_older_than_the_question() -> None:
 
 async def test_other_questions_do_not_wait() -> None:
     world = World()
-    ask = shared(world.ask)
+    ask = single_flight(world.ask)
     both = [asyncio.ensure_future(ask(what)) for what in "ab"]
     await world.begun.wait()
     await asyncio.sleep(0)
@@ -55,7 +55,7 @@ async def test_other_questions_do_not_wait() -> None:
 
 async def test_who_gives_up_takes_the_answer_from_nobody() -> None:
     world = World()
-    ask = shared(world.ask)
+    ask = single_flight(world.ask)
     one, other = (asyncio.ensure_future(ask("a")) for _ in range(2))
     await world.begun.wait()
     one.cancel()
@@ -67,7 +67,7 @@ async def test_who_gives_up_takes_the_answer_from_nobody() -> None:
 async def test_what_fails_is_asked_anew() -> None:
     world = World()
     world.let.set()
-    ask = once(world.ask)
+    ask = cached(world.ask)
     for _ in range(2):
         with pytest.raises(ValueError, match="wrong"):
             await ask("wrong")

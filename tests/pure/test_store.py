@@ -42,7 +42,7 @@ def record(name: str, prompt: str = "") -> Record:
 
 
 def prompts(store: Store) -> dict[str, str]:
-    return {one.name: one.prompt for one in store.all()}
+    return {one.name: one.prompt for one in store.read_all()}
 
 
 @settings(deadline=None)  # each step waits for the disk, which may be a slow one
@@ -57,7 +57,7 @@ def test_whoever_looks_sees_what_others_wrote(steps: list[tuple[str, str]]) -> N
                 writer.write(record(name, there[name]))
             elif step == "forget":
                 there.pop(name, None)
-                writer.forget(name)
+                writer.remove(name)
             assert prompts(reader) == there
 
 
@@ -68,13 +68,13 @@ def test_a_record_that_was_written_over_in_its_place_is_seen_by_who_doubts(tmp_p
     assert prompts(store) == {"one": "before"}
     file = store.records_folder / "one.json"
     file.write_text(record("one", "afterwards").model_dump_json(by_alias=True))
-    store.doubt()
+    store.invalidate_cache()
     assert prompts(store) == {"one": "afterwards"}
     file.write_text("no record")
-    store.doubt()
+    store.invalidate_cache()
     for _ in range(2):
         assert prompts(store) == {}
-        assert set(store.unread) == {"one"}
+        assert set(store.unreadable) == {"one"}
 
 
 def break_by_emptying(file: Path) -> None:
@@ -134,12 +134,12 @@ def test_a_record_that_cannot_be_read_hides_no_other_and_stays(
     broken(store.record_file("one"))
     for reader in (store, Store(tmp_path)):
         assert prompts(reader) == {"two": "two"}
-        assert reader.without_record() == ["one"]
-        assert str(reader.record_file("one")) in reader.unread["one"].message
-        assert reader.may_live("one")
-        assert list(reader.strays()) == []
+        assert reader.sessions_without_record() == ["one"]
+        assert str(reader.record_file("one")) in reader.unreadable["one"].message
+        assert reader.may_be_live("one")
+        assert list(reader.leftovers()) == []
     assert os.path.lexists(store.record_file("one"))
-    copy = store.copy("one")
+    copy = store.read_copy("one")
     assert copy is not None
     assert copy.prompt == "one"
 
@@ -155,11 +155,11 @@ def test_what_a_removed_record_leaves_is_over_only_where_its_copy_or_para_says_s
         store.agent_folder(name).mkdir()
     for name in ("live", "over"):
         store.record_file(name).unlink()
-    store.forget("forgotten")
+    store.remove("forgotten")
     store.workspace("no-copy").mkdir()
-    assert store.without_record() == ["live", "no-copy"]
-    assert {file.name for file in store.strays()} == {"over", "over.json"}
-    assert [store.may_live(name) for name in ("live", "over", "forgotten", "no-copy")] == [
+    assert store.sessions_without_record() == ["live", "no-copy"]
+    assert {file.name for file in store.leftovers()} == {"over", "over.json"}
+    assert [store.may_be_live(name) for name in ("live", "over", "forgotten", "no-copy")] == [
         True,
         False,
         False,
@@ -187,7 +187,7 @@ def test_a_record_of_which_one_value_cannot_be_shown_is_passed_over(
     content = json.loads(file.read_text()) | {field: value}
     file.unlink()
     file.write_text(json.dumps(content))
-    assert [each.id for each in Store(tmp_path).all()] == ["two"]
+    assert [each.id for each in Store(tmp_path).read_all()] == ["two"]
 
 
 def test_a_record_that_is_a_link_to_itself_is_passed_over(tmp_path: Path) -> None:
@@ -195,5 +195,5 @@ def test_a_record_that_is_a_link_to_itself_is_passed_over(tmp_path: Path) -> Non
     store.write(record("two"))
     file = store.record_file("one")
     file.symlink_to(file)
-    assert [each.id for each in store.all()] == ["two"]
-    assert set(store.unread) == {"one"}
+    assert [each.id for each in store.read_all()] == ["two"]
+    assert set(store.unreadable) == {"one"}

@@ -17,7 +17,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from para_server.concurrency.cancellation import off_loop
+from para_server.concurrency.cancellation import run_in_thread
 from para_server.context import Context
 from para_server.core import lifecycle
 from para_server.core.model import Model
@@ -58,7 +58,7 @@ async def found(
     if record.type == "worktree" or not await _may_share(context, repo, start):
         return record
     name = _name(repo, start.anchor)
-    async with context.store.holding_bases():
+    async with context.store.locked_base_checkouts():
         base = _read(context, name)
         enough = base is not None and base.files >= settings.git.share_from
         if base is not None and enough and overlay.known(context):
@@ -66,12 +66,12 @@ async def found(
     files = await base_checkout.count(repo, start.anchor)
     if files < settings.git.share_from:
         return record
-    async with context.store.holding_build(str(repo.common)):
+    async with context.store.locked_checkout_build(str(repo.common)):
         can = await overlay.possible(context, record)
         # a path of PARA_HOME may be too long for an engine that can
         if not can or not overlay.fits(context, record, [_files(context, name)]):
             return record
-        async with context.store.holding_bases():
+        async with context.store.locked_base_checkouts():
             base = _read(context, name)  # another dispatch may have made it meanwhile
             if base is not None:
                 return _noted(context, record, base)
@@ -92,10 +92,10 @@ async def evict(context: Context, most: int, *, dry_run: bool = False) -> list[s
     Gives their names; whoever calls holds the bases. None is removed while it cannot be told what
     some session stands on, since its record cannot be read.
     """
-    if context.store.without_record():
+    if context.store.sessions_without_record():
         return []
     known = {base.layers[0]: base for base in _all(context)}
-    used = _in_use(context.store.all())
+    used = _in_use(context.store.read_all())
     gone: list[str] = []
     while sum(base.size for base in known.values()) > most:
         beneath = {layer for base in known.values() for layer in base.layers[1:]}
@@ -106,13 +106,13 @@ async def evict(context: Context, most: int, *, dry_run: bool = False) -> list[s
         del known[oldest]
         gone.append(oldest)
         if not dry_run:
-            await off_loop(lambda: _remove(context, gone[-1]))
+            await run_in_thread(lambda: _remove(context, gone[-1]))
     return gone
 
 
 def kept(context: Context) -> list[str]:
     """Name the bases that live sessions stand on."""
-    return sorted(_in_use(context.store.all()))
+    return sorted(_in_use(context.store.read_all()))
 
 
 def layers(context: Context, record: Record) -> list[Path]:
@@ -123,34 +123,34 @@ def layers(context: Context, record: Record) -> list[Path]:
 async def _made(
     context: Context, repo: Repo, record: Record, settings: Settings, commit: str, files: int
 ) -> Record:
-    scratch = context.store.scratch(record.id)
+    scratch = context.store.make_scratch_folder(record.id)
     try:
         record, below = await _nearest(context, repo, record, commit, files)
         name = _name(repo, commit)
         try:
             await _written(context, repo, scratch, commit, below)
         except PermissionError:  # this system lets only root say in a layer that a file is gone
-            await off_loop(lambda: remove_tree(scratch))
-            scratch, below = context.store.scratch(record.id), None
+            await run_in_thread(lambda: remove_tree(scratch))
+            scratch, below = context.store.make_scratch_folder(record.id), None
             await _written(context, repo, scratch, commit, None)
         base = BaseCheckout(
             repo=str(repo.common),
             commit=commit,
             layers=(name, *(below[0].layers if below else ())),
             files=files,
-            size=await off_loop(lambda: base_checkout.size(scratch / "files")),
+            size=await run_in_thread(lambda: base_checkout.size(scratch / "files")),
         )
-        async with context.store.holding_bases():
+        async with context.store.locked_base_checkouts():
             with written(scratch):
                 (scratch / MANIFEST).write_text(base.model_dump_json(by_alias=True))
-                remove_tree(context.store.bases_folder / name)
-                scratch.rename(context.store.bases_folder / name)
+                remove_tree(context.store.checkouts_folder / name)
+                scratch.rename(context.store.checkouts_folder / name)
             noted = _noted(context, record, base)
             for one in await evict(context, bytes_of(settings.git.max_bases)):
                 _log.info("the checkout %s made room", one)
             return noted
     finally:
-        await off_loop(lambda: remove_tree(scratch))
+        await run_in_thread(lambda: remove_tree(scratch))
 
 
 async def _written(
@@ -175,7 +175,7 @@ async def _nearest(
     """Find the base that differs least, and note it with the session so that it stays."""
     if await filters.named(repo, commit):  # what a filter writes, a layer beneath does not tell
         return record, None
-    async with context.store.holding_bases():
+    async with context.store.locked_base_checkouts():
         same = [base for base in _all(context) if base.layers[0] == _name(repo, base.commit)]
         same = [base for base in same if _can_bear(context, record, base)]
         same.sort(key=lambda base: _used_at(context, base.layers[0]), reverse=True)
@@ -197,7 +197,7 @@ def _can_bear(context: Context, record: Record, base: BaseCheckout) -> bool:
 
 def _noted(context: Context, record: Record, base: BaseCheckout) -> Record:
     for name in base.layers:
-        os.utime(context.store.bases_folder / name / MANIFEST)
+        os.utime(context.store.checkouts_folder / name / MANIFEST)
     return context.store.write(record.but(bases=base.layers))
 
 
@@ -207,14 +207,14 @@ def _in_use(records: Iterable[Record]) -> set[str]:
 
 
 def _all(context: Context) -> list[BaseCheckout]:
-    names = [file.parent.name for file in context.store.bases_folder.glob(f"*/{MANIFEST}")]
+    names = [file.parent.name for file in context.store.checkouts_folder.glob(f"*/{MANIFEST}")]
     return [base for base in (_read(context, name) for name in names) if base is not None]
 
 
 def _read(context: Context, name: str) -> BaseCheckout | None:
     """Read what is known of a base; one with a part missing is none."""
     try:
-        text = read_bounded(context.store.bases_folder / name / MANIFEST, _MAX_MANIFEST) or b""
+        text = read_bounded(context.store.checkouts_folder / name / MANIFEST, _MAX_MANIFEST) or b""
         base = BaseCheckout.model_validate_json(text, by_alias=True)
     except ValidationError:
         return None
@@ -222,18 +222,18 @@ def _read(context: Context, name: str) -> BaseCheckout | None:
 
 
 def _remove(context: Context, name: str) -> None:
-    folder = context.store.bases_folder / name
+    folder = context.store.checkouts_folder / name
     with written(folder):
         (folder / MANIFEST).unlink(missing_ok=True)  # what is half removed is no base
     remove_tree(folder)
 
 
 def _used_at(context: Context, name: str) -> float:
-    return (context.store.bases_folder / name / MANIFEST).stat().st_mtime
+    return (context.store.checkouts_folder / name / MANIFEST).stat().st_mtime
 
 
 def _files(context: Context, name: str) -> Path:
-    return context.store.bases_folder / name / "files"
+    return context.store.checkouts_folder / name / "files"
 
 
 def _name(repo: Repo, commit: str) -> str:

@@ -9,11 +9,11 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from para_server.concurrency.cancellation import off_loop, undone_on_failure
+from para_server.concurrency.cancellation import rollback_on_failure, run_in_thread
 from para_server.context import Context
 from para_server.core import container_spec
 from para_server.core.errors import ParaError
-from para_server.core.names import HELPER_PREFIX, LABEL_HOME, LABEL_SESSION, volume_name
+from para_server.core.names import HELPER_PREFIX, LABEL_HOME, LABEL_SESSION, overlay_volume_name
 from para_server.core.records import Record
 from para_server.core.settings import bytes_of
 from para_server.core.untrusted import read_bounded
@@ -74,7 +74,10 @@ def forget(context: Context) -> None:
 
 def fits(context: Context, record: Record, layers: list[Path]) -> bool:
     """Tell whether a mount can name so many layers."""
-    upper, work = context.store.upper(record.id), context.store.overlay_work(record.id)
+    upper, work = (
+        context.store.upper_folder(record.id),
+        context.store.overlay_work(record.id),
+    )
     options = volumes.overlay(layers, upper, work)
     if options is None or _known(context) != _SHORT:
         return options is not None
@@ -83,7 +86,10 @@ def fits(context: Context, record: Record, layers: list[Path]) -> bool:
 
 async def lay(context: Context, record: Record, layers: list[Path]) -> container_spec.Mount:
     """Make the volume that is a session's workspace, unless it is there, and describe its mount."""
-    upper, work = context.store.upper(record.id), context.store.overlay_work(record.id)
+    upper, work = (
+        context.store.upper_folder(record.id),
+        context.store.overlay_work(record.id),
+    )
     await _volume(context, record.id, record.id, layers, upper, work)
     return mount(record)
 
@@ -91,20 +97,20 @@ async def lay(context: Context, record: Record, layers: list[Path]) -> container
 def mount(record: Record) -> container_spec.Mount:
     """Describe the mount of a session's workspace."""
     return container_spec.Mount(
-        source=volume_name(record.id), target=container_spec.WORKSPACE, volume=True
+        source=overlay_volume_name(record.id), target=container_spec.WORKSPACE, volume=True
     )
 
 
 async def _tried(context: Context, record: Record, image: str, *, long: bool) -> bool:
     """Try it with a folder over another, or over more than the shortest options can name."""
-    scratch = context.store.scratch(record.id)
+    scratch = context.store.make_scratch_folder(record.id)
     lower, upper, work = scratch / "lower", scratch / "upper", scratch / "work"
     lowers = [lower, *([scratch / ("x" * _SHORTEST)] if long else [])]
     word = secrets.token_hex(8)
-    name = volume_name(scratch.name)
-    async with undone_on_failure() as undo:
-        undo.push_async_callback(off_loop, lambda: remove_tree(scratch))
-        undo.push_async_callback(volumes.remove, context.engine, name)
+    name = overlay_volume_name(scratch.name)
+    async with rollback_on_failure() as rollback:
+        rollback.push_async_callback(run_in_thread, lambda: remove_tree(scratch))
+        rollback.push_async_callback(volumes.remove, context.engine, name)
         with written(scratch):
             for folder in (lower / "old", *lowers[1:], upper, work):
                 folder.mkdir(parents=True)
@@ -129,7 +135,7 @@ async def _tried(context: Context, record: Record, image: str, *, long: bool) ->
         # git renames folders in one step; mv would have copied this one where that cannot be
         can = can and not (upper / "new/word").exists()
         await volumes.remove(context.engine, name)
-        await off_loop(lambda: remove_tree(scratch))
+        await run_in_thread(lambda: remove_tree(scratch))
     return can
 
 
@@ -140,9 +146,9 @@ async def _volume(
     if options is None:
         raise ParaError("engine.refused", f"The folder {upper} cannot be named in a mount")
     labels = {LABEL_SESSION: session_id, LABEL_HOME: str(context.store.home)}
-    await volumes.lay(context.engine, volume_name(name), options, labels)
+    await volumes.lay(context.engine, overlay_volume_name(name), options, labels)
 
 
 def _answer(context: Context) -> Path:
     address = hashlib.sha256(context.engine.address.encode()).hexdigest()[:16]
-    return context.store.bases_folder / f"engine-{address}"
+    return context.store.checkouts_folder / f"engine-{address}"
