@@ -145,7 +145,7 @@ async def _stoppable(
         try:
             # what hinders the sweep hinders the command too, which can say it better
             with contextlib.suppress(ParaError):
-                await reconcile.sweep(context)
+                await reconcile.reconcile_all(context)
             return await call(context, command.name, [params])
         finally:
             await wait_for_other_tasks()

@@ -28,7 +28,7 @@ from para_server.engine import commit, containers, exec_command, file_copy, imag
 from para_server.host.paths import home
 from para_server.registry import command
 from para_server.sessions import credentials, file_ownership, login_container
-from para_server.sessions.recipes import demand_own
+from para_server.sessions.recipes import find_own_image
 
 _HOME: Final = PurePosixPath("/home/para")
 
@@ -45,21 +45,21 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
     if settings.agent.credentials == "volume":
         credentials.demand_shareable(agent)
     given = logins.on_host(agent, home() or Path("/")) if params.copy_host_login else {}
-    image = credentials.bare_image(agent)
-    await demand_own(context, image)
+    image = credentials.image_without_login(agent)
+    await find_own_image(context, image)
     name = login_name(agent, context.store.home)
     async with context.store.locked_login(agent), rollback_on_failure() as rollback:
         await containers.remove(context.engine, name)
         rollback.push_async_callback(containers.remove, context.engine, name)
-        image = await login_container.fitted(context, image, name)
-        await login_container.create(context, settings, agent, name, image)
+        image = await login_container.fit_image(context, image, name)
+        await login_container.create_container(context, settings, agent, name, image)
         if given:
             inside = {_HOME / path: content for path, content in given.items()}
-            owner = await file_ownership.owner(context)
+            owner = await file_ownership.find_owner(context)
             await file_copy.put(context.engine, name, inside, owner.inside)
         await containers.start(context.engine, name)
         file = context.store.write_login_variables(
-            agent, login_container.environment(context, settings)
+            agent, login_container.login_environment(context, settings)
         )
     shown = ("--env-file", str(file), "--workdir", str(_HOME), name, *login.command)
     program, *options = context.engine.command_line
@@ -85,8 +85,8 @@ async def complete(context: Context, params: LoginParams) -> LoginResult:
         if seen.state != "running":
             await containers.start(context.engine, name)
         context.report(f"Looking for the login of {agent}", 10)
-        told = await login_container.ask(
-            context, name, agent, login_container.environment(context, settings)
+        told = await login_container.query_login(
+            context, name, agent, login_container.login_environment(context, settings)
         )
         if not told.present:
             raise _incomplete(agent, f"Nobody has logged in to {agent} yet in {name}")
@@ -109,20 +109,22 @@ async def status(context: Context, params: LoginParams) -> LoginStatus:
     """
     settings = context.settings(None)
     agent, _ = _meant(settings, params.agent)
-    mounts, environment = await credentials.shared(context, settings, agent)
-    given = credentials.secrets(context, settings.agent)
-    image, there = credentials.bare_image(agent), bool(mounts or given)
+    mounts, environment = await credentials.find_shared_login(context, settings, agent)
+    given = credentials.read_secrets(context, settings.agent)
+    image, there = credentials.image_without_login(agent), bool(mounts or given)
     committed = settings.agent.credentials == "image"
     if committed:
         image = login_image(agent)
         there = await images.find(context.engine, image) is not None
     if there and not committed:
-        await demand_own(context, image)
+        await find_own_image(context, image)
     if not there:
         return LoginStatus(state="missing", expires_at=None, image=None)
-    environment |= login_container.environment(context, settings) | given
-    async with login_container.short_lived(context, settings, agent, image, mounts) as name:
-        told = await login_container.ask(context, name, agent, environment)
+    environment |= login_container.login_environment(context, settings) | given
+    async with login_container.short_lived_container(
+        context, settings, agent, image, mounts
+    ) as name:
+        told = await login_container.query_login(context, name, agent, environment)
     return LoginStatus(state=told.state, expires_at=told.expiry, image=image if committed else None)
 
 
@@ -191,11 +193,13 @@ async def _shared(context: Context, name: str, agent: str) -> None:
             # a volume that is there is taken for one with a login
             rollback.push_async_callback(volumes.remove, context.engine, volume)
         await volumes.make(context.engine, volume, _labels(context, agent))
-        mounts, _ = await credentials.shared(context, settings, agent)
-        image = credentials.bare_image(agent)
-        await demand_own(context, image)
-        async with login_container.short_lived(context, settings, agent, image, mounts) as other:
-            owner = await file_ownership.owner(context)
+        mounts, _ = await credentials.find_shared_login(context, settings, agent)
+        image = credentials.image_without_login(agent)
+        await find_own_image(context, image)
+        async with login_container.short_lived_container(
+            context, settings, agent, image, mounts
+        ) as other:
+            owner = await file_ownership.find_owner(context)
             await file_copy.put(context.engine, other, found, owner.inside)
     await containers.remove(context.engine, name)
     context.store.remove_login_variables(agent)

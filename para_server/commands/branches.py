@@ -13,5 +13,5 @@ from para_server.sessions import lookup
 @command("para.branches", "List Branches")
 async def branches(context: Context, params: RepoParams) -> BranchesResult:
     """List the branches to start a session from, latest commit first: at most 10,000, or 4 MiB."""
-    repo = await lookup.repo_of(context, params.repo)
+    repo = await lookup.find_repo(context, params.repo)
     return BranchesResult(branches=await repository.branches(repo))

@@ -19,9 +19,9 @@ from para_server.git.clone import StartPoint
 from para_server.git.repository import Repo
 from para_server.registry import command
 from para_server.sessions import (
-    leftover_work,
     locking,
     lost_records,
+    off_branch,
     present,
     provision,
     reconcile,
@@ -29,8 +29,8 @@ from para_server.sessions import (
     suspend,
     worktree_extract,
 )
-from para_server.sessions.archive import archive
-from para_server.sessions.extract import taken_out
+from para_server.sessions.archive import archive_work
+from para_server.sessions.extract import extracted_work
 from para_server.sessions.workspace import checkout_cache
 
 
@@ -41,28 +41,32 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
     The archive is a ref of the repository, refs/para/archive/ID; `para.recover` brings it back.
     Files that git ignores are not kept.
     """
-    async with locking.held(context, "cancel", params.name, params.repo) as (record, _, seen):
+    async with locking.locked_session(context, "cancel", params.name, params.repo) as (
+        record,
+        _,
+        seen,
+    ):
         repo = await discovery.of_session(record)
         if record.type == "worktree":
-            record = await worktree_extract.adopted(context, repo, record)  # noqa: PLW2901 # its branch
+            record = await worktree_extract.follow_renamed_branch(context, repo, record)  # noqa: PLW2901 # its branch
         begun = context.store.write(record.but(doing="cancel"))
         async with rollback_on_failure() as rollback:
-            rollback.push_async_callback(reconcile.undo_end, context, begun)
+            rollback.push_async_callback(reconcile.roll_back_end, context, begun)
             context.report(f"Keeping the work of {record.name}", 10)
             message = f"para: {record.name} as it was cancelled"
             if record.type == "worktree":
-                work = await worktree_extract.as_it_is(context, repo, begun, message)
+                work = await worktree_extract.snapshot_worktree(context, repo, begun, message)
                 begun = begun.but(archive_head=work.head)
                 result = await ignore_cancellation(
                     _archived(context, repo, begun, work.keep or work.tip, work.tip)
                 )
                 return result.model_copy(update={"left": work.left})
-            await suspend.hold_still(context, record, seen)
-            async with taken_out(context, repo, begun, message, "cancel") as taken:
+            await suspend.freeze_session(context, record, seen)
+            async with extracted_work(context, repo, begun, message, "cancel") as taken:
                 result = await ignore_cancellation(
                     _archived(context, repo, begun, taken.keep, taken.head)
                 )
-                left = leftover_work.beside_archive(taken.found, archive_ref(record.id))
+                left = off_branch.not_in_archive(taken.found, archive_ref(record.id))
                 return result.model_copy(update={"left": left})
 
 
@@ -74,24 +78,24 @@ async def recover(context: Context, params: RecoverParams) -> Session:
     `para.send` or `para.resume` with a prompt starts it.
     Also one whose record is gone or cannot be read, and which `para.doctor` names.
     """
-    back = await lost_records.brought_back(context, params.name, params.repo)
+    back = await lost_records.restore_record(context, params.name, params.repo)
     if back is not None:
-        return await present.show(context, back)
-    async with locking.held(context, "recover", params.name, params.repo) as (record, *_):
+        return await present.load_session(context, back)
+    async with locking.locked_session(context, "recover", params.name, params.repo) as (record, *_):
         repo = await discovery.of_session(record)
         settings = context.settings(repo.top)
         await _demand_free(context, repo, record)
         start = await _start_of(repo, record)
         begun = context.store.write(record.but(doing="recover"))
         async with rollback_on_failure() as rollback:
-            rollback.push_async_callback(reconcile.undo_recover, context, begun)
+            rollback.push_async_callback(reconcile.roll_back_recover, context, begun)
             context.report(f"Recovering {record.name}", 10)
-            await provision.keep_base(context, repo, begun, start.anchor)
-            begun = await checkout_cache.found(context, repo, begun, settings, start)
-            scripted = await setup_script.may_be(context, repo, begun)
-            await provision.up(context, repo, begun, settings, record.image, start)
+            await provision.keep_base_commit(context, repo, begun, start.anchor)
+            begun = await checkout_cache.find_or_create(context, repo, begun, settings, start)
+            scripted = await setup_script.can_have_script(context, repo, begun)
+            await provision.provision_session(context, repo, begun, settings, record.image, start)
             begun = context.store.read(record.id) or begun  # there may be warnings
-            problem = await setup_script.run(context, begun) if scripted else None
+            problem = await setup_script.run_script(context, begun) if scripted else None
             ready = begun.but(
                 state=State.FAILED if problem else State.RUNNING,
                 doing=None,
@@ -99,7 +103,7 @@ async def recover(context: Context, params: RecoverParams) -> Session:
                 unbegun=True,
                 started_at=datetime.now(UTC),
             )
-            session = await present.show(context, ready)
+            session = await present.load_session(context, ready)
             context.store.write(ready)
         return session
 
@@ -112,10 +116,10 @@ async def _archived(
     if is_work:
         kept = context.store.write(kept.but(target=keep))
         async with context.store.locked_refs(record.refs_at):
-            await archive(repo, record, keep)
-    over = await reconcile.ended(context, kept, State.CANCELLED)
+            await archive_work(repo, record, keep)
+    over = await reconcile.end_session(context, kept, State.CANCELLED)
     ref = archive_ref(record.id) if is_work else None
-    return CancelResult(session=present.of(context, over, None), archive=ref)
+    return CancelResult(session=present.build_session(context, over, None), archive=ref)
 
 
 async def _start_of(repo: Repo, record: Record) -> StartPoint:

@@ -17,7 +17,7 @@ from para_server.engine import containers, images, networks, volumes
 from para_server.engine.client import Engine
 from para_server.host import disk_reserve
 from para_server.registry import command
-from para_server.sessions import late_arrivals, provision, reconcile
+from para_server.sessions import orphans, provision, reconcile
 from para_server.sessions.workspace import checkout_cache
 
 Removal = Callable[[], Awaitable[object]]
@@ -31,7 +31,7 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
     What belongs to a live session, or to another installation, is kept.
     """
     if not params.dry_run:
-        await reconcile.sweep(context)
+        await reconcile.reconcile_all(context)
     removed: list[str] = []
     kept: list[str] = []
     async with context.store.locked_names():
@@ -45,7 +45,7 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
                     continue
             removed.append(what)
     if not params.dry_run:
-        gone = {f"container {name}" for name in await late_arrivals.sweep_engine(context)}
+        gone = {f"container {name}" for name in await orphans.remove_orphans(context)}
         removed += sorted(gone)
         if not context.store.sessions_without_record() and all(
             one.state in OVER for one in context.store.read_all()
@@ -56,14 +56,14 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
         removed += [
             f"base {one}" for one in await checkout_cache.evict(context, 0, dry_run=params.dry_run)
         ]
-        kept += [f"base {one}" for one in checkout_cache.kept(context)]
+        kept += [f"base {one}" for one in checkout_cache.used_checkouts(context)]
     # an engine may list in another order each time
     return CleanResult(removed=tuple(removed), kept=tuple(sorted(kept)))
 
 
 async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
     live = context.store.may_be_live
-    clear = partial(provision.clear_away, context)
+    clear = partial(provision.remove_folder, context)
     gone: set[str] = set()  # names of containers, ids of images
     removal: Removal
     found: list[tuple[str, Removal]] = [

@@ -52,7 +52,7 @@ async def dispatch(context: Context, params: DispatchParams) -> Session:
 
     The agent works in a container of its own, on a private clone of the repository.
     """
-    prompt = await task_prompt.prompt_of(context, params)
+    prompt = await task_prompt.read_prompt(context, params)
     return await _started(context, params, prompt)
 
 
@@ -63,7 +63,7 @@ async def start(context: Context, params: StartParams) -> Session:
 
 
 async def _started(context: Context, params: StartParams, prompt: str) -> Session:
-    repo = await lookup.repo_of(context, params.repo)
+    repo = await lookup.find_repo(context, params.repo)
     settings = context.settings(repo.top, _own(params))
     kind = _type_of(params, settings)
     if kind == "worktree":  # what its person is to run there, no repository chooses
@@ -77,10 +77,10 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         _demand_one_line(repo)
         # what no container could write to is not even begun
         image, _ = await run_both(
-            credentials.choose_image(context, settings, agent), file_ownership.owner(context)
+            credentials.choose_image(context, settings, agent), file_ownership.find_owner(context)
         )
         if context.chose_image(repo.top, settings, _own(params)):
-            await credentials.demand_lendable(context, image)
+            await credentials.demand_without_login(context, image)
         await credentials.demand_login(context, settings, agent, image)
         await engine_trial.demand_same_files(context)
         if settings.container.network == "allowlist":
@@ -109,7 +109,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         async with context.store.locked_names():
             record = await _named(context, repo, params, settings, draft)
             await holds.enter_async_context(context.store.locked_session(record.id))
-            rollback.push_async_callback(reconcile.undo_start, context, record)
+            rollback.push_async_callback(reconcile.roll_back_start, context, record)
             context.store.write(record)
         disk_reserve.keep(context.store.home)
         context.report(f"Preparing {record.name}", 10)
@@ -117,22 +117,22 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         problem = None
         (record, scripted), (_, warnings) = await run_both(
             run_both(
-                checkout_cache.found(context, repo, record, settings, beginning),
-                setup_script.may_be(context, repo, record),
+                checkout_cache.find_or_create(context, repo, record, settings, beginning),
+                setup_script.can_have_script(context, repo, record),
             ),
             run_both(
-                provision.keep_base(context, repo, record, base, new=True),
+                provision.keep_base_commit(context, repo, record, base, new=True),
                 _warnings(repo, record),
             ),
         )
         if kind == "container" and not scripted:
-            await agents.enlist(context, record)
-        seen = await provision.up(context, repo, record, settings, image, beginning)
+            await agents.prepare_agent(context, record)
+        seen = await provision.provision_session(context, repo, record, settings, image, beginning)
         record = context.store.read(record.id) or record  # there may be warnings
         if scripted:
-            problem = await setup_script.run(context, record)
+            problem = await setup_script.run_script(context, record)
         if kind == "container" and problem is None:
-            problem = await agents.begin(context, record)
+            problem = await agents.start_agent(context, record)
         # shown before it is written: afterwards nothing may fail
         ready = record.but(
             state=State.FAILED if problem else State.RUNNING,
@@ -142,7 +142,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
             started_at=datetime.now(UTC),
         )
         # a script takes its time, in which anything may happen
-        session = await present.show(context, ready, None if scripted or problem else seen)
+        session = await present.load_session(context, ready, None if scripted or problem else seen)
         context.store.write(ready)
     return session
 
@@ -152,7 +152,7 @@ async def _warnings(repo: Repo, record: Record) -> tuple[str, ...]:
     if record.type == "worktree":
         return of_submodules
     of_filters, of_setup = await run_both(
-        filters.warnings(repo, record.base), setup_script.warnings(repo, record)
+        filters.warnings(repo, record.base), setup_script.find_warnings(repo, record)
     )
     return (*of_filters, *of_setup, *of_submodules, *repo.warnings)
 

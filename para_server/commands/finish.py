@@ -16,15 +16,15 @@ from para_server.git.repository import Repo
 from para_server.git.worktree_state import demand_unused
 from para_server.registry import command
 from para_server.sessions import (
-    leftover_work,
     locking,
+    off_branch,
     present,
     reconcile,
     suspend,
     worktree_extract,
 )
-from para_server.sessions.archive import archive
-from para_server.sessions.extract import Extracted, taken_out
+from para_server.sessions.archive import archive_work
+from para_server.sessions.extract import Extracted, extracted_work
 from para_server.sessions.worktree_extract import WorktreeWork
 
 
@@ -36,7 +36,11 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
     after the branch holds the work. `autoRunFiles` are the changed files that run by themselves
     when a person opens or builds the branch.
     """
-    async with locking.held(context, "finish", params.name, params.repo) as (record, _, seen):
+    async with locking.locked_session(context, "finish", params.name, params.repo) as (
+        record,
+        _,
+        seen,
+    ):
         repo = await discovery.of_session(record)
         if record.type == "worktree":
             return await _finish_worktree(context, repo, record, params)
@@ -44,10 +48,10 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
         existing = await _demand_usable(repo, record, branch, params.message)
         begun = context.store.write(record.but(doing="finish"))
         async with rollback_on_failure() as rollback:
-            rollback.push_async_callback(reconcile.undo_end, context, begun)
+            rollback.push_async_callback(reconcile.roll_back_end, context, begun)
             context.report(f"Taking the work of {record.name} out", 10)
-            await suspend.hold_still(context, record, seen)
-            async with taken_out(context, repo, begun, params.message, "finish") as taken:
+            await suspend.freeze_session(context, record, seen)
+            async with extracted_work(context, repo, begun, params.message, "finish") as taken:
                 begun = await _judged(context, repo, begun, taken, branch, existing)
                 # beforehand, since it can be cancelled
                 changed = await commit_diff.difference(repo, taken.since, taken.tip)
@@ -84,7 +88,7 @@ async def _judged(
     existing: str | None,
 ) -> Record:
     """Note where the work is about to go, so that a killed process can be completed."""
-    leftover_work.demand_decided(record, taken.found)
+    off_branch.demand_mergeable(record, taken.found)
     if taken.tip in {record.base, record.finished} and not taken.more:
         raise nothing(record)
     if existing is not None and not await repository.is_ancestor(repo, existing, taken.tip):
@@ -104,11 +108,11 @@ async def _kept(
     branch = record.target_branch or record.branch
     async with context.store.locked_refs(record.refs_at):
         if taken.more:
-            await archive(repo, record, taken.keep)
+            await archive_work(repo, record, taken.keep)
         await repository.move_ref(repo, f"refs/heads/{branch}", taken.tip, existing)
     result = await _ended(context, record, branch, taken.tip, changed)
     kept = archive_ref(record.id)
-    left = leftover_work.beside_branch(taken.found, kept)
+    left = off_branch.not_on_branch(taken.found, kept)
     return result.model_copy(update={"left": left, "archive": kept if taken.more else None})
 
 
@@ -116,9 +120,9 @@ async def _ended(
     context: Context, record: Record, branch: str, tip: str, changed: CommitDiff
 ) -> FinishResult:
     kept = record.but(branch=branch, finished=tip)
-    over = await reconcile.ended(context, kept, State.FINISHED)
+    over = await reconcile.end_session(context, kept, State.FINISHED)
     return FinishResult(
-        session=present.of(context, over, None),
+        session=present.build_session(context, over, None),
         branch=branch,
         commit=tip,
         files=changed.count,
@@ -132,14 +136,16 @@ async def _ended(
 async def _finish_worktree(
     context: Context, repo: Repo, record: Record, params: FinishParams
 ) -> FinishResult:
-    record = await worktree_extract.adopted(context, repo, record)
+    record = await worktree_extract.follow_renamed_branch(context, repo, record)
     branch = params.branch or record.branch
     await _demand_usable(repo, record, branch, params.message)
-    where = await worktree_extract.demand_decided(context, repo, record, branch)
+    where = await worktree_extract.demand_finishable(context, repo, record, branch)
     begun = context.store.write(record.but(doing="finish", head=where.head))
     async with rollback_on_failure() as rollback:
-        rollback.push_async_callback(reconcile.undo_end, context, begun)
-        async with worktree_extract.committed(context, repo, begun, where, params.message) as work:
+        rollback.push_async_callback(reconcile.roll_back_end, context, begun)
+        async with worktree_extract.committed_work(
+            context, repo, begun, where, params.message
+        ) as work:
             if work.tip in {record.base, record.finished} and work.keep is None:
                 raise nothing(record)
             # beforehand, since it can be cancelled
@@ -158,7 +164,7 @@ async def _kept_of_worktree(
 ) -> FinishResult:
     async with context.store.locked_refs(record.refs_at):
         if work.keep is not None:
-            await archive(repo, record, work.keep)
+            await archive_work(repo, record, work.keep)
         # only now: the branch has the work already, so a killed process is completed from here on
         begun = context.store.write(record.but(target=work.tip, target_branch=branch))
         await worktree.rename_branch(repo, record.branch, branch)

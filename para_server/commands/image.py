@@ -14,7 +14,7 @@ from para_server.core.params import BuildParams
 from para_server.core.results import BuildResult
 from para_server.engine import image_build
 from para_server.registry import command
-from para_server.sessions.recipes import image_of, recipe
+from para_server.sessions.recipes import find_recipe, image_for_agent
 
 
 @command("para.image.build", "Build Image")
@@ -28,11 +28,11 @@ async def build(context: Context, params: BuildParams) -> BuildResult:
     settings = context.settings(None)
     image = BASE_IMAGE
     if params.agent is not None:
-        image = image_of(profile(params.agent, settings.agent).name)
+        image = image_for_agent(profile(params.agent, settings.agent).name)
     begun = time.monotonic()
     made = await image_build.build(
         context.engine,
-        await recipe(context, image),
+        await find_recipe(context, image),
         container_spec.ca_bundle_of(settings.container, context.environ),
         context.report,
         no_cache=params.no_cache,

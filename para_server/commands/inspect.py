@@ -28,27 +28,27 @@ from para_server.git import blob, commit_diff, discovery, repository
 from para_server.git.repository import Repo
 from para_server.registry import command
 from para_server.sessions import lookup, present, reconcile, worktree_extract
-from para_server.sessions.extract import taken_out
+from para_server.sessions.extract import extracted_work
 
 
 @command("para.list", "List Sessions")
 async def list_sessions(context: Context, params: ListParams) -> ListResult:
     """List sessions, and count the session containers on the engine."""
-    return await present.listed(context, params.repo, every=params.all)
+    return await present.list_sessions(context, params.repo, every=params.all)
 
 
 @command("para.show", "Show Session")
 async def show(context: Context, params: SessionParams) -> Session:
     """Show one session."""
-    record = await lookup.pick(context, params.name, params.repo)
-    return await present.show(context, record)
+    record = await lookup.find_session(context, params.name, params.repo)
+    return await present.load_session(context, record)
 
 
 @command("para.open", "Open Session")
 async def open_session(context: Context, params: SessionParams) -> OpenResult:
     """Say how to get into a session: an editor's URI, and a command for a terminal."""
-    record = await lookup.pick(context, params.name, params.repo)
-    session = await present.show(context, record)
+    record = await lookup.find_session(context, params.name, params.repo)
+    session = await present.load_session(context, record)
     broken = record.problem is not None and await _runs(context, record)
     if not broken:  # where its set-up failed, the container is left for a look
         lifecycle.demand("open", record.name, record.repo, session.state)
@@ -76,23 +76,23 @@ async def open_session(context: Context, params: SessionParams) -> OpenResult:
 @command("para.diff", "Review Changes")
 async def diff(context: Context, params: SessionParams) -> DiffResult:
     """Show what a session has changed since its base, also what is uncommitted."""
-    record = await lookup.pick(context, params.name, params.repo, live_only=False)
+    record = await lookup.find_session(context, params.name, params.repo, live_only=False)
     repo = await discovery.of_session(record)
     if record.state in lifecycle.OVER:
         return await _between(repo, record, _tip_of(record))
     async with context.store.locked_session(record.id):
-        await reconcile.settle(context, record.id)
+        await reconcile.reconcile_session(context, record.id)
         if record.type == "worktree":
-            shown = await worktree_extract.shown(context, repo, record)
+            shown = await worktree_extract.commit_for_review(context, repo, record)
             return await _shown(context, repo, record, shown)
-        async with taken_out(context, repo, record, "para: as it is now", "look") as taken:
+        async with extracted_work(context, repo, record, "para: as it is now", "look") as taken:
             return await _shown(context, repo, record, taken.tip)
 
 
 @command("para.file", "Show File")
 async def file(context: Context, params: FileParams) -> FileResult:
     """Show one file of a session, at its base or as `para.diff` last showed it."""
-    record = await lookup.pick(context, params.name, params.repo, live_only=False)
+    record = await lookup.find_session(context, params.name, params.repo, live_only=False)
     repo = await discovery.of_session(record)
     commit = record.base if params.side == "base" else await _reviewed(repo, record)
     return await blob.file(repo, commit, params.path)
@@ -101,7 +101,7 @@ async def file(context: Context, params: FileParams) -> FileResult:
 @command("para.logs", "Show Logs")
 async def logs(context: Context, params: LogsParams) -> LogsResult:
     """Show what a session's agent printed."""
-    record = await lookup.pick(context, params.name, params.repo, live_only=False)
+    record = await lookup.find_session(context, params.name, params.repo, live_only=False)
     folder = context.store.agent_folder(record.id)
     name, tail = record.agent or "", params.tail
     return LogsResult(text=await run_in_thread(lambda: reported.output(folder, name, tail)))

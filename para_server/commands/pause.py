@@ -40,7 +40,11 @@ async def pause(context: Context, params: PauseParams) -> Session:
     `save` saves the container as an image and removes it, which frees CPU, memory and its slot.
     `freeze` stops its processes where they are; it keeps its memory and its slot.
     """
-    async with locking.held(context, "pause", params.name, params.repo) as (record, _, seen):
+    async with locking.locked_session(context, "pause", params.name, params.repo) as (
+        record,
+        _,
+        seen,
+    ):
         if record.type == "worktree":
             raise ParaError(
                 "session.wrong-type",
@@ -53,7 +57,7 @@ async def pause(context: Context, params: PauseParams) -> Session:
             )
         if params.mode == "freeze":
             return await ignore_cancellation(_frozen(context, record, seen))
-        return await suspend.save(context, record)
+        return await suspend.save_session(context, record)
 
 
 @command("para.resume", "Resume Session")
@@ -66,7 +70,7 @@ async def resume(context: Context, params: ResumeParams) -> Session:
     def instead(running: Record) -> Remedy | None:
         return _sending(running, params.prompt)
 
-    chosen = locking.held(context, "resume", params.name, params.repo, instead)
+    chosen = locking.locked_session(context, "resume", params.name, params.repo, instead)
     async with chosen as (record, session, seen):
         if params.prompt is None and seen is not None and seen.state == "paused":
             return await ignore_cancellation(_thawed(context, record, seen))
@@ -74,14 +78,14 @@ async def resume(context: Context, params: ResumeParams) -> Session:
         more = await _more(context, record, params)
         begun = context.store.write(record.but(doing="resume", fresh=fresh))
         async with rollback_on_failure() as rollback:
-            rollback.push_async_callback(reconcile.undo_resume, context, begun)
+            rollback.push_async_callback(reconcile.roll_back_resume, context, begun)
             context.report(f"Resuming {record.name}", 10)
             going, released = begun.but(**more), None
             if session.state is State.FINISHED:
                 going, released = await _reopened(context, going)
             problem = None
             if record.type == "container":
-                released = released or provision.released_before(going)
+                released = released or provision.workspace_of_started(going)
                 problem = await _revived(context, going, released, params.prompt)
             state = State.FAILED if problem else State.RUNNING
             ready = going.but(
@@ -91,7 +95,7 @@ async def resume(context: Context, params: ResumeParams) -> Session:
                 problem=problem,
                 started_at=datetime.now(UTC),
             )
-            shown = await present.show(context, ready)
+            shown = await present.load_session(context, ready)
             context.store.write(ready)
         return shown
 
@@ -126,17 +130,19 @@ async def _more(context: Context, record: Record, params: ResumeParams) -> dict[
 async def _frozen(context: Context, record: Record, seen: ContainerInfo | None) -> Session:
     await containers.freeze(context.engine, container_name(record.id))
     rests = seen and seen.model_copy(update={"state": "paused"})
-    return present.of(context, context.store.write(record.but(state=State.PAUSED)), rests)
+    return present.build_session(
+        context, context.store.write(record.but(state=State.PAUSED)), rests
+    )
 
 
 async def _thawed(context: Context, record: Record, seen: ContainerInfo) -> Session:
     """Let a frozen session go on, or leave it frozen."""
     async with rollback_on_failure() as rollback:
-        rollback.push_async_callback(reconcile.frozen_again, context, record)
+        rollback.push_async_callback(reconcile.freeze_again, context, record)
         await containers.thaw(context.engine, seen.name)
     ready = record.but(state=State.RUNNING, problem=None, started_at=datetime.now(UTC))
     context.store.write(ready)
-    return present.of(context, ready, seen.model_copy(update={"state": "running"}))
+    return present.build_session(context, ready, seen.model_copy(update={"state": "running"}))
 
 
 async def _reopened(context: Context, record: Record) -> tuple[Record, ReleasedWorkspace]:
@@ -149,9 +155,9 @@ async def _reopened(context: Context, record: Record) -> tuple[Record, ReleasedW
             "workspace.unknown-base", f"The branch {record.branch} of {record.name} is gone"
         )
     start = StartPoint(branch=record.branch, tip=tip, anchor=tip)
-    await provision.keep_base(context, repo, record, tip)
-    standing = await checkout_cache.found(context, repo, record, settings, start)
-    released = await provision.workspace(context, repo, standing, settings, start)
+    await provision.keep_base_commit(context, repo, record, tip)
+    standing = await checkout_cache.find_or_create(context, repo, record, settings, start)
+    released = await provision.create_workspace(context, repo, standing, settings, start)
     return standing.but(finished=tip), released
 
 
@@ -165,14 +171,14 @@ async def _revived(
         await containers.thaw(context.engine, name)
         if more is None:
             return None
-        at_work = agent_process.continues(context, record) and agent_process.listens(
+        at_work = agent_process.can_continue_conversation(
             context, record
-        )
+        ) and agent_process.can_accept_text(context, record)
         # what it is at is not lost where the rest is only typed
         give = (
             agent_process.send_text
             if at_work and agent_process.can_be_typed(more)
-            else agent_process.go_on
+            else agent_process.resume_agent
         )
         await give(context, record, more)
         return None
@@ -181,10 +187,10 @@ async def _revived(
         repo = await discovery.of_session(record)
         saved = await images.find(context.engine, saved_image(record.id))
         image = saved_image(record.id) if saved else record.image
-        await provision.box(context, repo, record, context.settings(repo.top), image)
+        await provision.create_container(context, repo, record, context.settings(repo.top), image)
         new = new or saved is None
-    await provision.run(context, record, released)
-    problem = await setup_script.run(context, record) if new else None
+    await provision.start_container(context, record, released)
+    problem = await setup_script.run_script(context, record) if new else None
     if problem is None:
-        await agent_process.go_on(context, record, more)
+        await agent_process.resume_agent(context, record, more)
     return problem

@@ -28,12 +28,16 @@ async def send(context: Context, params: SendParams) -> Session:
         message = "A text to send is at most 1 MiB long and has no control characters"
         issue = Issue(path="text", message=message)
         raise ParaError("command.invalid-params", message, issues=[issue])
-    async with locking.held(context, "send", params.name, params.repo) as (record, session, _):
+    async with locking.locked_session(context, "send", params.name, params.repo) as (
+        record,
+        session,
+        _,
+    ):
         _demand_agent(record, session)
         if session.agent and session.agent.state is AgentState.WORKING:
             _demand_ears(context, record)
         await ignore_cancellation(agent_process.send_text(context, record, text))
-        return await present.show(context, record)
+        return await present.load_session(context, record)
 
 
 def _demand_agent(record: Record, session: Session) -> None:
@@ -46,7 +50,7 @@ def _demand_agent(record: Record, session: Session) -> None:
 
 
 def _demand_ears(context: Context, record: Record) -> None:
-    if agent_process.listens(context, record):
+    if agent_process.can_accept_text(context, record):
         return
     raise ParaError(
         "session.illegal-transition",

@@ -33,8 +33,8 @@ _FIGURE: Final = re.compile(r"(\d{1,9}) (file|insertion|deletion)")
 @command("para.stats", "Show Figures")
 async def stats(context: Context, params: StatsParams) -> StatsResult:
     """Tell what a session uses, and how much it has changed since its base."""
-    record = await lookup.pick(context, params.name, params.repo, live_only=False)
-    session = await present.show(context, record)
+    record = await lookup.find_session(context, params.name, params.repo, live_only=False)
+    session = await present.load_session(context, record)
     if record.state in lifecycle.OVER:
         figures = StatsResult(changes=await _of_branch(record))
     elif session.state is State.RUNNING and session.container is not None:

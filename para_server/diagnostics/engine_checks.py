@@ -15,7 +15,7 @@ from para_server.engine.engine_info import inspect_engine, query_engine
 from para_server.engine.error_translation import image_missing
 from para_server.engine.images import Image
 from para_server.sessions import credentials, file_ownership
-from para_server.sessions.recipes import demand_fresh
+from para_server.sessions.recipes import find_fresh_image
 
 _SKEW: float = 10.0  # seconds: more puts times of files and the end of logins in the wrong order
 
@@ -31,7 +31,7 @@ async def engine(context: Context) -> Check:
 
 async def owner(context: Context) -> Check:
     """Check that files of sessions can belong to this user."""
-    known, whose = await inspect_engine(context.engine), await file_ownership.owner(context)
+    known, whose = await inspect_engine(context.engine), await file_ownership.find_owner(context)
     kind = ""
     if known.rootless:
         kind = f" (rootless: root in its containers is uid {known.root} here)"
@@ -62,13 +62,13 @@ async def image(context: Context) -> Check:
 
     Every session needs the base image; of another agent's, only its own sessions.
     """
-    shown = [_sized(BASE_IMAGE, await demand_fresh(context, BASE_IMAGE))]
+    shown = [_sized(BASE_IMAGE, await find_fresh_image(context, BASE_IMAGE))]
     mine = agent_image(context.settings(None).agent.name)
     for name in map(agent_image, PROFILES):
         if await images.find(context.engine, name) is None:
             continue
         try:
-            shown.append(_sized(name, await demand_fresh(context, name)))
+            shown.append(_sized(name, await find_fresh_image(context, name)))
         except ParaError as error:
             if name == mine:
                 raise
@@ -100,7 +100,7 @@ async def user(context: Context) -> Check:
     chosen = await credentials.choose_image(context, settings, None)
     if await images.find(context.engine, chosen) is None:
         raise image_missing(chosen)
-    ids = await file_ownership.ids_of_para(context, chosen)
+    ids = await file_ownership.read_image_ids(context, chosen)
     found = None if is_para_image(chosen) else await engine_trial.run(context, chosen)
     if found is not None and found.missing:
         raise ParaError(
@@ -108,7 +108,7 @@ async def user(context: Context) -> Check:
             f"The image {chosen} lacks {', '.join(found.missing)}, which agents need",
             Remedy(title="Choose another image", setting="container.image"),
         )
-    inside = (await file_ownership.owner(context)).inside
+    inside = (await file_ownership.find_owner(context)).inside
     fits = "" if ids == inside else f", and is made uid {inside[0]} for sessions"
     detail = f"{chosen} has bash, tmux and git, and para as uid {ids[0]}{fits}"
     return Check(name="user", ok=True, detail=detail)

@@ -20,7 +20,7 @@ from para_server.engine import containers, oneshot
 from para_server.engine.engine_info import inspect_engine
 from para_server.host.filesystem import remove_tree, written
 from para_server.sessions import file_ownership
-from para_server.sessions.recipes import helper_image
+from para_server.sessions.recipes import find_helper_image
 
 _SECONDS: Final = 60
 _HOLDER: Final = "trial"  # whom its folder and its container belong to
@@ -62,7 +62,7 @@ async def run(context: Context, image: str | None = None) -> Outcome:
 
     Raises engine.refused where it does not see the file, and engine.image-missing.
     """
-    chosen = image or await helper_image(context)
+    chosen = image or await find_helper_image(context)
     word = secrets.token_hex(8)
     # what nobody holds is cleared away by other processes
     async with context.store.locked_session(_HOLDER), rollback_on_failure() as rollback:

@@ -38,7 +38,7 @@ async def home(context: Context) -> Check:
 
 async def records(context: Context) -> Check:
     """Check that every session has a record that can be read."""
-    return lost_records.check(context)
+    return lost_records.check_records(context)
 
 
 async def settings(context: Context) -> Check:

@@ -20,9 +20,9 @@ from para_server.lsp.capabilities import Client, inside
 from para_server.lsp.protocol import Json
 from para_server.registry import COMMANDS, call
 from para_server.sessions import autopause
-from para_server.sessions.audience import Audience
-from para_server.sessions.monitor import changes
-from para_server.sessions.reconcile import sweep
+from para_server.sessions.monitor import watch_sessions
+from para_server.sessions.notification_scope import NotificationScope
+from para_server.sessions.reconcile import reconcile_all
 
 logger = logging.getLogger(__name__)
 _LONGEST_PAUSE: Final = 60.0  # seconds between two tries to watch the sessions
@@ -71,7 +71,7 @@ async def execute(context: Context, params: object, report: Report) -> Json:
 async def clear_up(context: Context) -> None:
     """Complete or undo what processes that were killed have left."""
     try:
-        await sweep(context)
+        await reconcile_all(context)
     except ParaError as error:
         logger.warning("What was left over could not be cleared up: %s", error)
 
@@ -79,7 +79,7 @@ async def clear_up(context: Context) -> None:
 async def rest(context: Context) -> None:
     """Pause the sessions whose time is over."""
     try:
-        await autopause.rest(context)
+        await autopause.pause_due_sessions(context)
     except ParaError as error:
         logger.info("No session is paused by itself: %s", error)
 
@@ -88,9 +88,9 @@ async def watch(context: Context, tell: Callable[[Json], None], *, once: bool) -
     """Tell of the sessions now and whenever they change, until cancelled."""
     pause = 1.0
     while True:
-        audience = Audience(context.store.home, context.folders, once=once)
+        scope = NotificationScope(context.store.home, context.folders, once=once)
         try:
-            async with aclosing(changes(context, audience)) as found:
+            async with aclosing(watch_sessions(context, scope)) as found:
                 async for change in found:
                     tell(Json(change.model_dump_json(by_alias=True)))
                     pause = 1.0

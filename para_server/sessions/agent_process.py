@@ -22,18 +22,18 @@ from para_server.engine import containers, exec_command
 from para_server.sessions import credentials, file_ownership
 
 _log = logging.getLogger(__name__)
-_LOOK: Final = 0.002  # seconds between two looks
-_DOUBT: Final = 5.0  # seconds after which it is asked whether an agent can begin at all
-_PROBE: Final = ("sh", "-c", f"id -u; [ -w {AGENT_FOLDER}/out ]")
+_POLL_INTERVAL: Final = 0.002  # seconds between two looks
+_VERIFY_AFTER: Final = 5.0  # seconds after which it is asked whether an agent can begin at all
+_PROBE_COMMAND: Final = ("sh", "-c", f"id -u; [ -w {AGENT_FOLDER}/out ]")
 _ALIVE: Final = frozenset({"running", "restarting", "paused"})  # the engine's own words
-_CUT: frozenset[AgentState] = frozenset({AgentState.WORKING, AgentState.WAITING})
+_INTERRUPTED: frozenset[AgentState] = frozenset({AgentState.WORKING, AgentState.WAITING})
 
 
 class _NotStartedError(ParaError):
     """The container is there, and the agent in it cannot begin: waiting longer would not help."""
 
 
-class _Turn(NamedTuple):
+class _AgentStart(NamedTuple):
     """What an agent is started with: its command line is made from `template` and `prompt`."""
 
     settings: AgentSettings
@@ -42,27 +42,29 @@ class _Turn(NamedTuple):
     prompt: str
 
 
-async def enlist(context: Context, record: Record) -> None:
+async def prepare_agent(context: Context, record: Record) -> None:
     """Let the agent begin with its container, which is not there yet, unless it has secrets.
 
     They are for an exec alone: the container's own environment can be inspected.
     """
     if record.agent is None or not record.prompt:
         return
-    settings, facts = _facts(context, record, record.agent)
-    if not credentials.secrets(context, settings):
+    settings, facts = _resolve_profile(context, record, record.agent)
+    if not credentials.read_secrets(context, settings):
         folder = context.store.agent_folder(record.id)
-        await _instruct(context, record, _Turn(settings, facts, facts.start, record.prompt))
+        await _write_instructions(
+            context, record, _AgentStart(settings, facts, facts.start, record.prompt)
+        )
         supervisor.enlist(folder)
 
 
-async def begin(context: Context, record: Record) -> Problem | None:
+async def start_agent(context: Context, record: Record) -> Problem | None:
     """Start the agent on its task; a session for a person has none.
 
     Returns the session's problem where the agent cannot begin; the container stays for a look.
     """
     try:
-        await _begin(context, record)
+        await _start_agent(context, record)
     except _NotStartedError as error:
         params: dict[str, object] = {"name": record.name, "repo": record.repo}
         end = Remedy(title="Keep its work and end it", command="para.cancel", params=params)
@@ -71,20 +73,22 @@ async def begin(context: Context, record: Record) -> Problem | None:
     return None
 
 
-async def _begin(context: Context, record: Record) -> None:
+async def _start_agent(context: Context, record: Record) -> None:
     if record.agent is None or not record.prompt:
         return
     folder = context.store.agent_folder(record.id)
     if not supervisor.is_enlisted(folder):
-        settings, facts = _facts(context, record, record.agent)
-        await _run(context, record, _Turn(settings, facts, facts.start, record.prompt))
+        settings, facts = _resolve_profile(context, record, record.agent)
+        await _run_supervised(
+            context, record, _AgentStart(settings, facts, facts.start, record.prompt)
+        )
         return
-    outcome = await _heard(context, record)
+    outcome = await _wait_for_start(context, record)
     supervisor.discharge(folder)
-    _demand_started(record, *outcome)
+    _verify_started(record, *outcome)
 
 
-async def go_on(context: Context, record: Record, more: str | None) -> None:
+async def resume_agent(context: Context, record: Record, more: str | None) -> None:
     """Let the agent go on with its conversation; `more` is what it is told.
 
     Without more to do, one that was cut in its work is told so, and one that had ended its turn
@@ -92,28 +96,30 @@ async def go_on(context: Context, record: Record, more: str | None) -> None:
     """
     if record.agent is None or not record.prompt:
         return
-    settings, facts = _facts(context, record, record.agent)
+    settings, facts = _resolve_profile(context, record, record.agent)
     folder = context.store.agent_folder(record.id)
     said = reported.state(folder, record.agent, alive=True, begun=not record.unbegun).state
-    cut = said in _CUT or (said is AgentState.FAILED and bool(facts.resume))
+    cut = said in _INTERRUPTED or (said is AgentState.FAILED and bool(facts.resume))
     if more is None and said is AgentState.STARTING:
         more = record.prompt
     if not supervisor.has_conversation(folder, facts, record.conversation or ""):
         # it never began, or can only begin anew
         if more is not None or cut:
-            prompt = _all_of(record, more) if facts.resume else more or record.prompt
-            await _run_again(context, record, _Turn(settings, facts, facts.start, prompt))
+            prompt = _combine_prompts(record, more) if facts.resume else more or record.prompt
+            await _restart_agent(context, record, _AgentStart(settings, facts, facts.start, prompt))
     elif more is not None or cut:
-        await _run_again(context, record, _Turn(settings, facts, facts.resume, more or CUT))
+        await _restart_agent(
+            context, record, _AgentStart(settings, facts, facts.resume, more or CUT)
+        )
     elif facts.reopen:
-        await _run_again(context, record, _Turn(settings, facts, facts.reopen, ""))
+        await _restart_agent(context, record, _AgentStart(settings, facts, facts.reopen, ""))
 
 
-async def rest(context: Context, record: Record) -> None:
+async def suspend_agent(context: Context, record: Record) -> None:
     """End the agent by its own signal, and wait for it within bounds."""
     if record.agent is None or not record.prompt:
         return
-    _, facts = _facts(context, record, record.agent)
+    _, facts = _resolve_profile(context, record, record.agent)
     command = supervisor.end_command(facts)
     try:
         await exec_command.execute(context.engine, container_name(record.id), command)
@@ -124,45 +130,47 @@ async def rest(context: Context, record: Record) -> None:
         _log.warning("the agent did not end: %s", error, extra={"session": record.name})
 
 
-def continues(context: Context, record: Record) -> bool:
+def can_continue_conversation(context: Context, record: Record) -> bool:
     """Tell whether the agent, once it was ended, goes on from where it was."""
     if record.agent is None or not record.prompt:
         return False
-    return bool(_facts(context, record, record.agent)[1].resume)
+    return bool(_resolve_profile(context, record, record.agent)[1].resume)
 
 
-async def _run_again(context: Context, record: Record, turn: _Turn) -> None:
+async def _restart_agent(context: Context, record: Record, turn: _AgentStart) -> None:
     """Start the agent once more; one that is at work is ended first."""
-    await rest(context, record)
-    await _run(context, record, turn)
+    await suspend_agent(context, record)
+    await _run_supervised(context, record, turn)
 
 
-def listens(context: Context, record: Record) -> bool:
+def can_accept_text(context: Context, record: Record) -> bool:
     """Tell whether the agent takes more text while it is at work."""
     if record.agent is None:
         return False
-    _, facts = _facts(context, record, record.agent)
+    _, facts = _resolve_profile(context, record, record.agent)
     return facts.manner == "terminal" or not facts.resume
 
 
-async def _run(context: Context, record: Record, turn: _Turn) -> None:
+async def _run_supervised(context: Context, record: Record, turn: _AgentStart) -> None:
     """Start the agent under supervision; none is at work."""
-    secrets = await _instruct(context, record, turn)
+    secrets = await _write_instructions(context, record, turn)
     command, environment = supervisor.start_command(secrets)
     name = container_name(record.id)
     outcome = await exec_command.execute(context.engine, name, command, environment=environment)
-    _demand_started(record, *outcome)
+    _verify_started(record, *outcome)
 
 
-async def _instruct(context: Context, record: Record, turn: _Turn) -> dict[str, str]:
+async def _write_instructions(
+    context: Context, record: Record, turn: _AgentStart
+) -> dict[str, str]:
     """Write down what the agent is started with, and give the secrets that are not written."""
     settings, facts, template, prompt = turn
     folder = context.store.agent_folder(record.id)
     allowed = facts.skip if settings.permissions == "skip" else facts.ask
     argv = command_line(template, prompt, record.conversation or "", (*allowed, *settings.args))
-    secrets = credentials.secrets(context, settings)
+    secrets = credentials.read_secrets(context, settings)
     secrets = {facts.renames.get(name, name): value for name, value in secrets.items()}
-    supervisor.prepare(folder, (await file_ownership.owner(context)).host)
+    supervisor.prepare(folder, (await file_ownership.find_owner(context)).host)
     given = context.settings(None).container.env | secrets
     supervisor.instruct(folder, facts, argv, prompt, given)
     if prompt:
@@ -170,18 +178,18 @@ async def _instruct(context: Context, record: Record, turn: _Turn) -> dict[str, 
     return secrets
 
 
-async def _heard(context: Context, record: Record) -> tuple[int, str]:
+async def _wait_for_start(context: Context, record: Record) -> tuple[int, str]:
     """Hear how the start of an agent went that began with its container."""
     folder = context.store.agent_folder(record.id)
     clock = asyncio.get_running_loop().time
-    doubt = clock() + _DOUBT
+    doubt = clock() + _VERIFY_AFTER
     try:
         async with asyncio.timeout(context.engine.settings.timeout):
             while (told := reported.begun(folder)) is None:  # no notice comes
-                await asyncio.sleep(_LOOK)  # from an engine in a virtual machine
+                await asyncio.sleep(_POLL_INTERVAL)  # from an engine in a virtual machine
                 if clock() >= doubt:
-                    await _demand_possible(context, record)
-                    doubt = clock() + _DOUBT
+                    await _verify_can_start(context, record)
+                    doubt = clock() + _VERIFY_AFTER
     except TimeoutError:
         message = f"The agent of {record.name} did not start in time"
         raise ParaError(
@@ -192,20 +200,22 @@ async def _heard(context: Context, record: Record) -> tuple[int, str]:
     return told
 
 
-async def _demand_possible(context: Context, record: Record) -> None:
+async def _verify_can_start(context: Context, record: Record) -> None:
     """Raise engine.refused where an agent cannot begin: waiting longer would not help."""
     name = container_name(record.id)
     seen = await containers.find(context.engine, name)
     if seen is None or seen.state not in _ALIVE:
         became = "is gone" if seen is None else f"has stopped ({seen.status})"
-        raise _not_started(record, f"its container {became}")
-    code, said = await exec_command.execute(context.engine, name, _PROBE, workdir="/")
+        raise _not_started_error(record, f"its container {became}")
+    code, said = await exec_command.execute(context.engine, name, _PROBE_COMMAND, workdir="/")
     if code != 0:
         uid = said.strip() or "another"
-        raise _not_started(record, f"user {uid} of its image cannot write to {AGENT_FOLDER}/out")
+        raise _not_started_error(
+            record, f"user {uid} of its image cannot write to {AGENT_FOLDER}/out"
+        )
 
 
-def _not_started(record: Record, why: str) -> ParaError:
+def _not_started_error(record: Record, why: str) -> ParaError:
     return _NotStartedError(
         "engine.refused",
         f"The agent of {record.name} could not be started: {why}",
@@ -214,7 +224,7 @@ def _not_started(record: Record, why: str) -> ParaError:
     )
 
 
-def _demand_started(record: Record, code: int, said: str) -> None:
+def _verify_started(record: Record, code: int, said: str) -> None:
     if code == 0:
         return
     raise _NotStartedError(
@@ -225,12 +235,12 @@ def _demand_started(record: Record, code: int, said: str) -> None:
     )
 
 
-def _all_of(record: Record, more: str | None) -> str:
+def _combine_prompts(record: Record, more: str | None) -> str:
     """Put a task and what is added to it together, for an agent that knows of neither."""
     return record.prompt if more in {None, record.prompt} else f"{record.prompt}\n\n{more}"
 
 
-def _facts(context: Context, record: Record, name: str) -> tuple[AgentSettings, Profile]:
+def _resolve_profile(context: Context, record: Record, name: str) -> tuple[AgentSettings, Profile]:
     settings = context.settings(Path(record.repo)).agent
     return settings, profile(name, settings)
 
@@ -245,7 +255,7 @@ async def send_text(context: Context, record: Record, text: str) -> None:
     command = supervisor.send_command(context.store.agent_folder(record.id), text)
     code, said = await exec_command.execute(context.engine, container_name(record.id), command)
     if code == supervisor.ENDED:
-        await go_on(context, record, text)
+        await resume_agent(context, record, text)
     elif code == supervisor.UNSURE:
         raise ParaError(
             "engine.refused",

@@ -8,7 +8,7 @@ from para_server.git import repository
 from para_server.git.repository import Repo
 
 
-async def archive(repo: Repo, record: Record, keep: str) -> None:
+async def archive_work(repo: Repo, record: Record, keep: str) -> None:
     """Set the session's archive; another one that it has already gets a ref of its own.
 
     Only the one that the session was recovered from is replaced, since its files are the session's,
@@ -16,13 +16,13 @@ async def archive(repo: Repo, record: Record, keep: str) -> None:
     """
     ref = archive_ref(record.id)
     before = await repository.ref_commit(repo, ref)
-    if before is not None and not await _contained(repo, record, before, keep):
+    if before is not None and not await _is_contained(repo, record, before, keep):
         aside = f"{ref}.{before}"
         await repository.move_ref(repo, aside, before, await repository.ref_commit(repo, aside))
     await repository.move_ref(repo, ref, keep, before)
 
 
-async def _contained(repo: Repo, record: Record, before: str, keep: str) -> bool:
+async def _is_contained(repo: Repo, record: Record, before: str, keep: str) -> bool:
     """Return whether a new archive has all that the one before has."""
     needed = await repository.parents(repo, before) if before == record.archive else [before]
     return all([await repository.is_ancestor(repo, one, keep) for one in needed])

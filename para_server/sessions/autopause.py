@@ -15,12 +15,12 @@ from para_server.core.records import Record
 from para_server.core.settings import AgentSettings
 from para_server.host import clock
 from para_server.sessions import locking
-from para_server.sessions.suspend import save
+from para_server.sessions.suspend import save_session
 
 _log = logging.getLogger(__name__)
 
 
-async def rest(context: Context) -> None:
+async def pause_due_sessions(context: Context) -> None:
     """Pause the sessions whose time is over; of several processes that notice, one acts.
 
     Whether a time is over is told from records and what agents say, without asking the engine.
@@ -30,25 +30,28 @@ async def rest(context: Context) -> None:
     if not (settings.max_minutes or settings.idle_minutes):
         return
     for record in context.store.read_all():
-        if not _is_over(context, record, settings):
+        if not _is_due(context, record, settings):
             continue
         try:
-            async with locking.held(context, "pause", record.name, record.repo) as (held, *_):
-                if _is_over(context, held, settings):  # nobody else has acted since
+            async with locking.locked_session(context, "pause", record.name, record.repo) as (
+                held,
+                *_,
+            ):
+                if _is_due(context, held, settings):  # nobody else has acted since
                     _log.info("its time is over: pausing", extra={"session": held.name})
-                    await _saved(context, held)
+                    await _pause(context, held)
         except Exception as error:  # noqa: BLE001 # whatever it is, the others' time is over too
             said = str(error) or type(error).__name__
             _log.info("not paused: %s", said, extra={"session": record.name})
 
 
-async def _saved(context: Context, record: Record) -> None:
+async def _pause(context: Context, record: Record) -> None:
     """Pause a session, and pass a cancellation on that the pause overheard: nobody else asks."""
-    saving = asyncio.ensure_future(save(context, record))
+    saving = asyncio.ensure_future(save_session(context, record))
     await run_to_end(saving, saving.cancel)
 
 
-def _is_over(context: Context, record: Record, settings: AgentSettings) -> bool:
+def _is_due(context: Context, record: Record, settings: AgentSettings) -> bool:
     at_work = record.state is State.RUNNING and record.doing is None
     if record.agent is None or not record.prompt or record.type == "worktree" or not at_work:
         return False

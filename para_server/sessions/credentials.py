@@ -23,11 +23,11 @@ from para_server.core.repository_settings import REPO_FILE
 from para_server.core.settings import AgentSettings, Settings
 from para_server.engine import images, volumes
 from para_server.engine.error_translation import image_missing
-from para_server.sessions.recipes import image_of
+from para_server.sessions.recipes import image_for_agent
 
-_IN_BASE: Final = frozenset({"claude"})
-_PRIVATE: Final = frozenset({LABEL_PRIVATE, LABEL_LOGIN, LABEL_SESSION})
-_KEEPERS: Final = frozenset({AUTHENTICATED_IMAGE.partition(":")[0], SAVED_IMAGE})
+_IN_BASE_IMAGE: Final = frozenset({"claude"})
+_PRIVATE_LABELS: Final = frozenset({LABEL_PRIVATE, LABEL_LOGIN, LABEL_SESSION})
+_PRIVATE_REPOSITORIES: Final = frozenset({AUTHENTICATED_IMAGE.partition(":")[0], SAVED_IMAGE})
 
 
 async def choose_image(context: Context, settings: Settings, agent: str | None) -> str:
@@ -46,10 +46,10 @@ async def choose_image(context: Context, settings: Settings, agent: str | None) 
         with_login = login_image(name) if name in LOGINS else AUTHENTICATED_IMAGE
         if await images.find(context.engine, with_login) is not None:
             return with_login
-    return bare_image(name)
+    return image_without_login(name)
 
 
-async def demand_lendable(context: Context, name: str) -> None:
+async def demand_without_login(context: Context, name: str) -> None:
     """Refuse an image that a repository chose where a login or a session is in it.
 
     It is judged by what the engine has under the name, whatever the name is.
@@ -58,7 +58,7 @@ async def demand_lendable(context: Context, name: str) -> None:
     if image is None:
         raise image_missing(name)
     repositories = {tag.rpartition("/")[2].partition(":")[0] for tag in image.tags}
-    if not _PRIVATE & image.labels.keys() and not _KEEPERS & repositories:
+    if not _PRIVATE_LABELS & image.labels.keys() and not _PRIVATE_REPOSITORIES & repositories:
         return
     message = f"{REPO_FILE} may not set container.image to {name}: a login or a session is in it"
     raise ParaError(
@@ -69,9 +69,9 @@ async def demand_lendable(context: Context, name: str) -> None:
     )
 
 
-def bare_image(agent: str) -> str:
+def image_without_login(agent: str) -> str:
     """Name the image that has an agent and no login."""
-    return BASE_IMAGE if agent in _IN_BASE else image_of(agent)
+    return BASE_IMAGE if agent in _IN_BASE_IMAGE else image_for_agent(agent)
 
 
 async def demand_login(context: Context, settings: Settings, agent: str | None, image: str) -> None:
@@ -89,19 +89,19 @@ async def demand_login(context: Context, settings: Settings, agent: str | None, 
         case "volume":
             demand_shareable(agent)
             if not await volumes.exists(context.engine, login_name(agent, context.store.home)):
-                raise _missing(agent)
-        case "image" if image == bare_image(agent) and not settings.container.image:
-            raise _missing(agent)
+                raise _no_login_error(agent)
+        case "image" if image == image_without_login(agent) and not settings.container.image:
+            raise _no_login_error(agent)
 
 
-def secrets(context: Context, settings: AgentSettings) -> dict[str, str]:
+def read_secrets(context: Context, settings: AgentSettings) -> dict[str, str]:
     """Give the host's variables that are for the agent's process alone."""
     if settings.credentials != "env":
         return {}
     return {name: context.environ[name] for name in settings.env if context.environ.get(name)}
 
 
-async def shared(
+async def find_shared_login(
     context: Context, settings: Settings, agent: str | None
 ) -> tuple[list[Mount], dict[str, str]]:
     """Give the mounts and variables by which a session shares a login, where there is one."""
@@ -146,7 +146,7 @@ def _demand_variables(context: Context, settings: Settings, agent: str) -> None:
     )
 
 
-def _missing(agent: str) -> ParaError:
+def _no_login_error(agent: str) -> ParaError:
     return ParaError(
         "auth.missing",
         f"The agent {agent} has no login",

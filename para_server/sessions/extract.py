@@ -26,14 +26,19 @@ from para_server.git import clone, repository
 from para_server.git.process import GitFailedError
 from para_server.git.repository import EMPTY_TREE, Repo
 from para_server.host.filesystem import written
-from para_server.sessions import extract_job, file_ownership, leftover_work, provision, reconcile
-from para_server.sessions.leftover_work import Findings
-from para_server.sessions.recipes import helper_image
+from para_server.sessions import extract_job, file_ownership, off_branch, provision, reconcile
+from para_server.sessions.off_branch import Findings
+from para_server.sessions.recipes import find_helper_image
 
 _log = logging.getLogger(__name__)
 _MAX_RESULT: Final = 4096  # bytes
-_LET_IT: Final = Remedy(title="Let it weigh more", setting="git.maxBundle")
-_HEAVY: Final = ("File too large", "File size limit", "file too large", "signal 25")  # SIGXFSZ
+_RAISE_LIMIT: Final = Remedy(title="Let it weigh more", setting="git.maxBundle")
+_TOO_LARGE_OUTPUT: Final = (
+    "File too large",
+    "File size limit",
+    "file too large",
+    "signal 25",
+)  # SIGXFSZ
 _KILLED: Final = 128 + signal.SIGKILL
 _MAX_LOG: Final = 2000  # bytes of a failed helper's log that are shown
 # what the work is taken out for: a look needs only what a branch would hold
@@ -59,7 +64,7 @@ class Extracted(Model):
 
 
 @asynccontextmanager
-async def taken_out(
+async def extracted_work(
     context: Context, repo: Repo, record: Record, message: str, aim: Aim
 ) -> AsyncIterator[Extracted]:
     """Yield what a session has, for as long as the block lasts; raises workspace.git-failed.
@@ -69,15 +74,15 @@ async def taken_out(
     """
     clearing: list[asyncio.Task[None]] = []  # the caller need not wait for it before it goes on
     try:
-        yield await _best(context, repo, record, message, aim, clearing)
+        yield await _extract(context, repo, record, message, aim, clearing)
     finally:
         try:
-            await run_to_end(_drop_incoming(context, repo, record))
+            await run_to_end(_delete_incoming_refs(context, repo, record))
         finally:
             await run_to_end(asyncio.gather(*clearing))
 
 
-async def _best(
+async def _extract(
     context: Context,
     repo: Repo,
     record: Record,
@@ -90,8 +95,8 @@ async def _best(
         if mode in _MODES[:number] and not isinstance(failed, (GitFailedError, _KilledError)):
             continue
         try:
-            return await _attempt(context, repo, record, message, (mode, aim), clearing)
-        except _TooLongError:
+            return await _try_mode(context, repo, record, message, (mode, aim), clearing)
+        except _TimeLimitError:
             raise
         except ParaError as error:
             if error.slug != "workspace.git-failed" or mode == _MODES[-1]:
@@ -99,10 +104,10 @@ async def _best(
             _log.warning("not taken out (%s): %s", mode, error, extra={"session": record.name})
             failed = error
             await run_to_end(asyncio.gather(*clearing))  # the next one may need the room
-    raise _not_arrived(record)
+    raise _unverified_error(record)
 
 
-class _TooLongError(ParaError):
+class _TimeLimitError(ParaError):
     """Less would take as long."""
 
 
@@ -110,7 +115,7 @@ class _KilledError(ParaError):
     """Something ended the helper: another may come to its end."""
 
 
-async def _attempt(
+async def _try_mode(
     context: Context,
     repo: Repo,
     record: Record,
@@ -121,32 +126,32 @@ async def _attempt(
     scratch = context.store.make_scratch_folder(record.id)
     try:
         since = await repository.ref_commit(repo, f"{record.base}^{{commit}}")
-        lent = await _lent(context, repo, record, scratch, asked[0], since)
-        extract_job.give(scratch, repo, record, message, lent, rootless=since is None)
-        await _snapshot(context, repo, record, scratch, asked, lent)
+        lent = await _object_stores_for(context, repo, record, scratch, asked[0], since)
+        extract_job.write_job(scratch, repo, record, message, lent, rootless=since is None)
+        await _run_snapshot(context, repo, record, scratch, asked, lent)
         # what it made is in the folder
         taken, _ = await run_both(
-            _checked(context, repo, record, scratch, since), _remove_helper(context, scratch)
+            _verify(context, repo, record, scratch, since), _remove_helper(context, scratch)
         )
         return taken
     finally:
-        clearing.append(asyncio.create_task(_clear_up(context, scratch, record)))
+        clearing.append(asyncio.create_task(_clean_up(context, scratch, record)))
 
 
-async def _clear_up(context: Context, scratch: Path, record: Record) -> None:
+async def _clean_up(context: Context, scratch: Path, record: Record) -> None:
     """Remove the helper, and then the folder by which the next process would find it."""
     try:
         await _remove_helper(context, scratch)
-        await provision.clear_away(context, scratch, record.id)
+        await provision.remove_folder(context, scratch, record.id)
     except ParaError as error:
-        reconcile.put_off(f"{scratch} is not cleared", error)
+        reconcile.log_postponed(f"{scratch} is not cleared", error)
 
 
 async def _remove_helper(context: Context, scratch: Path) -> None:
     await containers.remove(context.engine, f"{HELPER_PREFIX}{scratch.name}")
 
 
-async def _lent(
+async def _object_stores_for(
     context: Context, repo: Repo, record: Record, scratch: Path, mode: str, since: str | None
 ) -> list[Path]:
     """Return the object stores that the helper may read beside the session's own.
@@ -162,7 +167,7 @@ async def _lent(
     return [Path(container_spec.OUT, "lent")]
 
 
-async def _snapshot(
+async def _run_snapshot(
     context: Context,
     repo: Repo,
     record: Record,
@@ -172,12 +177,12 @@ async def _snapshot(
 ) -> None:
     settings = context.settings(None).git
     stores = [store for store in lent if not store.is_relative_to(container_spec.OUT)]
-    work = await provision.files(context, record)
+    work = await provision.workspace_mount(context, record)
     own = [context.store.upper_folder(record.id)] if record.bases else []
     wanted = container_spec.helper_container(
         f"{HELPER_PREFIX}{scratch.name}",
         record.id,
-        image=await helper_image(context),
+        image=await find_helper_image(context),
         home=context.store.home,
         command=(
             "bash",
@@ -201,17 +206,17 @@ async def _snapshot(
     await file_ownership.hand_to_helper(context, scratch)
     code = await oneshot.run_and_leave(context.engine, wanted, settings.max_seconds)
     if code is None:
-        raise _TooLongError(
+        raise _TimeLimitError(
             "workspace.git-failed",
             f"Taking the work of {record.name} out took longer than {settings.max_seconds} seconds",
             Remedy(title="Give it more time", setting="git.maxSeconds"),
         )
     if code != 0:
         said = read_bounded(scratch / "log", _MAX_LOG, from_end=True) or b""
-        raise _failed(record, code, printable(said.decode(errors="replace").strip()))
+        raise _snapshot_error(record, code, printable(said.decode(errors="replace").strip()))
 
 
-def _failed(record: Record, code: int, said: str) -> ParaError:
+def _snapshot_error(record: Record, code: int, said: str) -> ParaError:
     """Make the error of a helper that failed; only what was too large is a matter of weight."""
     named = {"name": record.name, "repo": record.repo}
     look = Remedy(title="Look at it, and try again", command="para.open", params=named)
@@ -219,17 +224,17 @@ def _failed(record: Record, code: int, said: str) -> ParaError:
     return kind(
         "workspace.git-failed",
         f"The work of {record.name} could not be taken out (exit code {code}): {said}",
-        _LET_IT if any(word in said for word in _HEAVY) else look,
+        _RAISE_LIMIT if any(word in said for word in _TOO_LARGE_OUTPUT) else look,
     )
 
 
-async def _checked(
+async def _verify(
     context: Context, repo: Repo, record: Record, scratch: Path, since: str | None
 ) -> Extracted:
     claim = (read_bounded(scratch / "result", _MAX_RESULT) or b"").decode(errors="replace").split()
     well_formed = len(claim) == 4 and all(repository.COMMIT.match(c) for c in claim[:3])  # noqa: PLR2004 # tip, keep, head, more
     if not well_formed:
-        raise _not_arrived(record)
+        raise _unverified_error(record)
     tip, keep, head, more = claim
     bundle = scratch / "bundle"
     told = {"tip": tip, "keep": keep}
@@ -254,18 +259,18 @@ async def _checked(
         run_both(*(repository.ref_commit(repo, name) for name in names.values())),
     )
     if arrived != (tip, keep) or not head_is_known:
-        raise _not_arrived(record)
+        raise _unverified_error(record)
     return Extracted(
         tip=tip,
         keep=keep,
         head=head,
         more=more == "1",
         since=since or EMPTY_TREE[repo.object_format],
-        found=leftover_work.read(scratch),
+        found=off_branch.read_findings(scratch),
     )
 
 
-def _not_arrived(record: Record) -> ParaError:
+def _unverified_error(record: Record) -> ParaError:
     return ParaError(
         "workspace.git-failed",
         f"The work of {record.name} did not arrive whole, and stays where it is",
@@ -273,7 +278,7 @@ def _not_arrived(record: Record) -> ParaError:
     )
 
 
-async def _drop_incoming(context: Context, repo: Repo, record: Record) -> None:
+async def _delete_incoming_refs(context: Context, repo: Repo, record: Record) -> None:
     """Delete the refs that the work arrived under; what refuses now goes when the session ends."""
     try:
         async with context.store.locked_refs(record.refs_at):

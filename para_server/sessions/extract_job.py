@@ -16,7 +16,7 @@ from para_server.host.filesystem import written
 _SCRIPTS: Final = tuple(f"snapshot{part}" for part in ("", "_refs", "_files", "_within", "_carry"))
 
 
-def give(
+def write_job(
     scratch: Path,
     repo: Repo,
     record: Record,

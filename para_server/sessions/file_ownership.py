@@ -25,10 +25,10 @@ from para_server.git.clone import AGENT_UID, hand_over
 from para_server.host.filesystem import written
 
 _PASSWD: Final = container_spec.PASSWD
-_IDS: Final = 64  # bytes that two ids have at most
-_AN_ID: Final = re.compile("[0-9]{1,10}")
-_ALONE: Final = "ids"  # what holds a helper that is no session's
-_DOCS: Final = "https://docs.docker.com/engine/security/userns-remap/"
+_MAX_IDS: Final = 64  # bytes that two ids have at most
+_ID_PATTERN: Final = re.compile("[0-9]{1,10}")
+_HELPER_LOCK: Final = "ids"  # what holds a helper that is no session's
+_DOCS_URL: Final = "https://docs.docker.com/engine/security/userns-remap/"
 
 
 class Owner(Model):
@@ -38,27 +38,27 @@ class Owner(Model):
     inside: tuple[int, int]
 
 
-async def owner(context: Context) -> Owner:
+async def find_owner(context: Context) -> Owner:
     """Return whose the files of container sessions are.
 
     Raises engine.refused where the engine's containers cannot have files of this user.
     """
-    return owner_of(await inspect_engine(context.engine), os.geteuid(), os.getegid())
+    return decide_owner(await inspect_engine(context.engine), os.geteuid(), os.getegid())
 
 
-def owner_of(known: EngineInfo, uid: int, gid: int) -> Owner:
+def decide_owner(known: EngineInfo, uid: int, gid: int) -> Owner:
     """Decide for an engine and the ids of this process whose the files of sessions are."""
     if known.rootless:
         # root in its containers is the user whose engine it is, and all others are nobody's
         if uid != known.root:
-            raise _foreign(
+            raise _wrong_user_error(
                 f"The engine is the rootless one of uid {known.root}, and para runs as uid {uid}: "
                 "run para as that user"
             )
         return Owner(host=None, inside=(0, 0))
     if known.remapped:
         if uid != 0:
-            raise _foreign(
+            raise _wrong_user_error(
                 "The engine remaps user ids (userns-remap), so that its containers cannot have "
                 f"files of uid {uid}; only root can hand files over to them"
             )
@@ -72,18 +72,18 @@ async def hand_to_helper(context: Context, folder: Path) -> None:
     """Let a helper container write into a folder of para's own."""
     known = await inspect_engine(context.engine)
     if known.rootless or known.remapped:
-        await hand_over(folder, (await owner(context)).host)
+        await hand_over(folder, (await find_owner(context)).host)
 
 
-async def fitted(context: Context, image: str, session_id: str) -> str:
+async def fit_image(context: Context, image: str, session_id: str) -> str:
     """Return an image like the given one, in which the user `para` has the ids of the files.
 
     It is the same one where they fit, as for uid 1000 and root; otherwise it is made once.
     Raises engine.refused where the image has no such user.
     """
-    inside = (await owner(context)).inside
+    inside = (await find_owner(context)).inside
     found = await images.find(context.engine, image)
-    if found is None or await _ids(context, found, image, session_id) == inside:
+    if found is None or await _cached_image_ids(context, found, image, session_id) == inside:
         return image  # what is missing is refused where the container is created
     name = fitted_image(found.id, inside)
     if await images.find(context.engine, name) is None:
@@ -105,28 +105,32 @@ async def fitted(context: Context, image: str, session_id: str) -> str:
     return name
 
 
-async def ids_of_para(context: Context, image: str) -> tuple[int, int]:
+async def read_image_ids(context: Context, image: str) -> tuple[int, int]:
     """Return the ids that the user `para` has in an image, which is there."""
     found = await images.find(context.engine, image)
     if found is None:
         raise image_missing(image)
-    async with context.store.locked_session(_ALONE):  # a helper whose holder is gone is removed
-        return await _ids(context, found, image, _ALONE)
+    async with context.store.locked_session(
+        _HELPER_LOCK
+    ):  # a helper whose holder is gone is removed
+        return await _cached_image_ids(context, found, image, _HELPER_LOCK)
 
 
-async def _ids(context: Context, image: Image, name: str, session_id: str) -> tuple[int, int]:
+async def _cached_image_ids(
+    context: Context, image: Image, name: str, session_id: str
+) -> tuple[int, int]:
     """Look which ids the user `para` has in an image; what was seen once stays true."""
     known = context.store.checkouts_folder / f"image-{image.id.rpartition(':')[2][:32]}"
     with suppress(ValueError):
-        first, second = (read_bounded(known, _IDS) or b"").split()
+        first, second = (read_bounded(known, _MAX_IDS) or b"").split()
         return int(first), int(second)
-    uid, gid = await _looked_up(context, name, session_id)
+    uid, gid = await _read_passwd(context, name, session_id)
     with written(known):
         known.write_text(f"{uid} {gid}", encoding="ascii")
     return uid, gid
 
 
-async def _looked_up(context: Context, image: str, session_id: str) -> tuple[int, int]:
+async def _read_passwd(context: Context, image: str, session_id: str) -> tuple[int, int]:
     name = f"{HELPER_PREFIX}{session_id}.ids"
     wanted = container_spec.helper_container(
         name,
@@ -146,7 +150,9 @@ async def _looked_up(context: Context, image: str, session_id: str) -> tuple[int
         await containers.remove(context.engine, name)
     for line in passwd.decode(errors="replace").splitlines():
         match line.split(":"):
-            case ["para", _, uid, gid, *_] if _AN_ID.fullmatch(uid) and _AN_ID.fullmatch(gid):
+            case ["para", _, uid, gid, *_] if _ID_PATTERN.fullmatch(uid) and _ID_PATTERN.fullmatch(
+                gid
+            ):
                 return int(uid), int(gid)
     raise ParaError(
         "engine.refused",
@@ -155,11 +161,11 @@ async def _looked_up(context: Context, image: str, session_id: str) -> tuple[int
     )
 
 
-def _foreign(message: str) -> ParaError:
+def _wrong_user_error(message: str) -> ParaError:
     return ParaError(
         "engine.refused",
         message,
         Remedy(title="Name another engine", setting="engine.host"),
         DISABLE_CONTAINERS,
-        Remedy(title="Read how Docker maps user ids", url=_DOCS),
+        Remedy(title="Read how Docker maps user ids", url=_DOCS_URL),
     )

@@ -14,20 +14,22 @@ from para_server.engine import file_copy, images, volumes
 from para_server.sessions import file_ownership
 
 
-class KeptVolume(NamedTuple):
+class SessionVolumes(NamedTuple):
     """Mounts of the volumes of a session, and where those are that have just been created."""
 
     mounts: list[Mount]
     new: list[PurePosixPath]
 
 
-async def kept(context: Context, record: Record, image: str, others: Sequence[Mount]) -> KeptVolume:
+async def create_volumes(
+    context: Context, record: Record, image: str, others: Sequence[Mount]
+) -> SessionVolumes:
     """Create a volume of the session's own for each that its image declares; what is there stays.
 
     One that the engine makes by itself goes with the container, and a saved image has none of it.
     """
     if is_para_image(image):
-        return KeptVolume([], [])  # it declares none, and is not asked for each session
+        return SessionVolumes([], [])  # it declares none, and is not asked for each session
     found = await images.find(context.engine, image)
     taken = {PurePosixPath(one.target) for one in others}
     targets = [] if found is None else [t for t in found.volumes if PurePosixPath(t) not in taken]
@@ -41,10 +43,10 @@ async def kept(context: Context, record: Record, image: str, others: Sequence[Mo
     mounts = [
         Mount(source=declared_volume_name(record.id, t), target=t, volume=True) for t in targets
     ]
-    return KeptVolume(mounts, new)
+    return SessionVolumes(mounts, new)
 
 
-async def fit(
+async def fix_ownership(
     context: Context, container: str, new: Sequence[PurePosixPath], image: str, fitted: str
 ) -> None:
     """Let the user `para` own in new volumes what it owned in the image that one was fitted from.
@@ -53,13 +55,13 @@ async def fit(
     """
     if not new or image == fitted:
         return
-    before, _ = await file_ownership.ids_of_para(context, image)
-    owner = (await file_ownership.owner(context)).inside
+    before, _ = await file_ownership.read_image_ids(context, image)
+    owner = (await file_ownership.find_owner(context)).inside
     for folder in new:
         await file_copy.give(context.engine, container, folder, before, owner)
 
 
-async def drop(context: Context, record: Record) -> None:
+async def remove_volumes(context: Context, record: Record) -> None:
     """Remove all volumes of a session that is over."""
     for volume in await volumes.listed(context.engine, record.id):
         if context.store.owns(volume.home):

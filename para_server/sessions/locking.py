@@ -15,10 +15,12 @@ from para_server.engine.containers import ContainerInfo
 from para_server.host import disk_reserve
 from para_server.sessions import lookup, lost_records, present, reconcile
 
-_ENDS: Final = frozenset({"finish", "cancel", "pause"})  # possible also where the disk is full
+_FREES_SPACE: Final = frozenset(
+    {"finish", "cancel", "pause"}
+)  # possible also where the disk is full
 
 
-class HeldSession(NamedTuple):
+class LockedSession(NamedTuple):
     """A session that nobody else acts on, as it was when it came to be held."""
 
     record: Record
@@ -27,33 +29,33 @@ class HeldSession(NamedTuple):
 
 
 @asynccontextmanager
-async def held(
+async def locked_session(
     context: Context,
     verb: str,
     name: str | None,
     repo: str | None,
     instead: Callable[[Record], Remedy | None] = lambda _: None,
-) -> AsyncIterator[HeldSession]:
+) -> AsyncIterator[LockedSession]:
     """Hold the session that is meant, settled and in a state that the command applies to.
 
     `instead` returns what may have been meant where the session runs, and the command is not for
     that.
     """
-    chosen = await lookup.pick(context, name, repo, verb=verb)
-    if verb in _ENDS:
+    chosen = await lookup.find_session(context, name, repo, verb=verb)
+    if verb in _FREES_SPACE:
         disk_reserve.release(context.store.home)
     async with context.store.locked_session(chosen.id):
         try:
-            await _settled(context, verb, chosen)
+            await _reconcile(context, verb, chosen)
             record = context.store.read(chosen.id)
         except ParaError as error:
-            raise lost_records.explained(context, chosen.name, error) from None
+            raise lost_records.explain_missing(context, chosen.name, error) from None
         if record is None:
             raise ParaError(
                 "session.not-found", f"There is no session {chosen.name} any more", SHOW_SESSIONS
             )
-        seen = await present.container(context, record)
-        session = present.of(context, record, seen)
+        seen = await present.find_container(context, record)
+        session = present.build_session(context, record, seen)
         lifecycle.demand(
             verb,
             record.name,
@@ -62,13 +64,13 @@ async def held(
             problem=session.problem,
             instead=instead(record),
         )
-        yield HeldSession(record, session, seen)
+        yield LockedSession(record, session, seen)
 
 
-async def _settled(context: Context, verb: str, record: Record) -> None:
+async def _reconcile(context: Context, verb: str, record: Record) -> None:
     """Settle a session; what its end has left over keeps no command from saying that it is over."""
     try:
-        await reconcile.settle(context, record.id)
+        await reconcile.reconcile_session(context, record.id)
     except ParaError:
         now = context.store.read(record.id)
         if now is None or now.state not in lifecycle.OVER or lifecycle.allowed(verb, now.state):

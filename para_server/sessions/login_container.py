@@ -19,7 +19,7 @@ from para_server.engine.engine_info import inspect_engine
 from para_server.sessions import file_ownership
 
 
-async def create(
+async def create_container(
     context: Context,
     settings: Settings,
     agent: str,
@@ -41,7 +41,7 @@ async def create(
     await containers.create(context.engine, wanted)
 
 
-def environment(context: Context, settings: Settings) -> dict[str, str]:
+def login_environment(context: Context, settings: Settings) -> dict[str, str]:
     """Return the variables that a login needs, which may not end in its image."""
     ca_bundle = container_spec.ca_bundle_of(settings.container, context.environ)
     return container_spec.environment_of(
@@ -50,7 +50,7 @@ def environment(context: Context, settings: Settings) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def short_lived(
+async def short_lived_container(
     context: Context, settings: Settings, agent: str, image: str, mounts: list[Mount]
 ) -> AsyncIterator[str]:
     """Run a container from an image, or with a volume, that holds a login."""
@@ -58,21 +58,23 @@ async def short_lived(
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(containers.remove, context.engine, name)
         if mounts:  # what lies in them has the ids that sessions have
-            image = await fitted(context, image, name)
-        await create(context, settings, agent, name, image, mounts)
+            image = await fit_image(context, image, name)
+        await create_container(context, settings, agent, name, image, mounts)
         await containers.start(context.engine, name)
         yield name
         await containers.remove(context.engine, name)
 
 
-async def fitted(context: Context, image: str, name: str) -> str:
+async def fit_image(context: Context, image: str, name: str) -> str:
     """Return the image that fits this user, held as a helper's."""
     # a helper whose holder is gone is removed
     async with context.store.locked_session(name):
-        return await file_ownership.fitted(context, image, name)
+        return await file_ownership.fit_image(context, image, name)
 
 
-async def ask(context: Context, name: str, agent: str, environment: dict[str, str]) -> LoginReport:
+async def query_login(
+    context: Context, name: str, agent: str, environment: dict[str, str]
+) -> LoginReport:
     """Ask in a container whether there is a login, and what the agent's API makes of it."""
     _, output = await exec_command.execute(
         context.engine, name, logins.tell_command(agent), environment=environment, workdir="/"

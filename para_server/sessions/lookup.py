@@ -31,7 +31,7 @@ class RepositoryKey(NamedTuple):
         return record.repo == self.top or (record.common != "" and record.common == self.common)
 
 
-async def repo_of(context: Context, given: str | None) -> Repo:
+async def find_repo(context: Context, given: str | None) -> Repo:
     """Find the repository that is meant; raises workspace.ambiguous."""
     if given is not None:
         folder = path_of(given)
@@ -42,16 +42,16 @@ async def repo_of(context: Context, given: str | None) -> Repo:
             )
         if not _is_folder(folder):
             raise ParaError("workspace.not-a-repository", f"There is no folder {given}")
-        return await _located(context, folder)
+        return await _locate(context, folder)
     if context.cwd is not None:
-        return await _located(context, context.cwd)
+        return await _locate(context, context.cwd)
     if len(context.folders) == 1:
-        return await _located(context, context.folders[0])
+        return await _locate(context, context.folders[0])
     said = "no folder is open" if not context.folders else "several folders are open"
     raise ParaError("workspace.ambiguous", f"Say which repository is meant: {said}", SHOW_SESSIONS)
 
 
-async def pick(
+async def find_session(
     context: Context,
     name: str | None,
     repo: str | None,
@@ -65,15 +65,15 @@ async def pick(
     """
     records = context.store.read_all()
     if name is None:
-        inside = _around(context, context.cwd)
+        inside = _session_around(context, context.cwd)
         if inside is not None:
             return inside
-    place = await _place(context, repo, records, name)
+    place = await _find_key(context, repo, records, name)
     top = place.top if place is not None else None
     here = [r for r in records if place is None or place.has(r)]
     live = [r for r in here if r.state not in lifecycle.OVER]
     if name is not None:
-        return _named(context, name, top, here, verb)
+        return _find_by_name(context, name, top, here, verb)
     if not live_only and not live:
         live = here
     nearest = [r for r in live if r.repo == top]
@@ -89,14 +89,14 @@ async def pick(
     raise ParaError("session.ambiguous", f"Say which session is meant: {names}", SHOW_SESSIONS)
 
 
-async def _located(context: Context, folder: Path) -> Repo:
+async def _locate(context: Context, folder: Path) -> Repo:
     """Find the repository of a folder: git runs in no workspace but a worktree session's."""
     if not is_text(folder):
         raise ParaError(
             "workspace.not-a-repository",
             f"{printable(str(folder))} is no place for sessions: its path is not UTF-8",
         )
-    inside = _around(context, folder)
+    inside = _session_around(context, folder)
     if inside is None:
         try:
             return await discovery.locate(folder)
@@ -122,7 +122,7 @@ def _is_folder(folder: Path) -> bool:
         ) from None
 
 
-def _around(context: Context, folder: Path | None) -> Record | None:
+def _session_around(context: Context, folder: Path | None) -> Record | None:
     """Find the session whose workspace holds a folder, whatever path leads there."""
     if folder is None:
         return None
@@ -135,17 +135,17 @@ def _around(context: Context, folder: Path | None) -> Record | None:
     return next((r for r in context.store.read_all() if r.id == key), None) if key else None
 
 
-async def _place(
+async def _find_key(
     context: Context, repo: str | None, records: Sequence[Record], name: str | None
 ) -> RepositoryKey | None:
     if repo is not None and any(r.repo == str(path_of(repo)) for r in records):
         given = str(path_of(repo))  # also where the repository itself is gone
         return RepositoryKey(given, next(r.common for r in records if r.repo == given))
-    inside = _around(context, context.cwd) if repo is None else None
+    inside = _session_around(context, context.cwd) if repo is None else None
     if inside is not None:
         return RepositoryKey(inside.repo, inside.common)
     try:
-        found = await repo_of(context, repo)
+        found = await find_repo(context, repo)
     except ParaError:
         # a name that only one session has needs no repository
         if repo is None and name is not None and sum(name in (r.name, r.id) for r in records) == 1:
@@ -154,7 +154,7 @@ async def _place(
     return RepositoryKey(str(found.top), str(found.common))
 
 
-def _named(
+def _find_by_name(
     context: Context, name: str, top: str | None, here: Sequence[Record], verb: str
 ) -> Record:
     called = [r for r in here if r.name == name] or [r for r in here if r.id == name]
@@ -163,7 +163,7 @@ def _named(
     if not found:
         where = f" in {top}" if top else ""
         missing = f"There is no session {name}{where}"
-        raise lost_records.explained(
+        raise lost_records.explain_missing(
             context, name, ParaError("session.not-found", missing, SHOW_SESSIONS)
         )
     return next((r for r in reversed(found) if r.repo == top), found[-1])

@@ -11,10 +11,10 @@ from para_server.core.records import Record
 from para_server.core.results import Check
 
 _log = logging.getLogger(__name__)
-_NAMED: Final = 20  # sessions that one check names
+_MAX_NAMED: Final = 20  # sessions that one check names
 
 
-def check(context: Context) -> Check:
+def check_records(context: Context) -> Check:
     """Name every session whose record is gone or cannot be read, and what brings it back."""
     store = context.store
     try:
@@ -24,17 +24,17 @@ def check(context: Context) -> Check:
         return Check(name="records", ok=False, detail=str(error), problem=problem, level="error")
     if not lost:
         return Check(name="records", ok=True, detail="every session has its record")
-    said = [_said(context, one) for one in lost[:_NAMED]]
-    if len(lost) > _NAMED:
-        said.append(f"and {len(lost) - _NAMED} more")
+    said = [_describe(context, one) for one in lost[:_MAX_NAMED]]
+    if len(lost) > _MAX_NAMED:
+        said.append(f"and {len(lost) - _MAX_NAMED} more")
     message = "; ".join(said)
-    copies = [store.read_copy(one) for one in lost[:_NAMED]]
-    remedies = tuple(_remedy(copy) for copy in copies if copy is not None)
+    copies = [store.read_copy(one) for one in lost[:_MAX_NAMED]]
+    remedies = tuple(_recover_remedy(copy) for copy in copies if copy is not None)
     problem = Problem(slug="store.unreadable", message=message, remedies=remedies)
     return Check(name="records", ok=False, detail=message, problem=problem, level="warning")
 
 
-async def brought_back(context: Context, name: str, repo: str | None) -> Record | None:
+async def restore_record(context: Context, name: str, repo: str | None) -> Record | None:
     """Make the record of a lost session anew from its copy; None where no such session is lost.
 
     A record that cannot be read stays beside it, under another name. `name` may be the id.
@@ -53,12 +53,12 @@ async def brought_back(context: Context, name: str, repo: str | None) -> Record 
         raise ParaError("session.ambiguous", f"Say which session is meant: {ids}", SHOW_SESSIONS)
     if not found:
         if name in store.unreadable:
-            raise _refusal(store.unreadable[name])
+            raise _error(store.unreadable[name])
         return None
     [record] = found
     unread = store.unreadable.get(record.id)
     if unread is not None and unread.slug == "store.too-new":
-        raise _refusal(unread)
+        raise _error(unread)
     async with store.locked_session(record.id):
         if record.id not in store.sessions_without_record():
             return store.read(record.id)  # another process was first
@@ -67,7 +67,7 @@ async def brought_back(context: Context, name: str, repo: str | None) -> Record 
         return store.write(record)
 
 
-def explained(context: Context, name: str, otherwise: ParaError) -> ParaError:
+def explain_missing(context: Context, name: str, otherwise: ParaError) -> ParaError:
     """Make the error of a session whose record cannot be read; any other stays as it is."""
     context.store.sessions_without_record()
     for session_id, problem in context.store.unreadable.items():
@@ -75,16 +75,16 @@ def explained(context: Context, name: str, otherwise: ParaError) -> ParaError:
         names = {session_id, session_id.rpartition("-")[0]} | ({copy.name} if copy else set())
         if names & {name, name.lower()}:
             if copy is not None and problem.slug == "store.unreadable":
-                return _refusal(problem, _remedy(copy))
-            return _refusal(problem)
+                return _error(problem, _recover_remedy(copy))
+            return _error(problem)
     return otherwise
 
 
-def _refusal(problem: Problem, *first: Remedy) -> ParaError:
+def _error(problem: Problem, *first: Remedy) -> ParaError:
     return ParaError(problem.slug, problem.message, *first, *problem.remedies)
 
 
-def _said(context: Context, session_id: str) -> str:
+def _describe(context: Context, session_id: str) -> str:
     store = context.store
     problem = store.unreadable.get(session_id)
     why = problem.message if problem else f"{store.record_file(session_id)} is gone"
@@ -95,7 +95,7 @@ def _said(context: Context, session_id: str) -> str:
     return f"{why}: {whose}{where}"
 
 
-def _remedy(copy: Record) -> Remedy:
+def _recover_remedy(copy: Record) -> Remedy:
     return Remedy(
         title=f"Bring {copy.name} back",
         command="para.recover",

@@ -17,16 +17,18 @@ from para_server.core.models import Session, State
 from para_server.core.results import Attention, ListResult, SessionsChanged
 from para_server.engine import events
 from para_server.host import file_watcher
-from para_server.sessions import late_arrivals, present, reconcile
-from para_server.sessions.audience import Audience
+from para_server.sessions import orphans, present, reconcile
+from para_server.sessions.notification_scope import NotificationScope
 
 _log = logging.getLogger(__name__)
-_AGAIN: Final = 1.0  # seconds until an engine that went away is asked again
-_AGAIN_AT_MOST: Final = 15.0
-_SETTLED: Final = 0.02  # seconds in which changes that come together become one
+_RETRY_DELAY: Final = 1.0  # seconds until an engine that went away is asked again
+_MAX_RETRY_DELAY: Final = 15.0
+_BATCH_SECONDS: Final = 0.02  # seconds in which changes that come together become one
 
 
-async def changes(context: Context, audience: Audience) -> AsyncGenerator[SessionsChanged]:
+async def watch_sessions(
+    context: Context, scope: NotificationScope
+) -> AsyncGenerator[SessionsChanged]:
     """Give what a client is told: at once, and then whenever it has become something else."""
     stirred = asyncio.Event()
     stirred.set()
@@ -49,38 +51,38 @@ async def changes(context: Context, audience: Audience) -> AsyncGenerator[Sessio
             await asyncio.sleep(throttle.refresh_delay(pace, clock()))
             stirred.clear()
             began = clock()
-            now = await _now(context)
+            now = await _current_state(context)
             beginning = sum(one.state is State.PREPARING for one in now.sessions)
             pace = throttle.record_refresh(pace, began, clock(), beginning)
             events: tuple[Attention, ...] = ()
             if now.status_bar.severity != "error":  # it tells of no session then
                 heard = status_bar.attention(now.sessions if known is None else known, now.sessions)
-                events = tuple([e for e in heard if await audience.is_called_for(e.repo)])
+                events = tuple([e for e in heard if await scope.includes(e.repo)])
                 known = now.sessions
                 there = {session.id for session in now.sessions}
                 called, events = call_limits.admit(called, events, there, clock())
             if now != before or events:
                 yield now.model_copy(update={"attention": events})
             before = now
-            await asyncio.sleep(_SETTLED)
+            await asyncio.sleep(_BATCH_SECONDS)
     finally:
         for watcher in watchers:
             watcher.cancel()
-        audience.close()
+        scope.close()
         await asyncio.wait(watchers)
 
 
-async def _now(context: Context) -> SessionsChanged:
+async def _current_state(context: Context) -> SessionsChanged:
     try:
-        listed = await present.listed(context, None, every=False)
+        listed = await present.list_sessions(context, None, every=False)
     except ParaError as error:
-        empty = ListResult(sessions=(), running=0, limit=context_limit(context))
+        empty = ListResult(sessions=(), running=0, limit=container_limit(context))
         return SessionsChanged(**dict(empty), status_bar=status_bar.unreachable(str(error)))
     bar = status_bar.status_bar(listed.sessions, listed.running, listed.limit)
     return SessionsChanged(**dict(listed), status_bar=bar)
 
 
-def context_limit(context: Context) -> int:
+def container_limit(context: Context) -> int:
     """Tell how many containers may run, also where settings are wrong."""
     try:
         return context.settings(None).container.max_running
@@ -90,25 +92,25 @@ def context_limit(context: Context) -> int:
 
 async def _watch_engine(context: Context, stirred: asyncio.Event) -> None:
     """Follow the engine's events; where they end, ask again, less and less often."""
-    pause = _AGAIN
+    pause = _RETRY_DELAY
     while True:
         try:
             async for name in events.changes(context.engine):
-                pause = _AGAIN
+                pause = _RETRY_DELAY
                 if not name:  # it listens, after we do not know what
-                    await _clear_up(context)
+                    await _clean_up(context)
                 stirred.set()
         except ParaError as error:
             _log.info("no events from the engine: %s", error)
             stirred.set()
         await asyncio.sleep(pause)
-        pause = min(pause * 2, _AGAIN_AT_MOST)
+        pause = min(pause * 2, _MAX_RETRY_DELAY)
 
 
-async def _clear_up(context: Context) -> None:
+async def _clean_up(context: Context) -> None:
     try:
-        await reconcile.sweep(context)
-        await late_arrivals.sweep_engine(context)
+        await reconcile.reconcile_all(context)
+        await orphans.remove_orphans(context)
     except ParaError as error:
         _log.info("not cleared up: %s", error)
 
@@ -118,12 +120,14 @@ async def _watch_files(context: Context, stirred: asyncio.Event) -> None:
 
     Each agent's folder is watched alone: what an agent makes beneath it is of no interest.
     """
-    async for _ in file_watcher.changes(context.store.records_folder, lambda: _agents(context)):
+    async for _ in file_watcher.changes(
+        context.store.records_folder, lambda: _agent_folders(context)
+    ):
         context.store.invalidate_cache()
         stirred.set()
 
 
-def _agents(context: Context) -> list[str]:
+def _agent_folders(context: Context) -> list[str]:
     # by their names: where fifty sessions begin at once, it is asked again and again
     try:
         with os.scandir(f"{context.store.home}/agents") as entries:

@@ -19,16 +19,18 @@ from para_server.engine.containers import ContainerInfo
 from para_server.host import clock
 from para_server.sessions import lookup
 
-LISTED_PROMPT: Final = 2000  # characters of a prompt in a list
-_RUNS: Final = frozenset({"running", "restarting"})  # the engine's own words
+MAX_LISTED_PROMPT: Final = 2000  # characters of a prompt in a list
+_RUNNING_STATES: Final = frozenset({"running", "restarting"})  # the engine's own words
 
 
-async def show(context: Context, record: Record, seen: ContainerInfo | None = None) -> Session:
+async def load_session(
+    context: Context, record: Record, seen: ContainerInfo | None = None
+) -> Session:
     """Show one session as it is now; the engine is asked unless its container was just seen."""
-    return of(context, record, seen or await container(context, record))
+    return build_session(context, record, seen or await find_container(context, record))
 
 
-async def container(context: Context, record: Record) -> ContainerInfo | None:
+async def find_container(context: Context, record: Record) -> ContainerInfo | None:
     """Find the container of a session, where it should have one."""
     if record.type != "container" or record.state in lifecycle.OVER:
         return None
@@ -41,67 +43,70 @@ async def container(context: Context, record: Record) -> ContainerInfo | None:
     return seen
 
 
-async def listed(context: Context, repo: str | None, *, every: bool) -> ListResult:
+async def list_sessions(context: Context, repo: str | None, *, every: bool) -> ListResult:
     """Show sessions, and count the containers on the engine."""
     records = context.store.read_all()
     if repo is not None:
-        found = await lookup.repo_of(context, repo)
+        found = await lookup.find_repo(context, repo)
         place = lookup.RepositoryKey(str(found.top), str(found.common))
         records = [r for r in records if place.has(r)]
     if not every:
         records = [r for r in records if r.state not in lifecycle.OVER]
     settings = context.settings(None)
-    seen = await _seen(context, records, enabled=settings.container.enabled)
+    seen = await _list_containers(context, records, enabled=settings.container.enabled)
     by_name = {one.name: one for one in seen}
-    if any(_lacks(r, by_name) for r in records):
+    if any(_lacks_container(r, by_name) for r in records):
         for one in await containers.renamed(context.engine):
             if one.session is not None and context.store.owns(one.home):
                 by_name.setdefault(container_name(one.session), one)
     return ListResult(
-        sessions=tuple(_brief(of(context, r, by_name.get(container_name(r.id)))) for r in records),
+        sessions=tuple(
+            _shorten_prompt(build_session(context, r, by_name.get(container_name(r.id))))
+            for r in records
+        ),
         running=len(seen),
         limit=settings.container.max_running,
     )
 
 
-def _lacks(record: Record, found: Mapping[str, ContainerInfo]) -> bool:
+def _lacks_container(record: Record, found: Mapping[str, ContainerInfo]) -> bool:
     """Tell whether a session has no container by its name, though it should have one."""
     if record.type != "container" or record.state is not State.RUNNING or record.doing:
         return False
     return container_name(record.id) not in found
 
 
-def _brief(session: Session) -> Session:
+def _shorten_prompt(session: Session) -> Session:
     """Cut a long prompt: a list of sessions is sent on every change of one."""
-    if len(session.prompt) <= LISTED_PROMPT:
+    if len(session.prompt) <= MAX_LISTED_PROMPT:
         return session
-    return session.model_copy(update={"prompt": f"{session.prompt[: LISTED_PROMPT - 1]}…"})
+    return session.model_copy(update={"prompt": f"{session.prompt[: MAX_LISTED_PROMPT - 1]}…"})
 
 
-def of(context: Context, record: Record, seen: ContainerInfo | None) -> Session:
+def build_session(context: Context, record: Record, seen: ContainerInfo | None) -> Session:
     """Put together what the record, the engine and the agent say, unless it is known already."""
     claim = None
-    if record.agent is not None and _may_speak(record, seen):
+    if record.agent is not None and _can_report(record, seen):
         folder = f"{context.store.home}/agents/{record.id}"
         claim = reported.stamp(folder), reported.is_supervised(folder)
     now = (record, seen, claim, clock.jumps())
     known = context.shown.get(record.id)
     if known is not None and known.of == now:
         return known.session
-    session = _put_together(context, record, seen)
+    session = _build(context, record, seen)
     context.shown[record.id] = CacheEntry(now, session)
     return session
 
 
-def _may_speak(record: Record, seen: ContainerInfo | None) -> bool:
+def _can_report(record: Record, seen: ContainerInfo | None) -> bool:
     """Tell whether the agent may say something new: of the hundreds that rest none is asked."""
     if record.state is State.PAUSED:
-        return seen is not None and seen.state in _RUNS
+        return seen is not None and seen.state in _RUNNING_STATES
     return record.state not in lifecycle.OVER
 
 
-def _put_together(context: Context, record: Record, seen: ContainerInfo | None) -> Session:
-    state, problem = _state(record, seen)
+def _build(context: Context, record: Record, seen: ContainerInfo | None) -> Session:
+    state, problem = _current_state(record, seen)
     container = None
     if seen is not None and record.type == "container":
         container = Container(id=seen.id, name=seen.name, image=record.image)
@@ -113,18 +118,18 @@ def _put_together(context: Context, record: Record, seen: ContainerInfo | None) 
         repo=record.repo,
         base=record.base,
         branch=record.branch,
-        workspace=_workspace(context, record, seen),
+        workspace=_workspace_path(context, record, seen),
         container=container,
-        agent=_agent(context, record, state),
+        agent=_build_agent(context, record, state),
         prompt=record.prompt,
         created_at=record.created_at,
         updated_at=record.updated_at,
         problem=problem,
-        warnings=(*record.warnings, *_unattended(record, state)),
+        warnings=(*record.warnings, *_start_hints(record, state)),
     )
 
 
-def _unattended(record: Record, state: State) -> tuple[str, ...]:
+def _start_hints(record: Record, state: State) -> tuple[str, ...]:
     """Say who has to start the agent of a worktree session: para runs nothing there."""
     if record.type != "worktree" or not record.prompt or state is not State.RUNNING:
         return ()
@@ -132,7 +137,7 @@ def _unattended(record: Record, state: State) -> tuple[str, ...]:
     return (f"Nothing runs by itself in a worktree: start the agent there, as {start} shows",)
 
 
-def _workspace(context: Context, record: Record, seen: ContainerInfo | None) -> str | None:
+def _workspace_path(context: Context, record: Record, seen: ContainerInfo | None) -> str | None:
     """Name the folder that a session works in, where this user can see it."""
     if record.state in lifecycle.OVER:
         return None
@@ -143,20 +148,20 @@ def _workspace(context: Context, record: Record, seen: ContainerInfo | None) -> 
     return mounted if mounted and os.path.ismount(mounted) else None
 
 
-def _state(record: Record, seen: ContainerInfo | None) -> tuple[State, Problem | None]:
+def _current_state(record: Record, seen: ContainerInfo | None) -> tuple[State, Problem | None]:
     if record.state not in {State.RUNNING, State.PAUSED} or record.type == "worktree":
         return record.state, record.problem
     if record.doing is not None:
         return record.state, None  # a command has its hands on the container
-    if seen is not None and seen.state in _RUNS:
+    if seen is not None and seen.state in _RUNNING_STATES:
         return State.RUNNING, None
     if record.state is State.PAUSED or (seen is not None and seen.state == "paused"):
         return State.PAUSED, None
     became = "has stopped" if seen is not None else "is gone"
-    return State.FAILED, _stopped(record, f"The container of {record.name} {became}")
+    return State.FAILED, _stopped_problem(record, f"The container of {record.name} {became}")
 
 
-def _stopped(record: Record, message: str) -> Problem:
+def _stopped_problem(record: Record, message: str) -> Problem:
     params = {"name": record.name, "repo": record.repo}
     return Problem(
         slug="engine.refused",
@@ -168,7 +173,7 @@ def _stopped(record: Record, message: str) -> Problem:
     )
 
 
-def _agent(context: Context, record: Record, state: State) -> Agent | None:
+def _build_agent(context: Context, record: Record, state: State) -> Agent | None:
     if record.type == "worktree" or record.agent is None or not record.prompt:
         return None
     alive = state in {State.RUNNING, State.PREPARING, State.PAUSED}
@@ -184,7 +189,7 @@ def _agent(context: Context, record: Record, state: State) -> Agent | None:
     return said if until is None else time_limits.announced(said, until)
 
 
-async def _seen(
+async def _list_containers(
     context: Context, records: Sequence[Record], *, enabled: bool
 ) -> tuple[ContainerInfo, ...]:
     needed = any(r.type == "container" and r.state not in lifecycle.OVER for r in records)

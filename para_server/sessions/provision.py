@@ -32,10 +32,10 @@ from para_server.git.clone import StartPoint
 from para_server.git.repository import Repo
 from para_server.host.filesystem import remove_tree, written
 from para_server.sessions import credentials, file_ownership, image_volumes
-from para_server.sessions.recipes import helper_image
+from para_server.sessions.recipes import find_helper_image
 from para_server.sessions.workspace import checkout_cache, overlay
 
-_REMOVAL_SECONDS: Final = 600
+_REMOVAL_TIMEOUT: Final = 600
 
 
 class ReleasedWorkspace(NamedTuple):
@@ -47,29 +47,31 @@ class ReleasedWorkspace(NamedTuple):
     session_id: str
 
 
-async def up(
+async def provision_session(
     context: Context, repo: Repo, record: Record, settings: Settings, image: str, start: StartPoint
 ) -> ContainerInfo | None:
     """Create the parts of a session side by side, and then start its container.
 
     Return what is known of it, unless the engine has to be asked where it mounted the workspace.
     """
-    filling = workspace(context, repo, record, settings, start)
+    filling = create_workspace(context, repo, record, settings, start)
     if record.type == "worktree":
         await filling
         return None
-    released, made = await run_both(filling, box(context, repo, record, settings, image))
-    await run(context, record, released)
+    released, made = await run_both(
+        filling, create_container(context, repo, record, settings, image)
+    )
+    await start_container(context, record, released)
     return None if record.bases else containers.started(made, container_name(record.id), image)
 
 
-def released_before(record: Record) -> ReleasedWorkspace:
+def workspace_of_started(record: Record) -> ReleasedWorkspace:
     """Return the workspace of a session whose container was started before."""
     assert record.state not in {State.PREPARING, *OVER}, f"{record.id} has no workspace yet"
     return ReleasedWorkspace(record.id)
 
 
-async def keep_base(
+async def keep_base_commit(
     context: Context, repo: Repo, record: Record, commit: str, *, new: bool = False
 ) -> None:
     """Keep what a session begins with alive; of a new one raises workspace.branch-exists."""
@@ -80,7 +82,7 @@ async def keep_base(
             await repository.keep_base(repo, record.id, commit)
 
 
-async def workspace(
+async def create_workspace(
     context: Context, repo: Repo, record: Record, settings: Settings, start: StartPoint
 ) -> ReleasedWorkspace:
     """Create the folder that a session works in; with bases, only what it has of its own."""
@@ -88,7 +90,7 @@ async def workspace(
     index = None
     if record.bases:
         folder = context.store.upper_folder(record.id)
-        index = checkout_cache.layers(context, record)[0] / base_checkout.INDEX
+        index = checkout_cache.layer_folders(context, record)[0] / base_checkout.INDEX
     if record.type == "worktree":
         async with context.store.locked_refs(record.refs_at):
             complaint = await worktree.make(repo, folder, start)
@@ -97,26 +99,28 @@ async def workspace(
             context.store.write(record.but(warnings=(*record.warnings, complaint)))
     else:
         own = record.has_own_objects(settings.git.objects)
-        _lay_out(context, record)
-        owner = (await file_ownership.owner(context)).host
+        _create_folders(context, record)
+        owner = (await file_ownership.find_owner(context)).host
         await clone.make(repo, folder, start, own=own, owner=owner, index=index)
     return ReleasedWorkspace(record.id)
 
 
-async def box(context: Context, repo: Repo, record: Record, settings: Settings, image: str) -> str:
+async def create_container(
+    context: Context, repo: Repo, record: Record, settings: Settings, image: str
+) -> str:
     """Make a session's container, which is not started yet, unless the limit is reached."""
     agent_folder = context.store.agent_folder(record.id)
-    supervisor.prepare(agent_folder, (await file_ownership.owner(context)).host)
+    supervisor.prepare(agent_folder, (await file_ownership.find_owner(context)).host)
     fitted = image
     if image != saved_image(record.id):  # a saved one was made from one that fits
-        fitted = await file_ownership.fitted(context, image, record.id)
+        fitted = await file_ownership.fit_image(context, image, record.id)
     # a session for a person may be given a task later
     facts = profile(record.agent or settings.agent.name, settings.agent)
-    mounts = [await files(context, record), *supervisor.mounts(agent_folder, facts)]
+    mounts = [await workspace_mount(context, record), *supervisor.mounts(agent_folder, facts)]
     if not record.has_own_objects(settings.git.objects):
-        mounts += _lent(repo)
-    login, environment = await credentials.shared(context, settings, record.agent)
-    kept = await image_volumes.kept(context, record, fitted, [*mounts, *login])
+        mounts += _object_store_mounts(repo)
+    login, environment = await credentials.find_shared_login(context, settings, record.agent)
+    kept = await image_volumes.create_volumes(context, record, fitted, [*mounts, *login])
     wanted = container_spec.session_container(
         record,
         settings.container,
@@ -128,28 +132,32 @@ async def box(context: Context, repo: Repo, record: Record, settings: Settings, 
         proxies=context.engine.session_proxies,
     )
     limit = settings.container.max_running
-    async with locks.reserve(context.engine, wanted.name, limit, lambda: _there(context)) as free:
+    async with locks.reserve(
+        context.engine, wanted.name, limit, lambda: _container_names(context)
+    ) as free:
         if not free:
-            raise await _limit_reached(context, limit)
+            raise await _limit_error(context, limit)
         made = await containers.create(context.engine, wanted)
-    await image_volumes.fit(context, made, kept.new, image, fitted)
+    await image_volumes.fix_ownership(context, made, kept.new, image, fitted)
     return made
 
 
-async def _there(context: Context) -> set[str]:
+async def _container_names(context: Context) -> set[str]:
     return {one.name for one in await container_cache.asked(context.engine)}
 
 
-async def files(context: Context, record: Record) -> container_spec.Mount:
+async def workspace_mount(context: Context, record: Record) -> container_spec.Mount:
     """Describe the mount of a session's files, and see to it that it can be mounted."""
-    _lay_out(context, record)
+    _create_folders(context, record)
     if not record.bases:
         folder = context.store.workspace(record.id)
         return container_spec.Mount(source=str(folder), target=container_spec.WORKSPACE)
-    return await overlay.lay(context, record, checkout_cache.layers(context, record))
+    return await overlay.create_mount(
+        context, record, checkout_cache.layer_folders(context, record)
+    )
 
 
-def _lay_out(context: Context, record: Record) -> None:
+def _create_folders(context: Context, record: Record) -> None:
     store, key = context.store, record.id
     own = [store.upper_folder(key), store.overlay_work(key)] if record.bases else []
     with written(store.workspace(key)):
@@ -157,7 +165,7 @@ def _lay_out(context: Context, record: Record) -> None:
             folder.mkdir(mode=0o700, exist_ok=True)
 
 
-async def run(context: Context, record: Record, released: ReleasedWorkspace) -> None:
+async def start_container(context: Context, record: Record, released: ReleasedWorkspace) -> None:
     """Start a session's container: from now on its workspace belongs to the session."""
     assert released.session_id == record.id, "it is the workspace of another session"
     context.report(f"Starting {record.name}", 60)
@@ -165,44 +173,44 @@ async def run(context: Context, record: Record, released: ReleasedWorkspace) -> 
         await containers.start(context.engine, container_name(record.id))
     except ParaError:
         if record.bases:
-            overlay.forget(context)
+            overlay.forget_support(context)
         raise
 
 
-async def tear_down(context: Context, record: Record, *, keep_agent: bool = False) -> None:
+async def remove_session(context: Context, record: Record, *, keep_agent: bool = False) -> None:
     """Remove container, saved image, workspace and base of a session; what is gone stays gone."""
     # in this order: what keeps the base alive goes when nothing is left that stands on it
-    await _drop_files(context, record, keep_agent=keep_agent)
-    await _drop_refs(context, record)
+    await _remove_files(context, record, keep_agent=keep_agent)
+    await _delete_refs(context, record)
 
 
-async def _drop_files(context: Context, record: Record, *, keep_agent: bool) -> None:
+async def _remove_files(context: Context, record: Record, *, keep_agent: bool) -> None:
     if record.type == "container":
         await containers.remove(context.engine, container_name(record.id))
         if record.network == "bridge":
             await networks.remove_own(context.engine, session_network(record.id))
-        await image_volumes.drop(context, record)
+        await image_volumes.remove_volumes(context, record)
         await images.remove_saved(context.engine, record.id, context.store.owns)
-    await drop_workspace(context, record)
+    await remove_workspace(context, record)
     if not keep_agent:
         folder = context.store.agent_folder(record.id)
-        await clear_away(context, folder, record.id, boxed=record.type == "container")
+        await remove_folder(context, folder, record.id, boxed=record.type == "container")
 
 
-async def drop_workspace(context: Context, record: Record) -> None:
+async def remove_workspace(context: Context, record: Record) -> None:
     """Remove the folder that a session worked in."""
     folder = context.store.workspace(record.id)
     repo = await discovery.find(record) if record.type == "worktree" else None
     if repo is not None:
         async with context.store.locked_refs(record.refs_at):
             await worktree.remove(repo, folder)
-    await clear_away(context, folder, record.id, boxed=record.type == "container")
+    await remove_folder(context, folder, record.id, boxed=record.type == "container")
     if repo is not None:
         async with context.store.locked_refs(record.refs_at):
             worktree.forget(repo, folder)
 
 
-async def clear_away(
+async def remove_folder(
     context: Context, folder: Path, session_id: str, *, boxed: bool = True
 ) -> None:
     """Remove a folder that root in a container may have put files into, where it was mounted."""
@@ -211,21 +219,21 @@ async def clear_away(
     except ParaError:
         if os.geteuid() == 0 or not boxed:
             raise
-        await _removed_by_helper(context, folder, session_id)
+        await _empty_by_helper(context, folder, session_id)
         await run_in_thread(lambda: remove_tree(folder))
 
 
-async def _removed_by_helper(context: Context, folder: Path, session_id: str) -> None:
+async def _empty_by_helper(context: Context, folder: Path, session_id: str) -> None:
     name = f"{HELPER_PREFIX}{session_id}.removal"
     await containers.remove(context.engine, name)  # of a process that was killed
-    image, home = await helper_image(context), context.store.home
+    image, home = await find_helper_image(context), context.store.home
     wanted = container_spec.removal_container(
         name, session_id, image=image, home=home, folder=folder
     )
-    await oneshot.run(context.engine, wanted, _REMOVAL_SECONDS)
+    await oneshot.run(context.engine, wanted, _REMOVAL_TIMEOUT)
 
 
-async def _drop_refs(context: Context, record: Record) -> None:
+async def _delete_refs(context: Context, record: Record) -> None:
     repo = await discovery.find(record)
     if repo is None:
         return  # the repository is gone, and its refs with it
@@ -234,14 +242,14 @@ async def _drop_refs(context: Context, record: Record) -> None:
         await repository.delete_refs(repo, *ours)
 
 
-def _lent(repo: Repo) -> list[container_spec.Mount]:
+def _object_store_mounts(repo: Repo) -> list[container_spec.Mount]:
     return [
         container_spec.Mount(source=str(store), target=str(store), read_only=True)
         for store in repository.lenders(repo)
     ]
 
 
-async def _limit_reached(context: Context, limit: int) -> ParaError:
+async def _limit_error(context: Context, limit: int) -> ParaError:
     running = [r for r in context.store.read_all() if r.state is State.RUNNING and not r.doing]
     idle = min(running, key=lambda r: r.updated_at, default=None)
     remedies = [SHOW_SESSIONS]

@@ -22,27 +22,27 @@ from para_server.engine.error_translation import image_missing
 from para_server.engine.image_build import Recipe
 from para_server.engine.images import Image
 
-_OF_OTHERS: Final = {LABEL_FITTED, LABEL_SESSION, LABEL_LOGIN, LABEL_PRIVATE}
+_DERIVED_LABELS: Final = {LABEL_FITTED, LABEL_SESSION, LABEL_LOGIN, LABEL_PRIVATE}
 
 
-def image_of(agent: str) -> str:
+def image_for_agent(agent: str) -> str:
     """Name the image that has an agent, as para builds it."""
-    return agent_image(agent) if _folder(agent).is_dir() else BASE_IMAGE
+    return agent_image(agent) if _recipe_folder(agent).is_dir() else BASE_IMAGE
 
 
-async def demand_fresh(context: Context, name: str) -> Image:
+async def find_fresh_image(context: Context, name: str) -> Image:
     """Find an image of para's own; raises engine.image-missing where it is missing or stale."""
     image = await images.find(context.engine, name)
     if image is None:
         raise image_missing(name)
-    if image.labels.get(LABEL_INPUTS) != image_build.inputs(await recipe(context, name)):
+    if image.labels.get(LABEL_INPUTS) != image_build.inputs(await find_recipe(context, name)):
         remedy = Remedy(title="Build image", command="para.image.build", params=build_params(name))
         said = f"{name} is stale: its recipe has changed since it was built"
         raise ParaError("engine.image-missing", said, remedy)
     return image
 
 
-async def demand_own(context: Context, name: str) -> Image:
+async def find_own_image(context: Context, name: str) -> Image:
     """Find an image that para built, stale or not; raises engine.image-missing.
 
     A repository may name images but tag none. What was made from one of para's own has its labels:
@@ -52,18 +52,18 @@ async def demand_own(context: Context, name: str) -> Image:
     if image is None:
         raise image_missing(name)
     labels = image.labels
-    if LABEL_INPUTS not in labels or _OF_OTHERS & labels.keys():
+    if LABEL_INPUTS not in labels or _DERIVED_LABELS & labels.keys():
         remedy = Remedy(title="Build image", command="para.image.build", params=build_params(name))
         raise ParaError("engine.image-missing", f"{name} is not an image that para built", remedy)
     return image
 
 
-async def helper_image(context: Context) -> str:
+async def find_helper_image(context: Context) -> str:
     """Return the id of the image that helpers run in; raises engine.image-missing."""
-    return (await demand_own(context, BASE_IMAGE)).id
+    return (await find_own_image(context, BASE_IMAGE)).id
 
 
-async def recipe(context: Context, image: str) -> Recipe:
+async def find_recipe(context: Context, image: str) -> Recipe:
     """Return the recipe of an image of para's own; raises engine.image-missing without its base."""
     agent = build_params(image).get("agent")
     if agent is None:
@@ -72,8 +72,8 @@ async def recipe(context: Context, image: str) -> Recipe:
     base = await images.find(context.engine, BASE_IMAGE)
     if base is None:
         raise image_missing(BASE_IMAGE)
-    return Recipe(image=image, folder=_folder(agent), arguments={"BASE_IMAGE": base.id})
+    return Recipe(image=image, folder=_recipe_folder(agent), arguments={"BASE_IMAGE": base.id})
 
 
-def _folder(agent: str) -> Path:
+def _recipe_folder(agent: str) -> Path:
     return image_build.recipe_folder("agents", agent)

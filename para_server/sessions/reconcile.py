@@ -26,16 +26,16 @@ from para_server.sessions import agent_process, provision, suspend
 
 _log = logging.getLogger(__name__)
 # that a command is at work is no news, and of an engine that is off the command itself speaks
-_NO_NEWS: Final = frozenset({"session.illegal-transition", "engine.unreachable"})
+_EXPECTED: Final = frozenset({"session.illegal-transition", "engine.unreachable"})
 
 
-async def sweep(context: Context) -> None:
+async def reconcile_all(context: Context) -> None:
     """Settle every session that no living process holds; what cannot be settled now waits."""
     async with context.store.locked_cleanup():
-        await _settle_all(context)
+        await _reconcile_each(context)
 
 
-async def _settle_all(context: Context) -> None:
+async def _reconcile_each(context: Context) -> None:
     records = context.store.read_all()
     if any(record.state not in OVER for record in records):
         disk_reserve.keep(context.store.home)
@@ -44,91 +44,91 @@ async def _settle_all(context: Context) -> None:
             continue
         try:
             async with context.store.locked_session(record.id, patience=0):
-                await settle(context, record.id)
+                await reconcile_session(context, record.id)
         except Exception as error:  # noqa: BLE001 # whatever it is, other sessions go on
-            put_off(f"session {record.name} is not settled", error)
-    for stray in _strays(context):
+            log_postponed(f"session {record.name} is not settled", error)
+    for stray in _find_leftovers(context):
         try:
-            await _clear_stray(context, stray)
+            await _remove_leftover(context, stray)
         except Exception as error:  # noqa: BLE001 # the same
-            put_off(f"{stray} is not cleared", error)
+            log_postponed(f"{stray} is not cleared", error)
 
 
-def _strays(context: Context) -> list[Path]:
+def _find_leftovers(context: Context) -> list[Path]:
     try:
         return list(context.store.leftovers())
     except OSError as error:
-        put_off("what is left over is not looked at", error)
+        log_postponed("what is left over is not looked at", error)
         return []
 
 
-def put_off(what: str, error: Exception) -> None:
+def log_postponed(what: str, error: Exception) -> None:
     """Say what has to wait: the next process tries again."""
-    if isinstance(error, ParaError) and error.slug in _NO_NEWS:
+    if isinstance(error, ParaError) and error.slug in _EXPECTED:
         _log.debug("%s: %s", what, error)
         return
     _log.warning("%s yet: %s", what, str(error) or type(error).__name__)
 
 
-async def settle(context: Context, session_id: str) -> None:
+async def reconcile_session(context: Context, session_id: str) -> None:
     """Complete or undo the command that was under way; the session is held."""
     record = context.store.read(session_id)
     if record is None or record.doing is None:
         return
     match record.doing:
         case "start":
-            await undo_start(context, record)
+            await roll_back_start(context, record)
         case "recover":
-            await undo_recover(context, record)
+            await roll_back_recover(context, record)
         case "resume":
-            await undo_resume(context, record)
+            await roll_back_resume(context, record)
         case "pause":
             await suspend.complete_pause(context, record)
         case "finish" | "cancel":
-            await _settle_end(context, record)
+            await _reconcile_end(context, record)
 
 
-async def undo_start(context: Context, record: Record) -> None:
+async def roll_back_start(context: Context, record: Record) -> None:
     """Leave nothing of a session that did not come to be."""
     branch = record.branch if record.type == "worktree" else None
-    await provision.tear_down(context, record)
+    await provision.remove_session(context, record)
     if branch is not None:
-        await _drop_empty_branch(context, record, branch)
+        await _delete_empty_branch(context, record, branch)
     context.store.remove(record.id)
 
 
-async def undo_recover(context: Context, record: Record) -> None:
+async def roll_back_recover(context: Context, record: Record) -> None:
     """Leave a session cancelled as it was; its archive was never touched."""
-    await provision.tear_down(context, record)
+    await provision.remove_session(context, record)
     if record.type == "worktree":
-        await _drop_empty_branch(context, record, record.branch)
+        await _delete_empty_branch(context, record, record.branch)
     context.store.write(record.but(state=State.CANCELLED, doing=None, bases=()))
 
 
-async def undo_resume(context: Context, record: Record) -> None:
+async def roll_back_resume(context: Context, record: Record) -> None:
     """Leave a session as it was before somebody wanted it to go on."""
     if record.state is State.FINISHED:
-        await provision.tear_down(context, record, keep_agent=True)
+        await provision.remove_session(context, record, keep_agent=True)
         record = record.but(bases=())
     elif record.fresh:
         await containers.remove(context.engine, container_name(record.id))
     elif record.state is State.PAUSED and record.type == "container":
-        await frozen_again(context, record)
+        await freeze_again(context, record)
     context.store.write(record.but(doing=None, fresh=False))
 
 
 async def complete_end(context: Context, record: Record, state: State) -> Record:
     """Remove what a finished or cancelled session had; its work is in the repository already."""
     over = record if record.state is state else context.store.write(record.but(state=state))
-    await provision.tear_down(context, over, keep_agent=state is State.FINISHED)
+    await provision.remove_session(context, over, keep_agent=state is State.FINISHED)
     if over.type == "worktree" and state is State.CANCELLED:
-        await _drop_empty_branch(context, over, over.branch)
+        await _delete_empty_branch(context, over, over.branch)
     return context.store.write(
         over.but(doing=None, head=None, target=None, target_branch=None, bases=())
     )
 
 
-async def ended(context: Context, record: Record, state: State) -> Record:
+async def end_session(context: Context, record: Record, state: State) -> Record:
     """Complete a finish or cancel whose work is safe: what fails now, the next process does.
 
     Only where the end cannot be written down does it raise: the session then goes on.
@@ -137,11 +137,11 @@ async def ended(context: Context, record: Record, state: State) -> Record:
     try:
         return await complete_end(context, over, state)
     except Exception as error:  # noqa: BLE001 # whatever it is, the work is where it belongs
-        put_off(f"session {record.name} has ended, but not all of it is removed", error)
+        log_postponed(f"session {record.name} has ended, but not all of it is removed", error)
         return over
 
 
-async def _settle_end(context: Context, record: Record) -> None:
+async def _reconcile_end(context: Context, record: Record) -> None:
     if record.state in {State.FINISHED, State.CANCELLED}:
         await complete_end(context, record, record.state)
         return
@@ -159,11 +159,11 @@ async def _settle_end(context: Context, record: Record) -> None:
         async with context.store.locked_refs(record.refs_at):
             await bundle.drop_incoming(repo, record.id)
     except ParaError as error:
-        put_off(f"refs of {record.name} are not deleted", error)
-    await undo_end(context, record)
+        log_postponed(f"refs of {record.name} are not deleted", error)
+    await roll_back_end(context, record)
 
 
-async def undo_end(context: Context, record: Record) -> None:
+async def roll_back_end(context: Context, record: Record) -> None:
     """Let a session go on that was to end, unless its end is written down already."""
     now = context.store.read(record.id)
     if now is None or now.state in OVER:
@@ -174,29 +174,29 @@ async def undo_end(context: Context, record: Record) -> None:
             await containers.thaw(context.engine, seen.name)
         alive = seen is not None and seen.state in {"running", "paused"}
         if alive and reported.rests(context.store.agent_folder(record.id)):
-            await _go_on(context, record)
+            await _resume_agent(context, record)
     if record.head is not None:
         repo = await discovery.of_session(record)
         await worktree.uncommit(repo, record.branch, record.head)
     context.store.write(record.but(doing=None, head=None, target=None, target_branch=None))
 
 
-async def _go_on(context: Context, record: Record) -> None:
+async def _resume_agent(context: Context, record: Record) -> None:
     """Let the agent go on, if it can: a session whose agent cannot is one that can still end."""
     try:
-        await agent_process.go_on(context, record, None)
+        await agent_process.resume_agent(context, record, None)
     except ParaError as error:
         _log.warning("its agent does not go on: %s", error, extra={"session": record.name})
 
 
-async def frozen_again(context: Context, record: Record) -> None:
+async def freeze_again(context: Context, record: Record) -> None:
     """Freeze a container that was let go on."""
     seen = await containers.find(context.engine, container_name(record.id))
     if seen is not None and seen.state == "running":
         await containers.freeze(context.engine, seen.name)
 
 
-async def _drop_empty_branch(context: Context, record: Record, branch: str) -> None:
+async def _delete_empty_branch(context: Context, record: Record, branch: str) -> None:
     repo = await discovery.find(record)
     if repo is None:
         return
@@ -209,7 +209,7 @@ async def _drop_empty_branch(context: Context, record: Record, branch: str) -> N
             await repository.delete_refs(repo, f"refs/heads/{branch}")
 
 
-async def _clear_stray(context: Context, stray: Path) -> None:
+async def _remove_leftover(context: Context, stray: Path) -> None:
     session_id = stray.name.partition(".")[0]
     async with context.store.locked_session(session_id, patience=0):
         if stray not in context.store.leftovers():
@@ -217,4 +217,4 @@ async def _clear_stray(context: Context, stray: Path) -> None:
         if stray.parent.name == "scratch":
             await containers.remove(context.engine, f"{HELPER_PREFIX}{stray.name}")
             await volumes.remove(context.engine, overlay_volume_name(stray.name))
-        await provision.clear_away(context, stray, session_id)
+        await provision.remove_folder(context, stray, session_id)

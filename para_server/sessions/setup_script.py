@@ -20,22 +20,24 @@ from para_server.engine.exec_stream import follow
 from para_server.git import repository
 from para_server.git.repository import Repo
 
-_DEFAULT: Final = ContainerSettings().setup_script
-_GRACE: Final = 30.0  # seconds beyond its time after which the container is ended with it
+_DEFAULT_SCRIPT: Final = ContainerSettings().setup_script
+_GRACE_SECONDS: Final = 30.0  # seconds beyond its time after which the container is ended with it
 
 
-async def may_be(context: Context, repo: Repo, record: Record) -> bool:
+async def can_have_script(context: Context, repo: Repo, record: Record) -> bool:
     """Tell whether a new session may have a script: the default one need not be in its base."""
     if record.type == "worktree":
         return False
     script = context.settings(Path(record.repo)).container.setup_script
-    if script != _DEFAULT:
+    if script != _DEFAULT_SCRIPT:
         return bool(script)
     folder = PurePosixPath(script).parts[0]
     return await repository.has(repo, record.base, folder)
 
 
-async def warnings(repo: Repo, record: Record, script: str = _DEFAULT) -> tuple[str, ...]:
+async def find_warnings(
+    repo: Repo, record: Record, script: str = _DEFAULT_SCRIPT
+) -> tuple[str, ...]:
     """Say so where the user has a script of the usual name that the base has not."""
     if record.type == "worktree" or not os.path.lexists(repo.top / script):
         return ()
@@ -44,7 +46,7 @@ async def warnings(repo: Repo, record: Record, script: str = _DEFAULT) -> tuple[
     return (f"{script} is not committed: it did not run, since the base does not have it",)
 
 
-async def run(context: Context, record: Record) -> Problem | None:
+async def run_script(context: Context, record: Record) -> Problem | None:
     """Set a session up, and give its problem where that fails; the container stays for a look."""
     settings = context.settings(Path(record.repo)).container
     script = settings.setup_script
@@ -55,9 +57,9 @@ async def run(context: Context, record: Record) -> Problem | None:
         context.report(f"Set-up: {one_line(line)}", None)
 
     began, seconds = time.monotonic(), math.ceil(settings.setup_minutes * 60)
-    command = supervisor.setup_command(script, seconds, optional=script == _DEFAULT)
+    command = supervisor.setup_command(script, seconds, optional=script == _DEFAULT_SCRIPT)
     try:
-        async with asyncio.timeout(seconds + _GRACE):  # whatever runs in the container
+        async with asyncio.timeout(seconds + _GRACE_SECONDS):  # whatever runs in the container
             code = await follow(context.engine, container_name(record.id), command, told)
     except TimeoutError:
         code = supervisor.LATE

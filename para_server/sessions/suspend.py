@@ -18,30 +18,30 @@ from para_server.sessions import agent_process, present, provision
 _log = logging.getLogger(__name__)
 
 
-async def save(context: Context, record: Record) -> Session:
+async def save_session(context: Context, record: Record) -> Session:
     """End the agent gently, save the container and remove it; the session is held."""
     context.report(f"Saving {record.name}", 10)
     begun = context.store.write(record.but(state=State.RUNNING, doing="pause"))
     async with rollback_on_failure() as rollback:
-        rollback.push_async_callback(_go_on, context, begun)
-        await agent_process.rest(context, begun)
-        saved = await _saved(context, begun)
-    return await ignore_cancellation(_emptied(context, saved))
+        rollback.push_async_callback(_roll_back_pause, context, begun)
+        await agent_process.suspend_agent(context, begun)
+        saved = await _save_container(context, begun)
+    return await ignore_cancellation(_finish_pause(context, saved))
 
 
-async def _emptied(context: Context, record: Record) -> Session:
+async def _finish_pause(context: Context, record: Record) -> Session:
     """Complete a pause whose image is there: what fails now, the next process does."""
     try:
         record = await complete_pause(context, record)
     except ParaError as error:
         _log.warning("not all is removed yet: %s", error, extra={"session": record.name})
-    return present.of(context, record, None)
+    return present.build_session(context, record, None)
 
 
 async def complete_pause(context: Context, record: Record) -> Record:
     """Remove a container once it is saved, and the images that it was saved in before."""
     if record.state is not State.PAUSED:
-        record = await _saved(context, record)
+        record = await _save_container(context, record)
     await containers.remove(context.engine, container_name(record.id))
     image = await images.find(context.engine, saved_image(record.id))
     if image is not None:
@@ -49,7 +49,7 @@ async def complete_pause(context: Context, record: Record) -> Record:
     return context.store.write(record.but(doing=None))
 
 
-async def _saved(context: Context, record: Record) -> Record:
+async def _save_container(context: Context, record: Record) -> Record:
     """Save what there is of a container, and note it when the image is there."""
     name, image = container_name(record.id), saved_image(record.id)
     if await containers.find(context.engine, name) is not None:
@@ -61,7 +61,7 @@ async def _saved(context: Context, record: Record) -> Record:
     return context.store.write(record.but(state=State.PAUSED))
 
 
-async def hold_still(context: Context, record: Record, seen: ContainerInfo | None) -> None:
+async def freeze_session(context: Context, record: Record, seen: ContainerInfo | None) -> None:
     """Hold the processes of a session, so that its files do not change while they are read.
 
     An agent that can continue its conversation is ended first; any other would begin anew, should
@@ -69,12 +69,12 @@ async def hold_still(context: Context, record: Record, seen: ContainerInfo | Non
     """
     if record.state is State.PAUSED or seen is None or seen.state != "running":
         return
-    if agent_process.continues(context, record):
-        await agent_process.rest(context, record)
+    if agent_process.can_continue_conversation(context, record):
+        await agent_process.suspend_agent(context, record)
     await containers.freeze(context.engine, seen.name)
 
 
-async def _go_on(context: Context, record: Record) -> None:
+async def _roll_back_pause(context: Context, record: Record) -> None:
     """Take a pause back: the container is started again, if it is still there."""
     name = container_name(record.id)
     seen = await containers.find(context.engine, name)
@@ -84,7 +84,7 @@ async def _go_on(context: Context, record: Record) -> None:
     saved = await images.find(context.engine, saved_image(record.id))
     if saved is not None and saved.id != seen.image_id:
         await images.remove(context.engine, saved_image(record.id))
-    await provision.run(context, record, provision.released_before(record))
+    await provision.start_container(context, record, provision.workspace_of_started(record))
     if seen.state != "running" or reported.rests(context.store.agent_folder(record.id)):
-        await agent_process.go_on(context, record, None)
+        await agent_process.resume_agent(context, record, None)
     context.store.write(record.but(doing=None))

@@ -17,69 +17,73 @@ from para_server.core.errors import Issue, ParaError
 from para_server.core.params import DispatchParams
 from para_server.record_files import LARGEST_TEXT
 
-_LARGEST: Final = 16 << 20  # bytes; a task, not a data set
-_PASSING: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
-_MARK: Final = "\ufeff"
-_WIDE: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MAX_PROMPT: Final = 16 << 20  # bytes; a task, not a data set
+_FOLDER_FLAGS: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+_BYTE_ORDER_MARK: Final = "\ufeff"
+_UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-async def prompt_of(context: Context, params: DispatchParams) -> str:
+async def read_prompt(context: Context, params: DispatchParams) -> str:
     """Return the prompt, or what its file holds; raises command.invalid-params."""
     prompt = params.prompt
     if prompt is None:
-        prompt = await _from_file(context, params.prompt_file or "")
-    prompt = prompt.removeprefix(_MARK)
+        prompt = await _read_prompt_file(context, params.prompt_file or "")
+    prompt = prompt.removeprefix(_BYTE_ORDER_MARK)
     if not prompt.strip():
-        raise _wrong("prompt", "The prompt is empty")
-    if "\0" in prompt or len(prompt.encode()) > _LARGEST:
-        raise _wrong("prompt", f"A prompt is text of at most {_LARGEST >> 20} MiB")
+        raise _invalid_params("prompt", "The prompt is empty")
+    if "\0" in prompt or len(prompt.encode()) > _MAX_PROMPT:
+        raise _invalid_params("prompt", f"A prompt is text of at most {_MAX_PROMPT >> 20} MiB")
     if len(to_json(prompt)) > LARGEST_TEXT:
-        raise _wrong("prompt", "A prompt is text: this one has millions of control characters")
+        raise _invalid_params(
+            "prompt", "A prompt is text: this one has millions of control characters"
+        )
     return prompt
 
 
-async def _from_file(context: Context, given: str) -> str:
+async def _read_prompt_file(context: Context, given: str) -> str:
     file = path_of(given)
     if not file.is_absolute():
         if context.cwd is None:
-            raise _wrong("promptFile", f"{file} is relative, and no folder is open")
+            raise _invalid_params("promptFile", f"{file} is relative, and no folder is open")
         file = context.cwd / file
     try:
         content = await run_in_thread(lambda: _read(file))
-        return content.decode("utf-16" if content.startswith(_WIDE) else "utf-8")
+        return content.decode("utf-16" if content.startswith(_UTF16_MARKS) else "utf-8")
     except UnicodeDecodeError:
-        raise _wrong("promptFile", f"{file} cannot be read: it is not UTF-8") from None
+        raise _invalid_params("promptFile", f"{file} cannot be read: it is not UTF-8") from None
     except (OSError, ValueError) as error:
         why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        raise _wrong("promptFile", f"{file} cannot be read: {why}") from None
+        raise _invalid_params("promptFile", f"{file} cannot be read: {why}") from None
 
 
 def _read(file: Path) -> bytes:
-    descriptor = _opened(file)
+    descriptor = _open(file)
     with os.fdopen(descriptor, "rb") as stream:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("it is no file")
-        content = stream.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise ValueError(f"it is larger than {_LARGEST >> 20} MiB")
+        content = stream.read(_MAX_PROMPT + 1)
+    if len(content) > _MAX_PROMPT:
+        raise ValueError(f"it is larger than {_MAX_PROMPT >> 20} MiB")
     return content
 
 
-def _opened(file: Path) -> int:
+def _open(file: Path) -> int:
     """Open a file; a link is followed only outside of repositories: theirs may lead anywhere."""
-    here = os.open(file.anchor, _PASSING)
+    here = os.open(file.anchor, _FOLDER_FLAGS)
     parts = file.parts[1:]
     try:
         for part in parts[:-1]:
-            below = _step(here, part, _PASSING)
+            below = _open_part(here, part, _FOLDER_FLAGS)
             os.close(here)
             here = below
-        return _step(here, parts[-1] if parts else ".", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return _open_part(
+            here, parts[-1] if parts else ".", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        )
     finally:
         os.close(here)
 
 
-def _step(here: int, part: str, flags: int) -> int:
+def _open_part(here: int, part: str, flags: int) -> int:
     unfollowed = os.O_NOFOLLOW if _in_repository(here) else 0
     try:
         return os.open(part, flags | unfollowed, dir_fd=here)
@@ -100,7 +104,7 @@ def _in_repository(folder: int) -> bool:
         while True:
             if _has_git(here):
                 return True
-            above = os.open("..", _PASSING, dir_fd=here)
+            above = os.open("..", _FOLDER_FLAGS, dir_fd=here)
             same = os.path.samestat(os.fstat(above), os.fstat(here))
             os.close(here)
             here = above
@@ -120,5 +124,5 @@ def _has_git(folder: int) -> bool:
     return True
 
 
-def _wrong(path: str, message: str) -> ParaError:
+def _invalid_params(path: str, message: str) -> ParaError:
     return ParaError("command.invalid-params", message, issues=[Issue(path=path, message=message)])

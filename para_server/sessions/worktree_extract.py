@@ -24,10 +24,10 @@ from para_server.git.nested_repositories import NestedRepository
 from para_server.git.process import git
 from para_server.git.repository import Repo
 from para_server.git.worktree_state import WorktreeState, demand_unused, standing, unreachable
-from para_server.sessions import leftover_work
-from para_server.sessions.leftover_work import Finding, Findings
+from para_server.sessions import off_branch
+from para_server.sessions.off_branch import Finding, Findings
 
-_SHOWN: Final = 5  # paths in a message
+_MAX_SHOWN: Final = 5  # paths in a message
 
 
 class WorktreeWork(Model):
@@ -42,7 +42,7 @@ class WorktreeWork(Model):
     head: str | None = None
 
 
-async def adopted(context: Context, repo: Repo, record: Record) -> Record:
+async def follow_renamed_branch(context: Context, repo: Repo, record: Record) -> Record:
     """Return a session with the branch that it has now: a person may have renamed it."""
     folder = context.store.workspace(record.id)
     if not folder.is_dir():
@@ -56,7 +56,7 @@ async def adopted(context: Context, repo: Repo, record: Record) -> Record:
 
 
 @asynccontextmanager
-async def committed(
+async def committed_work(
     context: Context, repo: Repo, record: Record, where: WorktreeState, message: str
 ) -> AsyncIterator[WorktreeWork]:
     """Commit what is uncommitted on the session's branch; a block that fails takes it back."""
@@ -68,7 +68,7 @@ async def committed(
         rollback.push_async_callback(worktree.restore, repo, folder, where, record.branch, own)
         kept = [*where.alone]
         left: list[Left] = []
-        if where.on == record.branch or own is None or await _follows(repo, own, where.head):
+        if where.on == record.branch or own is None or await _is_ancestor(repo, own, where.head):
             if where.on != record.branch:
                 await worktree.join(folder, record.branch, where.head, own)
             plain = nested_repositories.plain_paths(found)
@@ -77,14 +77,14 @@ async def committed(
         else:
             tip = own
             plain = ()
-            await _demand_decided_branch(repo, record, folder, where, own)
+            await _demand_all_on_branch(repo, record, folder, where, own)
             kept += await unreachable(repo, [where.head]) if where.on is None else []
-        if where.on not in {None, record.branch} and not await _follows(repo, where.head, tip):
-            left.append(_other_branch(where.on or "", where.head))
-        yield await _with_rest(repo, record, folder, tip, kept, found, left, plain)
+        if where.on not in {None, record.branch} and not await _is_ancestor(repo, where.head, tip):
+            left.append(_left_on_branch(where.on or "", where.head))
+        yield await _collect_off_branch(repo, record, folder, tip, kept, found, left, plain)
 
 
-async def demand_decided(
+async def demand_finishable(
     context: Context, repo: Repo, record: Record, branch: str
 ) -> WorktreeState:
     """Return where the worktree stands; raises where a person has to decide something first."""
@@ -97,13 +97,13 @@ async def demand_decided(
             Remedy(title="Cancel: its commits are kept", command="para.cancel", params=params),
         )
     where = await standing(repo, folder)
-    leftover_work.demand_decided(record, Findings(stopped=where.stopped, conflicts=where.conflicts))
+    off_branch.demand_mergeable(record, Findings(stopped=where.stopped, conflicts=where.conflicts))
     if where.head is None:
         raise ParaError(
             "workspace.git-failed",
             f"The worktree of {record.name} is on {one_line(where.on or 'HEAD')}, which has no "
             "commit yet: nothing of it would be in a branch",
-            Remedy(title=f"Commit there, or go back: {_back(folder, record)}"),
+            Remedy(title=f"Commit there, or go back: {_switch_command(folder, record)}"),
             Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params),
         )
     for one in dict.fromkeys((record.branch, branch)):
@@ -111,7 +111,7 @@ async def demand_decided(
     return where
 
 
-async def shown(context: Context, repo: Repo, record: Record) -> str:
+async def commit_for_review(context: Context, repo: Repo, record: Record) -> str:
     """Return a commit of all files of a worktree, or where it was if its folder is gone."""
     folder = context.store.workspace(record.id)
     if not folder.is_dir():
@@ -119,11 +119,13 @@ async def shown(context: Context, repo: Repo, record: Record) -> str:
     where = await standing(repo, folder)
     found = await nested_repositories.inner(folder)
     tree = await worktree_commit.tree_of(folder, where.head, nested_repositories.plain_paths(found))
-    work = await _archived(repo, where.head or record.base, tree, [], "para: as it is now")
+    work = await _commit_archive(repo, where.head or record.base, tree, [], "para: as it is now")
     return work.keep or work.tip
 
 
-async def as_it_is(context: Context, repo: Repo, record: Record, message: str) -> WorktreeWork:
+async def snapshot_worktree(
+    context: Context, repo: Repo, record: Record, message: str
+) -> WorktreeWork:
     """Keep all that a worktree has, and change nothing in it.
 
     Of a folder that is gone, its last commit is there.
@@ -133,7 +135,7 @@ async def as_it_is(context: Context, repo: Repo, record: Record, message: str) -
     if not folder.is_dir():
         last = await worktree.last_commit(repo, folder)
         beside = None if own in {None, last} else last
-        return await _archived(repo, own or last, None, [beside] if beside else [], message)
+        return await _commit_archive(repo, own or last, None, [beside] if beside else [], message)
     where = await standing(repo, folder)
     found = await nested_repositories.inner(folder)
     tip = own or where.head or record.base
@@ -149,16 +151,16 @@ async def as_it_is(context: Context, repo: Repo, record: Record, message: str) -
     named: list[Finding] = [
         Finding(what="merge", how="kept", at="-", value=one) for one in where.stopped
     ]
-    named += _files_of(hollow)
+    named += _hollow_findings(hollow)
     for one in found:
         kept += await nested_repositories.bring(repo, folder, one, found, message)
-        named += _ones(one)
-    work = await _archived(repo, tip, tree, kept, message)
-    left = leftover_work.beside_archive(Findings(beside=tuple(named)), archive_ref(record.id))
+        named += _nested_findings(one)
+    work = await _commit_archive(repo, tip, tree, kept, message)
+    left = off_branch.not_in_archive(Findings(beside=tuple(named)), archive_ref(record.id))
     return work.model_copy(update={"left": left, "head": off})
 
 
-async def _with_rest(
+async def _collect_off_branch(
     repo: Repo,
     record: Record,
     folder: Path,
@@ -170,41 +172,41 @@ async def _with_rest(
 ) -> WorktreeWork:
     """Collect what is beside the branch of a session that is about to be finished."""
     archive = archive_ref(record.id)
-    kept = [one for one in kept if not await _follows(repo, one, tip)]
+    kept = [one for one in kept if not await _is_ancestor(repo, one, tip)]
     message = f"para: what {record.name} had beside its branch"
     if kept:
-        listed = ", ".join(one[:12] for one in kept[:_SHOWN])
+        listed = ", ".join(one[:12] for one in kept[:_MAX_SHOWN])
         detail = f"commits that no branch has are kept in {archive}: {listed}"
         left.append(Left(what="branch", ref=archive, detail=detail))
     named: list[Finding] = []
     for one in found:
         kept += await nested_repositories.bring(repo, folder, one, found, message)
-        named += _ones(one)
+        named += _nested_findings(one)
     tree = None
     hidden, hollow = await run_both(
         worktree_commit.overlooked(folder), nested_repositories.hollow(folder, found)
     )
-    named += _files_of(hollow)
+    named += _hollow_findings(hollow)
     if hidden or hollow:
         full = await worktree_commit.tree_of(folder, tip, plain, hollow=hollow)
         if full != (await git(repo.top, "rev-parse", f"{tip}^{{tree}}")).strip():
             tree = full
         if tree and hidden:
-            listed = ", ".join(one_line(one) for one in hidden[:_SHOWN])
+            listed = ", ".join(one_line(one) for one in hidden[:_MAX_SHOWN])
             detail = f"files that git was told to overlook are kept in {archive}: {listed}"
             left.append(Left(what="branch", ref=archive, detail=detail))
-    work = await _archived(repo, tip, tree, kept, message)
-    beside = leftover_work.beside_branch(Findings(beside=tuple(named)), archive)
+    work = await _commit_archive(repo, tip, tree, kept, message)
+    beside = off_branch.not_on_branch(Findings(beside=tuple(named)), archive)
     keep = work.keep if work.keep != tip else None
     return work.model_copy(update={"keep": keep, "left": (*left, *beside)})
 
 
-async def _archived(
+async def _commit_archive(
     repo: Repo, tip: str, tree: str | None, kept: list[str], message: str
 ) -> WorktreeWork:
     """Make a commit of a tree and of commits, the first of which is where the branch is."""
     here = (await git(repo.top, "rev-parse", f"{tip}^{{tree}}")).strip()
-    beside = [one for one in dict.fromkeys(kept) if not await _follows(repo, one, tip)]
+    beside = [one for one in dict.fromkeys(kept) if not await _is_ancestor(repo, one, tip)]
     if not beside and tree in {None, here}:
         return WorktreeWork(tip=tip, keep=tip)
     parents = [part for one in (tip, *beside) for part in ("-p", one)]
@@ -213,11 +215,11 @@ async def _archived(
     return WorktreeWork(tip=tip, keep=(await git(repo.top, *make, given=message)).strip())
 
 
-async def _follows(repo: Repo, old: str, new: str) -> bool:
+async def _is_ancestor(repo: Repo, old: str, new: str) -> bool:
     return old == new or await repository.is_ancestor(repo, old, new)
 
 
-async def _demand_decided_branch(
+async def _demand_all_on_branch(
     repo: Repo, record: Record, folder: Path, where: WorktreeState, own: str
 ) -> None:
     """Raise where what is on another commit than the session's branch would not be in it."""
@@ -225,7 +227,7 @@ async def _demand_decided_branch(
     at = f"on {one_line(where.on)}" if where.on else f"detached at {head[:12]}"
     if await git(folder, "status", "--porcelain", "-z", "--untracked-files=normal"):
         why = "has uncommitted files there"
-    elif own in {record.base, record.finished} and not await _follows(repo, head, own):
+    elif own in {record.base, record.finished} and not await _is_ancestor(repo, head, own):
         why = f"while {record.branch} has nothing new"
     else:
         return
@@ -233,16 +235,16 @@ async def _demand_decided_branch(
     raise ParaError(
         "workspace.git-failed",
         f"The worktree of {record.name} is {at}, which is not on top of {record.branch}, {why}",
-        Remedy(title=f"Bring it onto the branch there: {_back(folder, record)}"),
+        Remedy(title=f"Bring it onto the branch there: {_switch_command(folder, record)}"),
         Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params),
     )
 
 
-def _back(folder: Path, record: Record) -> str:
+def _switch_command(folder: Path, record: Record) -> str:
     return shlex.join(["git", "-C", str(folder), "switch", record.branch])
 
 
-def _other_branch(branch: str, head: str) -> Left:
+def _left_on_branch(branch: str, head: str) -> Left:
     return Left(
         what="branch",
         ref=f"refs/heads/{one_line(branch)}",
@@ -250,11 +252,11 @@ def _other_branch(branch: str, head: str) -> Left:
     )
 
 
-def _files_of(hollow: tuple[str, ...]) -> list[Finding]:
+def _hollow_findings(hollow: tuple[str, ...]) -> list[Finding]:
     return [Finding(what="submodule", how="files", at="-", value=path) for path in hollow]
 
 
-def _ones(one: NestedRepository) -> list[Finding]:
+def _nested_findings(one: NestedRepository) -> list[Finding]:
     """Say of an inner repository what is not in the branch."""
     has_more = bool(one.tips) or (one.changed and one.kind == "submodule")
     if one.kind == "ignored":

@@ -15,7 +15,7 @@ import pytest
 from para_server.core.errors import ParaError
 from para_server.core.repository_settings import normal
 from para_server.engine.engine_info import EngineInfo
-from para_server.sessions.file_ownership import Owner, owner_of
+from para_server.sessions.file_ownership import Owner, decide_owner
 from tests import engine, scratch
 from tests.client import Para
 
@@ -42,7 +42,7 @@ def facts(**known: object) -> EngineInfo:
 def test_files_belong_to_whom_the_containers_of_an_engine_can_be(
     known: dict[str, object], uid: int, owner: Owner
 ) -> None:
-    assert owner_of(facts(**known), uid, 20) == owner
+    assert decide_owner(facts(**known), uid, 20) == owner
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_an_engine_whose_containers_can_have_no_files_of_this_user_is_refused(
     known: dict[str, object], told: str
 ) -> None:
     with pytest.raises(ParaError, match=told) as caught:
-        owner_of(facts(**known), 501, 20)
+        decide_owner(facts(**known), 501, 20)
     assert caught.value.slug == "engine.refused"
 
 

@@ -17,7 +17,7 @@ from para_server.lsp.framing import MAX_MESSAGE
 from para_server.lsp.protocol import MAX_SENT
 from para_server.lsp.server import Server
 from para_server.registry import COMMANDS
-from para_server.sessions.present import LISTED_PROMPT
+from para_server.sessions.present import MAX_LISTED_PROMPT
 from tests import scratch, wire
 from tests.scratch import Repository
 from tests.wire import Process, Wire, framed
@@ -377,7 +377,7 @@ def test_long_prompts_neither_end_the_server_nor_fill_its_lists(
         made = client.answer(client.command("para.dispatch", {**params, "type": "worktree"}))
         assert made["result"]["prompt"] == prompt
     listed = client.answer(client.command("para.list", {}))["result"]["sessions"]
-    assert {one["prompt"] for one in listed} == {f"{prompt[: LISTED_PROMPT - 1]}…"}
+    assert {one["prompt"] for one in listed} == {f"{prompt[: MAX_LISTED_PROMPT - 1]}…"}
     whole = client.answer(client.command("para.show", {"name": "big0", "repo": str(repo.path)}))
     assert whole["result"]["prompt"] == prompt
 

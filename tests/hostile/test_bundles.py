@@ -106,7 +106,7 @@ async def judged(home: Path, repo: Repository, bait: Bait, spoil: str) -> extrac
     made = on_host(f"{here}{HONEST}{spoil}", scratch, bait)
     assert made.code == 0, made
     where = await discovery.locate(repo.path)
-    return await extract._checked(context, where, record, scratch, record.base)
+    return await extract._verify(context, where, record, scratch, record.base)
 
 
 def _no_engine(_settings: Any) -> Any:

@@ -33,8 +33,8 @@ from para_server.sessions.workspace import overlay
 from para_server.store import MANIFEST
 
 _log = logging.getLogger(__name__)
-_DEEPEST: Final = 8  # layers that a workspace stands on
-_LOOKED_AT: Final = 4  # bases of the same repository that are compared with a new commit
+_MAX_LAYERS: Final = 8  # layers that a workspace stands on
+_MAX_COMPARED: Final = 4  # bases of the same repository that are compared with a new commit
 _MAX_MANIFEST: Final = 1 << 16  # bytes
 
 
@@ -48,40 +48,40 @@ class BaseCheckout(Model):
     size: int
 
 
-async def found(
+async def find_or_create(
     context: Context, repo: Repo, record: Record, settings: Settings, start: StartPoint
 ) -> Record:
     """Note which bases a session stands on, made where they are missing.
 
     There are none where it gets files of its own: where they are few, or the engine cannot layer.
     """
-    if record.type == "worktree" or not await _may_share(context, repo, start):
+    if record.type == "worktree" or not await _can_share(context, repo, start):
         return record
-    name = _name(repo, start.anchor)
+    name = _checkout_name(repo, start.anchor)
     async with context.store.locked_base_checkouts():
         base = _read(context, name)
         enough = base is not None and base.files >= settings.git.share_from
-        if base is not None and enough and overlay.known(context):
-            return _noted(context, record, base)
+        if base is not None and enough and overlay.is_supported(context):
+            return _record_use(context, record, base)
     files = await base_checkout.count(repo, start.anchor)
     if files < settings.git.share_from:
         return record
     async with context.store.locked_checkout_build(str(repo.common)):
-        can = await overlay.possible(context, record)
+        can = await overlay.probe_support(context, record)
         # a path of PARA_HOME may be too long for an engine that can
-        if not can or not overlay.fits(context, record, [_files(context, name)]):
+        if not can or not overlay.can_mount(context, record, [_files(context, name)]):
             return record
         async with context.store.locked_base_checkouts():
             base = _read(context, name)  # another dispatch may have made it meanwhile
             if base is not None:
-                return _noted(context, record, base)
+                return _record_use(context, record, base)
         context.report(f"Writing {files} files, for all sessions to share", 10)
-        return await _made(context, repo, record, settings, start.anchor, files)
+        return await _create(context, repo, record, settings, start.anchor, files)
 
 
-async def _may_share(context: Context, repo: Repo, start: StartPoint) -> bool:
+async def _can_share(context: Context, repo: Repo, start: StartPoint) -> bool:
     """Return whether the files of a base could be a session's: those have what filters write."""
-    if not overlay.thinkable(context):
+    if not overlay.is_local_engine(context):
         return False
     return start.filtered or not await filters.named(repo, start.anchor)
 
@@ -94,8 +94,8 @@ async def evict(context: Context, most: int, *, dry_run: bool = False) -> list[s
     """
     if context.store.sessions_without_record():
         return []
-    known = {base.layers[0]: base for base in _all(context)}
-    used = _in_use(context.store.read_all())
+    known = {base.layers[0]: base for base in _read_all(context)}
+    used = _used_by(context.store.read_all())
     gone: list[str] = []
     while sum(base.size for base in known.values()) > most:
         beneath = {layer for base in known.values() for layer in base.layers[1:]}
@@ -110,29 +110,29 @@ async def evict(context: Context, most: int, *, dry_run: bool = False) -> list[s
     return gone
 
 
-def kept(context: Context) -> list[str]:
+def used_checkouts(context: Context) -> list[str]:
     """Name the bases that live sessions stand on."""
-    return sorted(_in_use(context.store.read_all()))
+    return sorted(_used_by(context.store.read_all()))
 
 
-def layers(context: Context, record: Record) -> list[Path]:
+def layer_folders(context: Context, record: Record) -> list[Path]:
     """Name the folders that a session's own files lie over, topmost first."""
     return [_files(context, name) for name in record.bases]
 
 
-async def _made(
+async def _create(
     context: Context, repo: Repo, record: Record, settings: Settings, commit: str, files: int
 ) -> Record:
     scratch = context.store.make_scratch_folder(record.id)
     try:
         record, below = await _nearest(context, repo, record, commit, files)
-        name = _name(repo, commit)
+        name = _checkout_name(repo, commit)
         try:
-            await _written(context, repo, scratch, commit, below)
+            await _write_files(context, repo, scratch, commit, below)
         except PermissionError:  # this system lets only root say in a layer that a file is gone
             await run_in_thread(lambda: remove_tree(scratch))
             scratch, below = context.store.make_scratch_folder(record.id), None
-            await _written(context, repo, scratch, commit, None)
+            await _write_files(context, repo, scratch, commit, None)
         base = BaseCheckout(
             repo=str(repo.common),
             commit=commit,
@@ -145,7 +145,7 @@ async def _made(
                 (scratch / MANIFEST).write_text(base.model_dump_json(by_alias=True))
                 remove_tree(context.store.checkouts_folder / name)
                 scratch.rename(context.store.checkouts_folder / name)
-            noted = _noted(context, record, base)
+            noted = _record_use(context, record, base)
             for one in await evict(context, bytes_of(settings.git.max_bases)):
                 _log.info("the checkout %s made room", one)
             return noted
@@ -153,14 +153,14 @@ async def _made(
         await run_in_thread(lambda: remove_tree(scratch))
 
 
-async def _written(
+async def _write_files(
     context: Context,
     repo: Repo,
     scratch: Path,
     commit: str,
     below: tuple[BaseCheckout, dict[str, str]] | None,
 ) -> None:
-    owner = (await file_ownership.owner(context)).host
+    owner = (await file_ownership.find_owner(context)).host
     if below is None:
         await base_checkout.make(repo, commit, scratch, owner)
         return
@@ -176,37 +176,41 @@ async def _nearest(
     if await filters.named(repo, commit):  # what a filter writes, a layer beneath does not tell
         return record, None
     async with context.store.locked_base_checkouts():
-        same = [base for base in _all(context) if base.layers[0] == _name(repo, base.commit)]
-        same = [base for base in same if _can_bear(context, record, base)]
+        same = [
+            base
+            for base in _read_all(context)
+            if base.layers[0] == _checkout_name(repo, base.commit)
+        ]
+        same = [base for base in same if _can_add_layer(context, record, base)]
         same.sort(key=lambda base: _used_at(context, base.layers[0]), reverse=True)
         near: list[tuple[int, BaseCheckout, dict[str, str]]] = []
-        for base in same[:_LOOKED_AT]:
+        for base in same[:_MAX_COMPARED]:
             changes = await base_checkout.changed(repo, base.commit, commit)
             if base_checkout.worth_a_layer(changes, files):
                 near.append((len(changes), base, changes))
         if not near:
             return record, None
         _, base, changes = min(near, key=lambda one: one[0])
-        return _noted(context, record, base), (base, changes)
+        return _record_use(context, record, base), (base, changes)
 
 
-def _can_bear(context: Context, record: Record, base: BaseCheckout) -> bool:
+def _can_add_layer(context: Context, record: Record, base: BaseCheckout) -> bool:
     one_more = [_files(context, name) for name in (*base.layers, base.layers[0])]
-    return len(one_more) <= _DEEPEST and overlay.fits(context, record, one_more)
+    return len(one_more) <= _MAX_LAYERS and overlay.can_mount(context, record, one_more)
 
 
-def _noted(context: Context, record: Record, base: BaseCheckout) -> Record:
+def _record_use(context: Context, record: Record, base: BaseCheckout) -> Record:
     for name in base.layers:
         os.utime(context.store.checkouts_folder / name / MANIFEST)
     return context.store.write(record.but(bases=base.layers))
 
 
-def _in_use(records: Iterable[Record]) -> set[str]:
+def _used_by(records: Iterable[Record]) -> set[str]:
     live = (r for r in records if r.doing is not None or r.state not in lifecycle.OVER)
     return {name for record in live for name in record.bases}
 
 
-def _all(context: Context) -> list[BaseCheckout]:
+def _read_all(context: Context) -> list[BaseCheckout]:
     names = [file.parent.name for file in context.store.checkouts_folder.glob(f"*/{MANIFEST}")]
     return [base for base in (_read(context, name) for name in names) if base is not None]
 
@@ -236,13 +240,13 @@ def _files(context: Context, name: str) -> Path:
     return context.store.checkouts_folder / name / "files"
 
 
-def _name(repo: Repo, commit: str) -> str:
+def _checkout_name(repo: Repo, commit: str) -> str:
     """Name the base of a commit; it has this name until the machine is started anew."""
-    where = hashlib.sha256(f"{repo.common}\0{_boot()}".encode()).hexdigest()[:16]
+    where = hashlib.sha256(f"{repo.common}\0{_boot_id()}".encode()).hexdigest()[:16]
     return f"{where}-{commit}"
 
 
-def _boot() -> str:
+def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:

@@ -21,41 +21,41 @@ from para_server.engine import oneshot, volumes
 from para_server.git.clone import hand_over
 from para_server.host.filesystem import remove_tree, written
 from para_server.sessions import file_ownership
-from para_server.sessions.recipes import helper_image
+from para_server.sessions.recipes import find_helper_image
 
 _log = logging.getLogger(__name__)
-_SECONDS: Final = 60
-_TRIAL: Final = f"cd {container_spec.WORKSPACE} && mv old new && cat new/word >heard"
+_TIMEOUT: Final = 60
+_TRIAL_SCRIPT: Final = f"cd {container_spec.WORKSPACE} && mv old new && cat new/word >heard"
 _NO, _YES, _SHORT = "no", "yes", "short"  # whether an engine can lay folders, and their names
 # bytes that one option of a mount may have in the kernel's newer interface to mounts (fsconfig),
 # which util-linux uses since 2.39, and Podman with it
-_SHORTEST: Final = 255
+_MAX_SHORT_OPTION: Final = 255
 
 
-def thinkable(context: Context) -> bool:
+def is_local_engine(context: Context) -> bool:
     """Tell whether the engine may be on this machine at all."""
     return os.name == "posix" and context.engine.address.startswith("unix://")
 
 
-def known(context: Context) -> bool:
+def is_supported(context: Context) -> bool:
     """Tell whether it was tried, and the engine can."""
-    return _known(context) in {_YES, _SHORT}
+    return _cached_answer(context) in {_YES, _SHORT}
 
 
-def _known(context: Context) -> str:
-    return (read_bounded(_answer(context), len(_SHORT)) or b"").decode(errors="replace")
+def _cached_answer(context: Context) -> str:
+    return (read_bounded(_answer_file(context), len(_SHORT)) or b"").decode(errors="replace")
 
 
-async def possible(context: Context, record: Record) -> bool:
+async def probe_support(context: Context, record: Record) -> bool:
     """Tell whether the engine can lay folders of this machine over each other: it is tried once."""
-    answer = _answer(context)
+    answer = _answer_file(context)
     if answer.is_file():
-        return known(context)
-    image = await helper_image(context)
+        return is_supported(context)
+    image = await find_helper_image(context)
     found = _NO
     for way in (_YES, _SHORT):
         try:
-            if await _tried(context, record, image, long=way == _YES):
+            if await _try_overlay(context, record, image, long=way == _YES):
                 found = way
                 break
         except ParaError as error:
@@ -67,45 +67,47 @@ async def possible(context: Context, record: Record) -> bool:
     return found != _NO
 
 
-def forget(context: Context) -> None:
+def forget_support(context: Context) -> None:
     """Try the engine again the next time: it may be another one now."""
-    _answer(context).unlink(missing_ok=True)
+    _answer_file(context).unlink(missing_ok=True)
 
 
-def fits(context: Context, record: Record, layers: list[Path]) -> bool:
+def can_mount(context: Context, record: Record, layers: list[Path]) -> bool:
     """Tell whether a mount can name so many layers."""
     upper, work = (
         context.store.upper_folder(record.id),
         context.store.overlay_work(record.id),
     )
     options = volumes.overlay(layers, upper, work)
-    if options is None or _known(context) != _SHORT:
+    if options is None or _cached_answer(context) != _SHORT:
         return options is not None
-    return all(len(one.encode()) <= _SHORTEST for one in options.split(","))
+    return all(len(one.encode()) <= _MAX_SHORT_OPTION for one in options.split(","))
 
 
-async def lay(context: Context, record: Record, layers: list[Path]) -> container_spec.Mount:
+async def create_mount(
+    context: Context, record: Record, layers: list[Path]
+) -> container_spec.Mount:
     """Make the volume that is a session's workspace, unless it is there, and describe its mount."""
     upper, work = (
         context.store.upper_folder(record.id),
         context.store.overlay_work(record.id),
     )
-    await _volume(context, record.id, record.id, layers, upper, work)
-    return mount(record)
+    await _create_volume(context, record.id, record.id, layers, upper, work)
+    return volume_mount(record)
 
 
-def mount(record: Record) -> container_spec.Mount:
+def volume_mount(record: Record) -> container_spec.Mount:
     """Describe the mount of a session's workspace."""
     return container_spec.Mount(
         source=overlay_volume_name(record.id), target=container_spec.WORKSPACE, volume=True
     )
 
 
-async def _tried(context: Context, record: Record, image: str, *, long: bool) -> bool:
+async def _try_overlay(context: Context, record: Record, image: str, *, long: bool) -> bool:
     """Try it with a folder over another, or over more than the shortest options can name."""
     scratch = context.store.make_scratch_folder(record.id)
     lower, upper, work = scratch / "lower", scratch / "upper", scratch / "work"
-    lowers = [lower, *([scratch / ("x" * _SHORTEST)] if long else [])]
+    lowers = [lower, *([scratch / ("x" * _MAX_SHORT_OPTION)] if long else [])]
     word = secrets.token_hex(8)
     name = overlay_volume_name(scratch.name)
     async with rollback_on_failure() as rollback:
@@ -115,21 +117,21 @@ async def _tried(context: Context, record: Record, image: str, *, long: bool) ->
             for folder in (lower / "old", *lowers[1:], upper, work):
                 folder.mkdir(parents=True)
             (lower / "old/word").write_text(word)
-        await hand_over(scratch, (await file_ownership.owner(context)).host)
-        await _volume(context, scratch.name, record.id, lowers, upper, work)
+        await hand_over(scratch, (await file_ownership.find_owner(context)).host)
+        await _create_volume(context, scratch.name, record.id, lowers, upper, work)
         wanted = container_spec.helper_container(
             f"{HELPER_PREFIX}{scratch.name}",
             record.id,
             image=image,
             home=context.store.home,
-            command=("sh", "-c", _TRIAL),
+            command=("sh", "-c", _TRIAL_SCRIPT),
             environment={},
             mounts=[
                 container_spec.Mount(source=name, target=container_spec.WORKSPACE, volume=True)
             ],
             file_size=bytes_of("1m"),
         )
-        code = await oneshot.run(context.engine, wanted, _SECONDS)
+        code = await oneshot.run(context.engine, wanted, _TIMEOUT)
         heard = upper / "heard"
         can = code == 0 and read_bounded(heard, len(word) + 1) == word.encode()
         # git renames folders in one step; mv would have copied this one where that cannot be
@@ -139,7 +141,7 @@ async def _tried(context: Context, record: Record, image: str, *, long: bool) ->
     return can
 
 
-async def _volume(
+async def _create_volume(
     context: Context, name: str, session_id: str, layers: list[Path], upper: Path, work: Path
 ) -> None:
     options = volumes.overlay(layers, upper, work)
@@ -149,6 +151,6 @@ async def _volume(
     await volumes.lay(context.engine, overlay_volume_name(name), options, labels)
 
 
-def _answer(context: Context) -> Path:
+def _answer_file(context: Context) -> Path:
     address = hashlib.sha256(context.engine.address.encode()).hexdigest()[:16]
     return context.store.checkouts_folder / f"engine-{address}"

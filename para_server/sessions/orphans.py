@@ -8,50 +8,50 @@ from para_server.core.names import LABEL_HOME, LABEL_SESSION, container_name
 from para_server.engine import containers, images
 from para_server.engine.containers import ContainerInfo
 from para_server.engine.images import Image
-from para_server.sessions.reconcile import put_off
+from para_server.sessions.reconcile import log_postponed
 
 
-async def sweep_engine(context: Context) -> list[str]:
+async def remove_orphans(context: Context) -> list[str]:
     """Remove what the engine made late, for sessions that were undone or for nobody.
 
     Gives the names of the containers.
     """
     async with context.store.locked_cleanup():
-        await _drop_late_images(context)
-        return await _drop_late_containers(context)
+        await _remove_images(context)
+        return await _remove_containers(context)
 
 
-async def _drop_late_containers(context: Context) -> list[str]:
+async def _remove_containers(context: Context) -> list[str]:
     engine = context.engine
     removed: list[str] = []
     ours = [*await containers.sessions(engine), *await containers.renamed(engine)]
     for one in [*ours, *await containers.helpers(engine)]:
         session = one.session or one.helper
-        if not context.store.owns(one.home) or session is None or _needed(context, one):
+        if not context.store.owns(one.home) or session is None or _is_needed(context, one):
             continue
         try:
             async with context.store.locked_session(session, patience=0):
-                if not _needed(context, one):
+                if not _is_needed(context, one):
                     await containers.remove(engine, one.name)
                     removed.append(one.name)
         except Exception as error:  # noqa: BLE001 # whatever it is, the others are removed
-            put_off(f"container {one.name} is not removed", error)
+            log_postponed(f"container {one.name} is not removed", error)
     return removed
 
 
-async def _drop_late_images(context: Context) -> None:
+async def _remove_images(context: Context) -> None:
     for image in await images.saved(context.engine):
         session = image.labels.get(LABEL_SESSION, "")
         if not context.store.owns(image.labels.get(LABEL_HOME)):
             continue
         try:
             async with context.store.locked_session(session, patience=0):
-                await _drop_if_late(context, session, image)
+                await _remove_if_orphaned(context, session, image)
         except Exception as error:  # noqa: BLE001 # whatever it is, the others are removed
-            put_off(f"image {image.id} is not removed", error)
+            log_postponed(f"image {image.id} is not removed", error)
 
 
-async def _drop_if_late(context: Context, session: str, image: Image) -> None:
+async def _remove_if_orphaned(context: Context, session: str, image: Image) -> None:
     """Remove an image that a session was saved in only after its pause had been undone."""
     record = context.store.read(session)
     if record is None or record.doing is not None or record.state is not State.RUNNING:
@@ -61,6 +61,6 @@ async def _drop_if_late(context: Context, session: str, image: Image) -> None:
         await images.remove_unused(context.engine, image.id)
 
 
-def _needed(context: Context, one: ContainerInfo) -> bool:
+def _is_needed(context: Context, one: ContainerInfo) -> bool:
     """Tell whether a session needs its container; a helper is needed by who holds the session."""
     return one.session is not None and context.store.may_be_live(one.session)

@@ -13,7 +13,7 @@ from para_server.core.errors import ParaError
 from para_server.git import discovery
 
 
-class Audience:
+class NotificationScope:
     """One client: `folders` are what it has open, all of which count where there is none.
 
     Of the clients that say `once`, one alone is called for the sessions of a repository: the first
@@ -27,7 +27,7 @@ class Audience:
         self._repositories: dict[Path, Path | None] = {}
         self._held: dict[str, int] = {}  # the descriptors of locks, by repository
 
-    async def is_called_for(self, repo: str) -> bool:
+    async def includes(self, repo: str) -> bool:
         """Return whether the client is called for sessions of a repository."""
         if not self._folders:
             return True

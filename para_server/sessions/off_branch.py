@@ -15,9 +15,9 @@ from para_server.core.untrusted import one_line, printable, read_bounded
 
 _MAX_FILE: Final = 1 << 20  # bytes of what a helper says it found
 _MAX_ENTRIES: Final = 1000
-_SHOWN: Final = 5  # paths in a message
-_WHATS: Final = frozenset(get_args(Left.model_fields["what"].annotation))
-_PATHS: Final = frozenset({"submodule", "ignored-repository"})
+_MAX_SHOWN: Final = 5  # paths in a message
+_KINDS: Final = frozenset(get_args(Left.model_fields["what"].annotation))
+_PATH_KINDS: Final = frozenset({"submodule", "ignored-repository"})
 _COMMANDS: Final = {"branch": "git branch", "tag": "git tag", "stash": "git stash apply"}
 _LOST: Final = {
     "broken": "it cannot be read whole, and is not kept",
@@ -52,14 +52,14 @@ class Findings(Model):
     filtered: tuple[str, ...] = ()
 
 
-def read(scratch: Path) -> Findings:
+def read_findings(scratch: Path) -> Findings:
     """Read what a helper wrote into a folder; what is not well formed is passed over."""
     entries = [entry.split(" ", 3) for entry in _fields(scratch / "left")]
     return Findings(
         beside=tuple(
             Finding(what=what, how=how, at=at, value=value)
             for what, how, at, value in (e for e in entries if len(e) == 4)  # noqa: PLR2004 # as One has
-            if what in _WHATS
+            if what in _KINDS
         ),
         stopped=tuple(one for entry in _fields(scratch / "stopped") for one in entry.splitlines()),
         conflicts=tuple(_fields(scratch / "conflicts")),
@@ -72,32 +72,32 @@ def _fields(file: Path) -> list[str]:
     return [os.fsdecode(one) for one in raw.split(b"\0")[:_MAX_ENTRIES] if one]
 
 
-def beside_branch(found: Findings, archive: str) -> tuple[Left, ...]:
+def not_on_branch(found: Findings, archive: str) -> tuple[Left, ...]:
     """Name all that is not in the branch of a finished session."""
-    return tuple(_named(one, archive) for one in found.beside)
+    return tuple(_describe(one, archive) for one in found.beside)
 
 
-def beside_archive(found: Findings, archive: str) -> tuple[Left, ...]:
+def not_in_archive(found: Findings, archive: str) -> tuple[Left, ...]:
     """Name all that is not in the archive of a cancelled session."""
-    gone = [one for one in found.beside if _is_gone(one)]
-    return tuple(_named(one, archive) for one in gone)
+    gone = [one for one in found.beside if _is_lost(one)]
+    return tuple(_describe(one, archive) for one in gone)
 
 
-def _is_gone(one: Finding) -> bool:
+def _is_lost(one: Finding) -> bool:
     if one.what in {"merge", "ignored-repository"}:  # that it was stopped is not in the archive
         return True
     return one.how in _LOST
 
 
-def demand_decided(record: Record, found: Findings) -> None:
+def demand_mergeable(record: Record, found: Findings) -> None:
     """Raise workspace.git-failed where a person, or the agent, has to decide something first."""
     params = {"name": record.name, "repo": record.repo}
     cancel = Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params)
     if found.stopped or found.conflicts:
-        amid = ", ".join(_operation(one) for one in found.stopped)
+        amid = ", ".join(_describe_operation(one) for one in found.stopped)
         parts = [f"in the midst of {amid}"] if amid else []
         if found.conflicts:
-            parts.append(f"with conflicts in {_listed(found.conflicts)}")
+            parts.append(f"with conflicts in {_join_paths(found.conflicts)}")
         raise ParaError(
             "workspace.git-failed",
             f"Session {record.name} is {' '.join(parts)}: a branch would have half of it",
@@ -108,19 +108,19 @@ def demand_decided(record: Record, found: Findings) -> None:
         raise ParaError(
             "workspace.git-failed",
             f"Session {record.name} changed files that a git filter has to convert, and the filter "
-            f"is not in the container: {_listed(found.filtered)}",
+            f"is not in the container: {_join_paths(found.filtered)}",
             Remedy(title="Undo the changes there", command="para.open", params=params),
             cancel,
         )
 
 
-def _named(one: Finding, archive: str) -> Left:
+def _describe(one: Finding, archive: str) -> Left:
     value = printable(os.fsencode(one.value).decode(errors="backslashreplace"))
     if one.what == "merge":
-        operation = _operation(one.value)
+        operation = _describe_operation(one.value)
         return Left(what="merge", detail=f"{operation} was stopped; its commits are in {archive}")
     detail = _detail(one, value, archive)
-    if one.what in _PATHS:
+    if one.what in _PATH_KINDS:
         return Left.model_validate({"what": one.what, "path": value, "detail": detail})
     return Left.model_validate({"what": one.what, "ref": value, "detail": detail})
 
@@ -148,13 +148,15 @@ def _detail(one: Finding, value: str, archive: str) -> str:
             return _LOST.get(one.how, _LOST["broken"])
 
 
-def _operation(said: str) -> str:
+def _describe_operation(said: str) -> str:
     word, *rest = said.split()
     named = _OPERATIONS.get(word, "an operation")
     return f"{named} ({' of '.join(rest)})" if len(rest) == 2 else named  # noqa: PLR2004 # step, steps
 
 
-def _listed(paths: tuple[str, ...]) -> str:
-    shown = [one_line(os.fsencode(one).decode(errors="backslashreplace")) for one in paths[:_SHOWN]]
-    more = [f"and {len(paths) - _SHOWN} more"] if len(paths) > _SHOWN else []
+def _join_paths(paths: tuple[str, ...]) -> str:
+    shown = [
+        one_line(os.fsencode(one).decode(errors="backslashreplace")) for one in paths[:_MAX_SHOWN]
+    ]
+    more = [f"and {len(paths) - _MAX_SHOWN} more"] if len(paths) > _MAX_SHOWN else []
     return ", ".join([*shown, *more])
