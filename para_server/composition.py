@@ -84,10 +84,10 @@ def _serve(context: Callable[[], Context], options: argparse.Namespace) -> int:
 @contextmanager
 def _context(environ: Mapping[str, str]) -> Iterator[Context]:
     from para_server.context import Context
-    from para_server.engine.client import engines
+    from para_server.engine.client import create_engines
     from para_server.store import Store
 
-    connections = engines(environ)
+    connections = create_engines(environ)
     try:
         yield Context(
             store=Store(_folder(environ, "PARA_HOME")),

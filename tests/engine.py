@@ -16,8 +16,8 @@ from docker.errors import APIError, ImageNotFound
 from para_server.core.names import FITTED_IMAGE, LABEL_FITTED, LABEL_HOME, LABEL_SESSION
 from para_server.core.repository_settings import normal
 from para_server.core.settings import EngineSettings
-from para_server.engine.connection import agreed_version, open_client
-from para_server.engine.endpoint import locate
+from para_server.engine.connection import negotiate_version, open_client
+from para_server.engine.endpoint import locate_engine
 
 _PATIENCE = 30.0  # seconds in which a container has to be gone
 _LONGEST = 90.0  # seconds that a script may run in a container
@@ -25,9 +25,9 @@ _LONGEST = 90.0  # seconds that a script may run in a container
 
 def connect() -> Any:
     """Connect to the engine that para would use; a test without an engine fails."""
-    found = locate(EngineSettings(), os.environ)
+    found = locate_engine(EngineSettings(), os.environ)
     client = open_client(found, os.environ, "1.41", 60)
-    version = agreed_version(client, found)
+    version = negotiate_version(client, found)
     client.close()
     return open_client(found, os.environ, version, 60)
 

@@ -26,10 +26,10 @@ _EVENTS: Final = {
     "StopFailure": "failed kept",
 }
 # of a tool's input, what tells a person most
-_TELLING: Final = "command file_path notebook_path url query pattern path description".split()
+_DETAIL_KEYS: Final = "command file_path notebook_path url query pattern path description".split()
 
 
-def _managed(given: Mapping[str, str]) -> dict[str, str]:
+def _managed_settings(given: Mapping[str, str]) -> dict[str, str]:
     """Write the managed settings; `given` are variables of the user's for container and agent."""
     hooks = {
         event: [{"hooks": [{"type": "command", "command": f"{HOOK} {meaning}"}]}]
@@ -50,20 +50,20 @@ def _detail(event: Mapping[str, object]) -> str:
     tool, asked = event.get("tool_name"), event.get("tool_input")
     match event.get("hook_event_name"):
         case "PermissionRequest" if tool == "AskUserQuestion":
-            return f"question: {_question(asked)}"
+            return f"question: {_first_question(asked)}"
         case "PermissionRequest":
-            return f"permission: {_use(tool, asked)}"
+            return f"permission: {_describe_use(tool, asked)}"
         case "Elicitation":
             return f"question: {event.get('message', '')}"
         case "PreToolUse":
-            return _use(tool, asked)
+            return _describe_use(tool, asked)
         case "Stop" | "StopFailure":
             return str(event.get("last_assistant_message") or event.get("error") or "")
         case _:
             return ""
 
 
-def _line(event: Mapping[str, object]) -> str:
+def _log_line(event: Mapping[str, object]) -> str:
     match event.get("hook_event_name"):
         case "UserPromptSubmit":
             return f"> {event.get('prompt', '')}"
@@ -73,13 +73,13 @@ def _line(event: Mapping[str, object]) -> str:
             return _detail(event)
 
 
-def _use(tool: object, asked: object) -> str:
+def _describe_use(tool: object, asked: object) -> str:
     values = asked if isinstance(asked, Mapping) else {}
-    telling = next((values[key] for key in _TELLING if isinstance(values.get(key), str)), "")
+    telling = next((values[key] for key in _DETAIL_KEYS if isinstance(values.get(key), str)), "")
     return f"{tool}: {telling}" if telling else str(tool)
 
 
-def _question(asked: object) -> str:
+def _first_question(asked: object) -> str:
     questions = asked.get("questions") if isinstance(asked, Mapping) else None
     first = questions[0] if isinstance(questions, list) and questions else None
     return str(first.get("question", "")) if isinstance(first, Mapping) else ""
@@ -101,7 +101,7 @@ CLAUDE: Final = Profile(
     keeps=(".claude/projects",),
     conversation=".claude/projects/-para-session/{conversation}.jsonl",
     status=".claude/sessions/{pid}.json",
-    files=_managed,
+    files=_managed_settings,
     detail=_detail,
-    line=_line,
+    line=_log_line,
 )

@@ -19,10 +19,10 @@ from para_server.core.results import LoginState
 from para_server.core.untrusted import read_bounded
 
 SHARED_FOLDER: Final = "/para-login"
-_LARGEST: Final = 4 << 20  # bytes of a file that holds a login
-_LATEST: Final = 4102444800  # 2100-01-01: what claims to be valid for longer has no end
+_MAX_FILE: Final = 4 << 20  # bytes of a file that holds a login
+_MAX_EXPIRY: Final = 4102444800  # 2100-01-01: what claims to be valid for longer has no end
 # what shells and the like remember, and would say of whoever logged in
-_LITTER: Final = (".bash_history", ".zsh_history", ".node_repl_history", ".lesshst", ".npm")
+_TRACES: Final = (".bash_history", ".zsh_history", ".node_repl_history", ".lesshst", ".npm")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class LoginReport(Model):
     @property
     def expiry(self) -> datetime | None:
         """Say when the login ends, as far as it says so itself."""
-        if self.expires_at is None or not 0 < self.expires_at < _LATEST:
+        if self.expires_at is None or not 0 < self.expires_at < _MAX_EXPIRY:
             return None
         return datetime.fromtimestamp(int(self.expires_at), UTC)
 
@@ -99,17 +99,17 @@ class LoginReport(Model):
         return "expired" if over or self.verdict == "refused" else "unknown"
 
 
-def tell_command(agent: str) -> Argv:
+def report_command(agent: str) -> Argv:
     """Give the command that tells of a login, in its container."""
     return ("node", "-e", _script(), "tell", agent)
 
 
 def forget_command(agent: str) -> Argv:
     """Give the command that takes away what would tell one container from another."""
-    return ("node", "-e", _script(), "forget", agent, *_LITTER, *LOGINS[agent].litter)
+    return ("node", "-e", _script(), "forget", agent, *_TRACES, *LOGINS[agent].litter)
 
 
-def told(output: str) -> LoginReport:
+def parse_report(output: str) -> LoginReport:
     """Read what the container said; raises engine.refused where it is no answer."""
     try:
         return LoginReport.model_validate_json(output.strip().rpartition("\n")[2])
@@ -117,16 +117,16 @@ def told(output: str) -> LoginReport:
         raise ParaError("engine.refused", "The login's container did not answer") from None
 
 
-def on_host(agent: str, home: Path) -> dict[str, bytes]:
+def read_host_login(agent: str, home: Path) -> dict[str, bytes]:
     """Read the login that a user has, and nothing that stands beside it; raises auth.missing."""
     login = LOGINS[agent]
     found: dict[str, bytes] = {}
     for path in login.files:
-        content = read_bounded(home / path, _LARGEST)
+        content = read_bounded(home / path, _MAX_FILE)
         if content is not None:
             found[path] = content
     for path, keys in login.parts.items():
-        part = _part(read_bounded(home / path, _LARGEST) or b"", keys)
+        part = _select_keys(read_bounded(home / path, _MAX_FILE) or b"", keys)
         if part:
             found[path] = json.dumps(part).encode()
     if not found:
@@ -138,7 +138,7 @@ def on_host(agent: str, home: Path) -> dict[str, bytes]:
     return found
 
 
-def _part(content: bytes, keys: tuple[str, ...]) -> dict[str, object]:
+def _select_keys(content: bytes, keys: tuple[str, ...]) -> dict[str, object]:
     try:
         whole = json.loads(content)
     except ValueError:

@@ -14,9 +14,11 @@ CONVERSATION: Final = "{conversation}"  # the id that para gave the conversation
 ARGS: Final = "{args}"  # what permissions and settings add
 HOOK: Final = f"bash {AGENT_FOLDER}/in/hook.sh"  # with a state: what tells it, from its own hooks
 KEPT: Final = f"{AGENT_FOLDER}/kept"  # outlasts the container
-CUT: Final = "You were interrupted. Go on with your task from where you were."
-_PLACE: Final = f"{AGENT_FOLDER}/in/prompt"
-_READ_IT: Final = f"Your task is in the file {_PLACE}. Read all of it, and do what it says."
+CONTINUE_PROMPT: Final = "You were interrupted. Go on with your task from where you were."
+_PROMPT_PATH: Final = f"{AGENT_FOLDER}/in/prompt"
+_READ_PROMPT_FILE: Final = (
+    f"Your task is in the file {_PROMPT_PATH}. Read all of it, and do what it says."
+)
 _MAX_ARGUMENT: Final = 120 << 10  # bytes; Linux takes less than 128 KiB as one argument
 
 Argv = tuple[str, ...]
@@ -27,7 +29,7 @@ def _no_files(_given: Mapping[str, str]) -> Mapping[str, str]:
     return {}
 
 
-def _nothing(_event: Event) -> str:
+def _no_text(_event: Event) -> str:
     return ""
 
 
@@ -65,24 +67,26 @@ class Profile:
     # read-only files by their path in the container, from the variables that the user gives it
     files: Callable[[Mapping[str, str]], Mapping[str, str]] = _no_files
     # what a person is told of an event of its hooks: as the detail of its state, and in the log
-    detail: Callable[[Event], str] = _nothing
-    line: Callable[[Event], str] = _nothing
+    detail: Callable[[Event], str] = _no_text
+    line: Callable[[Event], str] = _no_text
 
 
-def command_line(template: Argv, prompt: str, conversation: str, args: Sequence[str]) -> list[str]:
+def fill_command_line(
+    template: Argv, prompt: str, conversation: str, args: Sequence[str]
+) -> list[str]:
     """Fill a command line in; what is too long for an argument is read from the file."""
-    told = _READ_IT if len(prompt.encode()) > _MAX_ARGUMENT else prompt
-    given = {PROMPT_FILE: _PLACE, CONVERSATION: conversation}
+    told = _READ_PROMPT_FILE if len(prompt.encode()) > _MAX_ARGUMENT else prompt
+    given = {PROMPT_FILE: _PROMPT_PATH, CONVERSATION: conversation}
     filled: list[str] = []
     for word in template:
-        filled += list(args) if word == ARGS else [given.get(word) or _told(word, told)]
+        filled += list(args) if word == ARGS else [given.get(word) or _fill_word(word, told)]
     return filled
 
 
 def on_host(profile: Profile, prompt: str) -> list[str]:
     """Fill in the command line that a person runs in a worktree."""
-    return [_told(word, prompt) for word in profile.on_host]
+    return [_fill_word(word, prompt) for word in profile.on_host]
 
 
-def _told(word: str, prompt: str) -> str:
+def _fill_word(word: str, prompt: str) -> str:
     return f"{word.removesuffix(PROMPT)}{prompt}" if word.endswith(PROMPT) else word

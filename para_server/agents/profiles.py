@@ -16,7 +16,7 @@ from para_server.core.settings import AgentSettings
 PROFILES: Final = {one.name: one for one in (CLAUDE, CODEX, GEMINI, OPENCODE, COMMAND)}
 
 
-def profile(name: str, settings: AgentSettings) -> Profile:
+def find_profile(name: str, settings: AgentSettings) -> Profile:
     """Give an agent's profile; raises agent.unknown."""
     own = settings.profiles.get(name)
     if own is not None:

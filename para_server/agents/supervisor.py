@@ -20,18 +20,18 @@ from para_server.core.untrusted import read_bounded
 from para_server.host.filesystem import is_filled, is_there
 
 ATTACH: Final = ("tmux", "attach-session", "-t", "agent")
-ENDED: Final = 3  # the exit code of send_command where there is no agent any more
-UNSURE: Final = 4  # and where a dialog came up, which an Enter would have answered
-MISSING: Final = 127  # the exit code of setup_command where there is no script
-LATE: Final = 124  # and where it did not end in its time
+EXIT_NO_AGENT: Final = 3  # the exit code of send_command where there is no agent any more
+EXIT_DIALOG: Final = 4  # and where a dialog came up, which an Enter would have answered
+EXIT_NO_SCRIPT: Final = 127  # the exit code of setup_command where there is no script
+EXIT_TIMEOUT: Final = 124  # and where it did not end in its time
 _IN: Final = f"{AGENT_FOLDER}/in"
 _SCRIPTS: Final = (
     "main.sh start.sh supervise.sh record.sh hook.sh end.sh send.sh setup.sh tmux.conf".split()
 )
-_GRACE: Final = 5  # seconds that an agent has to end by itself
+_END_TIMEOUT: Final = 5  # seconds that an agent has to end by itself
 
 
-def prepare(folder: Path, owner: int | None) -> None:
+def prepare_folder(folder: Path, owner: int | None) -> None:
     """Lay out an agent's folder; `owner` is the uid that agents run as, where it is not ours."""
     (folder / "in").mkdir(mode=0o755, parents=True, exist_ok=True)
     for part in ("out", "kept"):
@@ -39,12 +39,12 @@ def prepare(folder: Path, owner: int | None) -> None:
         if not theirs.exists():
             theirs.mkdir(mode=0o755)
             if owner is not None:
-                _hand_over(theirs, owner)
+                _change_owner(theirs, owner)
     for name, script in _scripts().items():
-        _put(folder / "in" / name, script)
+        _write_file(folder / "in" / name, script)
 
 
-def _hand_over(folder: Path, owner: int) -> None:
+def _change_owner(folder: Path, owner: int) -> None:
     try:
         os.chown(folder, owner, owner)
     except OSError:  # a file system without owners; those above the folder keep others out
@@ -59,41 +59,45 @@ def mounts(folder: Path, profile: Profile) -> list[Mount]:
         Mount(source=str(folder / "kept"), target=f"{AGENT_FOLDER}/kept"),
     ]
     for place in {str(PurePosixPath(target).parent) for target in profile.files({})}:
-        source = _files(folder, place)
+        source = _mounted_file(folder, place)
         source.mkdir(parents=True, exist_ok=True)
         shown.append(Mount(source=str(source), target=place, read_only=True))
     return shown
 
 
-def instruct(
+def write_instructions(
     folder: Path, profile: Profile, argv: Iterable[str], prompt: str, given: Mapping[str, str]
 ) -> None:
     """Write down what the agent is to be started with; `given` are the user's variables for it."""
     inside = folder / "in"
-    _put(inside / "prompt", prompt.encode())
-    _put(inside / "argv", _listed(argv))
-    _put(inside / "environment", _listed(f"{k}={v}" for k, v in profile.environment.items()))
-    _put(inside / "keeps", _listed(profile.keeps))
-    _put(inside / "seeds", _listed(part for seed in profile.seeds.items() for part in seed))
-    _put(inside / "manner", profile.manner.encode())
-    _put(inside / "status", profile.status.encode())
+    _write_file(inside / "prompt", prompt.encode())
+    _write_file(inside / "argv", _nul_separated(argv))
+    _write_file(
+        inside / "environment", _nul_separated(f"{k}={v}" for k, v in profile.environment.items())
+    )
+    _write_file(inside / "keeps", _nul_separated(profile.keeps))
+    _write_file(
+        inside / "seeds", _nul_separated(part for seed in profile.seeds.items() for part in seed)
+    )
+    _write_file(inside / "manner", profile.manner.encode())
+    _write_file(inside / "status", profile.status.encode())
     for target, text in profile.files(given).items():
-        file = _files(folder, target)
+        file = _mounted_file(folder, target)
         file.parent.mkdir(parents=True, exist_ok=True)
-        _put(file, text.encode())
+        _write_file(file, text.encode())
 
 
-def enlist(folder: Path) -> None:
+def enable_autostart(folder: Path) -> None:
     """Let the agent begin with its container."""
-    _put(folder / "in" / "begin", b"")
+    _write_file(folder / "in" / "begin", b"")
 
 
-def is_enlisted(folder: Path) -> bool:
+def is_autostart_enabled(folder: Path) -> bool:
     """Tell whether the agent begins with its container."""
     return (folder / "in" / "begin").exists()
 
 
-def discharge(folder: Path) -> None:
+def disable_autostart(folder: Path) -> None:
     """Let no agent begin when its container is started another time."""
     (folder / "in" / "begin").unlink(missing_ok=True)
 
@@ -105,12 +109,12 @@ def start_command(secrets: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str
 
 def end_command(profile: Profile) -> tuple[str, ...]:
     """Give the command that ends the agent gently, within a bounded time."""
-    return ("bash", f"{_IN}/end.sh", profile.signal, str(_GRACE))
+    return ("bash", f"{_IN}/end.sh", profile.signal, str(_END_TIMEOUT))
 
 
 def send_command(folder: Path, text: str) -> tuple[str, ...]:
     """Give the command that types a text for the agent."""
-    _put(folder / "in" / "text", text.encode())
+    _write_file(folder / "in" / "text", text.encode())
     return ("bash", f"{_IN}/send.sh")
 
 
@@ -132,11 +136,11 @@ def _scripts() -> dict[str, bytes]:
     return {name: (resources.files(__package__) / name).read_bytes() for name in _SCRIPTS}
 
 
-def _files(folder: Path, target: str) -> Path:
+def _mounted_file(folder: Path, target: str) -> Path:
     return folder / "in" / "files" / target.lstrip("/")
 
 
-def _put(file: Path, content: bytes) -> None:
+def _write_file(file: Path, content: bytes) -> None:
     if read_bounded(file, len(content) + 1) == content:
         return
     # renamed into its place: the container may be reading the one before
@@ -145,5 +149,5 @@ def _put(file: Path, content: bytes) -> None:
     draft.replace(file)
 
 
-def _listed(words: Iterable[str]) -> bytes:
+def _nul_separated(words: Iterable[str]) -> bytes:
     return b"".join(word.encode() + b"\0" for word in words)

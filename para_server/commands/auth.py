@@ -8,7 +8,7 @@ from typing import Final
 
 from para_server.agents import logins
 from para_server.agents.logins import LOGINS, SHARED_FOLDER, Login
-from para_server.agents.profiles import profile
+from para_server.agents.profiles import find_profile
 from para_server.concurrency.cancellation import ignore_cancellation, rollback_on_failure
 from para_server.context import Context
 from para_server.core.errors import SHOW_SESSIONS, ParaError, Remedy
@@ -44,7 +44,7 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
     agent, login = _meant(settings, params.agent)
     if settings.agent.credentials == "volume":
         credentials.demand_shareable(agent)
-    given = logins.on_host(agent, home() or Path("/")) if params.copy_host_login else {}
+    given = logins.read_host_login(agent, home() or Path("/")) if params.copy_host_login else {}
     image = credentials.image_without_login(agent)
     await find_own_image(context, image)
     name = login_name(agent, context.store.home)
@@ -56,7 +56,7 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
         if given:
             inside = {_HOME / path: content for path, content in given.items()}
             owner = await file_ownership.find_owner(context)
-            await file_copy.put(context.engine, name, inside, owner.inside)
+            await file_copy.write_files(context.engine, name, inside, owner.inside)
         await containers.start(context.engine, name)
         file = context.store.write_login_variables(
             agent, login_container.login_environment(context, settings)
@@ -144,7 +144,7 @@ async def cleanup(context: Context, params: CleanupParams) -> RemovedResult:
 
 
 def _meant(settings: Settings, given: str | None) -> tuple[str, Login]:
-    agent = profile(given or settings.agent.name, settings.agent).name
+    agent = find_profile(given or settings.agent.name, settings.agent).name
     login = LOGINS.get(agent)
     if login is None:
         known = ", ".join(LOGINS)
@@ -170,7 +170,7 @@ async def _committed(context: Context, name: str, agent: str) -> str:
     image = login_image(agent)
     before = await images.find(context.engine, image)
     date = {LABEL_LOGIN_DATE: f"{datetime.now(UTC):%Y-%m-%d}"}
-    await commit.save(context.engine, name, image, _labels(context, agent) | date)
+    await commit.save_as_image(context.engine, name, image, _labels(context, agent) | date)
     await containers.remove(context.engine, name)
     if before is not None:
         await images.remove_unused(context.engine, before.id)
@@ -183,7 +183,7 @@ async def _shared(context: Context, name: str, agent: str) -> None:
     settings = context.settings(None)
     found: dict[PurePosixPath, bytes] = {}
     for path in LOGINS[agent].files:
-        content = await file_copy.get(context.engine, name, _HOME / path)
+        content = await file_copy.read_file(context.engine, name, _HOME / path)
         if content is None:
             raise _incomplete(agent, f"{path} is missing: this way to log in cannot be shared")
         found[PurePosixPath(SHARED_FOLDER, PurePosixPath(path).name)] = content
@@ -192,7 +192,7 @@ async def _shared(context: Context, name: str, agent: str) -> None:
         if not await volumes.exists(context.engine, volume):
             # a volume that is there is taken for one with a login
             rollback.push_async_callback(volumes.remove, context.engine, volume)
-        await volumes.make(context.engine, volume, _labels(context, agent))
+        await volumes.create(context.engine, volume, _labels(context, agent))
         mounts, _ = await credentials.find_shared_login(context, settings, agent)
         image = credentials.image_without_login(agent)
         await find_own_image(context, image)
@@ -200,7 +200,7 @@ async def _shared(context: Context, name: str, agent: str) -> None:
             context, settings, agent, image, mounts
         ) as other:
             owner = await file_ownership.find_owner(context)
-            await file_copy.put(context.engine, other, found, owner.inside)
+            await file_copy.write_files(context.engine, other, found, owner.inside)
     await containers.remove(context.engine, name)
     context.store.remove_login_variables(agent)
 
@@ -225,14 +225,14 @@ async def _removed(context: Context, agent: str) -> list[str]:
         await containers.remove(engine, name)
         removed.append(f"container {name}")
     context.store.remove_login_variables(agent)
-    for image in await images.logins(engine, agent):
+    for image in await images.list_logins(engine, agent):
         if image.tags:
             await images.remove(engine, login_image(agent))
             removed.append(f"image {login_image(agent)}")
         elif context.store.owns(image.labels.get(LABEL_HOME)):
             # of a login that was replaced: it goes now, or where it is in use with a later one
             await images.remove_unused(engine, image.id)
-    fitted = await images.drop_fitted(engine, context.store.owns, agent)
+    fitted = await images.remove_stale_fitted(engine, context.store.owns, agent)
     removed += [f"image {normal(name)}" for name in fitted]
     return removed
 

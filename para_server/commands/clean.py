@@ -73,8 +73,11 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
     ]
     owns = context.store.owns
     engine = context.engine
-    helpers = [one for one in await containers.helpers(engine) if owns(one.home)]
-    ours = [*await containers.sessions(engine), *await containers.renamed(engine)]
+    helpers = [one for one in await containers.list_oneshot_containers(engine) if owns(one.home)]
+    ours = [
+        *await containers.list_session_containers(engine),
+        *await containers.list_renamed(engine),
+    ]
     for one in [*ours, *helpers]:
         session = one.session or one.helper
         if not owns(one.home) or session is None or live(session):
@@ -83,7 +86,7 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
             gone.add(one.name)
             removal = partial(containers.remove, engine, one.name)
             found.append((f"container {one.name}", _of(context, session, removal)))
-    for image in await images.saved(engine):
+    for image in await images.list_saved(engine):
         session = image.labels.get(LABEL_SESSION, "")
         name = ", ".join(map(normal, image.tags)) or image.id
         if not owns(image.labels.get(LABEL_HOME)) or live(session):
@@ -92,7 +95,7 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
             gone.add(image.id)
             removal = partial(images.remove, engine, image.id)
             found.append((f"image {name}", _of(context, session, removal)))
-    for volume in await volumes.listed(engine):
+    for volume in await volumes.list_volumes(engine):
         if not owns(volume.home) or volume.session is None or live(volume.session):
             kept.append(f"volume {volume.name}")
         else:
@@ -110,15 +113,18 @@ async def _images_between(
     # a later login has the name of these; what is made from one needs it still
     old = [
         one
-        for one in await images.logins(engine, None)
+        for one in await images.list_logins(engine, None)
         if not one.tags and owns(one.labels.get(LABEL_HOME))
     ]
-    known = await images.descent(engine)
+    known = await images.query_dependencies(engine)
     gone = set(gone)
     found: list[tuple[str, Removal]] = []
-    for image in [*await images.fitted(engine, owns), *old]:  # fitted ones may be made from logins
+    for image in [
+        *await images.list_fitted(engine, owns),
+        *old,
+    ]:  # fitted ones may be made from logins
         what = f"image {', '.join(map(normal, image.tags)) or image.id}"
-        if image.id in images.needed(known, gone):
+        if image.id in images.find_needed(known, gone):
             kept.append(f"{what}: {_NEEDED}")
         else:
             gone.add(image.id)
@@ -146,7 +152,7 @@ async def _networks(context: Context, kept: list[str]) -> list[tuple[str, Remova
         found.append((f"network {shared.name}", partial(networks.remove, engine)))
     elif shared is not None:
         kept.append(f"network {shared.name}")
-    for one in await networks.own(engine):
+    for one in await networks.list_own(engine):
         if (
             not context.store.owns(one.home)
             or one.session is None

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
 
-from para_server.agents.profiles import profile
+from para_server.agents.profiles import find_profile
 from para_server.concurrency.cancellation import rollback_on_failure, run_both
 from para_server.context import Context
 from para_server.core.errors import SHOW_SESSIONS, ParaError, Remedy
@@ -69,7 +69,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
     if kind == "worktree":  # what its person is to run there, no repository chooses
         own = context.settings(None, _own(params))
         settings = settings.model_copy(update={"agent": own.agent})
-    agent = profile(settings.agent.name, settings.agent).name if prompt else None
+    agent = find_profile(settings.agent.name, settings.agent).name if prompt else None
     base = await repository.commit_of(repo, params.base or "HEAD")
     await repository.demand_whole(repo, base)
     image = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from para_server.agents.profiles import profile
+from para_server.agents.profiles import find_profile
 from para_server.context import Context
 from para_server.core import container_spec
 from para_server.core.names import (
@@ -28,9 +28,9 @@ async def build(context: Context, params: BuildParams) -> BuildResult:
     settings = context.settings(None)
     image = BASE_IMAGE
     if params.agent is not None:
-        image = image_for_agent(profile(params.agent, settings.agent).name)
+        image = image_for_agent(find_profile(params.agent, settings.agent).name)
     begun = time.monotonic()
-    made = await image_build.build(
+    made = await image_build.build_image(
         context.engine,
         await find_recipe(context, image),
         container_spec.ca_bundle_of(settings.container, context.environ),

@@ -6,7 +6,7 @@ import json
 
 from para_server.agents import reported, supervisor
 from para_server.agents.profile import on_host
-from para_server.agents.profiles import profile
+from para_server.agents.profiles import find_profile
 from para_server.concurrency.cancellation import run_in_thread
 from para_server.context import Context
 from para_server.core import container_spec, lifecycle
@@ -104,7 +104,7 @@ async def logs(context: Context, params: LogsParams) -> LogsResult:
     record = await lookup.find_session(context, params.name, params.repo, live_only=False)
     folder = context.store.agent_folder(record.id)
     name, tail = record.agent or "", params.tail
-    return LogsResult(text=await run_in_thread(lambda: reported.output(folder, name, tail)))
+    return LogsResult(text=await run_in_thread(lambda: reported.read_output(folder, name, tail)))
 
 
 def _attached(container: str, engine: dict[str, str]) -> str:
@@ -169,5 +169,5 @@ def _terminal_on_host(context: Context, record: Record) -> Terminal:
     if not record.prompt:
         return Terminal(command=context.environ.get("SHELL", "/bin/sh"), args=())
     settings = context.settings(None).agent
-    command, *args = on_host(profile(record.agent or settings.name, settings), record.prompt)
+    command, *args = on_host(find_profile(record.agent or settings.name, settings), record.prompt)
     return Terminal(command=command, args=tuple(args))

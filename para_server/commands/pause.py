@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from para_server.agents.profiles import profile
+from para_server.agents.profiles import find_profile
 from para_server.concurrency.cancellation import ignore_cancellation, rollback_on_failure
 from para_server.context import Context
 from para_server.core.errors import ParaError, Problem, Remedy
@@ -117,7 +117,7 @@ async def _more(context: Context, record: Record, params: ResumeParams) -> dict[
         return {}
     # what a person is to run in a worktree, no repository chooses
     settings = context.settings(None if record.type == "worktree" else Path(record.repo))
-    name = profile(record.agent or settings.agent.name, settings.agent).name
+    name = find_profile(record.agent or settings.agent.name, settings.agent).name
     if record.type == "container":
         await credentials.demand_login(context, settings, name, record.image)
     return {

@@ -48,13 +48,13 @@ async def _of_container(context: Context, record: Record, *, measured: bool) -> 
     name = container_name(record.id)
     # what is not heard out is ended in there too, so that it does not pile up
     asked = ("timeout", f"{_SECONDS:g}", "sh", "-c", _COUNT, "sh", record.base)
-    said = await container_stats.overheard(
+    said = await container_stats.run_within_limits(
         context.engine, name, asked, seconds=_SECONDS, most=_MAX_SAID
     )
     changes = _claimed(said)
     if not measured:
         return StatsResult(changes=changes)
-    used = await container_stats.load(context.engine, name)
+    used = await container_stats.measure_stats(context.engine, name)
     return StatsResult(
         cpu=used.cpu, memory=used.memory, memory_limit=used.memory_limit, changes=changes
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from para_server.agents.profiles import PROFILES, profile
+from para_server.agents.profiles import PROFILES, find_profile
 from para_server.context import Context
 from para_server.core.errors import ParaError, Remedy
 from para_server.core.names import BASE_IMAGE, agent_image, is_para_image
@@ -12,7 +12,7 @@ from para_server.diagnostics import engine_trial
 from para_server.diagnostics.host_checks import gib, scarce, warning
 from para_server.engine import containers, images
 from para_server.engine.engine_info import inspect_engine, query_engine
-from para_server.engine.error_translation import image_missing
+from para_server.engine.error_translation import image_missing_error
 from para_server.engine.images import Image
 from para_server.sessions import credentials, file_ownership
 from para_server.sessions.recipes import find_fresh_image
@@ -99,7 +99,7 @@ async def user(context: Context) -> Check:
     settings = context.settings(None)
     chosen = await credentials.choose_image(context, settings, None)
     if await images.find(context.engine, chosen) is None:
-        raise image_missing(chosen)
+        raise image_missing_error(chosen)
     ids = await file_ownership.read_image_ids(context, chosen)
     found = None if is_para_image(chosen) else await engine_trial.run(context, chosen)
     if found is not None and found.missing:
@@ -117,7 +117,7 @@ async def user(context: Context) -> Check:
 async def sessions(context: Context) -> Check:
     """Tell how many containers of sessions there are."""
     limit = context.settings(None).container.max_running
-    there = await containers.sessions(context.engine)
+    there = await containers.list_session_containers(context.engine)
     others = sum(not context.store.owns(one.home) for one in there)
     whose = f", {others} of them of other users or homes" if others else ""
     detail = f"{len(there)} of {limit} containers{whose}"
@@ -128,7 +128,7 @@ async def login(context: Context) -> Check | None:
     """Check that the agent of the settings has a login, where it needs one."""
     settings = context.settings(None)
     agent = settings.agent.name
-    if not profile(agent, settings.agent).needs_login:
+    if not find_profile(agent, settings.agent).needs_login:
         return None
     chosen = await credentials.choose_image(context, settings, agent)
     await credentials.demand_login(context, settings, agent, chosen)

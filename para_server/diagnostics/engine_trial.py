@@ -86,7 +86,7 @@ async def run(context: Context, image: str | None = None) -> Outcome:
         await oneshot.run(context.engine, wanted, _SECONDS)
         now = time.time()
         if _said(scratch / "back") != word:
-            raise containers.sees_other_files(context.engine, str(scratch))
+            raise containers.separate_files_error(context.engine, str(scratch))
         outcome = _outcome(scratch, now)
         await run_in_thread(lambda: remove_tree(scratch))
     return outcome

@@ -19,26 +19,26 @@ class Capacity(NamedTuple):
     memory: float
 
 
-def capacity(engine: Engine, api: APIClient) -> Capacity:
+def get_capacity(engine: Engine, api: APIClient) -> Capacity:
     """Return the capacity of an engine, which is asked for it once."""
     if engine not in _known:
         told = api.info()
         cpus, memory = told.get("NCPU") or "inf", told.get("MemTotal") or "inf"
-        remember(engine, Capacity(float(cpus), float(memory)))
+        set_capacity(engine, Capacity(float(cpus), float(memory)))
     return _known[engine]
 
 
-def remember(engine: Engine, known: Capacity) -> None:
+def set_capacity(engine: Engine, known: Capacity) -> None:
     """Take a capacity for the engine's until it is forgotten."""
     _known[engine] = known
 
 
-def forget(engine: Engine) -> None:
+def forget_capacity(engine: Engine) -> None:
     """Ask an engine again the next time: its machine was given more, or less."""
     _known.pop(engine, None)
 
 
-def fitted(spec: ContainerSpec, most: Capacity) -> ContainerSpec:
+def fit_to_capacity(spec: ContainerSpec, most: Capacity) -> ContainerSpec:
     """Return a container that may use at most what there is."""
     cpus, memory = min(spec.cpus, most.cpus), min(spec.memory, most.memory)
     return spec.model_copy(update={"cpus": cpus, "memory": int(memory)})

@@ -14,7 +14,7 @@ from para_server.core.errors import ParaError
 from para_server.core.settings import EngineSettings
 from para_server.engine import connection, endpoint
 from para_server.engine.endpoint import Endpoint
-from para_server.engine.error_translation import translated
+from para_server.engine.error_translation import translate_error
 
 if TYPE_CHECKING:  # docker is slow to import: only the thread that calls the engine pays for it
     from docker import APIClient
@@ -22,10 +22,14 @@ if TYPE_CHECKING:  # docker is slow to import: only the thread that calls the en
 T = TypeVar("T")
 _THREADS: Final = 8
 _SLOW_THREADS: Final = 64
-_STREAMS: Final = 32  # commands in containers that are followed at once
-_REMOVALS: Final = 2  # at once
-_ANY: Final = "1.41"  # of a connection that only asks for versions, which has none in its URL
-SLOW: Final = 15  # times as long as for other answers: builds, and what saves a large container
+_MAX_STREAMS: Final = 32  # commands in containers that are followed at once
+_MAX_REMOVALS: Final = 2  # at once
+_UNVERSIONED: Final = (
+    "1.41"  # of a connection that only asks for versions, which has none in its URL
+)
+SLOW_FACTOR: Final = (
+    15  # times as long as for other answers: builds, and what saves a large container
+)
 
 
 class Engine:
@@ -33,8 +37,8 @@ class Engine:
 
     def __init__(self, settings: EngineSettings, environ: Mapping[str, str]) -> None:
         self.settings = settings
-        self.removals = asyncio.Semaphore(_REMOVALS)
-        self.streams = asyncio.Semaphore(_STREAMS)
+        self.removals = asyncio.Semaphore(_MAX_REMOVALS)
+        self.streams = asyncio.Semaphore(_MAX_STREAMS)
         self._environ = environ
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="engine")
         self._slow_threads = ThreadPoolExecutor(_SLOW_THREADS, thread_name_prefix="engine-slow")
@@ -70,17 +74,17 @@ class Engine:
     @property
     def for_editors(self) -> dict[str, str]:
         """Say how an editor is told of this engine; nothing where it is the usual one."""
-        return endpoint.for_editors(self.settings, self._environ)
+        return endpoint.editor_settings(self.settings, self._environ)
 
     @property
     def command_line(self) -> tuple[str, ...]:
         """Return how a command for this engine begins in a person's terminal."""
-        return endpoint.command_line(self._endpoint, self._environ)
+        return endpoint.command_prefix(self._endpoint, self._environ)
 
     @property
     def session_proxies(self) -> dict[str, str]:
         """Return the proxy variables that docker's configuration has for containers."""
-        return endpoint.session_proxies(self.address, self._environ)
+        return endpoint.read_session_proxies(self.address, self._environ)
 
     def connect(self, timeout: float | None) -> APIClient:
         """Open a connection for one thread; no timeout is for streams.
@@ -91,13 +95,13 @@ class Engine:
         version = self._version(found, timeout or self.settings.timeout)
         return self._open(found, version, timeout)
 
-    def translated(self, error: Exception) -> Exception:
+    def translate_error(self, error: Exception) -> Exception:
         """Return what went wrong with this engine as a ParaError; what is no error of its stays."""
         try:
-            where = f" at {endpoint.described(self._endpoint)}"
+            where = f" at {endpoint.describe(self._endpoint)}"
         except ParaError:  # its socket is gone meanwhile
             where = ""
-        return translated(error, self.settings, where)
+        return translate_error(error, self.settings, where)
 
     def close(self) -> None:
         """End the connections."""
@@ -112,13 +116,13 @@ class Engine:
         except ParaError:
             raise
         except Exception as error:
-            raise self.translated(error) from error
+            raise self.translate_error(error) from error
 
     def _answered(self, ask: Callable[[APIClient], T]) -> T:
         try:
             return ask(self._client())
         except Exception as error:
-            if not connection.is_other_version(error):
+            if not connection.is_version_refusal(error):
                 raise
         # another engine listens there since, or this one was upgraded; it has done nothing yet
         self._versions.pop(self.address, None)
@@ -133,8 +137,8 @@ class Engine:
                 agreed = self._versions[found.address] = Future()
         if asks:
             try:
-                with closing(self._open(found, _ANY, timeout)) as client:
-                    agreed.set_result(connection.agreed_version(client, found))
+                with closing(self._open(found, _UNVERSIONED, timeout)) as client:
+                    agreed.set_result(connection.negotiate_version(client, found))
             except BaseException as error:  # noqa: BLE001 # whoever waits for it fails with it
                 self._versions.pop(found.address, None)
                 agreed.set_exception(error)
@@ -142,7 +146,7 @@ class Engine:
 
     @property
     def _endpoint(self) -> Endpoint:
-        return endpoint.locate(self.settings, self._environ)
+        return endpoint.locate_engine(self.settings, self._environ)
 
     def _open(self, found: Endpoint, version: str, timeout: float | None) -> APIClient:
         return connection.open_client(found, self._environ, version, timeout)
@@ -177,6 +181,6 @@ class Engines:
             engine.close()
 
 
-def engines(environ: Mapping[str, str]) -> Engines:
+def create_engines(environ: Mapping[str, str]) -> Engines:
     """Know no engine yet."""
     return Engines(environ)

@@ -1,6 +1,6 @@
-"""The only place that remembers which session containers there are, and for how long that holds.
+"""Cache the list of session containers while the engine's events are read.
 
-It holds while events are heard, and neither an event nor a record has come since it was asked.
+The list is current as long as no event has arrived and no record has changed since it was read.
 """
 
 from __future__ import annotations
@@ -15,48 +15,53 @@ from para_server.engine.client import Engine
 from para_server.engine.containers import ContainerInfo
 from para_server.host.filesystem import COARSE
 
-_SILENCE: Final = 30.0  # seconds after which a stream that tells nothing is not relied upon
+_MAX_AGE: Final = 30.0  # seconds; an event stream can break without an error
 
 
 @dataclass
 class ContainerCache:
-    """What was seen on an engine, when that was asked for, and how many events had come by then."""
+    """The containers that an engine listed, and the events that arrived before and after."""
 
-    listening: int = 0  # streams of events that are heard
-    events: int = 0
-    by_then: int = 0
-    asked: float = 0.0
-    seen: tuple[ContainerInfo, ...] = ()
-    dying: set[str] = field(default_factory=set)  # names: heard to have died, and not yet listed so
-
-
-def of(engine: Engine) -> ContainerCache:
-    """Give the memory of an engine."""
-    return _memories.setdefault(engine, ContainerCache())
+    streams: int = 0  # event streams that are being read
+    events: int = 0  # number of events so far
+    events_at_refresh: int = 0
+    refreshed_at: float = 0.0  # seconds of the epoch
+    containers: tuple[ContainerInfo, ...] = ()
+    dying: set[str] = field(default_factory=set)  # names: died, but still listed as running
 
 
-async def sessions(engine: Engine, since: float) -> tuple[ContainerInfo, ...]:
-    """List the containers of all sessions as they are after a time, in seconds of the epoch."""
-    memory = of(engine)
-    heard = memory.listening and memory.by_then == memory.events
-    if heard and since + COARSE < memory.asked and time.time() < memory.asked + _SILENCE:
-        return memory.seen
-    return await asked(engine)
+def get_cache(engine: Engine) -> ContainerCache:
+    """Return the cache of an engine, empty at first."""
+    return _caches.setdefault(engine, ContainerCache())
+
+
+async def list_session_containers(engine: Engine, since: float) -> tuple[ContainerInfo, ...]:
+    """Return the containers of all sessions as they were at a time or later.
+
+    `since` is in seconds of the epoch.
+    """
+    cache = get_cache(engine)
+    is_current = cache.streams and cache.events_at_refresh == cache.events
+    is_newer = since + COARSE < cache.refreshed_at
+    if is_current and is_newer and time.time() < cache.refreshed_at + _MAX_AGE:
+        return cache.containers
+    return await refresh(engine)
 
 
 @single_flight
-async def asked(engine: Engine) -> tuple[ContainerInfo, ...]:
-    """List the containers of all sessions as they are now."""
-    memory = of(engine)
-    # before it answers: what happens meanwhile may not be in the answer
-    asked, by_then = time.time(), memory.events
-    seen = tuple(_dead(memory, one) for one in await containers.sessions(engine))
-    memory.asked, memory.by_then, memory.seen = asked, by_then, seen
-    return seen
+async def refresh(engine: Engine) -> tuple[ContainerInfo, ...]:
+    """Return the containers of all sessions as they are now, and cache them."""
+    cache = get_cache(engine)
+    # read before the request: the response may miss what happens during it
+    started_at, events = time.time(), cache.events
+    listed = await containers.list_session_containers(engine)
+    current = tuple(_mark_dying(cache, one) for one in listed)
+    cache.refreshed_at, cache.events_at_refresh, cache.containers = started_at, events, current
+    return current
 
 
-def _dead(memory: ContainerCache, seen: ContainerInfo) -> ContainerInfo:
-    return seen.model_copy(update={"state": "exited"}) if seen.name in memory.dying else seen
+def _mark_dying(cache: ContainerCache, info: ContainerInfo) -> ContainerInfo:
+    return info.model_copy(update={"state": "exited"}) if info.name in cache.dying else info
 
 
-_memories: Final[dict[Engine, ContainerCache]] = {}
+_caches: Final[dict[Engine, ContainerCache]] = {}

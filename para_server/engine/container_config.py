@@ -9,10 +9,10 @@ from para_server.core.container_spec import WORKSPACE, ContainerSpec, Mount
 if TYPE_CHECKING:
     from docker import APIClient
 
-OUT_OF_IMAGE: Final = "/"
+_ROOT_FOLDER: Final = "/"
 
 
-def config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
+def build_config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
     """Write a container down as the engine wants it."""
     from docker.types import Healthcheck, Ulimit
 
@@ -40,7 +40,7 @@ def config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
         user=spec.user,
         labels=spec.labels,
         environment=spec.environment,
-        working_dir=OUT_OF_IMAGE if spec.read_only else WORKSPACE,
+        working_dir=_ROOT_FOLDER if spec.read_only else WORKSPACE,
         host_config=host,
         # without even a loopback of its own to set up, it starts in half the time
         network_disabled=spec.network is None,

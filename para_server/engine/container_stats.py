@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 
-_BEFORE: Final = ("precpu_stats", "system_cpu_usage")
-_APART: Final = 1.0  # seconds between two samples
+_PREVIOUS_SYSTEM_CPU: Final = ("precpu_stats", "system_cpu_usage")
+_SAMPLE_INTERVAL: Final = 1.0  # seconds between two samples
 
 
 class ContainerStats(Model):
@@ -27,17 +27,17 @@ class ContainerStats(Model):
     memory_limit: int | None
 
 
-async def load(engine: Engine, container: str) -> ContainerStats:
+async def measure_stats(engine: Engine, container: str) -> ContainerStats:
     """Measure a container's load; it takes a second or two."""
-    told = await _asked(engine, container)
-    if "cpu_stats" in told and _number(told, *_BEFORE) is None:
+    told = await _request_stats(engine, container)
+    if "cpu_stats" in told and _number(told, *_PREVIOUS_SYSTEM_CPU) is None:
         # Podman gives one sample where Docker gives two that are a second apart
-        await asyncio.sleep(_APART)
-        told = {**await _asked(engine, container), "precpu_stats": told["cpu_stats"]}
-    return read(told)
+        await asyncio.sleep(_SAMPLE_INTERVAL)
+        told = {**await _request_stats(engine, container), "precpu_stats": told["cpu_stats"]}
+    return parse_stats(told)
 
 
-async def _asked(engine: Engine, container: str) -> dict[str, Any]:
+async def _request_stats(engine: Engine, container: str) -> dict[str, Any]:
     def ask(api: APIClient) -> object:
         try:
             return api.stats(container, stream=False)
@@ -48,12 +48,12 @@ async def _asked(engine: Engine, container: str) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def read(told: Mapping[str, Any]) -> ContainerStats:
+def parse_stats(told: Mapping[str, Any]) -> ContainerStats:
     """Read the engine's figures; Podman and older kernels leave some of them out."""
     used = _number(told, "cpu_stats", "cpu_usage", "total_usage")
     of_all = _number(told, "cpu_stats", "system_cpu_usage")
     used_before = _number(told, "precpu_stats", "cpu_usage", "total_usage")
-    of_all_before = _number(told, *_BEFORE)
+    of_all_before = _number(told, *_PREVIOUS_SYSTEM_CPU)
     cpus = _number(told, "cpu_stats", "online_cpus") or 1
     passed = (of_all or 0) - (of_all_before or 0)
     cpu = None
@@ -69,7 +69,7 @@ def read(told: Mapping[str, Any]) -> ContainerStats:
     )
 
 
-async def overheard(
+async def run_within_limits(
     engine: Engine, container: str, command: Sequence[str], *, seconds: float, most: int
 ) -> str:
     """Run a command in a container and give the beginning of what it says, until time is up.

@@ -22,22 +22,24 @@ from para_server.core.names import (
     container_name,
 )
 from para_server.engine import networks
-from para_server.engine.capacity import capacity, fitted, forget
+from para_server.engine.capacity import fit_to_capacity, forget_capacity, get_capacity
 from para_server.engine.client import Engine
-from para_server.engine.container_config import config
-from para_server.engine.error_translation import image_missing, unseen_path, words
+from para_server.engine.container_config import build_config
+from para_server.engine.error_translation import error_text, image_missing_error, missing_bind_path
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-_GRACE: Final = 3  # seconds that a container has to stop by itself
-_FREEZES: Final = 5  # tries: where the machine is busy, processes may not stand still in time
-_STARTS: Final = 3  # tries, where the network that it needs comes and goes
-_GONE: Final = 404
-_ON_ITS_WAY: Final = "is already in progress"  # what the engine says of a removal
-_FEWER_CPUS: Final = "Range of CPUs"  # what the engine says where it has fewer than before
-_COMMA: Final = "invalid mount option"  # what Podman says of a path with a comma
-_ALREADY: Final = (304, 409)
+_STOP_TIMEOUT: Final = 3  # seconds that a container has to stop by itself
+_MAX_FREEZE_TRIES: Final = (
+    5  # tries: where the machine is busy, processes may not stand still in time
+)
+_MAX_START_TRIES: Final = 3  # tries, where the network that it needs comes and goes
+_NOT_FOUND: Final = 404
+_BEING_REMOVED: Final = "is already in progress"  # what the engine says of a removal
+_TOO_MANY_CPUS: Final = "Range of CPUs"  # what the engine says where it has fewer than before
+_INVALID_MOUNT: Final = "invalid mount option"  # what Podman says of a path with a comma
+_ALREADY_DONE: Final = (304, 409)
 
 
 class ContainerInfo(Model):
@@ -62,24 +64,24 @@ async def create(engine: Engine, spec: ContainerSpec) -> str:
     def ask(api: APIClient) -> str:
         from docker.errors import APIError
 
-        _demand_sources(spec)
+        _require_sources(spec)
         try:
             return _create(engine, api, spec)
         except APIError as error:
-            path = unseen_path(error)
+            path = missing_bind_path(error)
             if path is not None and os.path.lexists(path):
-                raise sees_other_files(engine, path) from None
-            if _COMMA in words(error):
-                raise _cannot_mount(spec) from None
-            if _FEWER_CPUS not in str(error.explanation):
+                raise separate_files_error(engine, path) from None
+            if _INVALID_MOUNT in error_text(error):
+                raise _comma_error(spec) from None
+            if _TOO_MANY_CPUS not in str(error.explanation):
                 raise
-        forget(engine)
+        forget_capacity(engine)
         return _create(engine, api, spec)
 
     return await engine.call(ask)
 
 
-def _demand_sources(spec: ContainerSpec) -> None:
+def _require_sources(spec: ContainerSpec) -> None:
     """Refuse a mount of what is not there, which Podman would create."""
     for one in spec.mounts:
         if not one.volume and _is_absent(one.source):
@@ -101,7 +103,7 @@ def _is_absent(path: str) -> bool:
     return False
 
 
-def _cannot_mount(spec: ContainerSpec) -> ParaError:
+def _comma_error(spec: ContainerSpec) -> ParaError:
     path = next((one.source for one in spec.mounts if "," in one.source), "")
     return ParaError(
         "engine.refused",
@@ -115,17 +117,17 @@ def _create(engine: Engine, api: APIClient, spec: ContainerSpec) -> str:
     from docker.errors import NotFound
 
     if spec.network == SESSION_NETWORK:
-        spec = spec.model_copy(update={"network": networks.prepare(api, spec.labels)})
-    wanted = config(api, fitted(spec, capacity(engine, api)))
+        spec = spec.model_copy(update={"network": networks.ensure_network(api, spec.labels)})
+    wanted = build_config(api, fit_to_capacity(spec, get_capacity(engine, api)))
     try:
         return str(api.create_container_from_config(wanted, spec.name)["Id"])  # type: ignore[no-untyped-call] # as the stubs have it
     except NotFound as error:
         if "image" in str(error.explanation).lower():
-            raise image_missing(spec.image) from None
+            raise image_missing_error(spec.image) from None
         raise
 
 
-def sees_other_files(engine: Engine, path: str) -> ParaError:
+def separate_files_error(engine: Engine, path: str) -> ParaError:
     """Make the error of an engine that has other files than this machine."""
     return ParaError(
         "engine.refused",
@@ -143,7 +145,7 @@ async def start(engine: Engine, container: str) -> None:
     def ask(api: APIClient) -> None:
         from docker.errors import APIError
 
-        for _ in range(_STARTS):
+        for _ in range(_MAX_START_TRIES):
             try:
                 return api.start(container)
             except APIError as error:
@@ -154,7 +156,7 @@ async def start(engine: Engine, container: str) -> None:
     await engine.call(ask)
 
 
-def started(container: str, name: str, image: str) -> ContainerInfo:
+def started_info(container: str, name: str, image: str) -> ContainerInfo:
     """Tell how the engine would list a container that it has just started, without asking it."""
     return ContainerInfo(
         id=container,
@@ -170,7 +172,9 @@ def started(container: str, name: str, image: str) -> ContainerInfo:
 
 async def stop(engine: Engine, container: str) -> None:
     """Stop a container; one that stands still is stopped already."""
-    await engine.call(lambda api: _tolerating(lambda: api.stop(container, timeout=_GRACE)))
+    await engine.call(
+        lambda api: _ignoring_status(lambda: api.stop(container, timeout=_STOP_TIMEOUT))
+    )
 
 
 async def freeze(engine: Engine, container: str) -> None:
@@ -185,9 +189,9 @@ async def freeze(engine: Engine, container: str) -> None:
             try:
                 return api.pause(container)
             except APIError as error:
-                if "already paused" in words(error):
+                if "already paused" in error_text(error):
                     return None
-                if tries == _FREEZES or "unable to freeze" not in words(error):
+                if tries == _MAX_FREEZE_TRIES or "unable to freeze" not in error_text(error):
                     raise
 
     await engine.call(ask)
@@ -210,58 +214,60 @@ async def remove(engine: Engine, container: str) -> None:
         try:
             api.remove_container(container, v=True, force=True)
         except APIError as error:
-            if error.status_code == _GONE:
+            if error.status_code == _NOT_FOUND:
                 return
-            if _ON_ITS_WAY not in str(error.explanation):
+            if _BEING_REMOVED not in str(error.explanation):
                 raise
             # whoever asked before may not have waited for it
-            _tolerating(lambda: api.wait(container, api.timeout, "removed"), _GONE)
+            _ignoring_status(lambda: api.wait(container, api.timeout, "removed"), _NOT_FOUND)
 
     async with engine.removals:
         await engine.call(ask)
 
 
-async def sessions(engine: Engine) -> list[ContainerInfo]:
+async def list_session_containers(engine: Engine) -> list[ContainerInfo]:
     """List the containers of all sessions on the engine, whoever made them."""
-    return await _listed(engine, CONTAINER_PREFIX)
+    return await _list_by_prefix(engine, CONTAINER_PREFIX)
 
 
-async def helpers(engine: Engine) -> list[ContainerInfo]:
+async def list_oneshot_containers(engine: Engine) -> list[ContainerInfo]:
     """List the helper containers on the engine."""
-    return await _listed(engine, HELPER_PREFIX)
+    return await _list_by_prefix(engine, HELPER_PREFIX)
 
 
 async def find(engine: Engine, name: str) -> ContainerInfo | None:
     """Find a container by its exact name."""
-    return next((seen for seen in await _listed(engine, name) if seen.name == name), None)
+    return next((seen for seen in await _list_by_prefix(engine, name) if seen.name == name), None)
 
 
-async def renamed(engine: Engine, session_id: str | None = None) -> list[ContainerInfo]:
+async def list_renamed(engine: Engine, session_id: str | None = None) -> list[ContainerInfo]:
     """List the containers of one or all sessions that somebody gave other names."""
     label = LABEL_SESSION if session_id is None else f"{LABEL_SESSION}={session_id}"
     raw = await engine.call(lambda api: api.containers(all=True, filters={"label": label}))
-    seen = [_seen(one) for one in raw]
+    seen = [_parse_info(one) for one in raw]
     # a person's own container may be made from a session's image, which has the same labels
     return [one for one in seen if one.works and not one.name.startswith(CONTAINER_PREFIX)]
 
 
-async def call_back(engine: Engine, session_id: str, is_mine: Callable[[str | None], bool]) -> bool:
+async def restore_name(
+    engine: Engine, session_id: str, is_mine: Callable[[str | None], bool]
+) -> bool:
     """Give the container of a session its own name again; tells whether there was one."""
-    found = [one for one in await renamed(engine, session_id) if is_mine(one.home)]
+    found = [one for one in await list_renamed(engine, session_id) if is_mine(one.home)]
     if not found:
         return False
     await engine.call(lambda api: api.rename(found[0].id, container_name(session_id)))
     return True
 
 
-async def _listed(engine: Engine, prefix: str) -> list[ContainerInfo]:
+async def _list_by_prefix(engine: Engine, prefix: str) -> list[ContainerInfo]:
     # the plain list: the convenient one inspects each container
     raw = await engine.call(lambda api: api.containers(all=True, filters={"name": prefix}))
-    seen = [_seen(one) for one in raw]
+    seen = [_parse_info(one) for one in raw]
     return [one for one in seen if one.name.startswith(prefix)]
 
 
-def _seen(one: dict[str, Any]) -> ContainerInfo:
+def _parse_info(one: dict[str, Any]) -> ContainerInfo:
     labels = one.get("Labels") or {}
     names = one.get("Names") or ["/"]
     return ContainerInfo(
@@ -283,11 +289,11 @@ def _seen(one: dict[str, Any]) -> ContainerInfo:
     )
 
 
-def _tolerating(ask: Any, *codes: int) -> None:
+def _ignoring_status(ask: Any, *codes: int) -> None:
     from docker.errors import APIError
 
     try:
         ask()
     except APIError as error:
-        if error.status_code not in (codes or (_GONE, *_ALREADY)):
+        if error.status_code not in (codes or (_NOT_FOUND, *_ALREADY_DONE)):
             raise

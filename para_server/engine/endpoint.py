@@ -18,10 +18,10 @@ from para_server.core.settings import EngineSettings
 from para_server.core.untrusted import one_line
 from para_server.host.paths import home
 
-_LOCAL: Final = ("unix://", "npipe://")
-_PORT: Final = 2375  # what the docker command line adds to an address that has none
-_TLS_PORT: Final = 2376
-_LONGEST: Final = 300  # characters of an address in a message
+_LOCAL_SCHEMES: Final = ("unix://", "npipe://")
+_DEFAULT_PORT: Final = 2375  # what the docker command line adds to an address that has none
+_DEFAULT_TLS_PORT: Final = 2376
+_MAX_ADDRESS: Final = 300  # characters of an address in a message
 
 
 class Tls(Model):
@@ -44,66 +44,66 @@ class Endpoint(Model):
     origin: str = ""
 
 
-def find(settings: EngineSettings, environ: Mapping[str, str]) -> str:
+def find_address(settings: EngineSettings, environ: Mapping[str, str]) -> str:
     """Return the address of the engine; raises engine.unreachable."""
-    return locate(settings, environ).address
+    return locate_engine(settings, environ).address
 
 
-def locate(settings: EngineSettings, environ: Mapping[str, str]) -> Endpoint:
+def locate_engine(settings: EngineSettings, environ: Mapping[str, str]) -> Endpoint:
     """Find the engine: settings, DOCKER_HOST, current context, the usual sockets.
 
     Raises engine.unreachable where there is nothing to ask, or a certificate is missing.
     """
     if settings.host:
-        return _chosen_by("engine.host", _of_host(settings.host, environ))
+        return _with_origin("engine.host", _endpoint_of_host(settings.host, environ))
     if settings.context:
-        return _chosen_by("engine.context", _of_context(settings.context, environ))
+        return _with_origin("engine.context", _endpoint_of_context(settings.context, environ))
     if environ.get("DOCKER_HOST"):
-        return _chosen_by("DOCKER_HOST", _of_host(environ["DOCKER_HOST"], environ))
-    context = environ.get("DOCKER_CONTEXT") or _current_context(environ)
+        return _with_origin("DOCKER_HOST", _endpoint_of_host(environ["DOCKER_HOST"], environ))
+    context = environ.get("DOCKER_CONTEXT") or _read_current_context(environ)
     if context not in {"", "default"}:
-        return _chosen_by(f"Docker's context {context}", _of_context(context, environ))
-    for socket in _usual_sockets(environ):
+        return _with_origin(f"Docker's context {context}", _endpoint_of_context(context, environ))
+    for socket in _default_sockets(environ):
         if Path(socket).exists():
             return Endpoint(address=f"unix://{socket}")
-    looked = ", ".join(_usual_sockets(environ))
-    raise unreachable(f"No container engine answers (looked for {looked})")
+    looked = ", ".join(_default_sockets(environ))
+    raise unreachable_error(f"No container engine answers (looked for {looked})")
 
 
-def described(endpoint: Endpoint) -> str:
+def describe(endpoint: Endpoint) -> str:
     """Name the address of an engine without a password, and what decided on it."""
-    address = without_password(endpoint.address)
-    return one_line(f"{address} ({endpoint.origin})" if endpoint.origin else address, _LONGEST)
+    address = hide_password(endpoint.address)
+    return one_line(f"{address} ({endpoint.origin})" if endpoint.origin else address, _MAX_ADDRESS)
 
 
-def without_password(address: str) -> str:
+def hide_password(address: str) -> str:
     """Return an address as it may be shown."""
     scheme, between, rest = address.partition("://")
     user, at, host = rest.rpartition("@")
     return f"{scheme}{between}{user.partition(':')[0]}{at}{host}"
 
 
-def for_editors(settings: EngineSettings, environ: Mapping[str, str]) -> dict[str, str]:
+def editor_settings(settings: EngineSettings, environ: Mapping[str, str]) -> dict[str, str]:
     """Say how an editor, which asks the docker command line, is told of the engine.
 
     Nothing is to be said of one on this machine, unless it is a named context's.
     """
     host = settings.host or ("" if settings.context else environ.get("DOCKER_HOST", ""))
     if host:
-        return {} if host.startswith(_LOCAL) else {"host": host}
-    context = settings.context or environ.get("DOCKER_CONTEXT") or _current_context(environ)
+        return {} if host.startswith(_LOCAL_SCHEMES) else {"host": host}
+    context = settings.context or environ.get("DOCKER_CONTEXT") or _read_current_context(environ)
     return {} if context in {"", "default"} else {"context": context}
 
 
-def command_line(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[str, ...]:
+def command_prefix(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return how a command for the engine begins: with docker, or podman where it is alone."""
     there = [one for one in ("docker", "podman") if shutil.which(one, path=environ.get("PATH"))]
     if there == ["podman"] and endpoint.tls is None:
         return ("podman", "--url", endpoint.address)
-    return ("docker", *options(endpoint))
+    return ("docker", *docker_options(endpoint))
 
 
-def options(endpoint: Endpoint) -> tuple[str, ...]:
+def docker_options(endpoint: Endpoint) -> tuple[str, ...]:
     """Return the options by which the docker command line reaches the engine."""
     named = ("--host", endpoint.address)
     if endpoint.tls is None:
@@ -117,7 +117,7 @@ def options(endpoint: Endpoint) -> tuple[str, ...]:
     return (*named, "--tlsverify" if endpoint.tls.verify else "--tls", *given)
 
 
-def proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> str | None:
+def find_proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> str | None:
     """Return the proxy that stands before the engine, by the rules of the docker command line.
 
     There is none before a socket or a loopback address, whatever NO_PROXY says.
@@ -129,9 +129,9 @@ def proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> str | None:
     return environ.get(name) or environ.get(name.lower()) or None
 
 
-def session_proxies(address: str, environ: Mapping[str, str]) -> dict[str, str]:
+def read_session_proxies(address: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that `proxies` of docker's config.json puts into containers."""
-    known = _config(environ).get("proxies")
+    known = _read_docker_config(environ).get("proxies")
     known = known if isinstance(known, dict) else {}
     found = known.get(address, known.get("default"))
     found = found if isinstance(found, dict) else {}
@@ -152,7 +152,7 @@ _PROXY_VARIABLES: Final = {
 }
 
 
-def unreachable(message: str) -> ParaError:
+def unreachable_error(message: str) -> ParaError:
     """Make the error that says how to get an engine."""
     return ParaError(
         "engine.unreachable",
@@ -165,20 +165,23 @@ def unreachable(message: str) -> ParaError:
     )
 
 
-def _chosen_by(origin: str, endpoint: Endpoint) -> Endpoint:
+def _with_origin(origin: str, endpoint: Endpoint) -> Endpoint:
     return endpoint.model_copy(update={"origin": origin})
 
 
-def _of_host(host: str, environ: Mapping[str, str]) -> Endpoint:
+def _endpoint_of_host(host: str, environ: Mapping[str, str]) -> Endpoint:
     verify, tls = bool(environ.get("DOCKER_TLS_VERIFY")), bool(environ.get("DOCKER_TLS"))
-    is_tcp = _complete(host, _PORT).startswith("tcp://")
+    is_tcp = _complete_address(host, _DEFAULT_PORT).startswith("tcp://")
     if not is_tcp or not (verify or tls):
-        return Endpoint(address=_complete(host, _PORT))
-    folder = Path(environ.get("DOCKER_CERT_PATH") or _docker_config(environ))
-    return Endpoint(address=_complete(host, _TLS_PORT), tls=_certificates(folder, verify=verify))
+        return Endpoint(address=_complete_address(host, _DEFAULT_PORT))
+    folder = Path(environ.get("DOCKER_CERT_PATH") or _docker_config_folder(environ))
+    return Endpoint(
+        address=_complete_address(host, _DEFAULT_TLS_PORT),
+        tls=_find_certificates(folder, verify=verify),
+    )
 
 
-def _complete(host: str, port: int) -> str:
+def _complete_address(host: str, port: int) -> str:
     """Complete an address as the docker command line does: tcp where no scheme is, and a port."""
     host = host.strip()
     if host.startswith("/"):
@@ -191,22 +194,22 @@ def _complete(host: str, port: int) -> str:
         url = urlsplit(host)
         given = url.port
     except ValueError as error:
-        shown = without_password(host)
-        raise unreachable(f"{shown} is no address of an engine: {error}") from None
+        shown = hide_password(host)
+        raise unreachable_error(f"{shown} is no address of an engine: {error}") from None
     if given is not None:
         return host
     name = url.netloc.removesuffix(":") or "localhost"
     return SplitResult("tcp", f"{name}:{port}", url.path, "", "").geturl()
 
 
-def _certificates(folder: Path, *, verify: bool) -> Tls:
+def _find_certificates(folder: Path, *, verify: bool) -> Tls:
     """Find the certificates of a folder; raises engine.unreachable where one is missing."""
     ca, cert, key = (folder / name for name in ("ca.pem", "cert.pem", "key.pem"))
     if verify and not ca.is_file():
-        raise unreachable(f"The engine wants TLS, and there is no certificate authority {ca}")
+        raise unreachable_error(f"The engine wants TLS, and there is no certificate authority {ca}")
     if cert.is_file() != key.is_file():
         missing = key if cert.is_file() else cert
-        raise unreachable(f"The engine wants TLS, and there is no {missing}")
+        raise unreachable_error(f"The engine wants TLS, and there is no {missing}")
     pair = cert.is_file()
     return Tls(
         ca=ca if ca.is_file() else None,
@@ -225,7 +228,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _usual_sockets(environ: Mapping[str, str]) -> Iterator[str]:
+def _default_sockets(environ: Mapping[str, str]) -> Iterator[str]:
     yield "/var/run/docker.sock"
     runtime = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     yield f"{runtime}/docker.sock"
@@ -235,38 +238,42 @@ def _usual_sockets(environ: Mapping[str, str]) -> Iterator[str]:
     yield "/run/podman/podman.sock"
 
 
-def _docker_config(environ: Mapping[str, str]) -> Path:
+def _docker_config_folder(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("DOCKER_CONFIG") or (home() or Path(os.devnull)) / ".docker")
 
 
-def _config(environ: Mapping[str, str]) -> dict[str, object]:
+def _read_docker_config(environ: Mapping[str, str]) -> dict[str, object]:
     try:
-        config = json.loads((_docker_config(environ) / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(
+            (_docker_config_folder(environ) / "config.json").read_text(encoding="utf-8")
+        )
     except (OSError, ValueError):
         return {}
     return config if isinstance(config, dict) else {}
 
 
-def _current_context(environ: Mapping[str, str]) -> str:
-    name = _config(environ).get("currentContext")
+def _read_current_context(environ: Mapping[str, str]) -> str:
+    name = _read_docker_config(environ).get("currentContext")
     return name if isinstance(name, str) else ""
 
 
-def _of_context(name: str, environ: Mapping[str, str]) -> Endpoint:
+def _endpoint_of_context(name: str, environ: Mapping[str, str]) -> Endpoint:
     # the docker command line keeps a context under the digest of its name
     digest = hashlib.sha256(name.encode()).hexdigest()
-    contexts = _docker_config(environ) / "contexts"
+    contexts = _docker_config_folder(environ) / "contexts"
     try:
         text = (contexts / "meta" / digest / "meta.json").read_text(encoding="utf-8")
         docker = json.loads(text)["Endpoints"]["docker"]
         host, verify = str(docker["Host"]), not docker.get("SkipTLSVerify")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise unreachable(f"There is no Docker context {name}") from None
+        raise unreachable_error(f"There is no Docker context {name}") from None
     folder = contexts / "tls" / digest / "docker"
     secured = folder.is_dir() and any(folder.iterdir())
-    if not _complete(host, _PORT).startswith("tcp://") or not (secured or not verify):
-        return Endpoint(address=_complete(host, _PORT))
+    if not _complete_address(host, _DEFAULT_PORT).startswith("tcp://") or not (
+        secured or not verify
+    ):
+        return Endpoint(address=_complete_address(host, _DEFAULT_PORT))
     # a context need not have an authority of its own: then the system's count
     known = verify and (folder / "ca.pem").is_file()
-    tls = _certificates(folder, verify=known).model_copy(update={"verify": verify})
-    return Endpoint(address=_complete(host, _TLS_PORT), tls=tls)
+    tls = _find_certificates(folder, verify=known).model_copy(update={"verify": verify})
+    return Endpoint(address=_complete_address(host, _DEFAULT_TLS_PORT), tls=tls)

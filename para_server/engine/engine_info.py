@@ -14,8 +14,8 @@ from para_server.engine import capacity
 from para_server.engine.capacity import Capacity
 from para_server.engine.client import Engine
 
-_HOLDS: Final = 60.0  # seconds: whoever configures an engine anew restarts it
-_REMAPPED: Final = re.compile(r"/(\d+)\.(\d+)/?$")  # what Docker adds to its folder of data
+_MAX_AGE: Final = 60.0  # seconds: whoever configures an engine anew restarts it
+_REMAPPED_FOLDER: Final = re.compile(r"/(\d+)\.(\d+)/?$")  # what Docker adds to its folder of data
 
 
 class EngineInfo(Model):
@@ -41,7 +41,7 @@ class EngineInfo(Model):
 async def inspect_engine(engine: Engine) -> EngineInfo:
     """Return what an engine says of itself; it is asked once a minute."""
     known = _known.get(engine)
-    if known is not None and time.monotonic() < known[0] + _HOLDS:
+    if known is not None and time.monotonic() < known[0] + _MAX_AGE:
         return known[1]
     found = await query_engine(engine)
     _known[engine] = (time.monotonic(), found)
@@ -67,26 +67,28 @@ async def query_engine(engine: Engine) -> EngineInfo:
         memory=int(told.get("MemTotal") or 0),
         rootless=rootless,
         remapped=remapped,
-        root=_root(engine, told, rootless=rootless, remapped=remapped),
-        limits=tuple(name for key, name in _LIMITS.items() if told.get(key) is False),
+        root=_host_uid_of_root(engine, told, rootless=rootless, remapped=remapped),
+        limits=tuple(name for key, name in _LIMIT_NAMES.items() if told.get(key) is False),
         time=str(told.get("SystemTime") or ""),
         architecture=str(told.get("Architecture") or ""),
         warnings=tuple(str(one) for one in told.get("Warnings") or ()),
     )
-    capacity.remember(engine, Capacity(found.cpus or inf, found.memory or inf))
+    capacity.set_capacity(engine, Capacity(found.cpus or inf, found.memory or inf))
     return found
 
 
-_LIMITS: Final = {"CpuCfsQuota": "CPUs", "MemoryLimit": "memory", "PidsLimit": "processes"}
+_LIMIT_NAMES: Final = {"CpuCfsQuota": "CPUs", "MemoryLimit": "memory", "PidsLimit": "processes"}
 
 
-def _root(engine: Engine, told: dict[str, Any], *, rootless: bool, remapped: bool) -> int:
+def _host_uid_of_root(
+    engine: Engine, told: dict[str, Any], *, rootless: bool, remapped: bool
+) -> int:
     if rootless:
         # whoever runs it owns the socket
         socket = Path(engine.address.removeprefix("unix://"))
         return socket.stat().st_uid if socket.exists() else 0
     if remapped:
-        found = _REMAPPED.search(str(told.get("DockerRootDir", "")))
+        found = _REMAPPED_FOLDER.search(str(told.get("DockerRootDir", "")))
         return int(found[1]) if found else 0
     return 0
 

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any, Final
 from para_server.core.names import CONTAINER_PREFIX
 from para_server.engine import container_cache
 from para_server.engine.client import Engine
-from para_server.engine.endpoint import unreachable
+from para_server.engine.endpoint import unreachable_error
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-_TELLING: Final = "create start die stop pause unpause destroy oom rename".split()
-_EARLY: Final = ("die", "pause", "unpause")  # what Docker says before its list shows it
+_ACTIONS: Final = "create start die stop pause unpause destroy oom rename".split()
+_EARLY_ACTIONS: Final = ("die", "pause", "unpause")  # what Docker says before its list shows it
 
 
-async def changes(engine: Engine) -> AsyncIterator[str]:
+async def watch_session_containers(engine: Engine) -> AsyncIterator[str]:
     """Give the name of each session container that changed, and "" once the engine listens.
 
     Raises ParaError when the stream ends, since what happens afterwards is not seen.
     """
     loop = asyncio.get_running_loop()
-    known = container_cache.of(engine)
+    cache = container_cache.get_cache(engine)
     arrived: asyncio.Queue[str | Exception] = asyncio.Queue()
-    reader = _Reader(engine, lambda event: _pass_on(loop, arrived, event))
+    reader = _Reader(engine, lambda event: _enqueue(loop, arrived, event))
     reader.start()
     listening = False
     try:
@@ -38,15 +38,15 @@ async def changes(engine: Engine) -> AsyncIterator[str]:
                 raise event
             if not listening:
                 listening = True
-                known.listening += 1
-                known.events += 1  # what happened before it listened
+                cache.streams += 1
+                cache.events += 1  # an event before this stream was not counted
             yield event
     finally:
-        known.listening -= listening
+        cache.streams -= listening
         reader.stop()
 
 
-def _pass_on(
+def _enqueue(
     loop: asyncio.AbstractEventLoop,
     arrived: asyncio.Queue[str | Exception],
     event: str | Exception,
@@ -74,10 +74,10 @@ class _Reader(threading.Thread):
             self._tell("")
             for event in self._stream:
                 self._heard(api, event)
-            self._tell(unreachable("The container engine has gone away"))
+            self._tell(unreachable_error("The container engine has gone away"))
         except Exception as error:  # noqa: BLE001 # whatever it is, the listener is told
             if not self._stopped:
-                self._tell(self._engine.translated(error))
+                self._tell(self._engine.translate_error(error))
         finally:
             if api is not None:
                 api.close()
@@ -93,17 +93,17 @@ class _Reader(threading.Thread):
         name, action = told.get("name", ""), str(event.get("Action", ""))
         if action == "rename" and not name.startswith(CONTAINER_PREFIX):
             name = told.get("oldName", "").removeprefix("/")  # a session's container went away
-        if not name.startswith(CONTAINER_PREFIX) or action not in _TELLING:
+        if not name.startswith(CONTAINER_PREFIX) or action not in _ACTIONS:
             return
-        known = container_cache.of(self._engine)
+        cache = container_cache.get_cache(self._engine)
         if action == "die":
-            known.dying.add(name)
-        known.events += 1
+            cache.dying.add(name)
+        cache.events += 1
         self._tell(name)
-        if action in _EARLY:
+        if action in _EARLY_ACTIONS:
             # an answer about the container comes after it is listed so
             with suppress(Exception):
                 api.inspect_container(name)
-            known.dying.discard(name)
-            known.events += 1
+            cache.dying.discard(name)
+            cache.events += 1
             self._tell(name)

@@ -14,7 +14,7 @@ from para_server.engine.client import Engine
 if TYPE_CHECKING:
     from docker import APIClient
 
-_TOLD: Final = 4000  # bytes of its output
+_MAX_OUTPUT: Final = 4000  # bytes of its output
 
 
 async def execute(
@@ -43,9 +43,9 @@ async def execute(
         stopper = Stopper()
         with stopper.after(api, engine.settings.timeout):
             for part in api.exec_start(made["Id"], stream=True):
-                said = (said + part)[-_TOLD:]
+                said = (said + part)[-_MAX_OUTPUT:]
         if stopper.stopped.is_set():
-            raise _endless(container, command[0], engine.settings.timeout)
+            raise _timeout_error(container, command[0], engine.settings.timeout)
         code = api.exec_inspect(made["Id"])["ExitCode"]
         return int(code if code is not None else 1), said.decode(errors="replace")
 
@@ -103,7 +103,7 @@ class Stopper:
                 stream.close()
 
 
-def _endless(container: str, program: str, seconds: float) -> ParaError:
+def _timeout_error(container: str, program: str, seconds: float) -> ParaError:
     return ParaError(
         "engine.timeout",
         f"{program} in {container} did not end in time (engine.timeout is {seconds:g} seconds)",

@@ -15,11 +15,11 @@ from para_server.engine.exec_command import Stopper
 if TYPE_CHECKING:
     from docker import APIClient
 
-_BETWEEN: Final = 0.1  # seconds between two lines that are told: nobody reads faster
-_LONGEST: Final = 4096  # bytes of a line; what is longer is told in parts
+_LINE_INTERVAL: Final = 0.1  # seconds between two lines that are told: nobody reads faster
+_MAX_LINE: Final = 4096  # bytes of a line; what is longer is told in parts
 
 
-async def follow(
+async def stream_command(
     engine: Engine, container: str, command: Sequence[str], told: Callable[[str], None]
 ) -> int:
     """Run a command as `para` for as long as it takes, tell its output, and give its exit code.
@@ -33,9 +33,9 @@ async def follow(
         # the engine has its usual time to begin; then the command may be silent for long
         with closing(engine.connect(engine.settings.timeout)) as api, Stopper().closing(api):
             made = api.exec_create(container, list(command), user="para", workdir=WORKSPACE)
-            latest = -_BETWEEN
+            latest = -_LINE_INTERVAL
             for line in _lines(api.exec_start(made["Id"], stream=True)):
-                if time.monotonic() - latest >= _BETWEEN:
+                if time.monotonic() - latest >= _LINE_INTERVAL:
                     latest = time.monotonic()
                     loop.call_soon_threadsafe(told, line)
             code = api.exec_inspect(made["Id"])["ExitCode"]
@@ -49,7 +49,7 @@ def _lines(chunks: Iterable[bytes]) -> Iterable[str]:
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
-        if len(rest) > _LONGEST:
+        if len(rest) > _MAX_LINE:
             lines, rest = [*lines, rest], b""
         yield from (line.decode(errors="replace") for line in lines if line.strip())
     if rest.strip():

@@ -16,10 +16,10 @@ from para_server.engine.exec_command import Stopper
 if TYPE_CHECKING:
     from docker import APIClient
 
-_LARGEST: Final = 4 << 20  # bytes: what is copied are small files
+_MAX_FILE: Final = 4 << 20  # bytes: what is copied are small files
 
 
-async def put(
+async def write_files(
     engine: Engine, container: str, files: Mapping[PurePosixPath, bytes], owner: tuple[int, int]
 ) -> None:
     """Write files into a container, running or not, for its `owner` alone.
@@ -41,7 +41,7 @@ async def put(
     await engine.call(lambda api: api.put_archive(container, "/", packed.getvalue()))
 
 
-async def give(
+async def change_owner(
     engine: Engine, container: str, folder: PurePosixPath, before: int, owner: tuple[int, int]
 ) -> None:
     """Give what the uid `before` has in a folder of a container, running or not, to an owner."""
@@ -67,7 +67,7 @@ async def give(
     await engine.call(ask)
 
 
-async def get(engine: Engine, container: str, path: PurePosixPath) -> bytes | None:
+async def read_file(engine: Engine, container: str, path: PurePosixPath) -> bytes | None:
     """Read a plain file of a container; None where there is none."""
 
     def ask(api: APIClient) -> bytes | None:
@@ -81,7 +81,7 @@ async def get(engine: Engine, container: str, path: PurePosixPath) -> bytes | No
                 return None
             for chunk in stream:
                 packed.write(chunk)
-                if packed.tell() > _LARGEST:
+                if packed.tell() > _MAX_FILE:
                     raise ParaError("engine.refused", f"{path} in {container} is too large")
         packed.seek(0)
         with tarfile.open(fileobj=packed) as archive:

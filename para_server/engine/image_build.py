@@ -18,7 +18,7 @@ from para_server.core.model import Model
 from para_server.core.names import LABEL_INPUTS, build_params
 from para_server.core.untrusted import one_line
 from para_server.engine import images
-from para_server.engine.client import SLOW, Engine
+from para_server.engine.client import SLOW_FACTOR, Engine
 from para_server.engine.exec_command import Stopper
 from para_server.engine.images import Image
 
@@ -29,12 +29,12 @@ _LAST_LINES: Final = 5
 _ESCAPE: Final = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_=>])"
 )
-_OF_THE_ENGINE: Final = ("Step ", " ---> ", "Removing intermediate container ")
-_IDS: Final = re.compile(  # lines of the engine that only name what it made on the way
+_ENGINE_LINES: Final = ("Step ", " ---> ", "Removing intermediate container ")
+_ID_LINES: Final = re.compile(  # lines of the engine that only name what it made on the way
     r" ---> (?:[0-9a-f]+|Running in [0-9a-f]+|Removed intermediate container [0-9a-f]+)\s*$"
     r"|Removing intermediate container "
 )
-_UNTRUSTED: Final = re.compile(
+_CERTIFICATE_ERROR: Final = re.compile(
     r"certificate (?:verif|is not trusted|signed by unknown)|self[-_ ]signed[-_ ]cert"
     r"|unable[ _]to[ _](?:get|verify)[ _](?:local[ _]issuer|the[ _]first|leaf[ _]signature)"
     r"|CERTIFICATE_VERIFY_FAILED|x509: ",
@@ -42,7 +42,7 @@ _UNTRUSTED: Final = re.compile(
 )
 _CA_NAME: Final = "ca-bundle.crt"
 
-Told = Callable[[str, int | None], None]
+ProgressCallback = Callable[[str, int | None], None]
 
 
 class Recipe(Model):
@@ -65,7 +65,7 @@ def recipe_folder(*path: str) -> Path:
     return (packed if packed.is_dir() else package.parent / "images").joinpath(*path)
 
 
-def inputs(recipe: Recipe) -> str:
+def digest_inputs(recipe: Recipe) -> str:
     """Digest what an image is made from, so that a stale one is known."""
     digest = hashlib.sha256()
     for file in sorted(recipe.folder.iterdir()):
@@ -74,11 +74,11 @@ def inputs(recipe: Recipe) -> str:
     return digest.hexdigest()
 
 
-async def build(
+async def build_image(
     engine: Engine,
     recipe: Recipe,
     ca_bundle: Path | None,
-    tell: Told,
+    tell: ProgressCallback,
     *,
     no_cache: bool,
 ) -> Image:
@@ -86,8 +86,8 @@ async def build(
 
     Raises engine.build-failed with the last lines of what the build printed.
     """
-    context = _context(recipe.folder, ca_bundle)
-    labels = {LABEL_INPUTS: inputs(recipe), **recipe.labels}
+    context = _pack_context(recipe.folder, ca_bundle)
+    labels = {LABEL_INPUTS: digest_inputs(recipe), **recipe.labels}
     stopper = Stopper()
 
     def ask(api: APIClient) -> None:
@@ -103,32 +103,32 @@ async def build(
                 buildargs=dict(recipe.arguments),
                 labels=labels,
                 network_mode="none" if recipe.offline else None,
-                timeout=math.ceil(engine.settings.timeout * SLOW),
+                timeout=math.ceil(engine.settings.timeout * SLOW_FACTOR),
             )
-            _follow(answers, recipe.image, tell)
+            _read_progress(answers, recipe.image, tell)
 
     await engine.call_slowly(ask, stopper.stop)
     made = await images.find(engine, recipe.image)
     if made is None:
-        raise _failed(recipe.image, "it is not there after its build")
+        raise _build_error(recipe.image, "it is not there after its build")
     return made
 
 
-def _follow(answers: Any, image: str, tell: Told) -> None:
+def _read_progress(answers: Any, image: str, tell: ProgressCallback) -> None:
     last: list[str] = []
     untrusted = False
     percentage: int | None = None
     for answer in answers:
         if "error" in answer:
-            raise _failed(image, one_line(str(answer["error"])), last, untrusted=untrusted)
+            raise _build_error(image, one_line(str(answer["error"])), last, untrusted=untrusted)
         for line in _ESCAPE.sub("", str(answer.get("stream", ""))).splitlines():
             if not line.strip():
                 continue
-            untrusted = untrusted or _UNTRUSTED.search(line) is not None
-            if not line.startswith(_OF_THE_ENGINE):
+            untrusted = untrusted or _CERTIFICATE_ERROR.search(line) is not None
+            if not line.startswith(_ENGINE_LINES):
                 last = [*last[1 - _LAST_LINES :], one_line(line)]
             percentage = _percentage(line) if line.startswith("Step ") else percentage
-            if not _IDS.match(line):
+            if not _ID_LINES.match(line):
                 tell(one_line(line), percentage)
 
 
@@ -139,7 +139,7 @@ def _percentage(line: str) -> int | None:
     return None
 
 
-def _failed(
+def _build_error(
     image: str, message: str, last: Sequence[str] = (), *, untrusted: bool = False
 ) -> ParaError:
     shown = "\n".join([message, *last])
@@ -159,18 +159,18 @@ def _failed(
     )
 
 
-def _context(folder: Path, ca_bundle: Path | None) -> io.BytesIO:
+def _pack_context(folder: Path, ca_bundle: Path | None) -> io.BytesIO:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for file in sorted(folder.iterdir()):
-            _add(archive, file.name, file.read_bytes())
+            _add_file(archive, file.name, file.read_bytes())
         if ca_bundle is not None:
-            _add(archive, _CA_NAME, ca_bundle.read_bytes())
+            _add_file(archive, _CA_NAME, ca_bundle.read_bytes())
     packed.seek(0)
     return packed
 
 
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+def _add_file(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     # no times, no owners: the same files make the same layers
     entry = tarfile.TarInfo(name)
     entry.size = len(content)

@@ -20,13 +20,13 @@ from para_server.core.names import (
 )
 from para_server.engine import podman
 from para_server.engine.client import Engine
-from para_server.engine.error_translation import removed_unless_used
+from para_server.engine.error_translation import remove_if_unused
 
 if TYPE_CHECKING:
     from docker import APIClient
 
 _NAMELESS: Final = "<none>:<none>"  # what older engines say of an image that lost its name
-_ABSENT: Final = 404
+_NOT_FOUND: Final = 404
 
 
 class Image(Model):
@@ -43,23 +43,23 @@ async def find(engine: Engine, name: str) -> Image | None:
     """Find an image by its name."""
 
     def ask(api: APIClient) -> Image | None:
-        raw = _inspected(api, name)
-        return _image(raw) if raw else None
+        raw = _inspect(api, name)
+        return _parse_image(raw) if raw else None
 
     return await engine.call(ask)
 
 
-async def saved(engine: Engine, session_id: str | None = None) -> list[Image]:
+async def list_saved(engine: Engine, session_id: str | None = None) -> list[Image]:
     """List the images that sessions are saved in, also those that lost their name to a later one.
 
     An image that a person made from one has its labels, and a name of its own: it is not listed.
     """
     label = LABEL_SESSION if session_id is None else f"{LABEL_SESSION}={session_id}"
-    found = await _labelled(engine, label)
+    found = await _list_labelled(engine, label)
     return [one for one in found if all(f"{SAVED_IMAGE}:" in tag for tag in one.tags)]
 
 
-async def logins(engine: Engine, agent: str | None) -> list[Image]:
+async def list_logins(engine: Engine, agent: str | None) -> list[Image]:
     """List the images with a login, also those that lost their name to a later one.
 
     What was made from one has its labels too: sessions that were saved, and a person's own images.
@@ -68,26 +68,26 @@ async def logins(engine: Engine, agent: str | None) -> list[Image]:
     repository = AUTHENTICATED_IMAGE.partition(":")[0]
     return [
         one
-        for one in await _labelled(engine, label)
+        for one in await _list_labelled(engine, label)
         if LABEL_SESSION not in one.labels and all(f"{repository}:" in tag for tag in one.tags)
     ]
 
 
-async def fitted(engine: Engine, is_mine: Callable[[str | None], bool]) -> list[Image]:
+async def list_fitted(engine: Engine, is_mine: Callable[[str | None], bool]) -> list[Image]:
     """List the images that were fitted from others; `is_mine` judges the home's label.
 
     What was made from one has its labels too: sessions that were saved, and a person's own images.
     """
     return [
         one
-        for one in await _labelled(engine, LABEL_FITTED)
+        for one in await _list_labelled(engine, LABEL_FITTED)
         if all(tag.partition(":")[0].endswith(FITTED_IMAGE) for tag in one.tags)
         and LABEL_SESSION not in one.labels
         and is_mine(one.labels.get(LABEL_HOME))
     ]
 
 
-async def drop_fitted(
+async def remove_stale_fitted(
     engine: Engine, is_mine: Callable[[str | None], bool], agent: str | None = None
 ) -> list[str]:
     """Remove images that were fitted from one that is gone, or that has an agent's login.
@@ -97,7 +97,7 @@ async def drop_fitted(
     of what was removed.
     """
     gone: list[str] = []
-    for one in await fitted(engine, is_mine):
+    for one in await list_fitted(engine, is_mine):
         private = agent is not None and one.labels.get(LABEL_LOGIN) == agent
         origin = await find(engine, one.labels[LABEL_FITTED])
         stale = origin is None or not origin.tags
@@ -106,7 +106,7 @@ async def drop_fitted(
     return gone
 
 
-class Descent(Model):
+class ImageDependencies(Model):
     """What is made from which image."""
 
     containers: tuple[tuple[str, str], ...]  # the name of each, and the id of its image
@@ -114,20 +114,20 @@ class Descent(Model):
     parents: dict[str, str]  # by id; newer engines do not say
 
 
-async def descent(engine: Engine) -> Descent:
+async def query_dependencies(engine: Engine) -> ImageDependencies:
     """Ask the engine what is made from which image."""
     boxes = await engine.call(lambda api: api.containers(all=True))
     raw = await engine.call(lambda api: api.images(all=True))
-    return Descent(
+    return ImageDependencies(
         containers=tuple(
             ((one["Names"] or [one["Id"]])[0].removeprefix("/"), one["ImageID"]) for one in boxes
         ),
         images=tuple((one["Id"], _tags(one) != ()) for one in raw),
-        parents={one["Id"]: _id(one.get("ParentId")) for one in raw},
+        parents={one["Id"]: _full_id(one.get("ParentId")) for one in raw},
     )
 
 
-def needed(known: Descent, gone: Collection[str]) -> set[str]:
+def find_needed(known: ImageDependencies, gone: Collection[str]) -> set[str]:
     """Return the ids of the images that cannot be removed, since something is made from them.
 
     `gone` names the containers, and holds the ids of the images, that will not be there any more.
@@ -154,25 +154,25 @@ async def remove_unused(engine: Engine, name: str) -> bool:
     """
 
     def ask(api: APIClient) -> bool:
-        step = _inspected(api, name)
-        above = _id(step.get("Parent"))
-        if not removed_unless_used(partial(api.remove_image, name)):
+        step = _inspect(api, name)
+        above = _full_id(step.get("Parent"))
+        if not remove_if_unused(partial(api.remove_image, name)):
             return False
-        while above and (step := _inspected(api, above)) and not _tags(step):
-            if not removed_unless_used(partial(api.remove_image, above)):
+        while above and (step := _inspect(api, above)) and not _tags(step):
+            if not remove_if_unused(partial(api.remove_image, above)):
                 break
-            above = _id(step.get("Parent"))
+            above = _full_id(step.get("Parent"))
         return True
 
     return await engine.call(ask)
 
 
-def _id(parent: str | None) -> str:
+def _full_id(parent: str | None) -> str:
     """Write the id of a parent as all ids are: Podman leaves out what they begin with."""
     return f"sha256:{parent.removeprefix('sha256:')}" if parent else ""
 
 
-def _inspected(api: APIClient, name: str) -> dict[str, Any]:
+def _inspect(api: APIClient, name: str) -> dict[str, Any]:
     from docker.errors import ImageNotFound
 
     try:
@@ -189,17 +189,17 @@ async def remove(engine: Engine, name: str) -> None:
     """
 
     def ask(api: APIClient) -> None:
-        if removed_unless_used(partial(api.remove_image, name)):
+        if remove_if_unused(partial(api.remove_image, name)):
             return
         if podman.is_podman(api):
-            _take_names(api, name)
+            _remove_names(api, name)
         else:
             api.remove_image(name, force=True)
 
     await engine.call(ask)
 
 
-def _take_names(api: APIClient, name: str) -> None:
+def _remove_names(api: APIClient, name: str) -> None:
     """Take the names from an image of Podman, which a forced removal would rid of its containers.
 
     Docker's API cannot do this, so it is Podman's own that is asked.
@@ -207,7 +207,7 @@ def _take_names(api: APIClient, name: str) -> None:
     from docker.errors import APIError
 
     answer = podman.post(api, f"images/{quote(name, safe='')}/untag")
-    if not answer.ok and answer.status_code != _ABSENT:
+    if not answer.ok and answer.status_code != _NOT_FOUND:
         raise APIError(answer.text, response=answer, explanation=answer.text)
 
 
@@ -215,7 +215,7 @@ async def remove_saved(
     engine: Engine, session_id: str, is_mine: Callable[[str | None], bool], but: str = ""
 ) -> None:
     """Remove the images that a session was saved in, but one; `is_mine` judges the home's label."""
-    for image in await saved(engine, session_id):
+    for image in await list_saved(engine, session_id):
         if is_mine(image.labels.get(LABEL_HOME)) and image.id != but:
             await remove(engine, image.id)
 
@@ -225,7 +225,7 @@ def saved_labels(session_id: str, home: Path) -> dict[str, str]:
     return {LABEL_SESSION: session_id, LABEL_HOME: str(home)}
 
 
-async def _labelled(engine: Engine, label: str) -> list[Image]:
+async def _list_labelled(engine: Engine, label: str) -> list[Image]:
     raw = await engine.call(lambda api: api.images(filters={"label": label}))
     return [
         Image(
@@ -242,7 +242,7 @@ def _tags(raw: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(tag for tag in raw.get("RepoTags") or () if tag != _NAMELESS)
 
 
-def _image(raw: Mapping[str, Any]) -> Image:
+def _parse_image(raw: Mapping[str, Any]) -> Image:
     return Image(
         id=raw["Id"],
         tags=tuple(raw.get("RepoTags") or ()),

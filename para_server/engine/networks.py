@@ -24,20 +24,20 @@ from para_server.core.names import (
 from para_server.core.untrusted import one_line
 from para_server.engine import podman
 from para_server.engine.client import Engine
-from para_server.engine.error_translation import words
+from para_server.engine.error_translation import error_text
 
 if TYPE_CHECKING:
     from docker import APIClient
     from docker.errors import APIError
 
-_APART: Final = {"com.docker.network.bridge.enable_icc": "false"}
-_TRIES: Final = 3  # other processes make and remove it at the same time
+_ISOLATION: Final = {"com.docker.network.bridge.enable_icc": "false"}
+_MAX_TRIES: Final = 3  # other processes make and remove it at the same time
 _IN_USE: Final = (403, 409)
 _ABSENT: Final = re.compile(
     r"network \S+ (is ambiguous|not found)|unable to find network|no such network", re.IGNORECASE
 )
-_FULL: Final = ("non-overlapping", "fully subnetted", "no available network", "no free")
-_UNABLE: Final = ("restrict inter-container", "br_netfilter", "bridge-nf-call")
+_NO_ADDRESSES: Final = ("non-overlapping", "fully subnetted", "no available network", "no free")
+_NO_ISOLATION: Final = ("restrict inter-container", "br_netfilter", "bridge-nf-call")
 
 
 class Network(Model):
@@ -56,7 +56,7 @@ class SessionNetwork(Model):
     home: str | None
 
 
-def prepare(api: APIClient, labels: Mapping[str, str]) -> str:
+def ensure_network(api: APIClient, labels: Mapping[str, str]) -> str:
     """Return the network for a session's container with these labels, created where it is missing.
 
     Raises engine.refused where it cannot be. Of two processes that create it the older one stays.
@@ -64,20 +64,20 @@ def prepare(api: APIClient, labels: Mapping[str, str]) -> str:
     from docker.errors import APIError
 
     try:
-        for _ in range(_TRIES):
-            found = _found(api)
+        for _ in range(_MAX_TRIES):
+            found = _list_by_name(api)
             if len(found) == 1:
                 break
             if not found and podman.is_podman(api):
-                return _prepare_own(api, labels)
+                return _ensure_own(api, labels)
             if not found:
                 _create(api, labels[LABEL_HOME])
-            for one in sorted(_found(api), key=lambda one: (one["Created"], one["Id"]))[1:]:
+            for one in sorted(_list_by_name(api), key=lambda one: (one["Created"], one["Id"]))[1:]:
                 _remove(api, one["Id"])
     except APIError as error:
-        raise _unavailable(error) from error
-    for one in _found(api):
-        _demand_apart(one)
+        raise _creation_error(error) from error
+    for one in _list_by_name(api):
+        _require_isolation(one)
     return SESSION_NETWORK
 
 
@@ -87,7 +87,7 @@ def reconnect(api: APIClient, container: str, error: APIError) -> bool:
     Return whether that was the reason. With Docker a container knows its network by an id, which
     is another one then.
     """
-    if not _ABSENT.search(words(error)):
+    if not _ABSENT.search(error_text(error)):
         return False
     inspected = api.inspect_container(container)
     labels = inspected["Config"]["Labels"] or {}
@@ -95,7 +95,7 @@ def reconnect(api: APIClient, container: str, error: APIError) -> bool:
     names = {inspected["HostConfig"]["NetworkMode"], *connected}
     if not {SESSION_NETWORK, session_network(labels.get(LABEL_SESSION, ""))} & names:
         return False
-    network = prepare(api, labels)
+    network = ensure_network(api, labels)
     if network == SESSION_NETWORK:
         if network in connected:
             api.disconnect_container_from_network(container, network, force=True)
@@ -107,7 +107,7 @@ async def find(engine: Engine) -> Network | None:
     """Find the network of sessions, and whether any container has it, running or not."""
 
     def ask(api: APIClient) -> Network | None:
-        found = _found(api)
+        found = _list_by_name(api)
         if not found:
             return None
         on_it = api.containers(all=True, filters={"network": SESSION_NETWORK})
@@ -121,13 +121,13 @@ async def remove(engine: Engine) -> None:
     """Remove the network of all sessions unless a container is on it."""
 
     def ask(api: APIClient) -> None:
-        for one in _found(api):
+        for one in _list_by_name(api):
             _remove(api, one["Id"])
 
     await engine.call(ask)
 
 
-async def own(engine: Engine) -> list[SessionNetwork]:
+async def list_own(engine: Engine) -> list[SessionNetwork]:
     """List the networks that are one session's alone."""
     listed = await engine.call(lambda api: api.networks(filters={"label": LABEL_NETWORK}))
     return [
@@ -146,7 +146,7 @@ async def remove_own(engine: Engine, network: str) -> None:
     await engine.call(lambda api: _remove(api, network))
 
 
-def _prepare_own(api: APIClient, labels: Mapping[str, str]) -> str:
+def _ensure_own(api: APIClient, labels: Mapping[str, str]) -> str:
     """Create a session's own network; older Podmans know of `strict` only as true.
 
     Docker's API leaves the option out, so it is Podman's own that is asked.
@@ -154,7 +154,7 @@ def _prepare_own(api: APIClient, labels: Mapping[str, str]) -> str:
     from docker.errors import APIError
 
     name = session_network(labels[LABEL_SESSION])
-    if _found(api, name):
+    if _list_by_name(api, name):
         return name
     marks = {LABEL_NETWORK: "of one session"}
     marks |= {key: labels[key] for key in (LABEL_SESSION, LABEL_HOME)}
@@ -162,12 +162,12 @@ def _prepare_own(api: APIClient, labels: Mapping[str, str]) -> str:
         wanted = {"name": name, "driver": "bridge", "labels": marks}
         options = {"isolate": isolate}
         answer = podman.post(api, "networks/create", {**wanted, "options": options})
-        if answer.ok or _found(api, name):
+        if answer.ok or _list_by_name(api, name):
             return name
     raise APIError(answer.text, response=answer, explanation=answer.text)
 
 
-def _found(api: APIClient, name: str = SESSION_NETWORK) -> list[dict[str, Any]]:
+def _list_by_name(api: APIClient, name: str = SESSION_NETWORK) -> list[dict[str, Any]]:
     # the filter takes a part of a name for the name
     return [one for one in api.networks(filters={"name": name}) if one["Name"] == name]
 
@@ -178,10 +178,10 @@ def _create(api: APIClient, home: str) -> None:
     labels = {LABEL_NETWORK: "of all sessions", LABEL_HOME: home}
     try:
         api.create_network(
-            SESSION_NETWORK, "bridge", options=dict(_APART), labels=labels, check_duplicate=True
+            SESSION_NETWORK, "bridge", options=dict(_ISOLATION), labels=labels, check_duplicate=True
         )
     except APIError as error:
-        if "already exists" not in words(error):
+        if "already exists" not in error_text(error):
             raise
 
 
@@ -196,39 +196,39 @@ def _remove(api: APIClient, network: str) -> None:
             raise
 
 
-def _demand_apart(network: dict[str, Any]) -> None:
+def _require_isolation(network: dict[str, Any]) -> None:
     options = network.get("Options") or {}
-    if network.get("Driver") == "bridge" and _APART.items() <= options.items():
+    if network.get("Driver") == "bridge" and _ISOLATION.items() <= options.items():
         return
     raise ParaError(
         "engine.refused",
         f"The network {SESSION_NETWORK} is not as para makes it: sessions would reach each other",
         Remedy(title=f"Remove it: docker network rm {SESSION_NETWORK}"),
-        _ANOTHER,
+        _CHOOSE_NETWORK,
     )
 
 
-def _unavailable(error: APIError) -> ParaError:
-    text = words(error)
-    if any(said in text for said in _FULL):
+def _creation_error(error: APIError) -> ParaError:
+    text = error_text(error)
+    if any(said in text for said in _NO_ADDRESSES):
         return ParaError(
             "engine.refused",
             f"The engine has no addresses left for the network {SESSION_NETWORK}",
             Remedy(title="Remove networks that nothing uses: docker network prune"),
-            _ANOTHER,
+            _CHOOSE_NETWORK,
         )
-    if any(said in text for said in _UNABLE):
+    if any(said in text for said in _NO_ISOLATION):
         return ParaError(
             "engine.refused",
             f"The engine cannot keep sessions apart on a network: {one_line(text)}",
             Remedy(title="Load the kernel's module: modprobe br_netfilter"),
-            _ANOTHER,
+            _CHOOSE_NETWORK,
         )
     return ParaError(
         "engine.refused",
         f"The network {SESSION_NETWORK} could not be created: {one_line(text)}",
-        _ANOTHER,
+        _CHOOSE_NETWORK,
     )
 
 
-_ANOTHER: Final = Remedy(title="Choose another network", setting="container.network")
+_CHOOSE_NETWORK: Final = Remedy(title="Choose another network", setting="container.network")

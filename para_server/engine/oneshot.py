@@ -21,21 +21,21 @@ async def run(engine: Engine, spec: ContainerSpec, seconds: float) -> int | None
     """
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(containers.remove, engine, spec.name)
-        code = await run_and_leave(engine, spec, seconds)
+        code = await run_and_keep(engine, spec, seconds)
         await containers.remove(engine, spec.name)
     return code
 
 
-async def run_and_leave(engine: Engine, spec: ContainerSpec, seconds: float) -> int | None:
+async def run_and_keep(engine: Engine, spec: ContainerSpec, seconds: float) -> int | None:
     """Do the same for a caller that removes the container, however this ends."""
     await containers.create(engine, spec)
     await containers.start(engine, spec.name)
     return await engine.call_slowly(
-        lambda api: _waited(api, spec.name, seconds), interrupt=lambda: _kill(engine, spec.name)
+        lambda api: _wait(api, spec.name, seconds), interrupt=lambda: _kill(engine, spec.name)
     )
 
 
-def _waited(api: APIClient, name: str, seconds: float) -> int | None:
+def _wait(api: APIClient, name: str, seconds: float) -> int | None:
     from requests.exceptions import ConnectionError as Broken
     from requests.exceptions import ReadTimeout
 

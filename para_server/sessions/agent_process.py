@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from para_server.agents import reported, supervisor
-from para_server.agents.profile import CUT, Profile, command_line
-from para_server.agents.profiles import profile
+from para_server.agents.profile import CONTINUE_PROMPT, Profile, fill_command_line
+from para_server.agents.profiles import find_profile
 from para_server.context import Context
 from para_server.core.container_spec import AGENT_FOLDER
 from para_server.core.errors import CHECK_SETUP, ParaError, Problem, Remedy
@@ -55,7 +55,7 @@ async def prepare_agent(context: Context, record: Record) -> None:
         await _write_instructions(
             context, record, _AgentStart(settings, facts, facts.start, record.prompt)
         )
-        supervisor.enlist(folder)
+        supervisor.enable_autostart(folder)
 
 
 async def start_agent(context: Context, record: Record) -> Problem | None:
@@ -77,14 +77,14 @@ async def _start_agent(context: Context, record: Record) -> None:
     if record.agent is None or not record.prompt:
         return
     folder = context.store.agent_folder(record.id)
-    if not supervisor.is_enlisted(folder):
+    if not supervisor.is_autostart_enabled(folder):
         settings, facts = _resolve_profile(context, record, record.agent)
         await _run_supervised(
             context, record, _AgentStart(settings, facts, facts.start, record.prompt)
         )
         return
     outcome = await _wait_for_start(context, record)
-    supervisor.discharge(folder)
+    supervisor.disable_autostart(folder)
     _verify_started(record, *outcome)
 
 
@@ -98,7 +98,7 @@ async def resume_agent(context: Context, record: Record, more: str | None) -> No
         return
     settings, facts = _resolve_profile(context, record, record.agent)
     folder = context.store.agent_folder(record.id)
-    said = reported.state(folder, record.agent, alive=True, begun=not record.unbegun).state
+    said = reported.read_state(folder, record.agent, alive=True, started=not record.unbegun).state
     cut = said in _INTERRUPTED or (said is AgentState.FAILED and bool(facts.resume))
     if more is None and said is AgentState.STARTING:
         more = record.prompt
@@ -109,7 +109,7 @@ async def resume_agent(context: Context, record: Record, more: str | None) -> No
             await _restart_agent(context, record, _AgentStart(settings, facts, facts.start, prompt))
     elif more is not None or cut:
         await _restart_agent(
-            context, record, _AgentStart(settings, facts, facts.resume, more or CUT)
+            context, record, _AgentStart(settings, facts, facts.resume, more or CONTINUE_PROMPT)
         )
     elif facts.reopen:
         await _restart_agent(context, record, _AgentStart(settings, facts, facts.reopen, ""))
@@ -167,14 +167,16 @@ async def _write_instructions(
     settings, facts, template, prompt = turn
     folder = context.store.agent_folder(record.id)
     allowed = facts.skip if settings.permissions == "skip" else facts.ask
-    argv = command_line(template, prompt, record.conversation or "", (*allowed, *settings.args))
+    argv = fill_command_line(
+        template, prompt, record.conversation or "", (*allowed, *settings.args)
+    )
     secrets = credentials.read_secrets(context, settings)
     secrets = {facts.renames.get(name, name): value for name, value in secrets.items()}
-    supervisor.prepare(folder, (await file_ownership.find_owner(context)).host)
+    supervisor.prepare_folder(folder, (await file_ownership.find_owner(context)).host)
     given = context.settings(None).container.env | secrets
-    supervisor.instruct(folder, facts, argv, prompt, given)
+    supervisor.write_instructions(folder, facts, argv, prompt, given)
     if prompt:
-        reported.forget_state(folder)
+        reported.remove_state(folder)
     return secrets
 
 
@@ -185,7 +187,7 @@ async def _wait_for_start(context: Context, record: Record) -> tuple[int, str]:
     doubt = clock() + _VERIFY_AFTER
     try:
         async with asyncio.timeout(context.engine.settings.timeout):
-            while (told := reported.begun(folder)) is None:  # no notice comes
+            while (told := reported.read_start(folder)) is None:  # no notice comes
                 await asyncio.sleep(_POLL_INTERVAL)  # from an engine in a virtual machine
                 if clock() >= doubt:
                     await _verify_can_start(context, record)
@@ -242,7 +244,7 @@ def _combine_prompts(record: Record, more: str | None) -> str:
 
 def _resolve_profile(context: Context, record: Record, name: str) -> tuple[AgentSettings, Profile]:
     settings = context.settings(Path(record.repo)).agent
-    return settings, profile(name, settings)
+    return settings, find_profile(name, settings)
 
 
 def can_be_typed(text: str) -> bool:
@@ -254,9 +256,9 @@ async def send_text(context: Context, record: Record, text: str) -> None:
     """Type a text for the agent, or start it again on the text; the session is held."""
     command = supervisor.send_command(context.store.agent_folder(record.id), text)
     code, said = await exec_command.execute(context.engine, container_name(record.id), command)
-    if code == supervisor.ENDED:
+    if code == supervisor.EXIT_NO_AGENT:
         await resume_agent(context, record, text)
-    elif code == supervisor.UNSURE:
+    elif code == supervisor.EXIT_DIALOG:
         raise ParaError(
             "engine.refused",
             f"The agent of {record.name} asked something while it was sent to: look at it first",

@@ -58,6 +58,8 @@ def _is_due(context: Context, record: Record, settings: AgentSettings) -> bool:
     folder = context.store.agent_folder(record.id)
     supervised = reported.is_supervised(folder)
     begun = not record.unbegun
-    said = reported.state(folder, record.agent, alive=True, supervised=supervised, begun=begun)
+    said = reported.read_state(
+        folder, record.agent, alive=True, supervised=supervised, started=begun
+    )
     until = time_limits.pauses_at(record, said, settings, clock.jumps())
     return until is not None and until <= datetime.now(UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from para_server.agents.logins import LOGINS, SHARED_FOLDER
-from para_server.agents.profiles import profile
+from para_server.agents.profiles import find_profile
 from para_server.context import Context
 from para_server.core.container_spec import Mount
 from para_server.core.errors import Issue, ParaError, Remedy
@@ -22,7 +22,7 @@ from para_server.core.names import (
 from para_server.core.repository_settings import REPO_FILE
 from para_server.core.settings import AgentSettings, Settings
 from para_server.engine import images, volumes
-from para_server.engine.error_translation import image_missing
+from para_server.engine.error_translation import image_missing_error
 from para_server.sessions.recipes import image_for_agent
 
 _IN_BASE_IMAGE: Final = frozenset({"claude"})
@@ -56,7 +56,7 @@ async def demand_without_login(context: Context, name: str) -> None:
     """
     image = await images.find(context.engine, name)
     if image is None:
-        raise image_missing(name)
+        raise image_missing_error(name)
     repositories = {tag.rpartition("/")[2].partition(":")[0] for tag in image.tags}
     if not _PRIVATE_LABELS & image.labels.keys() and not _PRIVATE_REPOSITORIES & repositories:
         return
@@ -79,7 +79,7 @@ async def demand_login(context: Context, settings: Settings, agent: str | None, 
 
     With an image of the user's own it cannot be told, and what the whole container has it has too.
     """
-    if agent is None or not profile(agent, settings.agent).needs_login:
+    if agent is None or not find_profile(agent, settings.agent).needs_login:
         return
     if any(settings.container.env.get(name) for name in LOGINS[agent].variables):
         return

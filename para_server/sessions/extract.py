@@ -204,7 +204,7 @@ async def _run_snapshot(
         file_size=bytes_of(settings.max_bundle),
     )
     await file_ownership.hand_to_helper(context, scratch)
-    code = await oneshot.run_and_leave(context.engine, wanted, settings.max_seconds)
+    code = await oneshot.run_and_keep(context.engine, wanted, settings.max_seconds)
     if code is None:
         raise _TimeLimitError(
             "workspace.git-failed",

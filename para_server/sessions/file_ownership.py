@@ -18,7 +18,7 @@ from para_server.core.settings import bytes_of
 from para_server.core.untrusted import read_bounded
 from para_server.engine import containers, file_copy, image_build, images
 from para_server.engine.engine_info import EngineInfo, inspect_engine
-from para_server.engine.error_translation import image_missing
+from para_server.engine.error_translation import image_missing_error
 from para_server.engine.image_build import Recipe
 from para_server.engine.images import Image
 from para_server.git.clone import AGENT_UID, hand_over
@@ -88,7 +88,7 @@ async def fit_image(context: Context, image: str, session_id: str) -> str:
     name = fitted_image(found.id, inside)
     if await images.find(context.engine, name) is None:
         context.report(f"Fitting {image} to uid {inside[0]}, once: this takes a while", None)
-        await images.drop_fitted(context.engine, context.store.owns)
+        await images.remove_stale_fitted(context.engine, context.store.owns)
         recipe = Recipe(
             image=name,
             folder=image_build.recipe_folder("fitted"),
@@ -101,7 +101,7 @@ async def fit_image(context: Context, image: str, session_id: str) -> str:
             offline=True,
         )
         # its steps mean nothing to a person; where one fails, the error has what it printed
-        await image_build.build(context.engine, recipe, None, lambda *_: None, no_cache=False)
+        await image_build.build_image(context.engine, recipe, None, lambda *_: None, no_cache=False)
     return name
 
 
@@ -109,7 +109,7 @@ async def read_image_ids(context: Context, image: str) -> tuple[int, int]:
     """Return the ids that the user `para` has in an image, which is there."""
     found = await images.find(context.engine, image)
     if found is None:
-        raise image_missing(image)
+        raise image_missing_error(image)
     async with context.store.locked_session(
         _HELPER_LOCK
     ):  # a helper whose holder is gone is removed
@@ -146,7 +146,7 @@ async def _read_passwd(context: Context, image: str, session_id: str) -> tuple[i
         rollback.push_async_callback(containers.remove, context.engine, name)
         await containers.remove(context.engine, name)  # of a process that was killed
         await containers.create(context.engine, wanted)
-        passwd = await file_copy.get(context.engine, name, _PASSWD) or b""
+        passwd = await file_copy.read_file(context.engine, name, _PASSWD) or b""
         await containers.remove(context.engine, name)
     for line in passwd.decode(errors="replace").splitlines():
         match line.split(":"):

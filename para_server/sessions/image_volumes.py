@@ -38,7 +38,7 @@ async def create_volumes(
     for target in targets:
         name = declared_volume_name(record.id, target)
         if not await volumes.exists(context.engine, name):
-            await volumes.make(context.engine, name, labels)
+            await volumes.create(context.engine, name, labels)
             new.append(PurePosixPath(target))
     mounts = [
         Mount(source=declared_volume_name(record.id, t), target=t, volume=True) for t in targets
@@ -58,11 +58,11 @@ async def fix_ownership(
     before, _ = await file_ownership.read_image_ids(context, image)
     owner = (await file_ownership.find_owner(context)).inside
     for folder in new:
-        await file_copy.give(context.engine, container, folder, before, owner)
+        await file_copy.change_owner(context.engine, container, folder, before, owner)
 
 
 async def remove_volumes(context: Context, record: Record) -> None:
     """Remove all volumes of a session that is over."""
-    for volume in await volumes.listed(context.engine, record.id):
+    for volume in await volumes.list_volumes(context.engine, record.id):
         if context.store.owns(volume.home):
             await volumes.remove(context.engine, volume.name)

@@ -77,6 +77,6 @@ async def query_login(
 ) -> LoginReport:
     """Ask in a container whether there is a login, and what the agent's API makes of it."""
     _, output = await exec_command.execute(
-        context.engine, name, logins.tell_command(agent), environment=environment, workdir="/"
+        context.engine, name, logins.report_command(agent), environment=environment, workdir="/"
     )
-    return logins.told(output)
+    return logins.parse_report(output)

@@ -95,7 +95,7 @@ async def _watch_engine(context: Context, stirred: asyncio.Event) -> None:
     pause = _RETRY_DELAY
     while True:
         try:
-            async for name in events.changes(context.engine):
+            async for name in events.watch_session_containers(context.engine):
                 pause = _RETRY_DELAY
                 if not name:  # it listens, after we do not know what
                     await _clean_up(context)

@@ -24,8 +24,11 @@ async def remove_orphans(context: Context) -> list[str]:
 async def _remove_containers(context: Context) -> list[str]:
     engine = context.engine
     removed: list[str] = []
-    ours = [*await containers.sessions(engine), *await containers.renamed(engine)]
-    for one in [*ours, *await containers.helpers(engine)]:
+    ours = [
+        *await containers.list_session_containers(engine),
+        *await containers.list_renamed(engine),
+    ]
+    for one in [*ours, *await containers.list_oneshot_containers(engine)]:
         session = one.session or one.helper
         if not context.store.owns(one.home) or session is None or _is_needed(context, one):
             continue
@@ -40,7 +43,7 @@ async def _remove_containers(context: Context) -> list[str]:
 
 
 async def _remove_images(context: Context) -> None:
-    for image in await images.saved(context.engine):
+    for image in await images.list_saved(context.engine):
         session = image.labels.get(LABEL_SESSION, "")
         if not context.store.owns(image.labels.get(LABEL_HOME)):
             continue

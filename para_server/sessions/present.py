@@ -38,7 +38,7 @@ async def find_container(context: Context, record: Record) -> ContainerInfo | No
     seen = await containers.find(engine, name)
     # where there should be one: saved sessions have none, and those that begin not yet
     missing = seen is None and record.state in {State.RUNNING, State.FAILED}
-    if missing and await containers.call_back(engine, record.id, context.store.owns):
+    if missing and await containers.restore_name(engine, record.id, context.store.owns):
         return await containers.find(engine, name)
     return seen
 
@@ -56,7 +56,7 @@ async def list_sessions(context: Context, repo: str | None, *, every: bool) -> L
     seen = await _list_containers(context, records, enabled=settings.container.enabled)
     by_name = {one.name: one for one in seen}
     if any(_lacks_container(r, by_name) for r in records):
-        for one in await containers.renamed(context.engine):
+        for one in await containers.list_renamed(context.engine):
             if one.session is not None and context.store.owns(one.home):
                 by_name.setdefault(container_name(one.session), one)
     return ListResult(
@@ -88,7 +88,7 @@ def build_session(context: Context, record: Record, seen: ContainerInfo | None) 
     claim = None
     if record.agent is not None and _can_report(record, seen):
         folder = f"{context.store.home}/agents/{record.id}"
-        claim = reported.stamp(folder), reported.is_supervised(folder)
+        claim = reported.state_stamp(folder), reported.is_supervised(folder)
     now = (record, seen, claim, clock.jumps())
     known = context.shown.get(record.id)
     if known is not None and known.of == now:
@@ -182,7 +182,9 @@ def _build_agent(context: Context, record: Record, state: State) -> Agent | None
     works = state is State.RUNNING and record.doing is None
     supervised = not works or reported.is_supervised(folder)
     begun = not record.unbegun
-    said = reported.state(folder, record.agent, alive=alive, supervised=supervised, begun=begun)
+    said = reported.read_state(
+        folder, record.agent, alive=alive, supervised=supervised, started=begun
+    )
     if state is not State.RUNNING:
         return said
     until = time_limits.pauses_at(record, said, context.settings(None).agent, clock.jumps())
@@ -196,7 +198,9 @@ async def _list_containers(
     if not needed and not enabled:
         return ()
     try:
-        return await container_cache.sessions(context.engine, context.store.newest_written_at)
+        return await container_cache.list_session_containers(
+            context.engine, context.store.newest_written_at
+        )
     except ParaError as error:
         if needed or not records or error.slug != "engine.unreachable":
             raise

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from para_server.agents import supervisor
-from para_server.agents.profiles import profile
+from para_server.agents.profiles import find_profile
 from para_server.concurrency import locks
 from para_server.concurrency.cancellation import run_both, run_in_thread
 from para_server.context import Context
@@ -62,7 +62,7 @@ async def provision_session(
         filling, create_container(context, repo, record, settings, image)
     )
     await start_container(context, record, released)
-    return None if record.bases else containers.started(made, container_name(record.id), image)
+    return None if record.bases else containers.started_info(made, container_name(record.id), image)
 
 
 def workspace_of_started(record: Record) -> ReleasedWorkspace:
@@ -110,12 +110,12 @@ async def create_container(
 ) -> str:
     """Make a session's container, which is not started yet, unless the limit is reached."""
     agent_folder = context.store.agent_folder(record.id)
-    supervisor.prepare(agent_folder, (await file_ownership.find_owner(context)).host)
+    supervisor.prepare_folder(agent_folder, (await file_ownership.find_owner(context)).host)
     fitted = image
     if image != saved_image(record.id):  # a saved one was made from one that fits
         fitted = await file_ownership.fit_image(context, image, record.id)
     # a session for a person may be given a task later
-    facts = profile(record.agent or settings.agent.name, settings.agent)
+    facts = find_profile(record.agent or settings.agent.name, settings.agent)
     mounts = [await workspace_mount(context, record), *supervisor.mounts(agent_folder, facts)]
     if not record.has_own_objects(settings.git.objects):
         mounts += _object_store_mounts(repo)
@@ -143,7 +143,7 @@ async def create_container(
 
 
 async def _container_names(context: Context) -> set[str]:
-    return {one.name for one in await container_cache.asked(context.engine)}
+    return {one.name for one in await container_cache.refresh(context.engine)}
 
 
 async def workspace_mount(context: Context, record: Record) -> container_spec.Mount:
@@ -257,7 +257,7 @@ async def _limit_error(context: Context, limit: int) -> ParaError:
         params = {"name": idle.name, "repo": idle.repo}
         title = f"Pause {idle.name}, the longest idle session"
         remedies.insert(0, Remedy(title=title, command="para.pause", params=params))
-    there = await container_cache.asked(context.engine)
+    there = await container_cache.refresh(context.engine)
     others = sum(not context.store.owns(one.home) for one in there)
     whose = f" ({others} of the {len(there)} are of other users or homes)" if others else ""
     return ParaError(

@@ -18,7 +18,7 @@ from para_server.core.names import (
     build_params,
 )
 from para_server.engine import image_build, images
-from para_server.engine.error_translation import image_missing
+from para_server.engine.error_translation import image_missing_error
 from para_server.engine.image_build import Recipe
 from para_server.engine.images import Image
 
@@ -34,8 +34,10 @@ async def find_fresh_image(context: Context, name: str) -> Image:
     """Find an image of para's own; raises engine.image-missing where it is missing or stale."""
     image = await images.find(context.engine, name)
     if image is None:
-        raise image_missing(name)
-    if image.labels.get(LABEL_INPUTS) != image_build.inputs(await find_recipe(context, name)):
+        raise image_missing_error(name)
+    if image.labels.get(LABEL_INPUTS) != image_build.digest_inputs(
+        await find_recipe(context, name)
+    ):
         remedy = Remedy(title="Build image", command="para.image.build", params=build_params(name))
         said = f"{name} is stale: its recipe has changed since it was built"
         raise ParaError("engine.image-missing", said, remedy)
@@ -50,7 +52,7 @@ async def find_own_image(context: Context, name: str) -> Image:
     """
     image = await images.find(context.engine, name)
     if image is None:
-        raise image_missing(name)
+        raise image_missing_error(name)
     labels = image.labels
     if LABEL_INPUTS not in labels or _DERIVED_LABELS & labels.keys():
         remedy = Remedy(title="Build image", command="para.image.build", params=build_params(name))
@@ -71,7 +73,7 @@ async def find_recipe(context: Context, image: str) -> Recipe:
         return Recipe(image=image, folder=folder, arguments={})
     base = await images.find(context.engine, BASE_IMAGE)
     if base is None:
-        raise image_missing(BASE_IMAGE)
+        raise image_missing_error(BASE_IMAGE)
     return Recipe(image=image, folder=_recipe_folder(agent), arguments={"BASE_IMAGE": base.id})
 
 

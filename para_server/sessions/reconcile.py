@@ -173,7 +173,7 @@ async def roll_back_end(context: Context, record: Record) -> None:
         if seen is not None and seen.state == "paused":
             await containers.thaw(context.engine, seen.name)
         alive = seen is not None and seen.state in {"running", "paused"}
-        if alive and reported.rests(context.store.agent_folder(record.id)):
+        if alive and reported.is_suspended(context.store.agent_folder(record.id)):
             await _resume_agent(context, record)
     if record.head is not None:
         repo = await discovery.of_session(record)

@@ -16,7 +16,7 @@ from para_server.core.names import container_name
 from para_server.core.records import Record
 from para_server.core.settings import ContainerSettings
 from para_server.core.untrusted import one_line
-from para_server.engine.exec_stream import follow
+from para_server.engine.exec_stream import stream_command
 from para_server.git import repository
 from para_server.git.repository import Repo
 
@@ -60,19 +60,19 @@ async def run_script(context: Context, record: Record) -> Problem | None:
     command = supervisor.setup_command(script, seconds, optional=script == _DEFAULT_SCRIPT)
     try:
         async with asyncio.timeout(seconds + _GRACE_SECONDS):  # whatever runs in the container
-            code = await follow(context.engine, container_name(record.id), command, told)
+            code = await stream_command(context.engine, container_name(record.id), command, told)
     except TimeoutError:
-        code = supervisor.LATE
+        code = supervisor.EXIT_TIMEOUT
     if code == 0:
         return None
-    late = code == supervisor.LATE and time.monotonic() - began >= seconds
+    late = code == supervisor.EXIT_TIMEOUT and time.monotonic() - began >= seconds
     return _problem(record, script, code, settings.setup_minutes if late else None)
 
 
 def _problem(record: Record, script: str, code: int, minutes: float | None) -> Problem:
     params: dict[str, object] = {"name": record.name, "repo": record.repo}
     more_time: tuple[Remedy, ...] = ()
-    how = "is not there" if code == supervisor.MISSING else f"failed with exit code {code}"
+    how = "is not there" if code == supervisor.EXIT_NO_SCRIPT else f"failed with exit code {code}"
     if minutes is not None:
         how = f"did not end within {minutes:g} minutes (container.setupMinutes)"
         more_time = (Remedy(title="Give it more time", setting="container.setupMinutes"),)

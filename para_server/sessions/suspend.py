@@ -55,7 +55,7 @@ async def _save_container(context: Context, record: Record) -> Record:
     if await containers.find(context.engine, name) is not None:
         await containers.stop(context.engine, name)
         labels = images.saved_labels(record.id, context.store.home)
-        await commit.save(context.engine, name, image, labels)
+        await commit.save_as_image(context.engine, name, image, labels)
         if await images.find(context.engine, image) is None:
             raise ParaError("engine.refused", f"{image} is not there after it was saved")
     return context.store.write(record.but(state=State.PAUSED))
@@ -85,6 +85,6 @@ async def _roll_back_pause(context: Context, record: Record) -> None:
     if saved is not None and saved.id != seen.image_id:
         await images.remove(context.engine, saved_image(record.id))
     await provision.start_container(context, record, provision.workspace_of_started(record))
-    if seen.state != "running" or reported.rests(context.store.agent_folder(record.id)):
+    if seen.state != "running" or reported.is_suspended(context.store.agent_folder(record.id)):
         await agent_process.resume_agent(context, record, None)
     context.store.write(record.but(doing=None))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from para_server.agents.profile import Profile, command_line
+from para_server.agents.profile import Profile, fill_command_line
 from para_server.agents.profiles import PROFILES
 from tests.client import Para
 
@@ -70,7 +70,7 @@ async def test_a_worktree_is_opened_with_the_agents_own_command_line(para: Para)
 @pytest.mark.parametrize("facts", PROFILES.values(), ids=PROFILES.keys())
 def test_a_prompt_is_an_argument_of_its_own(facts: Profile) -> None:
     for line in (facts.start, facts.resume):
-        filled = command_line(line, "--yes; $(x)", "the-id", ("--args",))
+        filled = fill_command_line(line, "--yes; $(x)", "the-id", ("--args",))
         whole = [word for word in filled if "yes" in word]
         assert all(word.endswith("--yes; $(x)") for word in whole)
         assert len(whole) == any("{prompt}" in word for word in line)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from para_server.core.settings import EngineSettings
-from para_server.engine.endpoint import find
+from para_server.engine.endpoint import find_address
 from tests import installed
 from tests.client import Para
 from tests.front import Front
@@ -86,7 +86,7 @@ async def test_an_engine_that_has_other_files_is_recognised(servers: Servers, ho
 async def test_an_engine_at_an_address_shows_its_files_before_a_session_is_begun(
     servers: Servers, api: Any, home: Path
 ) -> None:
-    before = Front(find(EngineSettings(), os.environ))
+    before = Front(find_address(EngineSettings(), os.environ))
     before.answers = {
         "POST .*/containers/create": (400, json.dumps({"message": _UNSEEN.format(home)}))
     }

@@ -15,7 +15,7 @@ import pytest
 from para_server.core.errors import ParaError
 from para_server.core.settings import EngineSettings
 from para_server.engine.client import Engine
-from para_server.engine.endpoint import find
+from para_server.engine.endpoint import find_address
 from tests import engine, front
 from tests.client import Para
 from tests.front import Front
@@ -28,7 +28,7 @@ NEWER = {"ApiVersion": "1.52", "MinAPIVersion": "1.44"}
 def before(api: Any) -> Front:
     """Make a front before the engine, which listens nowhere yet."""
     assert api.ping()
-    return Front(find(EngineSettings(), os.environ))
+    return Front(find_address(EngineSettings(), os.environ))
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ async def test_an_engine_that_was_upgraded_meanwhile_is_asked_again(
 @pytest.mark.parametrize(
     ("version", "told"),
     [
-        ({"ApiVersion": "1.40", "MinAPIVersion": "1.12"}, "too old: it speaks API 1.40"),
-        ({"ApiVersion": "2.3", "MinAPIVersion": "2.1"}, "too new: it demands API 2.1"),
+        ({"ApiVersion": "1.40", "MinAPIVersion": "1.12"}, "too old: it supports API 1.40"),
+        ({"ApiVersion": "2.3", "MinAPIVersion": "2.1"}, "too new: it requires API 2.1"),
     ],
 )
 async def test_an_engine_without_a_version_in_common_is_refused_by_name(
@@ -89,7 +89,9 @@ async def test_what_is_no_engine_is_not_taken_for_one(
 ) -> None:
     before.answers = {" /": (200, json.dumps(["hello"]))}
     para = await servers(extra={"DOCKER_HOST": before.on_socket(place)}, watching=False)
-    assert "no container engine" in (await para.fails("engine.unreachable", "para.start")).message
+    assert (
+        "not a container engine" in (await para.fails("engine.unreachable", "para.start")).message
+    )
 
 
 async def test_an_engine_that_does_not_answer_is_named_with_what_chose_it(
@@ -112,7 +114,7 @@ async def test_an_engine_that_does_not_answer_is_named_with_what_chose_it(
 
 def test_an_engine_whose_address_is_gone_meanwhile_is_told_all_the_same() -> None:
     lost = Engine(EngineSettings(context="removed"), {})
-    told = lost.translated(ConnectionError())
+    told = lost.translate_error(ConnectionError())
     assert isinstance(told, ParaError)
     assert str(told) == "The container engine does not answer"
 
@@ -186,7 +188,7 @@ async def test_a_session_has_the_proxies_of_docker_s_configuration(
     (tmp_path / "docker").mkdir()
     (tmp_path / "docker/config.json").write_text(json.dumps({"proxies": {"default": proxies}}))
     extra = {"DOCKER_CONFIG": str(tmp_path / "docker"), "PARA_CONTAINER_ENV": '{"NO_PROXY": "x"}'}
-    para = await servers(extra=extra | {"DOCKER_HOST": find(EngineSettings(), os.environ)})
+    para = await servers(extra=extra | {"DOCKER_HOST": find_address(EngineSettings(), os.environ)})
     session = await para.call("para.start", name="fix")
     inside = engine.run(api, session["container"]["name"], "env").splitlines()
     assert "HTTP_PROXY=http://proxy.invalid:3128" in inside

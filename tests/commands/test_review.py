@@ -15,7 +15,7 @@ from urllib.parse import urlparse
 import pytest
 
 from para_server.core.settings import EngineSettings
-from para_server.engine.endpoint import find
+from para_server.engine.endpoint import find_address
 from tests import engine, scratch
 from tests.client import Para
 from tests.scratch import Repository
@@ -102,7 +102,7 @@ async def test_open_names_an_engine_that_an_editor_does_not_find_by_itself(
     docker = tmp_path / "docker"
     meta = docker / "contexts/meta" / hashlib.sha256(b"build").hexdigest() / "meta.json"
     meta.parent.mkdir(parents=True)
-    host = find(EngineSettings(), os.environ)
+    host = find_address(EngineSettings(), os.environ)
     meta.write_text(json.dumps({"Endpoints": {"docker": {"Host": host}}}))
     assert api.ping()
     environ = {"DOCKER_CONFIG": str(docker), "PARA_ENGINE_CONTEXT": "build"}
@@ -120,7 +120,7 @@ async def test_open_names_an_engine_that_is_reached_over_ssh(
     servers: Servers, para: Para, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = await para.call("para.start", name="fix")
-    ssh = engine.far_away(tmp_path, find(EngineSettings(), os.environ))
+    ssh = engine.far_away(tmp_path, find_address(EngineSettings(), os.environ))
     monkeypatch.setenv("PATH", f"{ssh}:{os.environ['PATH']}")
     far = {"PARA_ENGINE_HOST": "ssh://ada@far", "PATH": os.environ["PATH"]}
     elsewhere = await servers(extra=far)

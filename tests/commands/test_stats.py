@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from para_server.engine.container_stats import read
+from para_server.engine.container_stats import parse_stats
 from tests import engine
 from tests.client import Para
 from tests.scratch import Repository
@@ -89,5 +89,7 @@ async def test_a_worktree_has_no_load_of_its_own(para: Para) -> None:
 
 
 def test_figures_that_an_engine_leaves_out_are_unknown() -> None:
-    assert set(dict(read({})).values()) == {None}
-    assert set(dict(read({"memory_stats": {"usage": "much"}, "cpu_stats": []})).values()) == {None}
+    assert set(dict(parse_stats({})).values()) == {None}
+    assert set(
+        dict(parse_stats({"memory_stats": {"usage": "much"}, "cpu_stats": []})).values()
+    ) == {None}

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 
 from para_server import __version__
 from para_server.core.settings import EngineSettings
-from para_server.engine.endpoint import find
+from para_server.engine.endpoint import find_address
 from tests import engine, scratch
 from tests.editor.workbench import (
     ROOT,
@@ -49,7 +49,7 @@ def _idle_engine(
 @pytest.fixture(scope="module")
 def switch(place: Path) -> Switch:
     """Stand between para and the engine."""
-    return Switch(place / "engine.sock", find(EngineSettings(), os.environ))
+    return Switch(place / "engine.sock", find_address(EngineSettings(), os.environ))
 
 
 @pytest.fixture(scope="module")

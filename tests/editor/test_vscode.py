@@ -19,7 +19,7 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from para_server.core.settings import EngineSettings
-from para_server.engine.endpoint import find
+from para_server.engine.endpoint import find_address
 from tests import wire
 from tests.editor.workbench import Switch, Window, Workbench
 from tests.scratch import Repository
@@ -287,7 +287,7 @@ def test_dev_containers_is_asked_for_the_container_and_its_engine(
     (meta / "meta.json").write_text(json.dumps(docker))
     workbench.set(engine_context="build")
     opened(window, {"context": "build"})
-    remote = Switch(None, find(EngineSettings(), os.environ))
+    remote = Switch(None, find_address(EngineSettings(), os.environ))
     workbench.set(engine_host=remote.address)
     opened(window, {"host": remote.address})
     workbench.set(engine_host="ssh://ada@far")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from para_server.core.settings import EngineSettings
-from para_server.engine.endpoint import find
+from para_server.engine.endpoint import find_address
 from tests.leftovers import leftovers, lost
 from tests.proxy import Proxy
 from tests.scratch import Repository
@@ -26,7 +26,7 @@ HASTY = {"PARA_ENGINE_TIMEOUT": "1", "PARA_GIT_MAX_SECONDS": "8"}
 def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """Stand between para and the engine."""
     # a socket's path has little room
-    proxy = Proxy(tmp_path_factory.mktemp("p") / "s", find(EngineSettings(), os.environ))
+    proxy = Proxy(tmp_path_factory.mktemp("p") / "s", find_address(EngineSettings(), os.environ))
     yield proxy
     proxy.close()
 

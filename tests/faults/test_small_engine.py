@@ -55,8 +55,8 @@ async def test_an_engine_that_has_fewer_cpus_than_it_had_is_asked_again(
     edge = Engine(EngineSettings(), os.environ)
     cpus = api.info()["NCPU"]
     try:
-        await edge.call(lambda asked: capacity.capacity(edge, asked))
-        capacity.remember(edge, capacity.Capacity(cpus=cpus + 8.0, memory=2**60))
+        await edge.call(lambda asked: capacity.get_capacity(edge, asked))
+        capacity.set_capacity(edge, capacity.Capacity(cpus=cpus + 8.0, memory=2**60))
         wanted = container_spec.helper_container(
             f"{HELPER_PREFIX}small-{os.getpid()}",
             "small",

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pytest
 
 from para_server.core.settings import EngineSettings
-from para_server.engine.endpoint import find
+from para_server.engine.endpoint import find_address
 from tests import engine, scratch
 from tests.client import Failed, Para
 from tests.git import mishaps
@@ -52,7 +52,7 @@ def endings(figures: Callable[[str], None]) -> Iterator[Counter[str]]:
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """Stand between para and the engine."""
     # a socket's path has little room
-    made = Proxy(tmp_path_factory.mktemp("p") / "s", find(EngineSettings(), os.environ))
+    made = Proxy(tmp_path_factory.mktemp("p") / "s", find_address(EngineSettings(), os.environ))
     yield made
     made.close()
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from para_server.core.settings import EngineSettings
-from para_server.engine.endpoint import find
+from para_server.engine.endpoint import find_address
 from tests import engine
 from tests.client import Para, eventually
 from tests.scratch import Repository
@@ -86,7 +86,7 @@ def image(tmp_path: Path, api: Any, home: Path) -> Iterator[str]:
         (folder / file).chmod(0o755)
     compiled = ["gcc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", "library.so", "library.c"]
     subprocess.run(compiled, cwd=folder, check=True)
-    docker = ["docker", "-H", find(EngineSettings(), os.environ)]
+    docker = ["docker", "-H", find_address(EngineSettings(), os.environ)]
     subprocess.run([*docker, "build", "-q", "-t", name, "."], cwd=folder, check=True)
     yield name
     engine.clear(api, home)
@@ -102,7 +102,7 @@ def slow(tmp_path: Path, home: Path) -> dict[str, str]:
         GIT.format(
             work=home / "work",
             git=shutil.which("git"),
-            engine=find(EngineSettings(), os.environ),
+            engine=find_address(EngineSettings(), os.environ),
             home=home,
             notes=tmp_path / "notes",
         )

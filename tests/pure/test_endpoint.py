@@ -11,13 +11,13 @@ from para_server.core.errors import ParaError
 from para_server.core.settings import EngineSettings
 from para_server.engine.endpoint import (
     Endpoint,
-    command_line,
-    find,
-    for_editors,
-    locate,
-    options,
-    proxy,
-    session_proxies,
+    command_prefix,
+    docker_options,
+    editor_settings,
+    find_address,
+    find_proxy,
+    locate_engine,
+    read_session_proxies,
 )
 
 
@@ -39,13 +39,13 @@ def test_an_editor_is_told_of_an_engine_that_is_not_the_usual_one(
     settings: dict[str, str], environ: dict[str, str], told: dict[str, str], tmp_path: Path
 ) -> None:
     environ |= {"DOCKER_CONFIG": str(tmp_path)}
-    assert for_editors(EngineSettings(**settings), environ) == told
+    assert editor_settings(EngineSettings(**settings), environ) == told
 
 
 def test_the_current_context_of_the_docker_command_line_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"currentContext": "build"}))
     environ = {"DOCKER_CONFIG": str(tmp_path)}
-    assert for_editors(EngineSettings(), environ) == {"context": "build"}
+    assert editor_settings(EngineSettings(), environ) == {"context": "build"}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_terminal_runs_the_program_that_is_there(
 ) -> None:
     for name in programs:
         (tmp_path / name).touch(0o755)
-    told = command_line(Endpoint(address="unix:///run/podman.sock"), {"PATH": str(tmp_path)})
+    told = command_prefix(Endpoint(address="unix:///run/podman.sock"), {"PATH": str(tmp_path)})
     assert told == (*begins, "unix:///run/podman.sock")
 
 
@@ -87,27 +87,32 @@ def test_an_address_is_completed_as_docker_completes_it(
     host: str, environ: dict[str, str], address: str, tmp_path: Path
 ) -> None:
     environ |= {"DOCKER_HOST": host, "DOCKER_CONFIG": str(tmp_path)}
-    assert find(EngineSettings(), environ) == address
-    assert find(EngineSettings(host=host), environ | {"DOCKER_HOST": "tcp://other"}) == address
+    assert find_address(EngineSettings(), environ) == address
+    assert (
+        find_address(EngineSettings(host=host), environ | {"DOCKER_HOST": "tcp://other"}) == address
+    )
 
 
 def test_an_address_with_a_port_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
     environ = {"DOCKER_HOST": "tcp://build:many", "DOCKER_CONFIG": str(tmp_path)}
     with pytest.raises(ParaError, match="tcp://build:many is no address"):
-        find(EngineSettings(), environ)
+        find_address(EngineSettings(), environ)
 
 
 def test_the_docker_command_line_is_told_of_the_certificates(tmp_path: Path) -> None:
     for name in ("ca.pem", "cert.pem", "key.pem"):
         (tmp_path / name).touch()
     environ = {"DOCKER_HOST": "tcp://build", "DOCKER_CERT_PATH": str(tmp_path)}
-    assert options(locate(EngineSettings(), environ)) == ("--host", "tcp://build:2375")
-    told = options(locate(EngineSettings(), environ | {"DOCKER_TLS_VERIFY": "1"}))
+    assert docker_options(locate_engine(EngineSettings(), environ)) == (
+        "--host",
+        "tcp://build:2375",
+    )
+    told = docker_options(locate_engine(EngineSettings(), environ | {"DOCKER_TLS_VERIFY": "1"}))
     assert told[:3] == ("--host", "tcp://build:2376", "--tlsverify")
     assert told[3:5] == ("--tlscacert", str(tmp_path / "ca.pem"))
     (tmp_path / "key.pem").unlink()
     with pytest.raises(ParaError, match=r"key\.pem"):
-        locate(EngineSettings(), environ | {"DOCKER_TLS_VERIFY": "1"})
+        locate_engine(EngineSettings(), environ | {"DOCKER_TLS_VERIFY": "1"})
 
 
 @pytest.mark.parametrize(
@@ -126,7 +131,7 @@ def test_the_docker_command_line_is_told_of_the_certificates(tmp_path: Path) -> 
 def test_a_proxy_is_before_an_engine_where_docker_has_one(
     address: str, environ: dict[str, str], found: str | None
 ) -> None:
-    assert proxy(Endpoint(address=address), environ) == found
+    assert find_proxy(Endpoint(address=address), environ) == found
 
 
 def test_proxies_of_docker_s_configuration_are_those_of_the_engine_or_of_all(
@@ -139,9 +144,13 @@ def test_proxies_of_docker_s_configuration_are_those_of_the_engine_or_of_all(
     (tmp_path / "config.json").write_text(json.dumps({"proxies": proxies}))
     environ = {"DOCKER_CONFIG": str(tmp_path)}
     everywhere = {"HTTP_PROXY": "http://all", "http_proxy": "http://all"}
-    assert session_proxies("unix:///s", environ) == {**everywhere, "NO_PROXY": "x", "no_proxy": "x"}
+    assert read_session_proxies("unix:///s", environ) == {
+        **everywhere,
+        "NO_PROXY": "x",
+        "no_proxy": "x",
+    }
     there = {"HTTPS_PROXY": "http://build", "https_proxy": "http://build"}
-    assert session_proxies("tcp://build:2375", environ) == there
+    assert read_session_proxies("tcp://build:2375", environ) == there
     for wrong in ("[]", '{"proxies": 1}', '{"proxies": {"default": [1]}}', "\0"):
         (tmp_path / "config.json").write_text(wrong)
-        assert session_proxies("unix:///s", environ) == {}
+        assert read_session_proxies("unix:///s", environ) == {}

@@ -78,7 +78,7 @@ def can_mount(context: Context, record: Record, layers: list[Path]) -> bool:
         context.store.upper_folder(record.id),
         context.store.overlay_work(record.id),
     )
-    options = volumes.overlay(layers, upper, work)
+    options = volumes.overlay_options(layers, upper, work)
     if options is None or _cached_answer(context) != _SHORT:
         return options is not None
     return all(len(one.encode()) <= _MAX_SHORT_OPTION for one in options.split(","))
@@ -144,11 +144,11 @@ async def _try_overlay(context: Context, record: Record, image: str, *, long: bo
 async def _create_volume(
     context: Context, name: str, session_id: str, layers: list[Path], upper: Path, work: Path
 ) -> None:
-    options = volumes.overlay(layers, upper, work)
+    options = volumes.overlay_options(layers, upper, work)
     if options is None:
         raise ParaError("engine.refused", f"The folder {upper} cannot be named in a mount")
     labels = {LABEL_SESSION: session_id, LABEL_HOME: str(context.store.home)}
-    await volumes.lay(context.engine, overlay_volume_name(name), options, labels)
+    await volumes.create_overlay(context.engine, overlay_volume_name(name), options, labels)
 
 
 def _answer_file(context: Context) -> Path:
