@@ -28,12 +28,12 @@ class Argument(Model):
     help: str
 
 
-def words(command: str) -> list[str]:
+def command_words(command: str) -> list[str]:
     """Give the words that call a command: para.image.build is `para image build`."""
     return command.split(".")
 
 
-def arguments(model: type[BaseModel]) -> list[Argument]:
+def list_arguments(model: type[BaseModel]) -> list[Argument]:
     """Give the arguments of a params model, positionals first.
 
     Positional is what is required, then the prompt of a new session, or the name of another one.
@@ -44,26 +44,28 @@ def arguments(model: type[BaseModel]) -> list[Argument]:
     first += [usual] if usual in fields and usual not in first else []
     rest = [name for name in fields if name not in first]
     schema = model.model_json_schema()
-    return [_argument(model, schema, name, positional=name in first) for name in [*first, *rest]]
+    return [
+        _make_argument(model, schema, name, positional=name in first) for name in [*first, *rest]
+    ]
 
 
-def usage(command: Command) -> str:
+def usage_line(command: Command) -> str:
     """Give the form of a command line in one line."""
     parts = []
-    for argument in arguments(command.params):
-        form = f"{argument.flag} {_label(argument)}".strip()
+    for argument in list_arguments(command.params):
+        form = f"{argument.flag} {_format_label(argument)}".strip()
         parts.append(form if argument.required else f"[{form}]")
-    return " ".join([*words(command.name), *parts, "[--json]"])
+    return " ".join([*command_words(command.name), *parts, "[--json]"])
 
 
-def parse(command: Command, argv: Sequence[str]) -> tuple[dict[str, Any], bool]:
+def parse_arguments(command: Command, argv: Sequence[str]) -> tuple[dict[str, Any], bool]:
     """Read a command's params, and whether --json is given; raises SystemExit as argparse does.
 
     Positionals may stand between options; all that follows `--` is positional.
     """
     given = list(argv)
     cut = given.index("--") if "--" in given else len(given)
-    options, full = _parsers(command)
+    options, full = _make_parsers(command)
     known, loose = options.parse_known_args(given[:cut])
     values = vars(known)
     if values.pop("help", False):
@@ -73,7 +75,7 @@ def parse(command: Command, argv: Sequence[str]) -> tuple[dict[str, Any], bool]:
     strange = [text for text in loose if text.startswith("-") and text != "-" and " " not in text]
     if strange:
         full.error(f"there is no {' '.join(strange)}; a text that begins with - goes after --")
-    positionals = [a for a in arguments(command.params) if not a.flag]
+    positionals = [a for a in list_arguments(command.params) if not a.flag]
     texts = [*loose, *given[cut + 1 :]]
     if len(texts) > len(positionals):
         extra = " ".join(texts[len(positionals) :])
@@ -84,11 +86,11 @@ def parse(command: Command, argv: Sequence[str]) -> tuple[dict[str, Any], bool]:
     return {**values, **dict(zip((a.field for a in positionals), texts, strict=False))}, as_json
 
 
-def command_line(command: Command, params: Mapping[str, Any]) -> str:
+def format_command_line(command: Command, params: Mapping[str, Any]) -> str:
     """Write the command line that gives these params, fit for a shell."""
     options: list[str] = []
     texts: list[str] = []
-    for argument in arguments(command.params):
+    for argument in list_arguments(command.params):
         value = params.get(argument.field)
         if value is None or value is False:
             continue
@@ -99,10 +101,10 @@ def command_line(command: Command, params: Mapping[str, Any]) -> str:
         else:
             options.append(f"{argument.flag}={value}")
     dashes = ["--"] if any(text.startswith("-") for text in texts) else []
-    return shlex.join([*words(command.name), *options, *dashes, *texts])
+    return shlex.join([*command_words(command.name), *options, *dashes, *texts])
 
 
-def _argument(
+def _make_argument(
     model: type[BaseModel], schema: Mapping[str, Any], name: str, *, positional: bool
 ) -> Argument:
     field = model.model_fields[name]
@@ -121,19 +123,19 @@ def _argument(
     )
 
 
-def _label(argument: Argument) -> str:
+def _format_label(argument: Argument) -> str:
     if argument.kind == "boolean":
         return ""
     return "{" + ",".join(argument.choices) + "}" if argument.choices else argument.label
 
 
-def _parsers(command: Command) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+def _make_parsers(command: Command) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     """Make a parser of the options, and one that tells of the positionals as well.
 
     argparse loses a positional that follows an option, so it is only given the options to read.
     """
-    prog = " ".join(words(command.name))
-    form = usage(command).replace("%", "%%")
+    prog = " ".join(command_words(command.name))
+    form = usage_line(command).replace("%", "%%")
     options = argparse.ArgumentParser(prog, usage=form, add_help=False, allow_abbrev=False)
     full = argparse.ArgumentParser(
         prog,
@@ -142,16 +144,16 @@ def _parsers(command: Command) -> tuple[argparse.ArgumentParser, argparse.Argume
         add_help=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for argument in arguments(command.params):
+    for argument in list_arguments(command.params):
         for parser in (options, full) if argument.flag else (full,):
-            _add(parser, argument)
+            _add_argument(parser, argument)
     for parser in (options, full):
         parser.add_argument("--json", action="store_true", help="print the raw result")
         parser.add_argument("-h", "--help", action="store_true", help="show this and do nothing")
     return options, full
 
 
-def _add(parser: argparse.ArgumentParser, argument: Argument) -> None:
+def _add_argument(parser: argparse.ArgumentParser, argument: Argument) -> None:
     told: dict[str, Any] = {
         "help": argument.help.replace("%", "%%"),
         "default": argparse.SUPPRESS,

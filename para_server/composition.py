@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from para_server import __version__
 from para_server.core.untrusted import printable
 from para_server.host import logs, standard_streams
-from para_server.host.paths import expanded, is_text
+from para_server.host.paths import expand_home, is_utf8
 
 if TYPE_CHECKING:  # each face imports what it needs, when it needs it
     from para_server.context import Context
@@ -28,14 +28,14 @@ _HIGHEST_PORT: Final = 65535
 
 def server() -> None:
     """Serve editors: the console script `para-server`."""
-    options = _options(sys.argv[1:])
-    logs.to_stderr()
-    _hear_of_children()
+    options = _parse_options(sys.argv[1:])
+    logs.log_to_stderr()
+    _watch_children_by_pidfd()
     with ExitStack() as stack:
 
         @cache
         def context() -> Context:
-            return stack.enter_context(_context(os.environ))
+            return stack.enter_context(_open_context(os.environ))
 
         code = _serve(context, options)
     sys.exit(code)
@@ -48,17 +48,17 @@ def para() -> None:
     argv = overview.without_help(sys.argv[1:])
     told = overview.answer(argv)
     if told is not None:
-        sys.exit(1 if standard_streams.put(sys.stdout, told) else 0)
+        sys.exit(1 if standard_streams.write(sys.stdout, told) else 0)
     gc.disable()  # all that is loaded stays: looking for garbage in it took a sixth of the time
-    logs.to_stderr(for_person=True)
-    _hear_of_children()
+    logs.log_to_stderr(for_person=True)
+    _watch_children_by_pidfd()
     from para_server.cli.main import main
 
     gc.freeze()
     gc.enable()
-    with _context(os.environ) as context:
+    with _open_context(os.environ) as context:
         code = main(argv, context)
-    if standard_streams.settle() and code == 0:
+    if standard_streams.flush_all() and code == 0:
         code = 1
     gc.freeze()  # the interpreter would look through it all before it ends
     sys.exit(code)
@@ -82,7 +82,7 @@ def _serve(context: Callable[[], Context], options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _context(environ: Mapping[str, str]) -> Iterator[Context]:
+def _open_context(environ: Mapping[str, str]) -> Iterator[Context]:
     from para_server.context import Context
     from para_server.engine.client import create_engines
     from para_server.store import Store
@@ -90,8 +90,8 @@ def _context(environ: Mapping[str, str]) -> Iterator[Context]:
     connections = create_engines(environ)
     try:
         yield Context(
-            store=Store(_folder(environ, "PARA_HOME")),
-            config_home=_folder(environ, "PARA_CONFIG_HOME"),
+            store=Store(_choose_folder(environ, "PARA_HOME")),
+            config_home=_choose_folder(environ, "PARA_CONFIG_HOME"),
             engine_of=connections,
             environ=environ,
             cwd=_cwd(),
@@ -100,7 +100,7 @@ def _context(environ: Mapping[str, str]) -> Iterator[Context]:
         connections.close()
 
 
-def _hear_of_children() -> None:
+def _watch_children_by_pidfd() -> None:
     """Let the loop that is to run hear by itself that a git has ended, not from a thread each."""
     if sys.version_info >= (3, 12):
         return  # there they do
@@ -111,18 +111,18 @@ def _hear_of_children() -> None:
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
 
-def _folder(environ: Mapping[str, str], variable: str) -> Path:
+def _choose_folder(environ: Mapping[str, str], variable: str) -> Path:
     """Choose a folder, as the file system has it: two spellings of it are one installation."""
     try:
-        place = expanded(environ.get(variable, "")) or _usual(variable)
+        place = expand_home(environ.get(variable, "")) or _default_folder(variable)
     except ValueError as error:
-        raise _no_place(variable, str(error)) from None
-    if not is_text(place):
-        raise _no_place(variable, "it is not UTF-8")
+        raise _no_folder_error(variable, str(error)) from None
+    if not is_utf8(place):
+        raise _no_folder_error(variable, "it is not UTF-8")
     return Path(os.path.realpath(place))
 
 
-def _usual(variable: str) -> str:
+def _default_folder(variable: str) -> str:
     import platformdirs
 
     usual = platformdirs.user_state_dir if variable == "PARA_HOME" else platformdirs.user_config_dir
@@ -135,9 +135,11 @@ def _usual(variable: str) -> str:
     return place
 
 
-def _no_place(variable: str, why: str) -> SystemExit:
-    standard_streams.put(sys.stderr, f"para: there is no folder for {variable}: {printable(why)}\n")
-    standard_streams.put(sys.stderr, "Set HOME, or PARA_HOME and PARA_CONFIG_HOME\n")
+def _no_folder_error(variable: str, why: str) -> SystemExit:
+    standard_streams.write(
+        sys.stderr, f"para: there is no folder for {variable}: {printable(why)}\n"
+    )
+    standard_streams.write(sys.stderr, "Set HOME, or PARA_HOME and PARA_CONFIG_HOME\n")
     return SystemExit(2)
 
 
@@ -148,13 +150,15 @@ def _cwd() -> Path | None:
         return None
 
 
-def _options(argv: list[str]) -> argparse.Namespace:
+def _parse_options(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("para-server", description="Serve editors, over stdio.")
     parser.add_argument("--version", action="version", version=f"para-server {__version__}")
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--stdio", action="store_true", help="over stdio: the default")
-    either.add_argument("--tcp", type=_address, metavar="HOST:PORT", help="over TCP instead")
-    either.add_argument("--ws", type=_address, metavar="HOST:PORT", help="over WebSocket instead")
+    either.add_argument("--tcp", type=_parse_address, metavar="HOST:PORT", help="over TCP instead")
+    either.add_argument(
+        "--ws", type=_parse_address, metavar="HOST:PORT", help="over WebSocket instead"
+    )
     parser.add_argument(
         "--token-file",
         type=Path,
@@ -169,7 +173,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     return options
 
 
-def _address(text: str) -> tuple[str, int]:
+def _parse_address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or int(port) > _HIGHEST_PORT:
         raise argparse.ArgumentTypeError(f"{text} is not HOST:PORT")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
 from para_server.core.settings import Settings
-from para_server.host.paths import expanded
-from para_server.settings_sources import layers_of, resolve
+from para_server.host.paths import expand_home
+from para_server.settings_sources import merge_layers, read_layers
 
 if TYPE_CHECKING:
     from para_server.core.models import Session
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Report = Callable[[str, int | None], None]
 
 
-def silent(_message: str, _percentage: int | None = None) -> None:
+def ignore_progress(_message: str, _percentage: int | None = None) -> None:
     """Report to nobody."""
 
 
@@ -49,7 +49,7 @@ class Context:
     config_home: Path
     engine_of: Callable[[EngineSettings], Engine]
     environ: Mapping[str, str]
-    report: Report = silent
+    report: Report = ignore_progress
     folders: tuple[Path, ...] = ()
     cwd: Path | None = None
     editor: Mapping[str, Any] = field(default_factory=dict)
@@ -60,10 +60,10 @@ class Context:
     def settings(self, repo: Path | None, own: Mapping[str, Any] | None = None) -> Settings:
         """Resolve the settings for a repository; `own` is what the command's params say."""
         trusted = repo is not None and self.trusts(repo)
-        layers = layers_of(
+        layers = read_layers(
             self.config_home, repo, self.environ, self._editor(repo), trusted=trusted, command=own
         )
-        return resolve(layers)
+        return merge_layers(layers)
 
     def chose_image(self, repo: Path, settings: Settings, own: Mapping[str, Any]) -> bool:
         """Tell whether a repository that is not trusted chose the image of these settings."""
@@ -76,7 +76,7 @@ class Context:
         if repo is None or not self.scoped:
             return self.editor
         real = repo.resolve()
-        own = [one for one in self.scoped if repository_around(one[0]) == real]
+        own = [one for one in self.scoped if find_repository(one[0]) == real]
         around = [one for one in self.scoped if real.is_relative_to(one[0].resolve())]
         if own:
             return min(own, key=lambda one: len(one[0].parts))[1]
@@ -84,7 +84,7 @@ class Context:
 
     def trusts(self, repo: Path) -> bool:
         """Tell whether a person trusts a repository: a trusted folder is in it, and in no other."""
-        return any(repository_around(folder) == repo.resolve() for folder in self.trusted)
+        return any(find_repository(folder) == repo.resolve() for folder in self.trusted)
 
     @cached_property
     def engine(self) -> Engine:
@@ -92,7 +92,7 @@ class Context:
         return self.engine_of(self.settings(None).engine)
 
 
-def repository_around(folder: Path) -> Path | None:
+def find_repository(folder: Path) -> Path | None:
     """Find the top of the repository that a folder is in, without git."""
     try:
         real = folder.resolve()
@@ -101,10 +101,10 @@ def repository_around(folder: Path) -> Path | None:
         return None
 
 
-def path_of(location: str) -> Path:
+def parse_path(location: str) -> Path:
     """Read an absolute path or a file:// URI."""
     if location.startswith("file://"):
         return Path(unquote(urlparse(location).path, errors="surrogateescape"))
     with suppress(ValueError):
-        return Path(expanded(location))
+        return Path(expand_home(location))
     return Path(location)

@@ -14,18 +14,20 @@ from pydantic_core import from_json
 
 from para_server.core.errors import CHECK_SETUP, ParaError
 from para_server.core.records import SCHEMA, Record
-from para_server.host.filesystem import unreadable
+from para_server.host.filesystem import unreadable_error
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LARGEST_TEXT: Final = 32 << 20  # bytes of a text in a record, as JSON has it
-_LARGEST: Final = LARGEST_TEXT + (1 << 20)  # bytes of a record
-_SMALL: Final = 1 << 20  # bytes of a record whose values take a bounded memory, whatever they are
-_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+MAX_TEXT: Final = 32 << 20  # bytes of a text in a record, as JSON has it
+_MAX_RECORD: Final = MAX_TEXT + (1 << 20)  # bytes of a record
+_MAX_VALUES: Final = (
+    1 << 20
+)  # bytes of a record whose values take a bounded memory, whatever they are
+_JSON_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
-def put(file: Path, content: bytes, *, lasting: bool = True) -> None:
+def write_file(file: Path, content: bytes, *, lasting: bool = True) -> None:
     """Write a file that is there whole or not at all; `lasting` is for power cuts too."""
     draft = file.with_name(f"{file.stem}.{secrets.token_hex(4)}.tmp")
     try:
@@ -44,7 +46,7 @@ def put(file: Path, content: bytes, *, lasting: bool = True) -> None:
         _sync_folder(file.parent)
 
 
-def read(file: Path, session_id: str) -> Record | None:
+def read_record(file: Path, session_id: str) -> Record | None:
     """Read the record of a session; raises store.unreadable and store.too-new."""
     try:
         # a pipe in its place would be waited for
@@ -52,23 +54,23 @@ def read(file: Path, session_id: str) -> Record | None:
         with os.fdopen(descriptor, "rb") as stream:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise unreadable(file, "it is no file")
-            if status.st_size > _LARGEST:  # which a file without content may claim to be
-                raise unreadable(file, "it is too large for a record")
-            content = stream.read(_LARGEST)
+                raise unreadable_error(file, "it is no file")
+            if status.st_size > _MAX_RECORD:  # which a file without content may claim to be
+                raise unreadable_error(file, "it is too large for a record")
+            content = stream.read(_MAX_RECORD)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise unreadable(file, error.strerror or str(error)) from None
-    if len(content) > _SMALL and not _has_few_values(content):
-        raise unreadable(file, "it has too many values for a record")
-    return _parsed(file, content, session_id)
+        raise unreadable_error(file, error.strerror or str(error)) from None
+    if len(content) > _MAX_VALUES and not _has_few_values(content):
+        raise unreadable_error(file, "it has too many values for a record")
+    return _parse_record(file, content, session_id)
 
 
 def _has_few_values(content: bytes) -> bool:
     """Tell whether JSON is long because of its texts: other values take many times their length."""
-    room, at = _SMALL, 0
-    for text in _TEXT.finditer(content):
+    room, at = _MAX_VALUES, 0
+    for text in _JSON_TEXT.finditer(content):
         room -= text.start() - at + 1
         if room < 0:
             return False
@@ -76,7 +78,7 @@ def _has_few_values(content: bytes) -> bool:
     return len(content) - at <= room
 
 
-def _parsed(file: Path, content: bytes, session_id: str) -> Record:
+def _parse_record(file: Path, content: bytes, session_id: str) -> Record:
     try:
         raw = from_json(content)
         version = raw.get("version")
@@ -86,9 +88,9 @@ def _parsed(file: Path, content: bytes, session_id: str) -> Record:
             )
         record = Record.model_validate(raw, by_alias=True)
     except (ValidationError, ValueError, AttributeError, RecursionError) as error:
-        raise unreadable(file, f"it is not a record ({type(error).__name__})") from None
+        raise unreadable_error(file, f"it is not a record ({type(error).__name__})") from None
     if record.id != session_id:
-        raise unreadable(file, "it is the record of another session")
+        raise unreadable_error(file, "it is the record of another session")
     return record
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from para_server.context import Context
 from para_server.core.errors import Issue, ParaError
 from para_server.core.names import NAME_RULE
-from para_server.host.filesystem import refused
+from para_server.host.filesystem import error_for
 
 P = TypeVar("P", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -71,41 +71,43 @@ async def call(context: Context, name: str, arguments: object) -> BaseModel:
     found = COMMANDS.get(name)
     if found is None:
         raise ParaError("command.unknown", f"There is no command {name[:100]}")
-    params = _parsed(found, arguments)
+    params = _parse_params(found, arguments)
     try:
         return await found.run(context, params)
     except OSError as error:
-        refusal = refused(error)
+        refusal = error_for(error)
         if refusal is None:
             raise
         _log.warning("%s was refused a file", name, exc_info=error)
         raise refusal from None
 
 
-def _parsed(found: Command, arguments: object) -> BaseModel:
+def _parse_params(found: Command, arguments: object) -> BaseModel:
     given = [] if arguments is None else arguments
     if not isinstance(given, list | tuple) or len(given) > 1:
-        raise _invalid(found, [Issue(path="", message="give one JSON object")])
+        raise _invalid_params(found, [Issue(path="", message="give one JSON object")])
     params = given[0] if given else {}
     if not isinstance(params, dict):
-        raise _invalid(found, [Issue(path="", message="give one JSON object")])
-    broken = next((k for k, v in params.items() if not (_is_text(k) and _is_text(v))), None)
+        raise _invalid_params(found, [Issue(path="", message="give one JSON object")])
+    broken = next((k for k, v in params.items() if not (_is_utf8(k) and _is_utf8(v))), None)
     if broken is not None:
-        raise _invalid(found, [Issue(path=ascii(broken)[1:-1][:100], message="it is not UTF-8")])
+        raise _invalid_params(
+            found, [Issue(path=ascii(broken)[1:-1][:100], message="it is not UTF-8")]
+        )
     try:
         return found.params.model_validate(params, by_alias=True, by_name=False)
     except ValidationError as error:
         issues = [
             Issue(
                 path=".".join(str(part)[:100] for part in e["loc"]),
-                message=_in_words(e["type"], e["msg"]),
+                message=_describe_error(e["type"], e["msg"]),
             )
             for e in error.errors(include_input=False, include_context=False, include_url=False)
         ]
-        raise _invalid(found, issues[:_MAX_ISSUES]) from None
+        raise _invalid_params(found, issues[:_MAX_ISSUES]) from None
 
 
-def _in_words(kind: str, message: str) -> str:
+def _describe_error(kind: str, message: str) -> str:
     """Write what is wrong with a param for a person."""
     if kind == "string_pattern_mismatch":  # names alone have a pattern
         return NAME_RULE
@@ -114,7 +116,7 @@ def _in_words(kind: str, message: str) -> str:
     return message.removeprefix("Value error, ")
 
 
-def _is_text(value: object) -> bool:
+def _is_utf8(value: object) -> bool:
     """Return whether a text is UTF-8: JSON and terminals can bring halves of characters."""
     try:
         return not isinstance(value, str) or bool(value.encode()) or not value
@@ -122,7 +124,7 @@ def _is_text(value: object) -> bool:
         return False
 
 
-def _invalid(found: Command, issues: list[Issue]) -> ParaError:
+def _invalid_params(found: Command, issues: list[Issue]) -> ParaError:
     first = issues[0]
     where = f"{first.path}: " if first.path else ""
     return ParaError(

@@ -15,25 +15,25 @@ from typing import Any, BinaryIO, Final
 from pydantic import ValidationError
 
 from para_server.core.errors import Issue, ParaError, Remedy
-from para_server.core.repository_settings import REPO_FILE, within_reach
-from para_server.core.settings import Settings, keys, sections
-from para_server.core.toml_depth import demand_shallow
+from para_server.core.repository_settings import REPO_FILE, restrict_repository_settings
+from para_server.core.settings import Settings, section_models, setting_keys
+from para_server.core.toml_depth import require_shallow
 from para_server.core.untrusted import one_line
 
-MAX_FILE: Final = 1 << 20  # bytes; a settings file beyond it is not one
+MAX_USER_FILE: Final = 1 << 20  # bytes; a settings file beyond it is not one
 MAX_REPO_FILE: Final = 64 << 10  # bytes; the same of a repository's, which is read for each command
 ENVIRONMENT: Final = "the environment"
 EDITOR: Final = "the editor"
 COMMAND: Final = "the command"
-_LONGEST_KEY: Final = 100  # characters of a name that is compared with those there are
+_MAX_KEY: Final = 100  # characters of a name that is compared with those there are
 Layer = tuple[str, Mapping[str, Any]]  # where it comes from, and section -> key -> value
 
 
-def resolve(layers: list[Layer]) -> Settings:
+def merge_layers(layers: list[Layer]) -> Settings:
     """Lay the layers over each other, later ones on top; raises settings.invalid."""
     merged: dict[str, dict[str, Any]] = {}
     for origin, layer in layers:
-        _refuse_strangers(origin, layer)
+        _require_known_keys(origin, layer)
         for section, values in layer.items():
             merged.setdefault(section, {}).update(
                 {key: value for key, value in values.items() if value is not None}
@@ -45,13 +45,13 @@ def resolve(layers: list[Layer]) -> Settings:
             Issue(path=".".join(str(part) for part in e["loc"]), message=e["msg"])
             for e in error.errors()
         ]
-        origin = _origin(layers, issues[0].path)
+        origin = _find_origin(layers, issues[0].path)
         where = f" of {origin}" if origin else ""
         said = f"The setting {issues[0].path}{where} is wrong: {issues[0].message}"
         raise _invalid(said, issues, origin) from None
 
 
-def _origin(layers: list[Layer], path: str) -> str:
+def _find_origin(layers: list[Layer], path: str) -> str:
     """Name the layer that has its way with a key, or nothing."""
     section, _, rest = path.partition(".")
     key = rest.partition(".")[0]
@@ -59,7 +59,7 @@ def _origin(layers: list[Layer], path: str) -> str:
     return said[-1] if said else ""
 
 
-def layers_of(
+def read_layers(
     config_home: Path,
     repo: Path | None,
     environ: Mapping[str, str],
@@ -70,39 +70,41 @@ def layers_of(
 ) -> list[Layer]:
     """Collect all layers, lowest first; raises settings.invalid."""
     user_file = config_home / "config.toml"
-    beneath: Layer = (str(user_file), _user_toml(user_file))
+    beneath: Layer = (str(user_file), _read_user_file(user_file))
     above: list[Layer] = [
-        (ENVIRONMENT, _from_environment(environ)),
+        (ENVIRONMENT, _read_environment(environ)),
         (EDITOR, _without_unset(editor)),
         (COMMAND, command or {}),
     ]
-    of_repo = _repo_toml(repo / REPO_FILE) if repo is not None else {}
+    of_repo = _read_repository_file(repo / REPO_FILE) if repo is not None else {}
     if of_repo and not trusted:
-        own = resolve([beneath, *above])
-        of_repo = within_reach(of_repo, beneath[1], own, [values for _, values in above])
+        own = merge_layers([beneath, *above])
+        of_repo = restrict_repository_settings(
+            of_repo, beneath[1], own, [values for _, values in above]
+        )
     return [beneath, (REPO_FILE, of_repo), *above]
 
 
-def _refuse_strangers(origin: str, layer: Mapping[str, Any]) -> None:
+def _require_known_keys(origin: str, layer: Mapping[str, Any]) -> None:
     for section, values in layer.items():
         if not isinstance(values, Mapping):
-            raise _invalid(f"{origin}: {_no_section(section)}", [])
+            raise _invalid(f"{origin}: {_section_message(section)}", [])
         for key in values:
             path = f"{section}.{key}"
-            if path not in keys():
-                raise _no_setting(origin, path)
+            if path not in setting_keys():
+                raise _unknown_setting(origin, path)
 
 
-def _no_section(name: str) -> str:
+def _section_message(name: str) -> str:
     shown = one_line(name)
-    if name in sections():
+    if name in section_models():
         return f"{shown} is a section: its settings stand below a line [{shown}]"
-    return f"{shown} is no section of settings (there is: {', '.join(sorted(sections()))})"
+    return f"{shown} is no section of settings (there is: {', '.join(sorted(section_models()))})"
 
 
-def _no_setting(origin: str, path: str) -> ParaError:
+def _unknown_setting(origin: str, path: str) -> ParaError:
     shown = one_line(path)
-    near = _like(shown[:_LONGEST_KEY].lower())
+    near = _closest_setting(shown[:_MAX_KEY].lower())
     hint = f"; did you mean {near}" if near else ""
     known_file = origin not in {REPO_FILE, ENVIRONMENT, EDITOR, COMMAND}
     # an editor has nothing to open where there is no such setting
@@ -111,32 +113,36 @@ def _no_setting(origin: str, path: str) -> ParaError:
     return ParaError(
         "settings.invalid",
         f"{origin}: there is no setting {shown}{hint}",
-        remedy or _correction(shown, origin),
+        remedy or _correction_remedy(shown, origin),
         issues=[issue],
     )
 
 
-def _like(path: str) -> str:
+def _closest_setting(path: str) -> str:
     """Return the setting that was meant, of the same section or else of another, or nothing."""
     section, _, key = path.partition(".")
-    everywhere = {one.partition(".")[2].lower(): one for one in keys()}
-    here = {one.partition(".")[2].lower(): one for one in keys() if one.startswith(f"{section}.")}
+    everywhere = {one.partition(".")[2].lower(): one for one in setting_keys()}
+    here = {
+        one.partition(".")[2].lower(): one
+        for one in setting_keys()
+        if one.startswith(f"{section}.")
+    }
     for known in (here, everywhere):
         for name in difflib.get_close_matches(key, known, n=1, cutoff=0.7):
             return known[name]
     return ""
 
 
-def _user_toml(file: Path) -> dict[str, Any]:
-    return _toml(file, MAX_FILE, os.O_RDONLY)
+def _read_user_file(file: Path) -> dict[str, Any]:
+    return _read_toml(file, MAX_USER_FILE, os.O_RDONLY)
 
 
-def _repo_toml(file: Path) -> Mapping[str, Any]:
+def _read_repository_file(file: Path) -> Mapping[str, Any]:
     # a repository's file may be anything: a link out of it, a pipe that never ends
-    return _toml(file, MAX_REPO_FILE, os.O_RDONLY | os.O_NOFOLLOW)
+    return _read_toml(file, MAX_REPO_FILE, os.O_RDONLY | os.O_NOFOLLOW)
 
 
-def _toml(file: Path, most: int, flags: int) -> dict[str, Any]:
+def _read_toml(file: Path, most: int, flags: int) -> dict[str, Any]:
     try:
         descriptor = os.open(file, flags | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -147,8 +153,8 @@ def _toml(file: Path, most: int, flags: int) -> dict[str, Any]:
         raise _invalid(f"{file} cannot be read: {why}", []) from None
     try:
         with os.fdopen(descriptor, "rb") as stream:
-            text = _whole(stream, most).decode("utf-8-sig")
-            demand_shallow(text)
+            text = _read_limited(stream, most).decode("utf-8-sig")
+            require_shallow(text)
             return tomllib.loads(text)
     except UnicodeDecodeError:
         raise _invalid(f"{file} is not a settings file: it is not UTF-8", []) from None
@@ -156,7 +162,7 @@ def _toml(file: Path, most: int, flags: int) -> dict[str, Any]:
         raise _invalid(f"{file} is not a settings file, which is TOML: {error}", []) from None
 
 
-def _whole(stream: BinaryIO, most: int) -> bytes:
+def _read_limited(stream: BinaryIO, most: int) -> bytes:
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         raise ValueError("it is no plain file")
     text = stream.read(most + 1)
@@ -165,12 +171,12 @@ def _whole(stream: BinaryIO, most: int) -> bytes:
     return text
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def _read_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Read PARA_SECTION_KEY; what is not text is JSON, and a list of texts may have commas."""
     found: dict[str, dict[str, Any]] = {}
-    for section, model in sections().items():
+    for section, model in section_models().items():
         for name, field in model.model_fields.items():
-            raw = environ.get(_variable(section, name))
+            raw = environ.get(_variable_name(section, name))
             if raw is None:
                 continue
             value: Any = raw
@@ -187,7 +193,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 def _without_unset(editor: Mapping[str, Any]) -> dict[str, Any]:
     """Drop what an editor sends for a setting that nobody made."""
-    known = set(sections())
+    known = set(section_models())
     return {
         section: values
         for section, values in editor.items()
@@ -195,17 +201,17 @@ def _without_unset(editor: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _variable(section: str, name: str) -> str:
+def _variable_name(section: str, name: str) -> str:
     """Name the variable of the environment that a setting has; `name` is that of the model."""
     return f"PARA_{section}_{name}".upper()
 
 
 def _invalid(message: str, issues: list[Issue], origin: str = "") -> ParaError:
-    remedies = [_correction(i.path, origin) for i in issues[:1]]
+    remedies = [_correction_remedy(i.path, origin) for i in issues[:1]]
     return ParaError("settings.invalid", message, *remedies, issues=issues)
 
 
-def _correction(path: str, origin: str) -> Remedy:
+def _correction_remedy(path: str, origin: str) -> Remedy:
     """Say where a setting is corrected: only a person's own settings are opened by an editor."""
     if origin == REPO_FILE:
         return Remedy(title=f"Correct it in {REPO_FILE}")
@@ -214,6 +220,10 @@ def _correction(path: str, origin: str) -> Remedy:
     if origin == ENVIRONMENT:
         section, _, key = path.partition(".")
         alias = key.partition(".")[0]
-        name = next(n for n, f in sections()[section].model_fields.items() if f.alias == alias)
-        return Remedy(title=f"Correct it in the environment, or unset {_variable(section, name)}")
+        name = next(
+            n for n, f in section_models()[section].model_fields.items() if f.alias == alias
+        )
+        return Remedy(
+            title=f"Correct it in the environment, or unset {_variable_name(section, name)}"
+        )
     return Remedy(title="Open the setting", setting=path)

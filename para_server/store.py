@@ -19,10 +19,16 @@ from typing import TYPE_CHECKING, Final
 
 from para_server.concurrency.locks import LOCK_TIMEOUT, locked
 from para_server.core.errors import ParaError, Problem
-from para_server.core.lifecycle import OVER
+from para_server.core.lifecycle import ENDED_STATES
 from para_server.host import disk_reserve
-from para_server.host.filesystem import COARSE, make_folder, remove_tree, unreadable, written
-from para_server.record_files import put, read
+from para_server.host.filesystem import (
+    TIMESTAMP_LAG,
+    create_private_folder,
+    remove_tree,
+    reporting_os_errors,
+    unreadable_error,
+)
+from para_server.record_files import read_record, write_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -32,10 +38,12 @@ if TYPE_CHECKING:
 
     Held = AbstractAsyncContextManager[None]
 
-_BUILD_PATIENCE: Final = 3600.0  # the same for a checkout that another command makes
-_SWEEP_PATIENCE: Final = 5.0  # the same for the clearing up, which the next process does too
-_BEGINS: Final = {"start", "resume", "recover"}  # what may not take the last room there is
-MANIFEST: Final = "base.json"  # a folder of bases that has none is no base, or none any more
+_BUILD_TIMEOUT: Final = 3600.0  # the same for a checkout that another command makes
+_CLEANUP_TIMEOUT: Final = 5.0  # the same for the clearing up, which the next process does too
+_STARTING: Final = {"start", "resume", "recover"}  # what may not take the last room there is
+CHECKOUT_MANIFEST: Final = (
+    "base.json"  # a folder of bases that has none is no base, or none any more
+)
 
 
 class Store:
@@ -57,9 +65,9 @@ class Store:
 
     def make_folders(self) -> None:
         """Make the folders, for this user alone; raises store.unreadable."""
-        with written(self.home):
+        with reporting_os_errors(self.home):
             for folder in self._folders:
-                make_folder(folder)
+                create_private_folder(folder)
 
     @property
     def records_folder(self) -> Path:
@@ -87,14 +95,14 @@ class Store:
         """Name the folder that an agent's supervisor writes to; not to be trusted."""
         return self.home / "agents" / session_id
 
-    def read(self, session_id: str) -> Record | None:
+    def read_record(self, session_id: str) -> Record | None:
         """Read a record; raises store.unreadable and store.too-new."""
-        return read(self.record_file(session_id), session_id)
+        return read_record(self.record_file(session_id), session_id)
 
     def read_copy(self, session_id: str) -> Record | None:
         """Read the copy of a record, which may be a little older; None where there is none."""
         try:
-            return read(self._copy(session_id), session_id)
+            return read_record(self._copy(session_id), session_id)
         except ParaError:
             return None
 
@@ -107,7 +115,7 @@ class Store:
         known: dict[str, tuple[tuple[int, int, int], Record]] = {}
         unread: dict[str, Problem] = {}  # an error would keep what was read when it was raised
         asked = time.time()
-        with written(self.records_folder):
+        with reporting_os_errors(self.records_folder):
             as_of = self.records_folder.stat().st_mtime_ns
             if as_of == self._as_of:
                 return list(self._sorted)
@@ -121,7 +129,7 @@ class Store:
                 continue
             except OSError as error:  # a link to itself
                 why = error.strerror or str(error)
-                unread[session_id] = unreadable(Path(entry.path), why).problem
+                unread[session_id] = unreadable_error(Path(entry.path), why).problem
                 continue
             # a record is renamed into its place, so another one is another file
             stamp = (told.st_ino, told.st_mtime_ns, told.st_size)
@@ -130,7 +138,7 @@ class Store:
                 known[entry.name] = before
                 continue
             try:
-                record = self.read(session_id)
+                record = self.read_record(session_id)
             except ParaError as error:
                 unread[session_id] = error.problem
                 continue
@@ -141,7 +149,7 @@ class Store:
         self._sorted = sorted((r for _, r in known.values()), key=lambda r: (r.created_at, r.id))
         # what is renamed into the folder at this very moment need not change its time once more,
         # and what could not be read may become readable where it is
-        settled = as_of / 1e9 + COARSE < asked and not unread
+        settled = as_of / 1e9 + TIMESTAMP_LAG < asked and not unread
         self._as_of = as_of if settled else None
         return list(self._sorted)
 
@@ -154,23 +162,25 @@ class Store:
         self.make_folders()
         content = record.model_dump_json(by_alias=True).encode()
         file = self.record_file(record.id)
-        with written(file):
-            may = record.doing not in _BEGINS
-            disk_reserve.written(self.home, lambda: put(file, content), may_use_it=may)
+        with reporting_os_errors(file):
+            may = record.doing not in _STARTING
+            disk_reserve.retry_with_reserve(
+                self.home, lambda: write_file(file, content), may_use_it=may
+            )
         with suppress(OSError):  # the copy is for bad days, and no reason to fail on a good one
-            put(self._copy(record.id), content, lasting=False)
+            write_file(self._copy(record.id), content, lasting=False)
         return record
 
     def rename_unreadable(self, session_id: str) -> None:
         """Give a record that cannot be read another name, beside the one that takes its place."""
         file = self.record_file(session_id)
-        with written(file), suppress(FileNotFoundError):
+        with reporting_os_errors(file), suppress(FileNotFoundError):
             file.rename(f"{file}.{secrets.token_hex(4)}.unreadable")
 
     def remove(self, session_id: str) -> None:
         """Remove what stands beside a record, and then the record itself."""
         remove_tree(self.agent_folder(session_id))
-        with written(self.home):
+        with reporting_os_errors(self.home):
             self._copy(session_id).unlink(missing_ok=True)
             self.record_file(session_id).unlink(missing_ok=True)
 
@@ -178,7 +188,7 @@ class Store:
         """Make a folder for what is on its way out of a session; its maker removes it."""
         self.make_folders()
         folder = self.home / "scratch" / f"{session_id}.{secrets.token_hex(4)}"
-        with written(folder):
+        with reporting_os_errors(folder):
             folder.mkdir(mode=0o700)
         return folder
 
@@ -187,7 +197,7 @@ class Store:
         self.make_folders()
         file = self._variables(agent)
         lines = [f"{name}={value}\n" for name, value in variables.items() if "\n" not in value]
-        with written(file):
+        with reporting_os_errors(file):
             file.unlink(missing_ok=True)
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as stream:
@@ -196,7 +206,7 @@ class Store:
 
     def remove_login_variables(self, agent: str) -> None:
         """Remove what a login's terminal was handed."""
-        with written(self.home):
+        with reporting_os_errors(self.home):
             self._variables(agent).unlink(missing_ok=True)
 
     def leftovers(self) -> Iterator[Path]:
@@ -209,7 +219,7 @@ class Store:
                 if self.has_ended(entry.name.partition(".")[0]) and entry.suffix != ".tmp":
                     yield entry
         for entry in self.checkouts_folder.iterdir():
-            if entry.is_dir() and not (entry / MANIFEST).exists():
+            if entry.is_dir() and not (entry / CHECKOUT_MANIFEST).exists():
                 yield entry
 
     def has_ended(self, session_id: str) -> bool:
@@ -222,23 +232,23 @@ class Store:
         copy = self.read_copy(session_id)
         if copy is None:
             return not os.path.lexists(self._copy(session_id))
-        return copy.doing is None and copy.state in OVER
+        return copy.doing is None and copy.state in ENDED_STATES
 
     def may_be_live(self, session_id: str) -> bool:
         """Tell whether a session may need what it has: only its record can say that it does not."""
         try:
-            record = self.read(session_id)
+            record = self.read_record(session_id)
         except ParaError:
             return True
         if record is None:
             return not self.has_ended(session_id)
-        return record.state not in OVER or record.doing is not None
+        return record.state not in ENDED_STATES or record.doing is not None
 
     def sessions_without_record(self) -> list[str]:
         """Name the sessions that may live, but whose record is gone or cannot be read."""
         self.invalidate_cache()
         self.read_all()
-        with written(self.home):
+        with reporting_os_errors(self.home):
             names = {one.name for one in (self.home / "work").iterdir() if one.is_dir()}
         names |= {file.stem for file in self.copies_folder.glob("*.json")}
         gone = {name for name in names if not os.path.lexists(self.record_file(name))}
@@ -263,7 +273,7 @@ class Store:
 
     def locked_cleanup(self) -> Held:
         """Hold the clearing up: two at once would each leave to the other what it holds."""
-        return self._lock("sweep", _SWEEP_PATIENCE, "what is left over")
+        return self._lock("sweep", _CLEANUP_TIMEOUT, "what is left over")
 
     def locked_base_checkouts(self) -> Held:
         """Hold the checkouts that sessions share: which there are, and who stands on them."""
@@ -272,7 +282,7 @@ class Store:
     def locked_checkout_build(self, repo: str) -> Held:
         """Hold the making of a repository's checkouts: who comes second finds it made."""
         key = hashlib.sha256(repo.encode()).hexdigest()[:16]
-        return self._lock(f"build-{key}", _BUILD_PATIENCE, f"the files of {repo}")
+        return self._lock(f"build-{key}", _BUILD_TIMEOUT, f"the files of {repo}")
 
     @asynccontextmanager
     async def _lock(self, name: str, patience: float, what: str) -> AsyncIterator[None]:

@@ -14,7 +14,7 @@ from typing import Any
 from docker.errors import APIError, ImageNotFound
 
 from para_server.core.names import FITTED_IMAGE, LABEL_FITTED, LABEL_HOME, LABEL_SESSION
-from para_server.core.repository_settings import normal
+from para_server.core.repository_settings import normalize_image
 from para_server.core.settings import EngineSettings
 from para_server.engine.connection import negotiate_version, open_client
 from para_server.engine.endpoint import locate_engine
@@ -86,7 +86,7 @@ def _is_fitted(image: dict[str, Any]) -> bool:
 def _names(image: dict[str, Any]) -> list[str]:
     nameless: list[str] = ["<none>:<none>"]
     tags: list[str] = image.get("RepoTags") or nameless
-    return [image["Id"] if tag in nameless else normal(tag) for tag in tags]
+    return [image["Id"] if tag in nameless else normalize_image(tag) for tag in tags]
 
 
 def volumes(api: Any, home: object) -> list[str]:

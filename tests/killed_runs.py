@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from para_server.core.names import AUTHENTICATED_IMAGE, LABEL_HOME
-from para_server.core.repository_settings import normal
+from para_server.core.repository_settings import normalize_image
 from tests import engine
 
 _ASIDE = "para-test-aside"
@@ -47,7 +47,7 @@ def mend(api: Any) -> None:
 
 
 def _aside(name: str) -> str:
-    return normal(name).replace(":", "__")
+    return normalize_image(name).replace(":", "__")
 
 
 def _put_back(api: Any, *tags: str) -> None:

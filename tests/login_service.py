@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlencode, urlparse
 
 import trustme
 
-from para_server.core.container_spec import ca_bundle_of
+from para_server.core.container_spec import find_ca_bundle
 from para_server.core.settings import ContainerSettings
 
 CANARY = "kanarienvogel"  # in every secret that the stand-in gives out
@@ -69,7 +69,9 @@ class LoginService:
         self._authority = trustme.CA()
         self._contexts: dict[str, ssl.SSLContext] = {}
         self.bundle = folder / "certificates.pem"
-        system = ca_bundle_of(ContainerSettings(), {}) or Path("/etc/ssl/certs/ca-certificates.crt")
+        system = find_ca_bundle(ContainerSettings(), {}) or Path(
+            "/etc/ssl/certs/ca-certificates.crt"
+        )
         known = system.read_bytes() if system.is_file() else b""
         self.bundle.write_bytes(known + self._authority.cert_pem.bytes())
         host = bridge or "127.0.0.1"

@@ -25,7 +25,7 @@ from para_server.agents.profiles import PROFILES
 from para_server.core.errors import ParaError
 from para_server.core.models import Agent, AgentState
 from para_server.core.untrusted import one_line, printable, read_bounded
-from para_server.host.filesystem import boot_id, is_there, remove_tree
+from para_server.host.filesystem import boot_id, is_kind, remove_tree
 
 MAX_OUTPUT: Final = 8 << 20  # bytes of output that para.logs can give
 _CHUNK: Final = 1 << 16  # characters of it that are made fit to be shown at once
@@ -79,7 +79,7 @@ def read_start(folder: Path) -> tuple[int, str] | None:
 
 def is_suspended(folder: Path) -> bool:
     """Tell whether the agent was ended by para, and not started again."""
-    return is_there(folder, "out/resting", stat.S_ISREG)
+    return is_kind(folder, "out/resting", stat.S_ISREG)
 
 
 def is_supervised(folder: Path | str) -> bool:

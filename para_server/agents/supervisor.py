@@ -17,7 +17,7 @@ from typing import Final
 from para_server.agents.profile import CONVERSATION, Profile
 from para_server.core.container_spec import AGENT_FOLDER, Mount
 from para_server.core.untrusted import read_bounded
-from para_server.host.filesystem import is_filled, is_there
+from para_server.host.filesystem import has_entries, is_kind
 
 ATTACH: Final = ("tmux", "attach-session", "-t", "agent")
 EXIT_NO_AGENT: Final = 3  # the exit code of send_command where there is no agent any more
@@ -127,8 +127,8 @@ def has_conversation(folder: Path, profile: Profile, conversation: str) -> bool:
     """Tell whether there is a conversation to go on with; only a look, at what is not trusted."""
     if profile.conversation:
         path = profile.conversation.replace(CONVERSATION, conversation)
-        return is_there(folder, f"kept/{path}", stat.S_ISREG)
-    return any(is_filled(folder, f"kept/{path}") for path in profile.keeps)
+        return is_kind(folder, f"kept/{path}", stat.S_ISREG)
+    return any(has_entries(folder, f"kept/{path}") for path in profile.keeps)
 
 
 @cache

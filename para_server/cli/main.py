@@ -24,7 +24,7 @@ import para_server.commands.all  # noqa: F401 # fills the registry
 from para_server.cli.overview import overview
 from para_server.cli.render import in_words, is_failure, remark, would_be
 from para_server.cli.typed_text import terminal_encoding, understood
-from para_server.command_line import command_line, parse, words
+from para_server.command_line import command_words, format_command_line, parse_arguments
 from para_server.concurrency.cancellation import wait_for_other_tasks
 from para_server.context import Context
 from para_server.core.errors import INVALID_PARAMS, ParaError, Remedy
@@ -55,7 +55,7 @@ def main(argv: Sequence[str], context: Context) -> int:
     progress = _Progress(sys.stderr)
     try:
         command, rest = _chosen(argv)
-        typed, as_json = parse(command, rest)
+        typed, as_json = parse_arguments(command, rest)
         params = understood(typed, context.cwd, encoding)
         asked = replace(context, report=progress.report)
         result = asyncio.run(_stoppable(asked, command, params, progress))
@@ -104,11 +104,11 @@ def _chosen(argv: Sequence[str]) -> tuple[Command, Sequence[str]]:
         if found is not None:
             return found, argv[count:]
     asked = [word for word in argv if not word.startswith("-")]
-    below = [c for c in COMMANDS.values() if words(c.name)[1 : len(asked) + 1] == asked]
+    below = [c for c in COMMANDS.values() if command_words(c.name)[1 : len(asked) + 1] == asked]
     if below and asked == list(argv):
         sys.stderr.write(overview(asked))
         raise SystemExit(WRONG)
-    names = [" ".join(words(name)[1:]) for name in COMMANDS]
+    names = [" ".join(command_words(name)[1:]) for name in COMMANDS]
     near = difflib.get_close_matches(" ".join(asked[:2]), names, n=1) or (
         difflib.get_close_matches(argv[0], names, n=1)
     )
@@ -133,15 +133,15 @@ async def _stoppable(
         if len(received) == 1:
             progress.note("Cancelling, and undoing what was begun")
             task.cancel()
-        elif received.count(signal.SIGINT) <= signals.ASKED:
+        elif received.count(signal.SIGINT) <= signals.GRACEFUL_INTERRUPTS:
             latest = f", after: {progress.latest}" if progress.latest else ""
             progress.note(f"Still undoing (Ctrl-C again leaves it to the next command){latest}")
         else:
             progress.clear()
             _tell("para: ended before all was undone; the next para command undoes the rest")
-            signals.end_by(number)
+            signals.end_process_by(number)
 
-    with signals.handled(asyncio.get_running_loop(), stop):
+    with signals.handled_signals(asyncio.get_running_loop(), stop):
         try:
             # what hinders the sweep hinders the command too, which can say it better
             with contextlib.suppress(ParaError):
@@ -180,7 +180,7 @@ class _Progress:
 
     def _write(self, text: str) -> None:
         # the terminal may be gone while there is still something to undo
-        standard_streams.put(self._stream, text)
+        standard_streams.write(self._stream, text)
 
 
 def _obeys(environ: Mapping[str, str]) -> bool:
@@ -189,7 +189,7 @@ def _obeys(environ: Mapping[str, str]) -> bool:
 
 
 def _tell(text: str) -> None:
-    standard_streams.put(sys.stderr, f"{printable(text)}\n")
+    standard_streams.write(sys.stderr, f"{printable(text)}\n")
 
 
 def _print(result: BaseModel, told: Words, *, as_json: bool) -> int:
@@ -202,7 +202,7 @@ def _print(result: BaseModel, told: Words, *, as_json: bool) -> int:
             sys.stdout
         ):  # what reads a pipe may write to a terminal: `para diff | head`
             text = "\r\n".join(map(printable, text.split("\r\n")))
-    failed = standard_streams.put(
+    failed = standard_streams.write(
         sys.stdout, text if text.endswith("\n") or not text else f"{text}\n"
     )
     if failed is None:
@@ -230,4 +230,4 @@ def _remedy(remedy: Remedy, context: Context) -> str:
     repo = params.get("repo")
     if repo and context.cwd and context.cwd.is_relative_to(repo):
         del params["repo"]
-    return f"{remedy.title}:\n  {command_line(known, params)}"
+    return f"{remedy.title}:\n  {format_command_line(known, params)}"

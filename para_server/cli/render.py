@@ -14,7 +14,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from para_server.command_line import command_line
+from para_server.command_line import format_command_line
 from para_server.core import models, results
 from para_server.core.errors import Problem
 from para_server.core.untrusted import one_line, printable
@@ -200,7 +200,7 @@ def _(result: results.DoctorResult) -> str:
         lines.append(f"{mark} {check.name}: {one_line(check.detail, _CELL)}")
         for remedy in check.problem.remedies if check.problem else ():
             known = COMMANDS.get(remedy.command or "")
-            typed = command_line(known, remedy.params or {}) if known else ""
+            typed = format_command_line(known, remedy.params or {}) if known else ""
             how = typed or remedy.setting or remedy.url or ""
             lines.append(f"    {remedy.title}" + (f": {how}" if how else ""))
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 import para_server.commands.all  # noqa: F401 # fills the registry
 from para_server.codegen import typescript, vscode_manifest
-from para_server.command_line import usage
+from para_server.command_line import usage_line
 from para_server.core import errors, results, settings
 from para_server.core.repository_settings import REPO_FILE
 from para_server.registry import COMMANDS, Command
@@ -118,7 +118,7 @@ def _command(command: Command) -> str:
     parts = [
         f"## {command.name}",
         command.description,
-        f"```sh\n{usage(command)}\n```",
+        f"```sh\n{usage_line(command)}\n```",
         fields,
         f"Result: [`{result}`](#{result.lower()}).",
     ]
@@ -157,7 +157,7 @@ def _fields(schema: Mapping[str, Any], *, answers: bool) -> str:
 
 def _settings() -> str:
     rows = []
-    for section, model in settings.sections().items():
+    for section, model in settings.section_models().items():
         schema = _schema(model, "validation")
         for field in model.model_fields.values():
             shown = schema["properties"][field.alias]

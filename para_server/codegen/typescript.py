@@ -34,7 +34,7 @@ def protocol(
     shapes |= _shapes(results.SessionsChanged, "serialization")
     rows = [f"  '{c.name}': [{c.params.__name__}, {c.result.__name__}];" for c in table]
     titles = [f"  '{c.name}': {_quoted(c.title)}," for c in table]
-    keys = "\n".join(f"  '{key}'," for key in settings.keys())  # noqa: SIM118 # no dict: the module
+    keys = "\n".join(f"  '{key}'," for key in settings.setting_keys())  # no dict: the module
     parts = [
         _NOTE,
         *(shapes[name] for name in sorted(shapes)),
@@ -76,7 +76,7 @@ def _applies(kind: SessionType) -> str:
 
 
 def _may(verb: str, kind: SessionType, state: State) -> bool:
-    return lifecycle.applies_to(verb, kind) and lifecycle.allowed(verb, state)
+    return lifecycle.applies_to(verb, kind) and lifecycle.is_allowed(verb, state)
 
 
 def _shapes(model: type[BaseModel], mode: Any) -> dict[str, str]:

@@ -72,11 +72,11 @@ def package(text: str) -> str:
         if _ui(verb) in known
     ] + [one for one in contributes["menus"]["commandPalette"] if one.get("when") == "false"]
     contributes["menus"]["view/item/context"] = _of_sessions(known)
-    contributes["configuration"] = [_section(name) for name in settings.sections()] + [
+    contributes["configuration"] = [_section(name) for name in settings.section_models()] + [
         one for one in contributes["configuration"] if one["title"] == "Editor"
     ]
     # what a folder's own settings say counts where it is trusted: each would lie over the user's
-    restricted = [f"para.{key}" for key, _ in settings.keys().items()]
+    restricted = [f"para.{key}" for key, _ in settings.setting_keys().items()]
     read["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"] = restricted
     return json.dumps({**read, "version": __version__}, indent=2, ensure_ascii=False) + "\n"
 
@@ -141,7 +141,7 @@ def _applies(verb: str) -> str:
 
 
 def _section(name: str) -> dict[str, Any]:
-    model = settings.sections()[name]
+    model = settings.section_models()[name]
     schema = model.model_json_schema(mode="validation")
     properties = {
         f"para.{name}.{key}": _setting(described) for key, described in schema["properties"].items()

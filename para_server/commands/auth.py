@@ -21,11 +21,11 @@ from para_server.core.names import (
     login_name,
 )
 from para_server.core.params import CleanupParams, LoginParams, SetupParams
-from para_server.core.repository_settings import normal
+from para_server.core.repository_settings import normalize_image
 from para_server.core.results import LoginResult, LoginStatus, RemovedResult, SetupResult, Terminal
 from para_server.core.settings import Settings
 from para_server.engine import commit, containers, exec_command, file_copy, images, volumes
-from para_server.host.paths import home
+from para_server.host.paths import user_home
 from para_server.registry import command
 from para_server.sessions import credentials, file_ownership, login_container
 from para_server.sessions.recipes import find_own_image
@@ -44,7 +44,9 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
     agent, login = _meant(settings, params.agent)
     if settings.agent.credentials == "volume":
         credentials.demand_shareable(agent)
-    given = logins.read_host_login(agent, home() or Path("/")) if params.copy_host_login else {}
+    given = (
+        logins.read_host_login(agent, user_home() or Path("/")) if params.copy_host_login else {}
+    )
     image = credentials.image_without_login(agent)
     await find_own_image(context, image)
     name = login_name(agent, context.store.home)
@@ -233,7 +235,7 @@ async def _removed(context: Context, agent: str) -> list[str]:
             # of a login that was replaced: it goes now, or where it is in use with a later one
             await images.remove_unused(engine, image.id)
     fitted = await images.remove_stale_fitted(engine, context.store.owns, agent)
-    removed += [f"image {normal(name)}" for name in fitted]
+    removed += [f"image {normalize_image(name)}" for name in fitted]
     return removed
 
 

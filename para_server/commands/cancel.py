@@ -94,7 +94,7 @@ async def recover(context: Context, params: RecoverParams) -> Session:
             begun = await checkout_cache.find_or_create(context, repo, begun, settings, start)
             scripted = await setup_script.can_have_script(context, repo, begun)
             await provision.provision_session(context, repo, begun, settings, record.image, start)
-            begun = context.store.read(record.id) or begun  # there may be warnings
+            begun = context.store.read_record(record.id) or begun  # there may be warnings
             problem = await setup_script.run_script(context, begun) if scripted else None
             ready = begun.but(
                 state=State.FAILED if problem else State.RUNNING,
@@ -150,7 +150,9 @@ async def _demand_free(context: Context, repo: Repo, record: Record) -> None:
     live = [
         r
         for r in context.store.read_all()
-        if r.refs_at == record.refs_at and r.id != record.id and r.state not in lifecycle.OVER
+        if r.refs_at == record.refs_at
+        and r.id != record.id
+        and r.state not in lifecycle.ENDED_STATES
     ]
     if any(r.name == record.name for r in live):
         raise ParaError("session.name-taken", f"Another session is called {record.name} now")

@@ -8,10 +8,10 @@ from typing import Final
 
 from para_server.context import Context
 from para_server.core.errors import SHOW_SESSIONS, ParaError
-from para_server.core.lifecycle import OVER
+from para_server.core.lifecycle import ENDED_STATES
 from para_server.core.names import LABEL_HOME, LABEL_SESSION
 from para_server.core.params import CleanParams
-from para_server.core.repository_settings import normal
+from para_server.core.repository_settings import normalize_image
 from para_server.core.results import CleanResult
 from para_server.engine import containers, images, networks, volumes
 from para_server.engine.client import Engine
@@ -48,9 +48,9 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
         gone = {f"container {name}" for name in await orphans.remove_orphans(context)}
         removed += sorted(gone)
         if not context.store.sessions_without_record() and all(
-            one.state in OVER for one in context.store.read_all()
+            one.state in ENDED_STATES for one in context.store.read_all()
         ):
-            disk_reserve.drop(context.store.home)
+            disk_reserve.remove(context.store.home)
         kept = [what for what in kept if what not in gone]
     async with context.store.locked_base_checkouts():
         removed += [
@@ -88,7 +88,7 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
             found.append((f"container {one.name}", _of(context, session, removal)))
     for image in await images.list_saved(engine):
         session = image.labels.get(LABEL_SESSION, "")
-        name = ", ".join(map(normal, image.tags)) or image.id
+        name = ", ".join(map(normalize_image, image.tags)) or image.id
         if not owns(image.labels.get(LABEL_HOME)) or live(session):
             kept.append(f"image {name}")
         else:
@@ -123,7 +123,7 @@ async def _images_between(
         *await images.list_fitted(engine, owns),
         *old,
     ]:  # fitted ones may be made from logins
-        what = f"image {', '.join(map(normal, image.tags)) or image.id}"
+        what = f"image {', '.join(map(normalize_image, image.tags)) or image.id}"
         if image.id in images.find_needed(known, gone):
             kept.append(f"{what}: {_NEEDED}")
         else:

@@ -12,7 +12,7 @@ from para_server.agents.profiles import find_profile
 from para_server.concurrency.cancellation import rollback_on_failure, run_both
 from para_server.context import Context
 from para_server.core.errors import SHOW_SESSIONS, ParaError, Remedy
-from para_server.core.lifecycle import OVER
+from para_server.core.lifecycle import ENDED_STATES
 from para_server.core.models import Session, SessionType, State
 from para_server.core.names import generate_name, generate_session_id
 from para_server.core.params import DispatchParams, StartParams
@@ -111,7 +111,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
             await holds.enter_async_context(context.store.locked_session(record.id))
             rollback.push_async_callback(reconcile.roll_back_start, context, record)
             context.store.write(record)
-        disk_reserve.keep(context.store.home)
+        disk_reserve.create(context.store.home)
         context.report(f"Preparing {record.name}", 10)
         beginning = StartPoint(branch=record.branch, tip=base, anchor=base)
         problem = None
@@ -128,7 +128,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         if kind == "container" and not scripted:
             await agents.prepare_agent(context, record)
         seen = await provision.provision_session(context, repo, record, settings, image, beginning)
-        record = context.store.read(record.id) or record  # there may be warnings
+        record = context.store.read_record(record.id) or record  # there may be warnings
         if scripted:
             problem = await setup_script.run_script(context, record)
         if kind == "container" and problem is None:
@@ -174,7 +174,7 @@ async def _named(
     For a container, git says while the base is kept whether it has the branch already.
     """
     mine = [r for r in context.store.read_all() if r.refs_at == draft.refs_at]
-    live = [r for r in mine if r.state not in OVER]
+    live = [r for r in mine if r.state not in ENDED_STATES]
     name = params.name or await _free_name(repo, settings, {r.name for r in mine})
     if name in {r.name for r in live}:
         raise _name_taken(name, draft.repo)

@@ -33,7 +33,7 @@ async def build(context: Context, params: BuildParams) -> BuildResult:
     made = await image_build.build_image(
         context.engine,
         await find_recipe(context, image),
-        container_spec.ca_bundle_of(settings.container, context.environ),
+        container_spec.find_ca_bundle(settings.container, context.environ),
         context.report,
         no_cache=params.no_cache,
     )

@@ -51,7 +51,7 @@ async def open_session(context: Context, params: SessionParams) -> OpenResult:
     session = await present.load_session(context, record)
     broken = record.problem is not None and await _runs(context, record)
     if not broken:  # where its set-up failed, the container is left for a look
-        lifecycle.demand("open", record.name, record.repo, session.state)
+        lifecycle.require_allowed("open", record.name, record.repo, session.state)
     if record.type == "worktree":
         folder = context.store.workspace(record.id)
         return OpenResult(
@@ -78,7 +78,7 @@ async def diff(context: Context, params: SessionParams) -> DiffResult:
     """Show what a session has changed since its base, also what is uncommitted."""
     record = await lookup.find_session(context, params.name, params.repo, live_only=False)
     repo = await discovery.of_session(record)
-    if record.state in lifecycle.OVER:
+    if record.state in lifecycle.ENDED_STATES:
         return await _between(repo, record, _tip_of(record))
     async with context.store.locked_session(record.id):
         await reconcile.reconcile_session(context, record.id)
@@ -125,7 +125,7 @@ async def _shown(context: Context, repo: Repo, record: Record, tip: str) -> Diff
 
 
 async def _reviewed(repo: Repo, record: Record) -> str:
-    if record.state in lifecycle.OVER:
+    if record.state in lifecycle.ENDED_STATES:
         return _tip_of(record)
     found = await repository.ref_commit(repo, review_ref(record.id))
     if found is None:

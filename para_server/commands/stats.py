@@ -12,7 +12,7 @@ from para_server.core.names import container_name
 from para_server.core.params import StatsParams
 from para_server.core.records import Record
 from para_server.core.results import Changes, StatsResult
-from para_server.core.tooltip import tooltip
+from para_server.core.tooltip import session_tooltip
 from para_server.engine import container_stats
 from para_server.git import commit_diff, discovery, repository
 from para_server.registry import command
@@ -35,13 +35,13 @@ async def stats(context: Context, params: StatsParams) -> StatsResult:
     """Tell what a session uses, and how much it has changed since its base."""
     record = await lookup.find_session(context, params.name, params.repo, live_only=False)
     session = await present.load_session(context, record)
-    if record.state in lifecycle.OVER:
+    if record.state in lifecycle.ENDED_STATES:
         figures = StatsResult(changes=await _of_branch(record))
     elif session.state is State.RUNNING and session.container is not None:
         figures = await _of_container(context, record, measured=params.load)
     else:
         figures = StatsResult()
-    return figures.model_copy(update={"tooltip": tooltip(session, figures)})
+    return figures.model_copy(update={"tooltip": session_tooltip(session, figures)})
 
 
 async def _of_container(context: Context, record: Record, *, measured: bool) -> StatsResult:

@@ -88,11 +88,11 @@ async def rollback_on_failure() -> AsyncIterator[AsyncExitStack]:
     try:
         yield stack
     except BaseException:
-        await run_to_end(_undo(stack))
+        await run_to_end(_roll_back(stack))
         raise
 
 
-async def _undo(stack: AsyncExitStack) -> None:
+async def _roll_back(stack: AsyncExitStack) -> None:
     try:
         await stack.aclose()
     except Exception as error:  # noqa: BLE001 # a failure of any kind is contained

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from para_server.core.errors import SHOW_SESSIONS, ParaError
-from para_server.host.filesystem import unreadable, written
+from para_server.host.filesystem import reporting_os_errors, unreadable_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterator
 
-_RETRY: Final = 0.01  # seconds between two tries of a lock
+_RETRY_SECONDS: Final = 0.01  # seconds between two tries of a lock
 LOCK_TIMEOUT: Final = 60.0  # seconds that a command waits for the one before it
-_NUMBER: Final = "the number of containers"
-_FRESH: Final = 2.0  # seconds that a count holds: so late is seen what takes no place here
+_COUNT_LABEL: Final = "the number of containers"
+_COUNT_LIFETIME: Final = 2.0  # seconds that a count holds: so late is seen what takes no place here
 
 
 @asynccontextmanager
@@ -31,14 +31,14 @@ async def locked(file: Path, patience: float, what: str) -> AsyncIterator[None]:
     """Hold a lock file alone; after `patience` seconds raises session.illegal-transition."""
     until = asyncio.get_running_loop().time() + patience
     # within this process they wait for each other, and one of them for other processes
-    inner = _inner.setdefault(file, asyncio.Lock())
+    inner = _process_locks.setdefault(file, asyncio.Lock())
     try:
         async with asyncio.timeout_at(until):
             await inner.acquire()
     except TimeoutError:
-        raise _busy(what) from None
+        raise _busy_error(what) from None
     try:
-        descriptor = await _taken(file, until, what)
+        descriptor = await _wait_for_lock(file, until, what)
         try:
             yield
         finally:
@@ -49,9 +49,9 @@ async def locked(file: Path, patience: float, what: str) -> AsyncIterator[None]:
 
 def try_lock(file: Path) -> int | None:
     """Hold a lock file until the descriptor is closed; None where another process holds it."""
-    with written(file):
+    with reporting_os_errors(file):
         file.parent.mkdir(mode=0o700, exist_ok=True)
-        return _locked(file)
+        return _open_locked(file)
 
 
 @asynccontextmanager
@@ -69,19 +69,19 @@ async def reserve(
     most a minute; then raises session.illegal-transition. For two seconds after a count nothing is
     asked where even with all places that were taken since there is room.
     """
-    folder = _places()
-    async with locked(folder / "lock", LOCK_TIMEOUT, _NUMBER):
-        mine = _draw(folder, container)
+    folder = _tickets_folder()
+    async with locked(folder / "lock", LOCK_TIMEOUT, _COUNT_LABEL):
+        mine = _draw_ticket(folder, container)
     try:
-        has_room = _count(engine, mine.number) <= limit
-        yield has_room or await _is_free(engine, folder, mine.number, limit, listed)
+        has_room = _estimate_count(engine, mine.number) <= limit
+        yield has_room or await _has_room(engine, folder, mine.number, limit, listed)
     finally:
         # first the file: whoever finds it without its lock would believe its maker to be dead
         mine.file.unlink(missing_ok=True)
         os.close(mine.descriptor)
 
 
-class _Place(NamedTuple):
+class _Ticket(NamedTuple):
     """A place that is taken: its file is `NUMBER.CONTAINER`, and locked as long as it counts."""
 
     number: int
@@ -89,7 +89,7 @@ class _Place(NamedTuple):
     descriptor: int
 
 
-class _Counted(NamedTuple):
+class _ContainerCount(NamedTuple):
     """How many containers there were, or were to be, once a place was taken; and when."""
 
     number: int
@@ -97,15 +97,19 @@ class _Counted(NamedTuple):
     asked: float
 
 
-def _count(engine: Hashable, number: int) -> float:
+def _estimate_count(engine: Hashable, number: int) -> float:
     """Tell how many containers there are at most once this place is filled."""
-    counted = _counted.get(engine)
-    if counted is None or counted.number >= number or time.monotonic() > counted.asked + _FRESH:
+    counted = _counts.get(engine)
+    if (
+        counted is None
+        or counted.number >= number
+        or time.monotonic() > counted.asked + _COUNT_LIFETIME
+    ):
         return math.inf
     return counted.most + number - counted.number
 
 
-async def _is_free(
+async def _has_room(
     engine: Hashable,
     folder: Path,
     number: int,
@@ -116,21 +120,21 @@ async def _is_free(
     until = time.monotonic() + LOCK_TIMEOUT
     while True:
         # in this order: a place that is given back between the two has its container listed
-        asked, before = time.monotonic(), _before(folder, number)
+        asked, before = time.monotonic(), _earlier_containers(folder, number)
         there = set(await listed())
-        _counted[engine] = _Counted(number, len(there | before) + 1, asked)
+        _counts[engine] = _ContainerCount(number, len(there | before) + 1, asked)
         if len(there | before) < limit:
             return True
         if len(there) >= limit:
             return False
         # one of those before may come to nothing, which leaves its place to this one
-        while _before(folder, number) == before:
+        while _earlier_containers(folder, number) == before:
             if time.monotonic() >= until:
-                raise _busy(_NUMBER)
-            await asyncio.sleep(_RETRY)
+                raise _busy_error(_COUNT_LABEL)
+            await asyncio.sleep(_RETRY_SECONDS)
 
 
-def _places() -> Path:
+def _tickets_folder() -> Path:
     """Name the folder of all places of this user, whatever the home and the engine.
 
     A place for another engine's container makes nobody fail: it is waited for at most. The first
@@ -142,14 +146,14 @@ def _places() -> Path:
     refused: OSError | None = None
     for root in roots:
         try:
-            return _own_places(Path(root) / name)
+            return _create_tickets_folder(Path(root) / name)
         except OSError as error:
             refused = refused or error
     why = (refused.strerror if refused else None) or str(refused)
-    raise unreadable(Path(next(iter(roots))) / name, why)
+    raise unreadable_error(Path(next(iter(roots))) / name, why)
 
 
-def _own_places(folder: Path) -> Path:
+def _create_tickets_folder(folder: Path) -> Path:
     """Make the folder of places for this user alone; raises OSError where it is another's."""
     for one in (folder, folder / "places"):  # no link by which files of others would be changed
         one.mkdir(mode=0o700, exist_ok=True)
@@ -161,47 +165,47 @@ def _own_places(folder: Path) -> Path:
     return folder / "places"
 
 
-def _draw(folder: Path, container: str) -> _Place:
+def _draw_ticket(folder: Path, container: str) -> _Ticket:
     """Take the next place, and clear away those of the dead; nobody else draws meanwhile."""
-    with written(folder):
+    with reporting_os_errors(folder):
         with (folder / "drawn").open("ab") as drawn:  # its length is how many were ever taken
             last = drawn.tell()
             drawn.truncate(last + 1)  # nothing is written, which a full disk would not let
-        for number, file in _all(folder):
-            if _is_alive(file):
+        for number, file in _all_tickets(folder):
+            if _is_locked(file):
                 last = max(last, number)
             else:
                 file.unlink(missing_ok=True)
         file = folder / f"{last + 1}.{container}"
         draft = folder / "draft"
-        descriptor = _locked(draft)
+        descriptor = _open_locked(draft)
         assert descriptor is not None, "nobody else draws"
         try:
             draft.rename(file)  # there it is locked from its beginning
         except OSError:
             os.close(descriptor)
             raise
-    return _Place(last + 1, file, descriptor)
+    return _Ticket(last + 1, file, descriptor)
 
 
-def _before(folder: Path, number: int) -> set[str]:
+def _earlier_containers(folder: Path, number: int) -> set[str]:
     """Name the containers that places were taken for before this one, and that may still come."""
-    with written(folder):
+    with reporting_os_errors(folder):
         return {
             file.name.partition(".")[2]
-            for other, file in _all(folder)
-            if other < number and _is_alive(file)
+            for other, file in _all_tickets(folder)
+            if other < number and _is_locked(file)
         }
 
 
-def _all(folder: Path) -> Iterator[tuple[int, Path]]:
+def _all_tickets(folder: Path) -> Iterator[tuple[int, Path]]:
     for file in folder.iterdir():
         number, _, container = file.name.partition(".")
         if container and number.isdecimal():
             yield int(number), file
 
 
-def _is_alive(file: Path) -> bool:
+def _is_locked(file: Path) -> bool:
     """Tell whether the process that took a place still has it: the kernel gives it back."""
     try:
         descriptor = os.open(file, os.O_RDONLY)
@@ -216,18 +220,18 @@ def _is_alive(file: Path) -> bool:
     return False
 
 
-async def _taken(file: Path, until: float, what: str) -> int:
+async def _wait_for_lock(file: Path, until: float, what: str) -> int:
     while True:
-        with written(file):
-            descriptor = _locked(file)
+        with reporting_os_errors(file):
+            descriptor = _open_locked(file)
         if descriptor is not None:
             return descriptor
         if asyncio.get_running_loop().time() >= until:
-            raise _busy(what)
-        await asyncio.sleep(_RETRY)
+            raise _busy_error(what)
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
-def _locked(file: Path) -> int | None:
+def _open_locked(file: Path) -> int | None:
     """Lock a file until the descriptor is closed; None where another process has it.
 
     The kernel drops a lock with its holder, so nobody waits for the dead.
@@ -243,10 +247,10 @@ def _locked(file: Path) -> int | None:
     return descriptor
 
 
-def _busy(what: str) -> ParaError:
+def _busy_error(what: str) -> ParaError:
     message = f"Another command is at work on {what}"
     return ParaError("session.illegal-transition", message, SHOW_SESSIONS)
 
 
-_counted: Final[dict[Hashable, _Counted]] = {}  # by engine
-_inner: Final[WeakValueDictionary[Path, asyncio.Lock]] = WeakValueDictionary()
+_counts: Final[dict[Hashable, _ContainerCount]] = {}  # by engine
+_process_locks: Final[WeakValueDictionary[Path, asyncio.Lock]] = WeakValueDictionary()

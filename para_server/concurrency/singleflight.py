@@ -9,44 +9,44 @@ from typing import Final, Generic, TypeVar, TypeVarTuple
 from weakref import WeakValueDictionary
 
 T = TypeVar("T")
-Asked = TypeVarTuple("Asked")
-_MOST: Final = 1000  # answers that are remembered
+Args = TypeVarTuple("Args")
+_MAX_CACHED: Final = 1000  # answers that are remembered
 
 
 def single_flight(
-    ask: Callable[[*Asked], Awaitable[T]],
-) -> Callable[[*Asked], Awaitable[T]]:
+    ask: Callable[[*Args], Awaitable[T]],
+) -> Callable[[*Args], Awaitable[T]]:
     """Ask one thing once at a time; whoever asks it meanwhile shares the next answer.
 
     So nobody is given an answer that is older than their question.
     """
-    questions: WeakValueDictionary[tuple[*Asked], _Question[T]] = WeakValueDictionary()
+    questions: WeakValueDictionary[tuple[*Args], _Call[T]] = WeakValueDictionary()
 
-    async def answered(question: _Question[T], *asked: *Asked) -> T:
+    async def answered(question: _Call[T], *asked: *Args) -> T:
         async with question.turn:
             question.following = None  # who asks from now on may know of more than this answer
             return await ask(*asked)
 
-    async def answer(*asked: *Asked) -> T:
-        question = questions.setdefault(asked, _Question())
+    async def answer(*asked: *Args) -> T:
+        question = questions.setdefault(asked, _Call())
         if question.following is None or question.following.done():
             question.following = asyncio.create_task(answered(question, *asked))
-            question.following.add_done_callback(_looked_at)
+            question.following.add_done_callback(_retrieve_exception)
         return await asyncio.shield(question.following)
 
     return answer
 
 
-def cached(ask: Callable[[*Asked], Awaitable[T]]) -> Callable[[*Asked], Awaitable[T]]:
+def cached(ask: Callable[[*Args], Awaitable[T]]) -> Callable[[*Args], Awaitable[T]]:
     """Ask once for what can never become something else."""
-    known: dict[tuple[*Asked], T] = {}
+    known: dict[tuple[*Args], T] = {}
     asking = single_flight(ask)
 
-    async def answer(*asked: *Asked) -> T:
+    async def answer(*asked: *Args) -> T:
         if asked in known:
             return known[asked]
         found = await asking(*asked)
-        if len(known) >= _MOST:
+        if len(known) >= _MAX_CACHED:
             known.pop(next(iter(known)))
         known[asked] = found
         return found
@@ -54,14 +54,14 @@ def cached(ask: Callable[[*Asked], Awaitable[T]]) -> Callable[[*Asked], Awaitabl
     return answer
 
 
-def _looked_at(task: asyncio.Task[T]) -> None:
+def _retrieve_exception(task: asyncio.Task[T]) -> None:
     """Let nobody complain of an error that only those would have met who no longer ask."""
     if not task.cancelled():
         task.exception()
 
 
 @dataclass
-class _Question(Generic[T]):
+class _Call(Generic[T]):
     """What is asked: by one at a time, and for all who wait."""
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -8,50 +8,56 @@ from collections.abc import Iterable
 from fnmatch import translate
 from typing import Final
 
-from para_server.core.build_files import BUILT
-from para_server.core.open_files import OPENED
+from para_server.core.build_files import BUILD_FILES
+from para_server.core.open_files import OPEN_FILES
 
-_PATTERNS: Final = tuple(word for row in (*OPENED, *BUILT) for word in row.patterns.split())
+_PATTERNS: Final = tuple(
+    word for row in (*OPEN_FILES, *BUILD_FILES) for word in row.patterns.split()
+)
 
 
 def auto_run_files(paths: Iterable[str], submodules: Iterable[str] = ()) -> tuple[str, ...]:
     """Pick those of the changed paths that run without being asked for; submodules always do."""
-    found = {path for path in paths if runs_by_itself(path)}
+    found = {path for path in paths if runs_automatically(path)}
     return tuple(sorted(found.union(submodules)))
 
 
-def runs_by_itself(path: str) -> bool:
+def runs_automatically(path: str) -> bool:
     """Return whether a file runs without being asked for; takes time linear in the path's length.
 
     Case-insensitive file systems run .VSCODE/tasks.json as well, some of them pass over what is
     not seen or stands at the end of a name, and what should be a folder may be a link to one.
     """
-    parts = _plain(path).split("/")
+    parts = _normalized(path).split("/")
     whole = "/".join(parts)
-    if parts[-1] in _NAMES or not _FOLDERS.isdisjoint(parts):
+    if parts[-1] in _FILE_NAMES or not _FOLDER_NAMES.isdisjoint(parts):
         return True
-    if _WILD.match(parts[-1]):
+    if _WILDCARD_NAMES.match(parts[-1]):
         return True
     below = f"/{whole}/"
-    return any(folder in below for folder in _DEEP_FOLDERS) or below.endswith(_DEEP_NAMES)
+    return any(folder in below for folder in _DEEP_FOLDERS) or below.endswith(_DEEP_FILES)
 
 
-def _plain(path: str) -> str:
+def _normalized(path: str) -> str:
     if not path.isascii():
-        path = unicodedata.normalize("NFC", path.translate(_UNSEEN))
-    return _ENDS.sub("", path).casefold()
+        path = unicodedata.normalize("NFC", path.translate(_IGNORED_BY_HFS))
+    return _TRAILING_DOTS.sub("", path).casefold()
 
 
 # what HFS+ passes over in names
-_UNSEEN: Final = dict.fromkeys(
+_IGNORED_BY_HFS: Final = dict.fromkeys(
     [*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF]
 )
-_ENDS: Final = re.compile(r"(?<=[^/. ])[. ]++(?=/|\Z)")  # on NTFS
-_FOLDED: Final = frozenset(pattern.casefold() for pattern in _PATTERNS)
-_BELOW: Final = frozenset(p.removesuffix("/**") for p in _FOLDED if p.endswith("/**"))
-_ALONE: Final = frozenset(p for p in _FOLDED if not p.endswith("/**"))
-_FOLDERS: Final = frozenset(p for p in _BELOW if "/" not in p)
-_DEEP_FOLDERS: Final = tuple(f"/{p}/" for p in _BELOW if "/" in p)
-_NAMES: Final = frozenset(p for p in _ALONE if "/" not in p and "*" not in p)
-_DEEP_NAMES: Final = tuple(f"/{p}/" for p in _ALONE if "/" in p)
-_WILD: Final = re.compile("|".join(translate(p) for p in sorted(_ALONE) if "*" in p))
+_TRAILING_DOTS: Final = re.compile(r"(?<=[^/. ])[. ]++(?=/|\Z)")  # on NTFS
+_FOLDED_PATTERNS: Final = frozenset(pattern.casefold() for pattern in _PATTERNS)
+_FOLDER_PATTERNS: Final = frozenset(
+    p.removesuffix("/**") for p in _FOLDED_PATTERNS if p.endswith("/**")
+)
+_FILE_PATTERNS: Final = frozenset(p for p in _FOLDED_PATTERNS if not p.endswith("/**"))
+_FOLDER_NAMES: Final = frozenset(p for p in _FOLDER_PATTERNS if "/" not in p)
+_DEEP_FOLDERS: Final = tuple(f"/{p}/" for p in _FOLDER_PATTERNS if "/" in p)
+_FILE_NAMES: Final = frozenset(p for p in _FILE_PATTERNS if "/" not in p and "*" not in p)
+_DEEP_FILES: Final = tuple(f"/{p}/" for p in _FILE_PATTERNS if "/" in p)
+_WILDCARD_NAMES: Final = re.compile(
+    "|".join(translate(p) for p in sorted(_FILE_PATTERNS) if "*" in p)
+)

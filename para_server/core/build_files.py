@@ -9,7 +9,7 @@ from typing import Final
 
 from para_server.core.open_files import Row
 
-BUILT: Final = (
+BUILD_FILES: Final = (
     Row(
         "npm",
         "installed",

@@ -20,8 +20,8 @@ from para_server.core.names import (
     saved_image,
 )
 from para_server.core.records import Record
-from para_server.core.settings import ContainerSettings, bytes_of
-from para_server.host.paths import expanded
+from para_server.core.settings import ContainerSettings, parse_size
+from para_server.host.paths import expand_home
 
 WORKSPACE: Final = "/para-session"
 AGENT_FOLDER: Final = "/para-agent"
@@ -91,7 +91,7 @@ def session_container(
     proxies: Mapping[str, str],
 ) -> ContainerSpec:
     """Describe the container of a session."""
-    extra = [_mount_of(text) for text in settings.mounts]
+    extra = [_parse_mount(text) for text in settings.mounts]
     if ca_bundle is not None:
         extra.append(Mount(source=str(ca_bundle), target=CA_TARGET, read_only=True))
     return ContainerSpec(
@@ -103,13 +103,13 @@ def session_container(
             LABEL_REPO: record.repo,
             LABEL_HOME: str(home),
         },
-        command=_command(record, image, mounts),
+        command=_main_command(record, image, mounts),
         user="para",
-        environment={**environment_of(settings, ca_bundle, proxies), **environment},
+        environment={**container_environment(settings, ca_bundle, proxies), **environment},
         mounts=(*mounts, *extra),
         network=SESSION_NETWORK if record.network == "bridge" else record.network,
         cpus=settings.cpus,
-        memory=bytes_of(settings.memory),
+        memory=parse_size(settings.memory),
         pids=settings.pids,
         cap_add=tuple(_SUDO_CAPABILITIES) if settings.sudo else (),
         new_privileges=settings.sudo,
@@ -165,7 +165,7 @@ def removal_container(
         command=("find", OUT, "-mindepth", "1", "-delete"),
         environment={},
         mounts=[Mount(source=str(folder), target=OUT)],
-        file_size=bytes_of("1m"),
+        file_size=parse_size("1m"),
     )
     return helper.model_copy(update={"cap_add": (*helper.cap_add, "FOWNER")})
 
@@ -202,7 +202,7 @@ def login_container(
     )
 
 
-def _command(record: Record, image: str, mounts: Sequence[Mount]) -> tuple[str, ...]:
+def _main_command(record: Record, image: str, mounts: Sequence[Mount]) -> tuple[str, ...]:
     # no agent begins with a saved session, whose shell may be another by now
     if image == saved_image(record.id):
         return _FOREVER
@@ -210,7 +210,7 @@ def _command(record: Record, image: str, mounts: Sequence[Mount]) -> tuple[str, 
     return (*_MAIN, "look") if layered else _MAIN
 
 
-def environment_of(
+def container_environment(
     settings: ContainerSettings, ca_bundle: Path | None, proxies: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the variables that the settings want, and those for certificates and proxies."""
@@ -218,14 +218,14 @@ def environment_of(
     return {**proxies, **trusted, **settings.env}
 
 
-def ca_bundle_of(settings: ContainerSettings, environ: Mapping[str, str]) -> Path | None:
+def find_ca_bundle(settings: ContainerSettings, environ: Mapping[str, str]) -> Path | None:
     """Choose the host's CA bundle; raises settings.invalid where a named one is missing."""
     if settings.ca_bundle != "auto":
         if not settings.ca_bundle:
             return None
-        file = Path(_expanded("container.caBundle", settings.ca_bundle))
+        file = Path(_expand_setting("container.caBundle", settings.ca_bundle))
         if not file.is_file():
-            raise _wrong("container.caBundle", f"There is no CA bundle {file}")
+            raise _invalid_setting("container.caBundle", f"There is no CA bundle {file}")
         return file
     for variable in ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"):
         file = Path(environ.get(variable, ""))
@@ -234,26 +234,26 @@ def ca_bundle_of(settings: ContainerSettings, environ: Mapping[str, str]) -> Pat
     return None
 
 
-def _mount_of(text: str) -> Mount:
+def _parse_mount(text: str) -> Mount:
     named, _, rest = text.partition(":")
     target, _, mode = rest.partition(":")
-    source = _expanded("container.mounts", named)
+    source = _expand_setting("container.mounts", named)
     usable = source.startswith("/") and target.startswith("/") and mode in {"", "ro", "rw"}
     if not usable:
-        raise _wrong(
+        raise _invalid_setting(
             "container.mounts", f"A mount is SOURCE:TARGET or SOURCE:TARGET:ro, not {text}"
         )
     return Mount(source=source, target=target, read_only=mode == "ro")
 
 
-def _expanded(setting: str, text: str) -> str:
+def _expand_setting(setting: str, text: str) -> str:
     try:
-        return expanded(text)
+        return expand_home(text)
     except ValueError as error:
-        raise _wrong(setting, f"{setting}: {error}") from None
+        raise _invalid_setting(setting, f"{setting}: {error}") from None
 
 
-def _wrong(setting: str, message: str) -> ParaError:
+def _invalid_setting(setting: str, message: str) -> ParaError:
     return ParaError(
         "settings.invalid",
         message,

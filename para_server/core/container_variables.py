@@ -9,7 +9,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Final
 
-_REFUSED: Final = {
+_RESERVED: Final = {
     "the loader and the C library of every program read it": """
         LD_* DYLD_* GLIBC_* GCONV_PATH MALLOC_* LOCPATH NLSPATH HOSTALIASES LOCALDOMAIN
         RES_OPTIONS RESOLV_* NSS_* TZDIR GETCONF_DIR
@@ -73,15 +73,15 @@ _REFUSED: Final = {
     """,
 }
 # what projects set in their ordinary work, though a pattern above has it
-_FREE: Final = frozenset({"NODE_ENV", "NODE_CONFIG_ENV", "JAVA_OPTS_APPEND"})
+_EXCEPTIONS: Final = frozenset({"NODE_ENV", "NODE_CONFIG_ENV", "JAVA_OPTS_APPEND"})
 _ROWS: Final = tuple(
-    (pattern, reason) for reason, patterns in _REFUSED.items() for pattern in patterns.split()
+    (pattern, reason) for reason, patterns in _RESERVED.items() for pattern in patterns.split()
 )
 
 
-def why_refused(name: str) -> str | None:
+def refusal_reason(name: str) -> str | None:
     """Give the reason why a repository may not set a variable; None where it may."""
     plain = name.upper()
-    if plain in _FREE:
+    if plain in _EXCEPTIONS:
         return None
     return next((reason for pattern, reason in _ROWS if fnmatchcase(plain, pattern)), None)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator
 
 from para_server.core.model import Model
-from para_server.core.untrusted import shown
+from para_server.core.untrusted import safe_message
 
 INVALID_PARAMS: Final = -32602
 REQUEST_FAILED: Final = -32803
@@ -64,7 +64,7 @@ SLUGS: Final[dict[str, tuple[int, str]]] = {
 
 
 # text for people, whatever it was made of
-SafeText = Annotated[str, AfterValidator(shown)]
+SafeText = Annotated[str, AfterValidator(safe_message)]
 
 
 class Remedy(Model):

@@ -7,7 +7,7 @@ from typing import Final
 from para_server.core.errors import SHOW_SESSIONS, ParaError, Problem, Remedy
 from para_server.core.models import SessionType, State
 
-_FROM: Final[dict[str, frozenset[State]]] = {
+_ALLOWED_STATES: Final[dict[str, frozenset[State]]] = {
     "pause": frozenset({State.RUNNING}),
     "resume": frozenset({State.PAUSED, State.FAILED, State.FINISHED}),
     "finish": frozenset({State.RUNNING, State.PAUSED, State.FAILED}),
@@ -16,28 +16,28 @@ _FROM: Final[dict[str, frozenset[State]]] = {
     "open": frozenset({State.RUNNING}),
     "send": frozenset({State.RUNNING}),
 }
-VERBS: Final = tuple(_FROM)
-_OF_CONTAINERS: Final = frozenset({"pause", "send"})  # nothing runs unattended in a worktree
-_INSTEAD: Final[dict[State, tuple[str, str]]] = {
+VERBS: Final = tuple(_ALLOWED_STATES)
+_CONTAINER_ONLY: Final = frozenset({"pause", "send"})  # nothing runs unattended in a worktree
+_ALTERNATIVES: Final[dict[State, tuple[str, str]]] = {
     State.PAUSED: ("Resume it", "para.resume"),
     State.FINISHED: ("Resume it", "para.resume"),
     State.FAILED: ("Resume it", "para.resume"),
     State.CANCELLED: ("Recover it", "para.recover"),
 }
-OVER: Final = frozenset({State.FINISHED, State.CANCELLED})
+ENDED_STATES: Final = frozenset({State.FINISHED, State.CANCELLED})
 
 
-def allowed(verb: str, state: State) -> bool:
+def is_allowed(verb: str, state: State) -> bool:
     """Tell whether a command applies in a state."""
-    return state in _FROM[verb]
+    return state in _ALLOWED_STATES[verb]
 
 
 def applies_to(verb: str, kind: SessionType) -> bool:
     """Tell whether a command applies to a type of session."""
-    return kind == "container" or verb not in _OF_CONTAINERS
+    return kind == "container" or verb not in _CONTAINER_ONLY
 
 
-def demand(
+def require_allowed(
     verb: str,
     name: str,
     repo: str,
@@ -51,15 +51,15 @@ def demand(
     `problem` is why a session has failed, whose remedies are better than any other; `instead` is
     what the caller of the command may have meant where the session runs.
     """
-    if allowed(verb, state):
+    if is_allowed(verb, state):
         return
     remedies = [SHOW_SESSIONS]
     message = f"Cannot {verb} session {name}: it is {state}"
     if problem is not None:
         message = f"{message}: {problem.message}"
         remedies = [r for r in problem.remedies if r.command != f"para.{verb}"] + remedies
-    elif state in _INSTEAD:
-        title, command = _INSTEAD[state]
+    elif state in _ALTERNATIVES:
+        title, command = _ALTERNATIVES[state]
         if command != f"para.{verb}":
             params = {"name": name, "repo": repo}
             remedies.insert(0, Remedy(title=title, command=command, params=params))

@@ -13,7 +13,7 @@ NAME_RULE: Final = "a name is 1 to 50 of a-z A-Z 0-9 - _, and begins with a lett
 SESSION_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,56}$"  # a name, or an id made from one
 
 # what git takes in no ref
-_IN_NO_REF: Final = re.compile(
+_INVALID_REF: Final = re.compile(
     r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|\Z)|^/|[/.]\Z"
 )
 
@@ -65,7 +65,7 @@ def generate_session_id(name: str) -> str:
 
 def is_valid_branch(text: str) -> bool:
     """Tell whether git takes a name for a branch, by its own rules, and for no option."""
-    return text != "" and not text.startswith("-") and _IN_NO_REF.search(text) is None
+    return text != "" and not text.startswith("-") and _INVALID_REF.search(text) is None
 
 
 def container_name(session_id: str) -> str:
@@ -121,7 +121,7 @@ def login_name(agent: str, home: Path) -> str:
     return f"{LOGIN_PREFIX}{agent}-{hashlib.sha256(str(home).encode()).hexdigest()[:6]}"
 
 
-def build_params(image: str) -> dict[str, str]:
+def image_build_params(image: str) -> dict[str, str]:
     """Give the params of `para.image.build` that make an image of para's own."""
     if not image.startswith(AGENT_IMAGE_PREFIX):
         return {}

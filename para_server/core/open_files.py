@@ -19,7 +19,7 @@ class Row(NamedTuple):
     patterns: str
 
 
-OPENED: Final = (
+OPEN_FILES: Final = (
     Row(
         "VS Code",
         "opened",

@@ -22,28 +22,28 @@ SCHEMA: Final = 1
 Doing = Literal["start", "pause", "resume", "finish", "cancel", "recover"]
 
 
-def _one(pattern: str) -> StringConstraints:
+def _matching(pattern: str) -> StringConstraints:
     return StringConstraints(pattern=f"^(?:{pattern.strip('^$')})?$")
 
 
-def _branch(text: str) -> str:
+def _valid_branch(text: str) -> str:
     if text and not is_valid_branch(text):
         raise ValueError("no name of a branch")
     return text
 
 
-def _place(text: str) -> str:
+def _valid_path(text: str) -> str:
     if "\0" in text or (text and not PurePath(text).is_absolute()):
         raise ValueError("no absolute path")
     return text
 
 
 # each may be empty, as long as it is not decided yet
-_Id = Annotated[str, _one(SESSION_PATTERN)]
-_Name = Annotated[str, _one(NAME_PATTERN)]
-_Commit = Annotated[str, _one("[0-9a-f]{40}(?:[0-9a-f]{24})?")]
-_Branch = Annotated[str, AfterValidator(_branch)]
-_Place = Annotated[str, AfterValidator(_place)]
+_Id = Annotated[str, _matching(SESSION_PATTERN)]
+_Name = Annotated[str, _matching(NAME_PATTERN)]
+_Commit = Annotated[str, _matching("[0-9a-f]{40}(?:[0-9a-f]{24})?")]
+_Branch = Annotated[str, AfterValidator(_valid_branch)]
+_Place = Annotated[str, AfterValidator(_valid_path)]
 _Base = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}-[0-9a-f]{40,64}$")]
 _Conversation = Annotated[str, StringConstraints(pattern="^[0-9a-f-]{36}$")]
 

@@ -20,7 +20,7 @@ AGENTS: Final = ("claude", "codex", "gemini", "opencode", "command")  # para's o
 _OF_REPO: Final[JsonDict] = {"repo": True}  # may be set by a repository that is not trusted
 
 
-def bytes_of(size: str) -> int:
+def parse_size(size: str) -> int:
     """Read a size such as 512m or 4g; raises ValueError."""
     found = _SIZE.match(size.strip())
     if not found or int(found[1]) == 0:
@@ -28,7 +28,7 @@ def bytes_of(size: str) -> int:
     return int(found[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}[found[2].lower()]
 
 
-def _encodes(text: str) -> bool:
+def _is_encodable(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -92,7 +92,7 @@ class ContainerSettings(Model):
     @classmethod
     def a_size(cls, value: str) -> str:
         """Refuse what is no size."""
-        bytes_of(value)
+        parse_size(value)
         return value
 
     @field_validator("env")
@@ -102,7 +102,7 @@ class ContainerSettings(Model):
         for name, text in value.items():
             if not name or "=" in name or not name.isprintable():
                 raise ValueError(f"{name!a} is no name for a variable")
-            if "\0" in text or not _encodes(text):
+            if "\0" in text or not _is_encodable(text):
                 raise ValueError(f"the value of {name} is no text that a variable can hold")
         return value
 
@@ -179,7 +179,7 @@ class GitSettings(Model):
     @classmethod
     def a_size(cls, value: str) -> str:
         """Refuse what is no size."""
-        bytes_of(value)
+        parse_size(value)
         return value
 
 
@@ -192,7 +192,7 @@ class Settings(Model):
     git: GitSettings = GitSettings()
 
 
-def sections() -> dict[str, type[BaseModel]]:
+def section_models() -> dict[str, type[BaseModel]]:
     """Give each section's model by its name."""
     return {
         "container": ContainerSettings,
@@ -203,10 +203,10 @@ def sections() -> dict[str, type[BaseModel]]:
 
 
 @cache
-def keys() -> Mapping[str, bool]:
+def setting_keys() -> Mapping[str, bool]:
     """Tell for every key, as `section.key`, whether an untrusted repository may set it."""
     return {
         f"{section}.{field.alias}": field.json_schema_extra == _OF_REPO
-        for section, model in sections().items()
+        for section, model in section_models().items()
         for field in model.model_fields.values()
     }

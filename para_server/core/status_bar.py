@@ -16,38 +16,38 @@ _REASONS: Final[dict[AgentState, Reason]] = {
     AgentState.DONE: "done",
     AgentState.FAILED: "failed",
 }
-_SAID: Final[dict[Reason, str]] = {
+_PHRASES: Final[dict[Reason, str]] = {
     "waiting": "waits for you",
     "done": "is done",
     "failed": "has failed",
 }
-_CALLS = (AgentState.WAITING, AgentState.FAILED)
+_NEEDING_PERSON = (AgentState.WAITING, AgentState.FAILED)
 
 
 def status_bar(sessions: Sequence[Session], running: int, limit: int) -> StatusBar:
     """Say how many containers run, and whether one needs a person."""
-    calling = [s for s in sessions if needs_a_person(s)]
+    calling = [s for s in sessions if needs_person(s)]
     text = f"Para {running}/{limit}"
     if calling:
         text += f" · {len(calling)} need{'s' if len(calling) == 1 else ''} you"
-    lines = [_line(session) for session in sessions] or ["No sessions"]
+    lines = [_tooltip_line(session) for session in sessions] or ["No sessions"]
     return StatusBar(text=text, tooltip="\n".join(lines), severity="attention" if calling else "ok")
 
 
-def unreachable(message: str) -> StatusBar:
+def engine_unreachable(message: str) -> StatusBar:
     """Say that the engine does not answer."""
     return StatusBar(text="Para: no engine", tooltip=message, severity="error")
 
 
-def needs_a_person(session: Session) -> bool:
+def needs_person(session: Session) -> bool:
     """Tell whether a session stands still until somebody looks at it."""
     if session.state is State.FAILED:
         return True
     agent = session.agent
-    return session.state is State.RUNNING and agent is not None and agent.state in _CALLS
+    return session.state is State.RUNNING and agent is not None and agent.state in _NEEDING_PERSON
 
 
-def attention(before: Sequence[Session], now: Sequence[Session]) -> tuple[Attention, ...]:
+def new_attention(before: Sequence[Session], now: Sequence[Session]) -> tuple[Attention, ...]:
     """Tell what has happened that a person may want to hear of: each event once."""
     known = {session.id: _reason(session) for session in before}
     return tuple(
@@ -56,8 +56,8 @@ def attention(before: Sequence[Session], now: Sequence[Session]) -> tuple[Attent
             name=session.name,
             repo=session.repo,
             reason=reason,
-            message=_event(session, reason),
-            remedies=_next(session, reason),
+            message=_message(session, reason),
+            remedies=_remedies(session, reason),
         )
         for session in now
         if (reason := _reason(session)) is not None and known.get(session.id) != reason
@@ -73,14 +73,14 @@ def _reason(session: Session) -> Reason | None:
     return _REASONS.get(agent.state)
 
 
-def _event(session: Session, reason: Reason) -> str:
+def _message(session: Session, reason: Reason) -> str:
     if session.problem is not None:
         return session.problem.message
     detail = one_line(session.agent.detail, 100) if session.agent else ""
-    return f"{session.name} {_SAID[reason]}" + (f": {detail}" if detail else "")
+    return f"{session.name} {_PHRASES[reason]}" + (f": {detail}" if detail else "")
 
 
-def _next(session: Session, reason: Reason) -> tuple[Remedy, ...]:
+def _remedies(session: Session, reason: Reason) -> tuple[Remedy, ...]:
     named = {"name": session.name, "repo": session.repo}
     summary = one_line(session.prompt.partition("\n")[0], 72) or f"Work of {session.name}"
     review = Remedy(title="Review changes", command="para.diff", params=named)
@@ -93,7 +93,7 @@ def _next(session: Session, reason: Reason) -> tuple[Remedy, ...]:
     return (review, finish) if reason == "done" else (logs, review)
 
 
-def _line(session: Session) -> str:
+def _tooltip_line(session: Session) -> str:
     agent = session.agent
     doing = f", {agent.state} {one_line(agent.detail, 60)}".rstrip() if agent else ""
     return f"{session.name}: {session.state}{doing}"

@@ -11,10 +11,10 @@ from para_server.core.settings import AgentSettings
 from para_server.host import clock
 from para_server.host.clock import Jump
 
-_STANDING: Final = {AgentState.WAITING, AgentState.DONE, AgentState.FAILED, AgentState.EXITED}
+_IDLE_STATES: Final = {AgentState.WAITING, AgentState.DONE, AgentState.FAILED, AgentState.EXITED}
 
 
-def pauses_at(
+def pause_time(
     record: Record, agent: Agent, settings: AgentSettings, jumps: tuple[Jump, ...] = ()
 ) -> datetime | None:
     """Tell when a running session is paused: after its time at work, or standing still too long.
@@ -25,22 +25,22 @@ def pauses_at(
     started = record.started_at or record.created_at
     ends: list[datetime] = []
     if settings.max_minutes:
-        ends.append(_after(started, settings.max_minutes, jumps))
-    if settings.idle_minutes and agent.state in _STANDING:
+        ends.append(_add_minutes(started, settings.max_minutes, jumps))
+    if settings.idle_minutes and agent.state in _IDLE_STATES:
         since = max(agent.since or started, started)
-        ends.append(_after(since, settings.idle_minutes, jumps))
+        ends.append(_add_minutes(since, settings.idle_minutes, jumps))
     return min(ends, default=None)
 
 
-def _after(moment: datetime, minutes: float, jumps: tuple[Jump, ...]) -> datetime:
+def _add_minutes(moment: datetime, minutes: float, jumps: tuple[Jump, ...]) -> datetime:
     try:
-        slept = clock.since(moment.timestamp(), jumps)
+        slept = clock.jumped_seconds(moment.timestamp(), jumps)
         return moment + timedelta(minutes=minutes, seconds=slept)
     except OverflowError:  # later than there are dates
         return datetime.max.replace(tzinfo=UTC)
 
 
-def announced(agent: Agent, until: datetime) -> Agent:
+def with_pause_notice(agent: Agent, until: datetime) -> Agent:
     """Say beforehand that the session will be paused."""
     words = f"pauses at {until.astimezone():%H:%M}"
     detail = f"{words}; {agent.detail}" if agent.detail else words

@@ -14,7 +14,7 @@ MAX_DEPTH: Final = 16  # brackets within brackets
 
 # strings and comments as the parser finds them: what is left are keys, numbers and brackets;
 # one that is not closed ends with its line or the text, since the parser goes no further
-_SKIPPED: Final = re.compile(
+_STRINGS_AND_COMMENTS: Final = re.compile(
     r'"""(?:[^"\\]|\\.|"(?!""))*+(?:"{3,5}|\\?\Z)'
     r"|'''(?:[^']|'(?!''))*+(?:'{3,5}|\Z)"
     r'|"(?:[^"\\\n]|\\[^\n])*+"?'
@@ -24,9 +24,9 @@ _SKIPPED: Final = re.compile(
 )
 
 
-def demand_shallow(text: str) -> None:
+def require_shallow(text: str) -> None:
     """Raise ValueError where a key has too many parts, or tables are nested too deep."""
-    bare = _SKIPPED.sub("", text)
+    bare = _STRINGS_AND_COMMENTS.sub("", text)
     if any(line.count(".") > MAX_DOTS for line in bare.split("\n")):
         raise ValueError(f"a line has more than {MAX_DOTS} dots")
     depth = 0

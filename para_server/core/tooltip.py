@@ -8,10 +8,10 @@ from para_server.core.models import Session
 from para_server.core.results import StatsResult
 from para_server.core.untrusted import one_line
 
-_LONGEST: Final = 500  # characters of a line
+_MAX_LINE: Final = 500  # characters of a line
 
 
-def tooltip(session: Session, figures: StatsResult) -> str:
+def session_tooltip(session: Session, figures: StatsResult) -> str:
     """Tell what there is to tell, a line for each, the state first."""
     told = {
         "State": _state(session),
@@ -21,9 +21,9 @@ def tooltip(session: Session, figures: StatsResult) -> str:
         "Image": session.container.image if session.container else "",
         "CPU": "" if figures.cpu is None else f"{figures.cpu:g} %",
         "Memory": _memory(figures),
-        "Changed": _changes(figures),
+        "Changed": _changed_files(figures),
     }
-    lines = {title: one_line(text, _LONGEST) for title, text in told.items()}
+    lines = {title: one_line(text, _MAX_LINE) for title, text in told.items()}
     return "\n".join(f"{title}: {text}" for title, text in lines.items() if text)
 
 
@@ -40,7 +40,7 @@ def _memory(figures: StatsResult) -> str:
     return f"{figures.memory >> 20} MiB{limit}"
 
 
-def _changes(figures: StatsResult) -> str:
+def _changed_files(figures: StatsResult) -> str:
     found = figures.changes
     if found is None:
         return ""

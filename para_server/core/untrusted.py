@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-_KEPT: Final = "\n\t"
-_HIDDEN: Final = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+_ALLOWED_CONTROLS: Final = "\n\t"
+_HIDDEN_CATEGORIES: Final = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 # drawn as nothing, or as blanks, though they count as letters or marks (Default_Ignorable)
 _INVISIBLE: Final = frozenset(
     {
@@ -23,27 +23,27 @@ _INVISIBLE: Final = frozenset(
     }
 )
 _LINK: Final = re.compile(r"\](?=\()")  # the middle of [text](address)
-LONGEST: Final = 4000  # characters of a message
-_CACHED: Final = 10_000  # characters, so that an output of all there are fills no memory
+MAX_MESSAGE: Final = 4000  # characters of a message
+_MAX_CACHED: Final = 10_000  # characters, so that an output of all there are fills no memory
 
 
-class _Codes(dict[int, str]):
+class _EscapeTable(dict[int, str]):
     """What a character is shown as; looked up once, since an output has millions of them."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
-        hidden = character not in _KEPT and (
-            unicodedata.category(character) in _HIDDEN or code in _INVISIBLE
+        hidden = character not in _ALLOWED_CONTROLS and (
+            unicodedata.category(character) in _HIDDEN_CATEGORIES or code in _INVISIBLE
         )
-        shown = _escaped(code) if hidden else character
-        if len(self) < _CACHED:
+        shown = _escape(code) if hidden else character
+        if len(self) < _MAX_CACHED:
             self[code] = shown
         return shown
 
 
 def printable(text: str) -> str:
     """Show control characters, terminal escapes and direction marks as codes."""
-    return text.translate(_CODES)
+    return text.translate(_ESCAPES)
 
 
 def one_line(text: str, limit: int = 200) -> str:
@@ -52,7 +52,7 @@ def one_line(text: str, limit: int = 200) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def shown(text: str, limit: int = LONGEST) -> str:
+def safe_message(text: str, limit: int = MAX_MESSAGE) -> str:
     """Make a message of any text: bounded, without codes or links.
 
     Editors make a link, which may run a command of theirs, of `[text](address)` in messages.
@@ -81,8 +81,8 @@ def read_bounded(file: Path, limit: int, *, from_end: bool = False) -> bytes | N
         os.close(descriptor)
 
 
-def _escaped(code: int) -> str:
+def _escape(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 # one byte's worth
 
 
-_CODES: Final = _Codes()
+_ESCAPES: Final = _EscapeTable()

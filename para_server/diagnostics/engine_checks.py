@@ -7,7 +7,7 @@ from para_server.context import Context
 from para_server.core.errors import ParaError, Remedy
 from para_server.core.names import BASE_IMAGE, agent_image, is_para_image
 from para_server.core.results import Check
-from para_server.core.settings import bytes_of
+from para_server.core.settings import parse_size
 from para_server.diagnostics import engine_trial
 from para_server.diagnostics.host_checks import gib, scarce, warning
 from para_server.engine import containers, images
@@ -44,7 +44,7 @@ async def owner(context: Context) -> Check:
 async def limits(context: Context) -> Check:
     """Check that the engine can hold sessions to their limits."""
     known, wanted = await inspect_engine(context.engine), context.settings(None).container
-    cpus, memory = wanted.cpus, bytes_of(wanted.memory)
+    cpus, memory = wanted.cpus, parse_size(wanted.memory)
     detail = (
         f"{known.cpus} CPUs and {gib(known.memory)}; a session may use "
         f"{min(cpus, known.cpus or cpus):g} CPUs and {gib(min(memory, known.memory or memory))}"

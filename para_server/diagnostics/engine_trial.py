@@ -14,11 +14,11 @@ from para_server.core import container_spec
 from para_server.core.errors import ParaError
 from para_server.core.model import Model
 from para_server.core.names import HELPER_PREFIX
-from para_server.core.settings import bytes_of
+from para_server.core.settings import parse_size
 from para_server.core.untrusted import read_bounded
 from para_server.engine import containers, oneshot
 from para_server.engine.engine_info import inspect_engine
-from para_server.host.filesystem import remove_tree, written
+from para_server.host.filesystem import remove_tree, reporting_os_errors
 from para_server.sessions import file_ownership
 from para_server.sessions.recipes import find_helper_image
 
@@ -53,7 +53,7 @@ async def demand_same_files(context: Context) -> None:
     if known.is_file():
         return
     await run(context)
-    with written(known):
+    with reporting_os_errors(known):
         known.touch()
 
 
@@ -70,7 +70,7 @@ async def run(context: Context, image: str | None = None) -> Outcome:
         name = f"{HELPER_PREFIX}{scratch.name}"
         rollback.push_async_callback(run_in_thread, lambda: remove_tree(scratch))
         rollback.push_async_callback(containers.remove, context.engine, name)
-        with written(scratch):
+        with reporting_os_errors(scratch):
             (scratch / "given").write_text(word)
         await file_ownership.hand_to_helper(context, scratch)
         wanted = container_spec.helper_container(
@@ -81,7 +81,7 @@ async def run(context: Context, image: str | None = None) -> Outcome:
             command=("sh", "-c", _TRIAL),
             environment={},
             mounts=[container_spec.Mount(source=str(scratch), target=container_spec.OUT)],
-            file_size=bytes_of("1m"),
+            file_size=parse_size("1m"),
         )
         await oneshot.run(context.engine, wanted, _SECONDS)
         now = time.time()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from para_server.context import Context, repository_around
+from para_server.context import Context, find_repository
 from para_server.core.errors import Problem, Remedy
 from para_server.core.results import Check
 from para_server.git import version
-from para_server.host.filesystem import unreadable
+from para_server.host.filesystem import unreadable_error
 from para_server.sessions import lost_records
 
 _SCARCE: Final = 1 << 30  # bytes: a session's clone, and what is on its way out, may need as much
@@ -31,7 +31,7 @@ async def home(context: Context) -> Check:
     disk = os.statvfs(place)
     free = disk.f_bavail * disk.f_frsize
     if free < _NONE:
-        raise unreadable(place, f"its disk is full ({free >> 20} MiB are free)")
+        raise unreadable_error(place, f"its disk is full ({free >> 20} MiB are free)")
     detail = f"{count} sessions in {place}, {gib(free)} free"
     return scarce("home", detail, free)
 
@@ -45,7 +45,7 @@ async def settings(context: Context) -> Check:
     """Check that the settings can be read, and those of the repositories that are open."""
     found = context.settings(None)
     for folder in (context.cwd,) if context.cwd else context.folders:
-        if (repo := repository_around(folder)) is not None:
+        if (repo := find_repository(folder)) is not None:
             context.settings(repo)
     detail = "containers" if found.container.enabled else "worktrees, without containers"
     return Check(name="settings", ok=True, detail=detail)

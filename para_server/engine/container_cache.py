@@ -13,7 +13,7 @@ from para_server.concurrency.singleflight import single_flight
 from para_server.engine import containers
 from para_server.engine.client import Engine
 from para_server.engine.containers import ContainerInfo
-from para_server.host.filesystem import COARSE
+from para_server.host.filesystem import TIMESTAMP_LAG
 
 _MAX_AGE: Final = 30.0  # seconds; an event stream can break without an error
 
@@ -42,7 +42,7 @@ async def list_session_containers(engine: Engine, since: float) -> tuple[Contain
     """
     cache = get_cache(engine)
     is_current = cache.streams and cache.events_at_refresh == cache.events
-    is_newer = since + COARSE < cache.refreshed_at
+    is_newer = since + TIMESTAMP_LAG < cache.refreshed_at
     if is_current and is_newer and time.time() < cache.refreshed_at + _MAX_AGE:
         return cache.containers
     return await refresh(engine)

@@ -16,7 +16,7 @@ from para_server.core.errors import CHECK_SETUP, DISABLE_CONTAINERS, ParaError, 
 from para_server.core.model import Model
 from para_server.core.settings import EngineSettings
 from para_server.core.untrusted import one_line
-from para_server.host.paths import home
+from para_server.host.paths import user_home
 
 _LOCAL_SCHEMES: Final = ("unix://", "npipe://")
 _DEFAULT_PORT: Final = 2375  # what the docker command line adds to an address that has none
@@ -232,14 +232,14 @@ def _default_sockets(environ: Mapping[str, str]) -> Iterator[str]:
     yield "/var/run/docker.sock"
     runtime = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     yield f"{runtime}/docker.sock"
-    if home() is not None:
-        yield f"{home()}/.docker/run/docker.sock"
+    if user_home() is not None:
+        yield f"{user_home()}/.docker/run/docker.sock"
     yield f"{runtime}/podman/podman.sock"
     yield "/run/podman/podman.sock"
 
 
 def _docker_config_folder(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("DOCKER_CONFIG") or (home() or Path(os.devnull)) / ".docker")
+    return Path(environ.get("DOCKER_CONFIG") or (user_home() or Path(os.devnull)) / ".docker")
 
 
 def _read_docker_config(environ: Mapping[str, str]) -> dict[str, object]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from para_server.core.errors import CHECK_SETUP, ParaError, Remedy
-from para_server.core.names import BASE_IMAGE, build_params
+from para_server.core.names import BASE_IMAGE, image_build_params
 from para_server.core.settings import EngineSettings
 from para_server.core.untrusted import one_line
 from para_server.engine.endpoint import unreachable_error
@@ -57,7 +57,7 @@ def translate_error(error: Exception, settings: EngineSettings, where: str) -> E
 def image_missing_error(image: str) -> ParaError:
     """Say which image is missing, and how to get it."""
     name = image.removeprefix("No such image: ").removeprefix("no such image: ") or BASE_IMAGE
-    params = build_params(name)
+    params = image_build_params(name)
     build = Remedy(title="Build image", command="para.image.build", params=params)
     choose = Remedy(title="Choose another image", setting="container.image")
     ours = name == BASE_IMAGE or params

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from para_server.core.errors import ParaError, Remedy
 from para_server.core.model import Model
-from para_server.core.names import LABEL_INPUTS, build_params
+from para_server.core.names import LABEL_INPUTS, image_build_params
 from para_server.core.untrusted import one_line
 from para_server.engine import images
 from para_server.engine.client import SLOW_FACTOR, Engine
@@ -143,7 +143,7 @@ def _build_error(
     image: str, message: str, last: Sequence[str] = (), *, untrusted: bool = False
 ) -> ParaError:
     shown = "\n".join([message, *last])
-    params = build_params(image)
+    params = image_build_params(image)
     of_proxy = "Name the CA certificates of your network's proxy, here or in SSL_CERT_FILE"
     trusting = (Remedy(title=of_proxy, setting="container.caBundle"),) if untrusted else ()
     return ParaError(

@@ -15,7 +15,7 @@ from para_server.git.process import git
 from para_server.git.repository import Repo, lenders
 from para_server.git.user_config import Identity, excludes
 from para_server.host import file_trees
-from para_server.host.filesystem import written
+from para_server.host.filesystem import reporting_os_errors
 
 _configs: Final[dict[str, str]] = {}  # of a new repository, by its object format
 _TEXT: Final[_Text] = {"encoding": "utf-8", "errors": "surrogateescape"}
@@ -66,7 +66,7 @@ async def make(
     names, _ = await run_both(
         clone_refs.reached(repo, start.base or start.tip), _init(repo, folder, start.branch)
     )
-    with written(folder):
+    with reporting_os_errors(folder):
         if repo.shallow:
             shutil.copyfile(repo.common / "shallow", here / "shallow")
         with (here / "config").open("a", **_TEXT) as config:
@@ -80,7 +80,7 @@ async def make(
     if own:
         tips = (start.anchor, *sorted(set(names.values())))  # of tags, the objects too
         await copy_objects(repo, here / "objects", tips)
-    with written(folder):
+    with reporting_os_errors(folder):
         names = clone_refs.write(here, names, start.branch)
     await _set_names(repo, folder, start, names)
     if index is None:
@@ -103,7 +103,7 @@ async def _set_names(repo: Repo, folder: Path, start: StartPoint, names: dict[st
     head = None
     if start.carried.commits or start.carried.refs:
         head = await archive.restore(repo, folder, start.carried, start.tip, names)
-    with written(folder):
+    with reporting_os_errors(folder):
         if head is None:
             _put_ref(folder / f".git/refs/heads/{start.branch}", start.tip)
         else:
@@ -123,7 +123,7 @@ async def _init(repo: Repo, folder: Path, branch: str) -> None:
         )
         _configs[repo.object_format] = (here / "config").read_text()
         return
-    with written(folder):
+    with reporting_os_errors(folder):
         for part in ("", "objects", "objects/info", "objects/pack", "refs", "refs/heads"):
             (here / part).mkdir(parents=True)
         (here / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
@@ -140,13 +140,13 @@ async def hand_over(folder: Path, owner: int | None) -> None:
     """Give a new folder to the uid of the host that agents run as, where it is not ours."""
     if owner is None:
         return
-    with written(folder):
-        await run_in_thread(lambda: file_trees.hand_over(folder, owner))
+    with reporting_os_errors(folder):
+        await run_in_thread(lambda: file_trees.change_owner(folder, owner))
 
 
 async def copy_objects(repo: Repo, store: Path, tips: Sequence[str]) -> None:
     """Copy all objects that commits reach into an object store, and no others."""
-    with written(store):
+    with reporting_os_errors(store):
         (store / "pack").mkdir(parents=True, exist_ok=True)
     # no transport: the user's configuration may forbid or redirect any of them
     await git(

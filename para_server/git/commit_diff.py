@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from para_server.core.auto_run_files import runs_by_itself
+from para_server.core.auto_run_files import runs_automatically
 from para_server.core.model import Model
 from para_server.core.results import FileChange
 from para_server.core.untrusted import one_line
@@ -188,7 +188,8 @@ class _Listing:
         shown = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
         self.count += 1
         runs = letter != "D" and (
-            runs_by_itself(path) or any(runs_by_itself(name) for name in self.names.of(path))
+            runs_automatically(path)
+            or any(runs_automatically(name) for name in self.names.of(path))
         )
         if runs or _SUBMODULE in {old_mode, new_mode}:
             self.running += 1

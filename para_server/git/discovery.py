@@ -17,7 +17,7 @@ from para_server.core.untrusted import printable
 from para_server.git import user_config
 from para_server.git.process import UPWARDS, GitFailedError, GitMissingError, git
 from para_server.git.repository import Repo
-from para_server.host.installations import in_home
+from para_server.host.installations import is_in_para_home
 
 # what git marks a partial clone with: a remote since 2.22, before that the repository
 _PARTIAL: Final = r"extensions\.partialclone|remote\..*\.promisor"
@@ -50,11 +50,11 @@ async def locate(folder: Path) -> Repo:
     configuration of the repository that it runs in, and the one in a workspace is an agent's.
     Raises workspace.git-failed where there is one that git can't work with.
     """
-    if in_home(folder):
+    if is_in_para_home(folder):
         raise _of_para(folder)
     repo = await locate_anywhere(folder)
     for found in (repo.top, repo.common):
-        if in_home(found):  # by a link, a .git file, or core.worktree
+        if is_in_para_home(found):  # by a link, a .git file, or core.worktree
             raise _of_para(found)
     return repo
 
@@ -91,7 +91,7 @@ async def of_session(record: Record) -> Repo:
     top = Path(record.repo)
     if not record.common:
         return await locate(top)
-    if top.is_dir() and not in_home(top):
+    if top.is_dir() and not is_in_para_home(top):
         try:
             repo = await locate(top)
         except ParaError:  # no longer a worktree of it
@@ -112,7 +112,7 @@ async def _by_common(record: Record) -> Repo:
             f"The repository of session {record.name} is gone: there is no {common}",
             Remedy(title=f"Move it back to {record.repo}"),
         )
-    if in_home(common):
+    if is_in_para_home(common):
         raise _of_para(common)
     if common.name == ".git":
         repo = await locate(common.parent)

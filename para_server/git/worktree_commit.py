@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from para_server.git.process import GitFailedError, git
-from para_server.host.filesystem import written
+from para_server.host.filesystem import reporting_os_errors
 
 LINK: Final = "160000"  # the mode of a repository within
 _DIFFERENT: Final = 1  # exit code of `git diff-index --quiet`, and of an `add` that complains
@@ -56,7 +56,7 @@ async def commit_all(folder: Path, message: str, plain: Sequence[str] = ()) -> N
     """Commit what is uncommitted, as the person would: with their hooks, and their signature."""
     async with _scratch(folder) as (index, environment):
         own = Path((await git(folder, "rev-parse", "--git-path", "index")).removesuffix("\n"))
-        with written(index), suppress(FileNotFoundError):
+        with reporting_os_errors(index), suppress(FileNotFoundError):
             shutil.copy2(folder / own, index)
         await _take_all(folder, environment, plain, ())
         if await _differs(folder, environment):

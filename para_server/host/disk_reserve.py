@@ -10,17 +10,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-_MOST: Final = 16 << 20  # bytes
+_MAX_BYTES: Final = 16 << 20  # bytes
 _SHARE: Final = 16  # of a small disk no more than one part in so many
-_ROOMY: Final = 8  # times as much must be free where it is kept
+_MIN_FREE: Final = 8  # times as much must be free where it is kept
 
 
-def keep(home: Path) -> None:
+def create(home: Path) -> None:
     """Keep room where there is plenty; where there is not, the next process tries again."""
     with suppress(OSError):
         disk = os.statvfs(home)
-        size = min(_MOST, disk.f_blocks * disk.f_frsize // _SHARE)
-        if _file(home).exists() or disk.f_bavail * disk.f_frsize < size * _ROOMY:
+        size = min(_MAX_BYTES, disk.f_blocks * disk.f_frsize // _SHARE)
+        if _file(home).exists() or disk.f_bavail * disk.f_frsize < size * _MIN_FREE:
             return
         draft = home / f"reserve.{secrets.token_hex(4)}.tmp"
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -32,7 +32,7 @@ def keep(home: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
-def drop(home: Path) -> None:
+def remove(home: Path) -> None:
     """Give the room back for good: no session is left to end."""
     with suppress(OSError):
         _file(home).unlink()
@@ -48,7 +48,7 @@ def release(home: Path) -> bool:
     return False
 
 
-def written(home: Path, write: Callable[[], None], *, may_use_it: bool) -> None:
+def retry_with_reserve(home: Path, write: Callable[[], None], *, may_use_it: bool) -> None:
     """Write something, where the disk is full with the room that was kept; raises OSError."""
     try:
         write()

@@ -36,13 +36,13 @@ def walk(folder: Path) -> Iterator[OpenFolder]:
     """
     here = os.open(folder, _FOLDER)
     try:
-        entered, level = _entered(here)
+        entered, level = _read_folder(here)
         levels = [level]
         yield entered
         while levels:
             if not levels[-1].waiting:
                 levels.pop()
-                here = _risen(here, levels[-1]) if levels else here
+                here = _open_parent(here, levels[-1]) if levels else here
                 continue
             try:
                 inner = os.open(levels[-1].waiting.pop(), _FOLDER, dir_fd=here)
@@ -52,14 +52,14 @@ def walk(folder: Path) -> Iterator[OpenFolder]:
                 raise
             os.close(here)
             here = inner
-            entered, level = _entered(here)
+            entered, level = _read_folder(here)
             levels.append(level)
             yield entered
     finally:
         os.close(here)
 
 
-def hand_over(folder: Path, owner: int) -> None:
+def change_owner(folder: Path, owner: int) -> None:
     """Make a user and its group the owner of a folder and of all below it."""
     for entered in walk(folder):
         os.chown(entered.descriptor, owner, owner)
@@ -67,7 +67,7 @@ def hand_over(folder: Path, owner: int) -> None:
             os.chown(name, owner, owner, dir_fd=entered.descriptor, follow_symlinks=False)
 
 
-def _entered(descriptor: int) -> tuple[OpenFolder, _Level]:
+def _read_folder(descriptor: int) -> tuple[OpenFolder, _Level]:
     names, folders = [], []
     with os.scandir(descriptor) as entries:
         for entry in entries:
@@ -77,7 +77,7 @@ def _entered(descriptor: int) -> tuple[OpenFolder, _Level]:
     return OpenFolder(descriptor, tuple(names)), _Level(_identity(descriptor), folders)
 
 
-def _risen(descriptor: int, level: _Level) -> int:
+def _open_parent(descriptor: int, level: _Level) -> int:
     """Open the folder above instead; raises ESTALE where this one was moved meanwhile."""
     above = os.open("..", _FOLDER, dir_fd=descriptor)
     if _identity(above) != level.identity:

@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Final
 
 _log: Final = logging.getLogger(__name__)
-_GATHER: Final = 0.02  # seconds in which changes that come together become one
-_LOOK: Final = 1.0  # seconds between two looks where the system has to be asked
+_GATHER_SECONDS: Final = 0.02  # seconds in which changes that come together become one
+_POLL_SECONDS: Final = 1.0  # seconds between two looks where the system has to be asked
 # IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE; IN_ONLYDIR, IN_DONT_FOLLOW
 _MASK: Final = 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x1000000 | 0x2000000
-_IGNORED: Final = 0x8000  # IN_IGNORED: what was watched is gone
-_LOST: Final = -1  # the number that is told where more has happened than could be
-_GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_REMOVED: Final = 0x8000  # IN_IGNORED: what was watched is gone
+_OVERFLOW: Final = -1  # the number that is told where more has happened than could be
+_GONE_ERRORS: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _EVENT: Final = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
 
 
-async def changes(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
+async def watch(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
     """Give notice once it watches, and then when something in one of the folders changed.
 
     Which `others` there are is asked again when something in the first folder changed.
@@ -35,15 +35,15 @@ async def changes(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIter
     """
     if sys.platform == "linux":
         try:
-            async for _ in _told(first, others):
+            async for _ in _watch_inotify(first, others):
                 yield
         except OSError as error:  # there are only so many watches for each user
             _log.warning("folders are looked at again and again, not watched: %s", error)
-    async for _ in _asked(first, others):
+    async for _ in _poll(first, others):
         yield
 
 
-async def _told(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
+async def _watch_inotify(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
     """Watch by inotify: it costs nothing while nothing happens."""
     watches = _Watches()
     loop = asyncio.get_running_loop()
@@ -59,28 +59,28 @@ async def _told(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIterat
         number = watches.add(str(first))
         heard.add(number)
         while True:
-            if number in heard or _LOST in heard:
+            if number in heard or _OVERFLOW in heard:
                 watches.follow(others())
             heard.clear()
             yield
-            await _stirs(stirred, watches)
-            await asyncio.sleep(_GATHER)
+            await _wait_for_event(stirred, watches)
+            await asyncio.sleep(_GATHER_SECONDS)
             stirred.clear()
     finally:
         loop.remove_reader(watches.descriptor)
         os.close(watches.descriptor)
 
 
-async def _stirs(stirred: asyncio.Event, watches: _Watches) -> None:
+async def _wait_for_event(stirred: asyncio.Event, watches: _Watches) -> None:
     """Wait for a notice, and look meanwhile at the folders that cannot be watched."""
-    before = _times(watches.closed)
+    before = _modification_times(watches.closed)
     while True:
         try:
-            async with asyncio.timeout(_LOOK if watches.closed else None):
+            async with asyncio.timeout(_POLL_SECONDS if watches.closed else None):
                 await stirred.wait()
         except TimeoutError:
             opened = watches.reopened()
-            if opened or _times(watches.closed) != before:
+            if opened or _modification_times(watches.closed) != before:
                 return
         else:
             return
@@ -104,7 +104,7 @@ class _Watches:
         number = int(self._libc.inotify_add_watch(self.descriptor, os.fsencode(folder), _MASK))
         if number >= 0:
             self._numbers[folder] = number
-        elif ctypes.get_errno() not in _GONE:
+        elif ctypes.get_errno() not in _GONE_ERRORS:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), folder)
         return number
 
@@ -134,25 +134,25 @@ class _Watches:
         while at < len(events):
             number, what, _, length = _EVENT.unpack_from(events, at)
             found.add(number)
-            if what & _IGNORED:
+            if what & _REMOVED:
                 gone.add(number)
             at += _EVENT.size + length
-        if gone or _LOST in found:  # what was lost may have told that one is gone
-            kept = {} if _LOST in found else self._numbers
+        if gone or _OVERFLOW in found:  # what was lost may have told that one is gone
+            kept = {} if _OVERFLOW in found else self._numbers
             self._numbers = {f: number for f, number in kept.items() if number not in gone}
         return found
 
 
-async def _asked(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
+async def _poll(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
     """Look again and again whether a folder has another time than before."""
     while True:
         yield
-        before = _times([str(first), *others()])
-        while _times([str(first), *others()]) == before:  # noqa: ASYNC110 # nobody else can tell
-            await asyncio.sleep(_LOOK)
+        before = _modification_times([str(first), *others()])
+        while _modification_times([str(first), *others()]) == before:  # noqa: ASYNC110 # nobody else can tell
+            await asyncio.sleep(_POLL_SECONDS)
 
 
-def _times(folders: Iterable[str]) -> list[tuple[str, int]]:
+def _modification_times(folders: Iterable[str]) -> list[tuple[str, int]]:
     found = []
     for folder in folders:
         with suppress(OSError):

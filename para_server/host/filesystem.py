@@ -20,23 +20,23 @@ from para_server.core.errors import CHECK_SETUP, ParaError
 _GET_FLAGS: Final = 0x80086601
 _SET_FLAGS: Final = 0x40086602
 _TOPDIR: Final = 0x20000
-COARSE: Final = 0.02  # seconds by which the times of files may lag behind
+TIMESTAMP_LAG: Final = 0.02  # seconds by which the times of files may lag behind
 _WRITTEN_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
-_OF_DISKS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
+_DISK_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 _FLAGS: Final = struct.Struct("I")
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 @contextmanager
-def written(path: Path) -> Iterator[None]:
+def reporting_os_errors(path: Path) -> Iterator[None]:
     """Turn what the disk refuses into store.unreadable."""
     try:
         yield
     except OSError as error:
-        raise unreadable(path, _why(error)) from None
+        raise unreadable_error(path, _reason(error)) from None
 
 
-def make_folder(folder: Path) -> None:
+def create_private_folder(folder: Path) -> None:
     """Make a folder for this user alone, unless it is there; what is in it comes and goes.
 
     One that is there may have been made by somebody else before: raises PermissionError where it is
@@ -47,15 +47,15 @@ def make_folder(folder: Path) -> None:
     with suppress(FileNotFoundError):
         status = folder.stat()
         if stat.S_ISDIR(status.st_mode):
-            _demand_own(folder, status)
+            _require_own(folder, status)
             return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if sys.platform == "linux":
         with suppress(OSError):  # a file system that knows no such flag
-            _spread(folder)
+            _set_topdir_flag(folder)
 
 
-def _demand_own(folder: Path, status: os.stat_result) -> None:
+def _require_own(folder: Path, status: os.stat_result) -> None:
     me = os.geteuid()
     mine = {me, 0}
     if me == 0 and os.environ.get("SUDO_UID", "").isdecimal():
@@ -67,7 +67,7 @@ def _demand_own(folder: Path, status: os.stat_result) -> None:
             folder.chmod(stat.S_IMODE(status.st_mode) & ~_WRITTEN_BY_OTHERS)
 
 
-def _spread(folder: Path) -> None:
+def _set_topdir_flag(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         told = ioctl(descriptor, _GET_FLAGS, _FLAGS.pack(0))
@@ -83,7 +83,7 @@ def remove_tree(folder: Path) -> None:
     """
     try:
         if stat.S_ISDIR(folder.lstat().st_mode):
-            descriptor = _opened(str(folder), None)
+            descriptor = _open_folder(str(folder), None)
             if descriptor is not None:
                 _empty(descriptor)
                 folder.rmdir()
@@ -92,26 +92,26 @@ def remove_tree(folder: Path) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        raise unreadable(folder, _why(error)) from None
+        raise unreadable_error(folder, _reason(error)) from None
 
 
-def is_there(folder: Path, path: str, kind: Callable[[int], bool]) -> bool:
+def is_kind(folder: Path, path: str, kind: Callable[[int], bool]) -> bool:
     """Tell whether a path below a folder is of a kind, following no link on the way."""
     above, _, last = path.rpartition("/")
-    with suppress(OSError), _beneath(folder, above) as here:
+    with suppress(OSError), _open_below(folder, above) as here:
         return kind(os.lstat(last, dir_fd=here).st_mode)
     return False
 
 
-def is_filled(folder: Path, path: str) -> bool:
+def has_entries(folder: Path, path: str) -> bool:
     """Tell whether a path below a folder is a folder with something in it, following no link."""
-    with suppress(OSError), _beneath(folder, path) as here, os.scandir(here) as entries:
+    with suppress(OSError), _open_below(folder, path) as here, os.scandir(here) as entries:
         return any(True for _ in entries)
     return False
 
 
 @contextmanager
-def _beneath(folder: Path, path: str) -> Iterator[int]:
+def _open_below(folder: Path, path: str) -> Iterator[int]:
     here = os.open(folder, _FOLDER)
     try:
         for name in filter(None, path.split("/")):
@@ -136,16 +136,16 @@ def _empty(here: int) -> None:
     One descriptor goes down and up again, so neither the depth nor the length of a path matters.
     """
     try:
-        levels = [_swept(here)]
+        levels = [_remove_files(here)]
         while True:
             if levels[-1].waiting:
-                inner = _opened(levels[-1].waiting[-1], here)
+                inner = _open_folder(levels[-1].waiting[-1], here)
                 if inner is None:
                     levels[-1].waiting.pop()
                     continue
                 os.close(here)
                 here = inner
-                levels.append(_swept(here))
+                levels.append(_remove_files(here))
                 continue
             levels.pop()
             if not levels:
@@ -161,7 +161,7 @@ def _empty(here: int) -> None:
         os.close(here)
 
 
-def _swept(folder: int) -> _Level:
+def _remove_files(folder: int) -> _Level:
     """Remove what is no folder from an open one."""
     status = os.fstat(folder)
     if status.st_uid == os.geteuid() and status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
@@ -177,14 +177,14 @@ def _swept(folder: int) -> _Level:
     return _Level(_identity(status), waiting)
 
 
-def _opened(name: str, parent: int | None) -> int | None:
+def _open_folder(name: str, parent: int | None) -> int | None:
     """Open a folder that is to be emptied; None where it is no folder, or gone by now."""
     try:
         return os.open(name, _FOLDER, dir_fd=parent)
     except FileNotFoundError:
         return None
     except PermissionError:
-        return _unlocked(name, parent)
+        return _open_closed_folder(name, parent)
     except OSError as error:
         if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
             raise
@@ -193,7 +193,7 @@ def _opened(name: str, parent: int | None) -> int | None:
         return None
 
 
-def _unlocked(name: str, parent: int | None) -> int | None:
+def _open_closed_folder(name: str, parent: int | None) -> int | None:
     """Open a folder that is closed to everybody: its owner may change that."""
     with suppress(OSError):
         os.rmdir(name, dir_fd=parent)  # one that may not be looked into can be empty nevertheless
@@ -223,23 +223,23 @@ def boot_id() -> str:
         return ""
 
 
-def unreadable(path: Path, why: str) -> ParaError:
+def unreadable_error(path: Path, why: str) -> ParaError:
     """Make the error that names what cannot be read or written."""
     return ParaError("store.unreadable", f"{path} cannot be read or written: {why}", CHECK_SETUP)
 
 
-def refused(error: OSError) -> ParaError | None:
+def error_for(error: OSError) -> ParaError | None:
     """Make the error for what the system refused, of a file or of a disk; None for all else."""
     if isinstance(error.filename, str | bytes):
-        return unreadable(Path(os.fsdecode(error.filename)), _why(error))
-    if error.errno in _OF_DISKS:
+        return unreadable_error(Path(os.fsdecode(error.filename)), _reason(error))
+    if error.errno in _DISK_ERRORS:
         return ParaError(
-            "store.unreadable", f"A file cannot be written: {_why(error)}", CHECK_SETUP
+            "store.unreadable", f"A file cannot be written: {_reason(error)}", CHECK_SETUP
         )
     return None
 
 
-def _why(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return "the disk is full"
     return error.strerror or str(error)

@@ -16,43 +16,43 @@ _WORK: Final = "work"
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 # a folder that may only be passed through can be opened all the same where the system has this
-_PASSING: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
+_PATH_ONLY: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
 
 
-def in_home(folder: Path) -> bool:
+def is_in_para_home(folder: Path) -> bool:
     """Return whether a folder lies in the PARA_HOME of any installation, or is one itself.
 
     It is known by its folders, since it may be another one's, and by the file system, since a link
     or another spelling may lead there. The mount of a session's overlay counts, too.
     """
-    with _opened(folder) as descriptor:
+    with _open_folder(folder) as descriptor:
         if descriptor is None:
             return False
-        if any(_is_home(one) for one in _upwards(descriptor)):
+        if any(_is_home(one) for one in _walk_up(descriptor)):
             return True
-        upper = _upper_of(descriptor)
-    return upper is not None and in_home(upper)
+        upper = _find_upper(descriptor)
+    return upper is not None and is_in_para_home(upper)
 
 
-def session_at(folder: Path, home: Path) -> str | None:
+def find_session_id(folder: Path, home: Path) -> str | None:
     """Return the id of the session of this home whose workspace holds a folder."""
-    with _opened(folder) as descriptor:
+    with _open_folder(folder) as descriptor:
         if descriptor is None:
             return None
-        around = {_identity(os.fstat(one)) for one in _upwards(descriptor)}
-        upper = _upper_of(descriptor)
+        around = {_identity(os.fstat(one)) for one in _walk_up(descriptor)}
+        upper = _find_upper(descriptor)
     with suppress(OSError), os.scandir(home / _WORK) as entries:
         inodes = {inode for _, inode in around}
         for entry in entries:
             if entry.inode() in inodes and _identity(entry.stat(follow_symlinks=False)) in around:
                 return entry.name
-    return session_at(upper, home) if upper is not None else None
+    return find_session_id(upper, home) if upper is not None else None
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[int | None]:
+def _open_folder(folder: Path) -> Iterator[int | None]:
     try:
-        descriptor = os.open(folder, _PASSING)
+        descriptor = os.open(folder, _PATH_ONLY)
     except OSError:  # whoever works there finds out by themselves
         yield None
         return
@@ -62,13 +62,13 @@ def _opened(folder: Path) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def _upwards(descriptor: int) -> Iterator[int]:
+def _walk_up(descriptor: int) -> Iterator[int]:
     """Yield a descriptor of a folder and of each one above it, as the file system has them."""
     yield descriptor
     below, here = _identity(os.fstat(descriptor)), descriptor
     try:
         while True:
-            above = os.open("..", _PASSING, dir_fd=here)
+            above = os.open("..", _PATH_ONLY, dir_fd=here)
             if here != descriptor:
                 os.close(here)
             here = above
@@ -92,7 +92,7 @@ def _is_home(descriptor: int) -> bool:
         return False
 
 
-def _upper_of(descriptor: int) -> Path | None:
+def _find_upper(descriptor: int) -> Path | None:
     """Return the upper folder of the overlay that a folder is on."""
     device = os.fstat(descriptor).st_dev
     number = f"{os.major(device)}:{os.minor(device)}"

@@ -7,39 +7,39 @@ import logging
 from collections.abc import Callable
 from typing import Final, TextIO
 
-from para_server.core.untrusted import one_line, printable, shown
+from para_server.core.untrusted import one_line, printable, safe_message
 
-_OURS: Final = "para_server"
-_LONGEST_FIELD: Final = 20_000  # characters of a field: a traceback has less
-_LONGEST: Final = 2000  # characters of a record that an editor is sent
+_PACKAGE: Final = "para_server"
+_MAX_FIELD: Final = 20_000  # characters of a field: a traceback has less
+_MAX_RECORD: Final = 2000  # characters of a record that an editor is sent
 
 SessionLog = logging.LoggerAdapter[logging.Logger]
 
 
-def to_stderr(stream: TextIO | None = None, *, for_person: bool = False) -> None:
+def log_to_stderr(stream: TextIO | None = None, *, for_person: bool = False) -> None:
     """Write what para logs, and what others warn of, to stderr."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(Plain() if for_person else KeyValues())
+    handler.setFormatter(PlainFormatter() if for_person else KeyValueFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.getLogger(_OURS).setLevel(logging.INFO)
+    logging.getLogger(_PACKAGE).setLevel(logging.INFO)
 
 
-def of_session(logger: logging.Logger, name: str) -> SessionLog:
+def session_logger(logger: logging.Logger, name: str) -> SessionLog:
     """Give a logger whose records carry the name of a session."""
     return logging.LoggerAdapter(logger, {"session": name})
 
 
-class Plain(logging.Formatter):
+class PlainFormatter(logging.Formatter):
     """A record as one line for a person at a terminal, without control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record as one line."""
         session = getattr(record, "session", None)
         about = f"{session}: " if session else ""
-        return f"para: {one_line(f'{about}{record.getMessage()}', _LONGEST)}"
+        return f"para: {one_line(f'{about}{record.getMessage()}', _MAX_RECORD)}"
 
 
-class KeyValues(logging.Formatter):
+class KeyValueFormatter(logging.Formatter):
     """A record as one line of key=value, without control characters."""
 
     default_msec_format = "%s.%03d"
@@ -54,37 +54,37 @@ class KeyValues(logging.Formatter):
         fields["message"] = record.getMessage()
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        return " ".join(f"{key}={_quoted(value)}" for key, value in fields.items())
+        return " ".join(f"{key}={_quote(value)}" for key, value in fields.items())
 
 
-class ToClient(logging.Handler):
+class ClientHandler(logging.Handler):
     """Hand para's own records on, as a level and one line of text, for as long as it is open."""
 
     def __init__(self, tell: Callable[[int, str], None]) -> None:
         super().__init__(logging.INFO)
         self._tell = tell
-        logging.getLogger(_OURS).addHandler(self)
+        logging.getLogger(_PACKAGE).addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand one record on."""
         session = getattr(record, "session", None)
         text = f"{session}: {record.getMessage()}" if session else record.getMessage()
         if record.exc_info and record.exc_info[1]:  # the traceback stays on this side
-            text += f" ({_kind(record.exc_info[1])})"
-        self._tell(record.levelno, shown(text, _LONGEST))
+            text += f" ({_error_text(record.exc_info[1])})"
+        self._tell(record.levelno, safe_message(text, _MAX_RECORD))
 
     def close(self) -> None:
         """Hand nothing on any more."""
-        logging.getLogger(_OURS).removeHandler(self)
+        logging.getLogger(_PACKAGE).removeHandler(self)
         super().close()
 
 
-def _kind(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     return one_line(f"{type(error).__name__}: {error}")
 
 
-def _quoted(value: str) -> str:
-    plain = printable(value[:_LONGEST_FIELD])
+def _quote(value: str) -> str:
+    plain = printable(value[:_MAX_FIELD])
     if plain and not any(c.isspace() or c in '"=' for c in plain):
         return plain
     return json.dumps(plain, ensure_ascii=False)

@@ -9,7 +9,7 @@ from typing import Final
 _USER_HOME: Final = "${userHome}"  # as editors write it
 
 
-def expanded(text: str) -> str:
+def expand_home(text: str) -> str:
     """Replace `~`, `~USER` and `${userHome}` at the beginning; raises ValueError without a home."""
     plain = text.replace(_USER_HOME, "~", 1) if text.startswith(_USER_HOME) else text
     found = os.path.expanduser(plain)  # noqa: PTH111 # pathlib raises a RuntimeError for a bug
@@ -20,15 +20,15 @@ def expanded(text: str) -> str:
     return found
 
 
-def home() -> Path | None:
+def user_home() -> Path | None:
     """Return the user's home; None where nothing names one."""
     try:
-        return Path(expanded("~"))
+        return Path(expand_home("~"))
     except ValueError:
         return None
 
 
-def is_text(path: Path | str) -> bool:
+def is_utf8(path: Path | str) -> bool:
     """Return whether a path is UTF-8: what is not can be written down nowhere."""
     try:
         str(path).encode()

@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterator
 
-ASKED: Final = 2  # how often Ctrl-C asks: the next one ends the process where it stands
-_STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GRACEFUL_INTERRUPTS: Final = 2  # a further Ctrl-C ends the process at once
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def handled(loop: AbstractEventLoop, stop: Callable[[int], None]) -> Iterator[None]:
+def handled_signals(loop: AbstractEventLoop, stop: Callable[[int], None]) -> Iterator[None]:
     """Call `stop` with the number of each signal, in the event loop, within the block.
 
     What this process was started to ignore stays ignored: by nohup, or by a shell for a job in
     the background.
     """
-    numbers = [one for one in _STOPS if signal.getsignal(one) is not signal.SIG_IGN]
+    numbers = [one for one in _STOP_SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
     for number in numbers:
         loop.add_signal_handler(number, stop, number)
     try:
@@ -33,10 +33,10 @@ def handled(loop: AbstractEventLoop, stop: Callable[[int], None]) -> Iterator[No
             if signal.SIGINT in numbers:  # asyncio puts Python's handler back, which raises
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
         except KeyboardInterrupt:
-            end_by(signal.SIGINT)
+            end_process_by(signal.SIGINT)
 
 
-def end_by(number: int) -> NoReturn:
+def end_process_by(number: int) -> NoReturn:
     """End this process at once by a signal, so that whoever started it sees which."""
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)

@@ -8,21 +8,21 @@ from contextlib import suppress
 from typing import TextIO
 
 
-def put(stream: TextIO, text: str) -> str | None:
+def write(stream: TextIO, text: str) -> str | None:
     """Write a text; returns why that failed, and None where it did not or nobody reads on."""
     try:
         stream.write(text)
         stream.flush()
     except BrokenPipeError:  # `para logs | head`: the reader has enough
-        silence(stream)
+        discard_output(stream)
     except (OSError, ValueError) as error:
-        silence(stream)
+        discard_output(stream)
         reason = getattr(error, "strerror", None)
         return str(reason or error)
     return None
 
 
-def silence(stream: TextIO) -> None:
+def discard_output(stream: TextIO) -> None:
     """Let what is still to be written go nowhere: the interpreter would fail with it as it ends."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -30,8 +30,8 @@ def silence(stream: TextIO) -> None:
         os.close(nowhere)
 
 
-def settle() -> str | None:
+def flush_all() -> str | None:
     """Write what is not written yet; returns why stdout could not be written."""
-    failed = put(sys.stdout, "")
-    put(sys.stderr, "")
+    failed = write(sys.stdout, "")
+    write(sys.stderr, "")
     return failed

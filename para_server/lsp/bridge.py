@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import para_server.commands.all  # noqa: F401 # fills the table
-from para_server.context import Context, Report, path_of
+from para_server.context import Context, Report, parse_path
 from para_server.core.errors import ParaError
 from para_server.lsp.capabilities import Client, inside
 from para_server.lsp.protocol import Json
@@ -49,7 +49,7 @@ def _paths(locations: Iterable[str]) -> tuple[Path, ...]:
     found: list[Path] = []
     for location in locations:
         with suppress(ValueError):  # it only looks like a URI
-            found.append(path_of(location))
+            found.append(parse_path(location))
     return tuple(found)
 
 

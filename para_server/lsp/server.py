@@ -17,8 +17,8 @@ from pygls.exceptions import JsonRpcException
 from pygls.server import JsonRPCServer
 
 from para_server import __version__
-from para_server.core.untrusted import one_line, shown
-from para_server.host.logs import ToClient
+from para_server.core.untrusted import one_line, safe_message
+from para_server.host.logs import ClientHandler
 from para_server.lsp import parent_process
 from para_server.lsp.capabilities import Client, inside, introduced, is_id
 from para_server.lsp.protocol import Json, Phase, Protocol
@@ -49,7 +49,7 @@ class Server(JsonRPCServer):
         self._over = over
         self._settled = asyncio.Event()  # the client's settings are known
         self._background: dict[str, asyncio.Task[None]] = {}
-        self._log: ToClient | None = None
+        self._log: ClientHandler | None = None
         self.protocol.set_writer(writer)
         self.protocol.hang_up = over.set
         handlers: dict[str, Callable[[Any], Any]] = {
@@ -76,7 +76,7 @@ class Server(JsonRPCServer):
 
     def _initialize(self, params: object) -> dict[str, Any]:
         self._client = introduced(params)
-        self._log = ToClient(self._tell_log(asyncio.get_running_loop()))
+        self._log = ClientHandler(self._tell_log(asyncio.get_running_loop()))
         if not self._client.configuration:
             self._settled.set()
         if self._client.process is not None and self.protocol.gate is None:
@@ -124,10 +124,10 @@ class Server(JsonRPCServer):
 
         def report(message: str, percentage: int | None = None) -> None:
             known = {} if percentage is None else {"percentage": max(0, min(100, percentage))}
-            tell("report", message=shown(one_line(message)), **known)
+            tell("report", message=safe_message(one_line(message)), **known)
 
         # without a percentage at the beginning clients ignore those that follow
-        tell("begin", title=shown(one_line(title)), cancellable=True, percentage=0)
+        tell("begin", title=safe_message(one_line(title)), cancellable=True, percentage=0)
         try:
             yield report
         finally:

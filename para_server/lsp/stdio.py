@@ -91,10 +91,10 @@ async def _until_signalled(serving: Coroutine[Any, Any, int]) -> int:
         received.append(number)
         if len(received) == 1:
             task.cancel()
-        elif received.count(signal.SIGINT) > signals.ASKED:
-            signals.end_by(number)
+        elif received.count(signal.SIGINT) > signals.GRACEFUL_INTERRUPTS:
+            signals.end_process_by(number)
 
-    with signals.handled(asyncio.get_running_loop(), stop):
+    with signals.handled_signals(asyncio.get_running_loop(), stop):
         code = 0
         try:
             code = await task

@@ -26,7 +26,7 @@ async def pause_due_sessions(context: Context) -> None:
     Whether a time is over is told from records and what agents say, without asking the engine.
     """
     settings = context.settings(None).agent
-    clock.jumps()  # seen while it is fresh
+    clock.observed_jumps()  # seen while it is fresh
     if not (settings.max_minutes or settings.idle_minutes):
         return
     for record in context.store.read_all():
@@ -61,5 +61,5 @@ def _is_due(context: Context, record: Record, settings: AgentSettings) -> bool:
     said = reported.read_state(
         folder, record.agent, alive=True, supervised=supervised, started=begun
     )
-    until = time_limits.pauses_at(record, said, settings, clock.jumps())
+    until = time_limits.pause_time(record, said, settings, clock.observed_jumps())
     return until is not None and until <= datetime.now(UTC)

@@ -18,14 +18,14 @@ from para_server.core.errors import ParaError, Remedy
 from para_server.core.model import Model
 from para_server.core.names import HELPER_PREFIX, incoming_ref
 from para_server.core.records import Record
-from para_server.core.settings import bytes_of
+from para_server.core.settings import parse_size
 from para_server.core.untrusted import printable, read_bounded
 from para_server.engine import containers, oneshot
 from para_server.git import bundle as bundles
 from para_server.git import clone, repository
 from para_server.git.process import GitFailedError
 from para_server.git.repository import EMPTY_TREE, Repo
-from para_server.host.filesystem import written
+from para_server.host.filesystem import reporting_os_errors
 from para_server.sessions import extract_job, file_ownership, off_branch, provision, reconcile
 from para_server.sessions.off_branch import Findings
 from para_server.sessions.recipes import find_helper_image
@@ -201,7 +201,7 @@ async def _run_snapshot(
             ),
             *(container_spec.Mount(source=str(s), target=str(s), read_only=True) for s in stores),
         ],
-        file_size=bytes_of(settings.max_bundle),
+        file_size=parse_size(settings.max_bundle),
     )
     await file_ownership.hand_to_helper(context, scratch)
     code = await oneshot.run_and_keep(context.engine, wanted, settings.max_seconds)
@@ -242,7 +242,7 @@ async def _verify(
     if bundle.is_file() and not bundle.is_symlink():
         seconds = context.settings(None).git.max_seconds
         quarantine = scratch / secrets.token_hex(8)  # a name that the helper could not know
-        with written(quarantine):
+        with reporting_os_errors(quarantine):
             quarantine.mkdir()
         _, old = await run_both(
             bundles.judge(repo, bundle, quarantine, seconds, (tip, keep), since),

@@ -11,7 +11,7 @@ from para_server import git as git_package
 from para_server.core.records import Record
 from para_server.git import user_config
 from para_server.git.repository import Repo
-from para_server.host.filesystem import written
+from para_server.host.filesystem import reporting_os_errors
 
 _SCRIPTS: Final = tuple(f"snapshot{part}" for part in ("", "_refs", "_files", "_within", "_carry"))
 
@@ -41,7 +41,7 @@ def write_job(
         given["layered"] = ""
     if rootless:
         given["rootless"] = ""
-    with written(scratch):
+    with reporting_os_errors(scratch):
         for file, content in given.items():
             (scratch / file).write_text(content, errors="surrogateescape")
         if repo.shallow:

@@ -14,7 +14,7 @@ from para_server.core import container_spec
 from para_server.core.errors import DISABLE_CONTAINERS, ParaError, Remedy
 from para_server.core.model import Model
 from para_server.core.names import HELPER_PREFIX, LABEL_FITTED, LABEL_HOME, fitted_image
-from para_server.core.settings import bytes_of
+from para_server.core.settings import parse_size
 from para_server.core.untrusted import read_bounded
 from para_server.engine import containers, file_copy, image_build, images
 from para_server.engine.engine_info import EngineInfo, inspect_engine
@@ -22,7 +22,7 @@ from para_server.engine.error_translation import image_missing_error
 from para_server.engine.image_build import Recipe
 from para_server.engine.images import Image
 from para_server.git.clone import AGENT_UID, hand_over
-from para_server.host.filesystem import written
+from para_server.host.filesystem import reporting_os_errors
 
 _PASSWD: Final = container_spec.PASSWD
 _MAX_IDS: Final = 64  # bytes that two ids have at most
@@ -125,7 +125,7 @@ async def _cached_image_ids(
         first, second = (read_bounded(known, _MAX_IDS) or b"").split()
         return int(first), int(second)
     uid, gid = await _read_passwd(context, name, session_id)
-    with written(known):
+    with reporting_os_errors(known):
         known.write_text(f"{uid} {gid}", encoding="ascii")
     return uid, gid
 
@@ -140,7 +140,7 @@ async def _read_passwd(context: Context, image: str, session_id: str) -> tuple[i
         command=("true",),
         environment={},
         mounts=[],
-        file_size=bytes_of("1m"),
+        file_size=parse_size("1m"),
     )
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(containers.remove, context.engine, name)

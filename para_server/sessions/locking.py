@@ -47,7 +47,7 @@ async def locked_session(
     async with context.store.locked_session(chosen.id):
         try:
             await _reconcile(context, verb, chosen)
-            record = context.store.read(chosen.id)
+            record = context.store.read_record(chosen.id)
         except ParaError as error:
             raise lost_records.explain_missing(context, chosen.name, error) from None
         if record is None:
@@ -56,7 +56,7 @@ async def locked_session(
             )
         seen = await present.find_container(context, record)
         session = present.build_session(context, record, seen)
-        lifecycle.demand(
+        lifecycle.require_allowed(
             verb,
             record.name,
             record.repo,
@@ -72,6 +72,10 @@ async def _reconcile(context: Context, verb: str, record: Record) -> None:
     try:
         await reconcile.reconcile_session(context, record.id)
     except ParaError:
-        now = context.store.read(record.id)
-        if now is None or now.state not in lifecycle.OVER or lifecycle.allowed(verb, now.state):
+        now = context.store.read_record(record.id)
+        if (
+            now is None
+            or now.state not in lifecycle.ENDED_STATES
+            or lifecycle.is_allowed(verb, now.state)
+        ):
             raise

@@ -34,7 +34,7 @@ async def create_container(
         image=image,
         home=context.store.home,
         mounts=mounts or [],
-        ca_bundle=container_spec.ca_bundle_of(settings.container, context.environ),
+        ca_bundle=container_spec.find_ca_bundle(settings.container, context.environ),
         # on the host's a browser's callback finds it, which userns-remap does not allow
         network="bridge" if (await inspect_engine(context.engine)).remapped else "host",
     )
@@ -43,8 +43,8 @@ async def create_container(
 
 def login_environment(context: Context, settings: Settings) -> dict[str, str]:
     """Return the variables that a login needs, which may not end in its image."""
-    ca_bundle = container_spec.ca_bundle_of(settings.container, context.environ)
-    return container_spec.environment_of(
+    ca_bundle = container_spec.find_ca_bundle(settings.container, context.environ)
+    return container_spec.container_environment(
         settings.container, ca_bundle, context.engine.session_proxies
     )
 

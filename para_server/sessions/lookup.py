@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from para_server.context import Context, path_of
+from para_server.context import Context, parse_path
 from para_server.core import lifecycle
 from para_server.core.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.core.names import VOLUME_PREFIX
@@ -15,8 +15,8 @@ from para_server.core.records import Record
 from para_server.core.untrusted import printable
 from para_server.git import discovery, version
 from para_server.git.repository import Repo
-from para_server.host.installations import session_at
-from para_server.host.paths import is_text
+from para_server.host.installations import find_session_id
+from para_server.host.paths import is_utf8
 from para_server.sessions import lost_records
 
 
@@ -34,7 +34,7 @@ class RepositoryKey(NamedTuple):
 async def find_repo(context: Context, given: str | None) -> Repo:
     """Find the repository that is meant; raises workspace.ambiguous."""
     if given is not None:
-        folder = path_of(given)
+        folder = parse_path(given)
         if not folder.is_absolute():
             raise ParaError(
                 "workspace.not-a-repository",
@@ -71,7 +71,7 @@ async def find_session(
     place = await _find_key(context, repo, records, name)
     top = place.top if place is not None else None
     here = [r for r in records if place is None or place.has(r)]
-    live = [r for r in here if r.state not in lifecycle.OVER]
+    live = [r for r in here if r.state not in lifecycle.ENDED_STATES]
     if name is not None:
         return _find_by_name(context, name, top, here, verb)
     if not live_only and not live:
@@ -91,7 +91,7 @@ async def find_session(
 
 async def _locate(context: Context, folder: Path) -> Repo:
     """Find the repository of a folder: git runs in no workspace but a worktree session's."""
-    if not is_text(folder):
+    if not is_utf8(folder):
         raise ParaError(
             "workspace.not-a-repository",
             f"{printable(str(folder))} is no place for sessions: its path is not UTF-8",
@@ -103,7 +103,7 @@ async def _locate(context: Context, folder: Path) -> Repo:
         except ParaError:
             await version.demand_new_enough(folder)  # an old git misunderstands what it is asked
             raise
-    if inside.type == "worktree" and inside.state not in lifecycle.OVER:
+    if inside.type == "worktree" and inside.state not in lifecycle.ENDED_STATES:
         return await discovery.locate_anywhere(folder)
     raise ParaError(
         "workspace.not-a-repository",
@@ -126,7 +126,7 @@ def _session_around(context: Context, folder: Path | None) -> Record | None:
     """Find the session whose workspace holds a folder, whatever path leads there."""
     if folder is None:
         return None
-    key = session_at(folder, context.store.home)
+    key = find_session_id(folder, context.store.home)
     if key is None and any(part.startswith(VOLUME_PREFIX) for part in folder.parts):
         # where the engine has its volumes, and may not let this user look
         key = next(
@@ -138,8 +138,8 @@ def _session_around(context: Context, folder: Path | None) -> Record | None:
 async def _find_key(
     context: Context, repo: str | None, records: Sequence[Record], name: str | None
 ) -> RepositoryKey | None:
-    if repo is not None and any(r.repo == str(path_of(repo)) for r in records):
-        given = str(path_of(repo))  # also where the repository itself is gone
+    if repo is not None and any(r.repo == str(parse_path(repo)) for r in records):
+        given = str(parse_path(repo))  # also where the repository itself is gone
         return RepositoryKey(given, next(r.common for r in records if r.repo == given))
     inside = _session_around(context, context.cwd) if repo is None else None
     if inside is not None:
@@ -158,8 +158,8 @@ def _find_by_name(
     context: Context, name: str, top: str | None, here: Sequence[Record], verb: str
 ) -> Record:
     called = [r for r in here if r.name == name] or [r for r in here if r.id == name]
-    live = [r for r in called if r.state not in lifecycle.OVER]
-    found = live or [r for r in called if verb and lifecycle.allowed(verb, r.state)] or called
+    live = [r for r in called if r.state not in lifecycle.ENDED_STATES]
+    found = live or [r for r in called if verb and lifecycle.is_allowed(verb, r.state)] or called
     if not found:
         where = f" in {top}" if top else ""
         missing = f"There is no session {name}{where}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from para_server.context import Context, path_of
+from para_server.context import Context, parse_path
 from para_server.core.errors import SHOW_SESSIONS, ParaError, Problem, Remedy
 from para_server.core.records import Record
 from para_server.core.results import Check
@@ -47,7 +47,7 @@ async def restore_record(context: Context, name: str, repo: str | None) -> Recor
         copy for one in lost if (copy := store.read_copy(one)) and name in {copy.id, copy.name}
     ]
     if repo is not None and len(found) > 1:
-        found = [copy for copy in found if copy.repo == str(path_of(repo))]
+        found = [copy for copy in found if copy.repo == str(parse_path(repo))]
     if len(found) > 1:
         ids = ", ".join(copy.id for copy in found)
         raise ParaError("session.ambiguous", f"Say which session is meant: {ids}", SHOW_SESSIONS)
@@ -61,7 +61,7 @@ async def restore_record(context: Context, name: str, repo: str | None) -> Recor
         raise _error(unread)
     async with store.locked_session(record.id):
         if record.id not in store.sessions_without_record():
-            return store.read(record.id)  # another process was first
+            return store.read_record(record.id)  # another process was first
         store.rename_unreadable(record.id)
         _log.warning("its record is made anew from its copy", extra={"session": record.name})
         return store.write(record)

@@ -41,11 +41,11 @@ async def watch_sessions(
     known: tuple[Session, ...] | None = None
     clock = asyncio.get_running_loop().time
     pace = throttle.RefreshPace()
-    called = call_limits.Calls()
+    called = call_limits.CallHistory()
     try:
         while True:
             with suppress(TimeoutError):  # it is time to sum up what was held back
-                async with asyncio.timeout_at(call_limits.due(called)):
+                async with asyncio.timeout_at(call_limits.next_due(called)):
                     await stirred.wait()
             # what comes meanwhile is seen by the same look
             await asyncio.sleep(throttle.refresh_delay(pace, clock()))
@@ -56,7 +56,9 @@ async def watch_sessions(
             pace = throttle.record_refresh(pace, began, clock(), beginning)
             events: tuple[Attention, ...] = ()
             if now.status_bar.severity != "error":  # it tells of no session then
-                heard = status_bar.attention(now.sessions if known is None else known, now.sessions)
+                heard = status_bar.new_attention(
+                    now.sessions if known is None else known, now.sessions
+                )
                 events = tuple([e for e in heard if await scope.includes(e.repo)])
                 known = now.sessions
                 there = {session.id for session in now.sessions}
@@ -77,7 +79,7 @@ async def _current_state(context: Context) -> SessionsChanged:
         listed = await present.list_sessions(context, None, every=False)
     except ParaError as error:
         empty = ListResult(sessions=(), running=0, limit=container_limit(context))
-        return SessionsChanged(**dict(empty), status_bar=status_bar.unreachable(str(error)))
+        return SessionsChanged(**dict(empty), status_bar=status_bar.engine_unreachable(str(error)))
     bar = status_bar.status_bar(listed.sessions, listed.running, listed.limit)
     return SessionsChanged(**dict(listed), status_bar=bar)
 
@@ -120,7 +122,7 @@ async def _watch_files(context: Context, stirred: asyncio.Event) -> None:
 
     Each agent's folder is watched alone: what an agent makes beneath it is of no interest.
     """
-    async for _ in file_watcher.changes(
+    async for _ in file_watcher.watch(
         context.store.records_folder, lambda: _agent_folders(context)
     ):
         context.store.invalidate_cache()

@@ -56,7 +56,7 @@ async def _remove_images(context: Context) -> None:
 
 async def _remove_if_orphaned(context: Context, session: str, image: Image) -> None:
     """Remove an image that a session was saved in only after its pause had been undone."""
-    record = context.store.read(session)
+    record = context.store.read_record(session)
     if record is None or record.doing is not None or record.state is not State.RUNNING:
         return
     seen = await containers.find(context.engine, container_name(session))

@@ -32,7 +32,7 @@ async def load_session(
 
 async def find_container(context: Context, record: Record) -> ContainerInfo | None:
     """Find the container of a session, where it should have one."""
-    if record.type != "container" or record.state in lifecycle.OVER:
+    if record.type != "container" or record.state in lifecycle.ENDED_STATES:
         return None
     engine, name = context.engine, container_name(record.id)
     seen = await containers.find(engine, name)
@@ -51,7 +51,7 @@ async def list_sessions(context: Context, repo: str | None, *, every: bool) -> L
         place = lookup.RepositoryKey(str(found.top), str(found.common))
         records = [r for r in records if place.has(r)]
     if not every:
-        records = [r for r in records if r.state not in lifecycle.OVER]
+        records = [r for r in records if r.state not in lifecycle.ENDED_STATES]
     settings = context.settings(None)
     seen = await _list_containers(context, records, enabled=settings.container.enabled)
     by_name = {one.name: one for one in seen}
@@ -89,7 +89,7 @@ def build_session(context: Context, record: Record, seen: ContainerInfo | None) 
     if record.agent is not None and _can_report(record, seen):
         folder = f"{context.store.home}/agents/{record.id}"
         claim = reported.state_stamp(folder), reported.is_supervised(folder)
-    now = (record, seen, claim, clock.jumps())
+    now = (record, seen, claim, clock.observed_jumps())
     known = context.shown.get(record.id)
     if known is not None and known.of == now:
         return known.session
@@ -102,7 +102,7 @@ def _can_report(record: Record, seen: ContainerInfo | None) -> bool:
     """Tell whether the agent may say something new: of the hundreds that rest none is asked."""
     if record.state is State.PAUSED:
         return seen is not None and seen.state in _RUNNING_STATES
-    return record.state not in lifecycle.OVER
+    return record.state not in lifecycle.ENDED_STATES
 
 
 def _build(context: Context, record: Record, seen: ContainerInfo | None) -> Session:
@@ -139,7 +139,7 @@ def _start_hints(record: Record, state: State) -> tuple[str, ...]:
 
 def _workspace_path(context: Context, record: Record, seen: ContainerInfo | None) -> str | None:
     """Name the folder that a session works in, where this user can see it."""
-    if record.state in lifecycle.OVER:
+    if record.state in lifecycle.ENDED_STATES:
         return None
     if not record.bases:
         return str(context.store.workspace(record.id))
@@ -187,14 +187,16 @@ def _build_agent(context: Context, record: Record, state: State) -> Agent | None
     )
     if state is not State.RUNNING:
         return said
-    until = time_limits.pauses_at(record, said, context.settings(None).agent, clock.jumps())
-    return said if until is None else time_limits.announced(said, until)
+    until = time_limits.pause_time(
+        record, said, context.settings(None).agent, clock.observed_jumps()
+    )
+    return said if until is None else time_limits.with_pause_notice(said, until)
 
 
 async def _list_containers(
     context: Context, records: Sequence[Record], *, enabled: bool
 ) -> tuple[ContainerInfo, ...]:
-    needed = any(r.type == "container" and r.state not in lifecycle.OVER for r in records)
+    needed = any(r.type == "container" and r.state not in lifecycle.ENDED_STATES for r in records)
     if not needed and not enabled:
         return ()
     try:

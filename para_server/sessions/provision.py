@@ -13,7 +13,7 @@ from para_server.concurrency.cancellation import run_both, run_in_thread
 from para_server.context import Context
 from para_server.core import container_spec
 from para_server.core.errors import SHOW_SESSIONS, ParaError, Remedy
-from para_server.core.lifecycle import OVER
+from para_server.core.lifecycle import ENDED_STATES
 from para_server.core.models import State
 from para_server.core.names import (
     HELPER_PREFIX,
@@ -30,7 +30,7 @@ from para_server.engine.containers import ContainerInfo
 from para_server.git import base_checkout, bundle, clone, discovery, repository, worktree
 from para_server.git.clone import StartPoint
 from para_server.git.repository import Repo
-from para_server.host.filesystem import remove_tree, written
+from para_server.host.filesystem import remove_tree, reporting_os_errors
 from para_server.sessions import credentials, file_ownership, image_volumes
 from para_server.sessions.recipes import find_helper_image
 from para_server.sessions.workspace import checkout_cache, overlay
@@ -67,7 +67,7 @@ async def provision_session(
 
 def workspace_of_started(record: Record) -> ReleasedWorkspace:
     """Return the workspace of a session whose container was started before."""
-    assert record.state not in {State.PREPARING, *OVER}, f"{record.id} has no workspace yet"
+    assert record.state not in {State.PREPARING, *ENDED_STATES}, f"{record.id} has no workspace yet"
     return ReleasedWorkspace(record.id)
 
 
@@ -128,7 +128,7 @@ async def create_container(
         image=fitted,
         home=context.store.home,
         mounts=[*mounts, *kept.mounts, *login],
-        ca_bundle=container_spec.ca_bundle_of(settings.container, context.environ),
+        ca_bundle=container_spec.find_ca_bundle(settings.container, context.environ),
         proxies=context.engine.session_proxies,
     )
     limit = settings.container.max_running
@@ -160,7 +160,7 @@ async def workspace_mount(context: Context, record: Record) -> container_spec.Mo
 def _create_folders(context: Context, record: Record) -> None:
     store, key = context.store, record.id
     own = [store.upper_folder(key), store.overlay_work(key)] if record.bases else []
-    with written(store.workspace(key)):
+    with reporting_os_errors(store.workspace(key)):
         for folder in (store.workspace(key), *own):
             folder.mkdir(mode=0o700, exist_ok=True)
 

@@ -15,7 +15,7 @@ from para_server.core.names import (
     LABEL_PRIVATE,
     LABEL_SESSION,
     agent_image,
-    build_params,
+    image_build_params,
 )
 from para_server.engine import image_build, images
 from para_server.engine.error_translation import image_missing_error
@@ -38,7 +38,9 @@ async def find_fresh_image(context: Context, name: str) -> Image:
     if image.labels.get(LABEL_INPUTS) != image_build.digest_inputs(
         await find_recipe(context, name)
     ):
-        remedy = Remedy(title="Build image", command="para.image.build", params=build_params(name))
+        remedy = Remedy(
+            title="Build image", command="para.image.build", params=image_build_params(name)
+        )
         said = f"{name} is stale: its recipe has changed since it was built"
         raise ParaError("engine.image-missing", said, remedy)
     return image
@@ -55,7 +57,9 @@ async def find_own_image(context: Context, name: str) -> Image:
         raise image_missing_error(name)
     labels = image.labels
     if LABEL_INPUTS not in labels or _DERIVED_LABELS & labels.keys():
-        remedy = Remedy(title="Build image", command="para.image.build", params=build_params(name))
+        remedy = Remedy(
+            title="Build image", command="para.image.build", params=image_build_params(name)
+        )
         raise ParaError("engine.image-missing", f"{name} is not an image that para built", remedy)
     return image
 
@@ -67,7 +71,7 @@ async def find_helper_image(context: Context) -> str:
 
 async def find_recipe(context: Context, image: str) -> Recipe:
     """Return the recipe of an image of para's own; raises engine.image-missing without its base."""
-    agent = build_params(image).get("agent")
+    agent = image_build_params(image).get("agent")
     if agent is None:
         folder = image_build.recipe_folder("base")
         return Recipe(image=image, folder=folder, arguments={})

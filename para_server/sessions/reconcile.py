@@ -9,7 +9,7 @@ from typing import Final
 from para_server.agents import reported
 from para_server.context import Context
 from para_server.core.errors import ParaError
-from para_server.core.lifecycle import OVER
+from para_server.core.lifecycle import ENDED_STATES
 from para_server.core.models import State
 from para_server.core.names import (
     HELPER_PREFIX,
@@ -37,8 +37,8 @@ async def reconcile_all(context: Context) -> None:
 
 async def _reconcile_each(context: Context) -> None:
     records = context.store.read_all()
-    if any(record.state not in OVER for record in records):
-        disk_reserve.keep(context.store.home)
+    if any(record.state not in ENDED_STATES for record in records):
+        disk_reserve.create(context.store.home)
     for record in records:
         if record.doing is None:
             continue
@@ -72,7 +72,7 @@ def log_postponed(what: str, error: Exception) -> None:
 
 async def reconcile_session(context: Context, session_id: str) -> None:
     """Complete or undo the command that was under way; the session is held."""
-    record = context.store.read(session_id)
+    record = context.store.read_record(session_id)
     if record is None or record.doing is None:
         return
     match record.doing:
@@ -165,8 +165,8 @@ async def _reconcile_end(context: Context, record: Record) -> None:
 
 async def roll_back_end(context: Context, record: Record) -> None:
     """Let a session go on that was to end, unless its end is written down already."""
-    now = context.store.read(record.id)
-    if now is None or now.state in OVER:
+    now = context.store.read_record(record.id)
+    if now is None or now.state in ENDED_STATES:
         return
     if record.type == "container" and record.state in {State.RUNNING, State.FAILED}:
         seen = await containers.find(context.engine, container_name(record.id))

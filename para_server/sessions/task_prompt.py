@@ -12,10 +12,10 @@ from typing import Final
 from pydantic_core import to_json
 
 from para_server.concurrency.cancellation import run_in_thread
-from para_server.context import Context, path_of
+from para_server.context import Context, parse_path
 from para_server.core.errors import Issue, ParaError
 from para_server.core.params import DispatchParams
-from para_server.record_files import LARGEST_TEXT
+from para_server.record_files import MAX_TEXT
 
 _MAX_PROMPT: Final = 16 << 20  # bytes; a task, not a data set
 _FOLDER_FLAGS: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
@@ -33,7 +33,7 @@ async def read_prompt(context: Context, params: DispatchParams) -> str:
         raise _invalid_params("prompt", "The prompt is empty")
     if "\0" in prompt or len(prompt.encode()) > _MAX_PROMPT:
         raise _invalid_params("prompt", f"A prompt is text of at most {_MAX_PROMPT >> 20} MiB")
-    if len(to_json(prompt)) > LARGEST_TEXT:
+    if len(to_json(prompt)) > MAX_TEXT:
         raise _invalid_params(
             "prompt", "A prompt is text: this one has millions of control characters"
         )
@@ -41,7 +41,7 @@ async def read_prompt(context: Context, params: DispatchParams) -> str:
 
 
 async def _read_prompt_file(context: Context, given: str) -> str:
-    file = path_of(given)
+    file = parse_path(given)
     if not file.is_absolute():
         if context.cwd is None:
             raise _invalid_params("promptFile", f"{file} is relative, and no folder is open")

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from para_server.core.names import login_name
-from para_server.core.repository_settings import normal
+from para_server.core.repository_settings import normalize_image
 from tests import engine, person
 from tests.client import Para
 from tests.killed_runs import logins, set_aside
@@ -202,7 +202,7 @@ async def test_an_old_login_goes_with_the_last_session_that_was_made_from_it(
     assert f"image {old}: sessions were made from it" in told["kept"]
     await claude.call("para.cancel", name="fix")
     assert f"image {old}" in (await claude.call("para.clean"))["removed"]
-    assert [normal(tag) for tag in logins(api)] == [IMAGE]
+    assert [normalize_image(tag) for tag in logins(api)] == [IMAGE]
 
 
 async def test_cleanup_removes_every_trace_and_says_so(

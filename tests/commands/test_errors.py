@@ -13,7 +13,7 @@ import pytest
 
 import para_server.commands.all
 from para_server.core.errors import INVALID_PARAMS, SLUGS
-from para_server.core.settings import sections
+from para_server.core.settings import section_models
 from para_server.registry import COMMANDS
 from tests import installed, scratch
 from tests.client import Failed, Para
@@ -23,7 +23,7 @@ assert para_server.commands.all.__all__  # the registry is filled
 
 SETTINGS: Final = {
     f"{section}.{field.alias}"
-    for section, model in sections().items()
+    for section, model in section_models().items()
     for field in model.model_fields.values()
 }
 SANDBOX: Final = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")

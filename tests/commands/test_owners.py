@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from para_server.core.errors import ParaError
-from para_server.core.repository_settings import normal
+from para_server.core.repository_settings import normalize_image
 from para_server.engine.engine_info import EngineInfo
 from para_server.sessions.file_ownership import Owner, decide_owner
 from tests import engine, scratch
@@ -109,7 +109,7 @@ async def test_a_dry_run_of_clean_names_what_clean_removes(
     await para.call("para.start", name="fix", image=other_image)
     image = api.inspect_image(other_image)["Id"]
     [fitted] = api.images(filters={"label": f"dev.para.fitted={image}"})
-    what = f"image {normal(fitted['RepoTags'][0])}"
+    what = f"image {normalize_image(fitted['RepoTags'][0])}"
     needed = f"{what}: sessions were made from it"
     for do in ("para.show", "para.pause", "para.cancel"):
         await para.call(do, name="fix")

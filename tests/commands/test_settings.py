@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from para_server.core.settings import sections
+from para_server.core.settings import section_models
 from tests import scratch
 from tests.client import Para
 from tests.scratch import Repository
@@ -24,7 +24,7 @@ OF_REPO = {
 }
 BEYOND = sorted(
     f"{section}.{field.alias}"
-    for section, model in sections().items()
+    for section, model in section_models().items()
     for field in model.model_fields.values()
     if f"{section}.{field.alias}" not in OF_REPO
 )

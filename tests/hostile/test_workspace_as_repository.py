@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from para_server.host.installations import in_home, session_at
+from para_server.host.installations import find_session_id, is_in_para_home
 from para_server.store import Store
 from tests import scratch
 from tests.client import Para
@@ -147,16 +147,16 @@ def test_a_home_is_known_by_every_path_that_leads_there(tmp_path: Path) -> None:
         for folder in (inner, link, tmp_path / "x/../link", Path(f"/proc/self/fd/{descriptor}")):
             if folder == tmp_path / "x/../link":
                 (tmp_path / "x").mkdir()
-            assert in_home(folder)
-            assert session_at(folder, home) == "fix-123456"
-            assert session_at(folder, tmp_path / "other") is None
+            assert is_in_para_home(folder)
+            assert find_session_id(folder, home) == "fix-123456"
+            assert find_session_id(folder, tmp_path / "other") is None
     finally:
         os.close(descriptor)
-    assert in_home(home)
-    assert session_at(home, home) is None
-    assert not in_home(tmp_path)
-    assert not in_home(tmp_path / "nowhere")
+    assert is_in_para_home(home)
+    assert find_session_id(home, home) is None
+    assert not is_in_para_home(tmp_path)
+    assert not is_in_para_home(tmp_path / "nowhere")
     (tmp_path / "half").mkdir()
     for part in ("sessions", "work", "agents"):
         (tmp_path / "half" / part).mkdir()
-    assert not in_home(tmp_path / "half")
+    assert not is_in_para_home(tmp_path / "half")

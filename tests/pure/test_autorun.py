@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from para_server.core.auto_run_files import auto_run_files
-from para_server.core.build_files import BUILT
-from para_server.core.open_files import OPENED
+from para_server.core.build_files import BUILD_FILES
+from para_server.core.open_files import OPEN_FILES
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_spellings_that_some_file_system_takes_for_the_same_are_found(path: str)
 
 
 def test_every_row_names_its_tool_and_its_source() -> None:
-    rows = (*OPENED, *BUILT)
+    rows = (*OPEN_FILES, *BUILD_FILES)
     assert len({row.tool for row in rows}) == len(rows)
     for row in rows:
         assert row.source.startswith(("https://", "docs/"))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from para_server.command_line import command_line, parse, usage
+from para_server.command_line import format_command_line, parse_arguments, usage_line
 from para_server.core import models
 from para_server.core import params as shapes
 from para_server.registry import Command
@@ -54,7 +54,7 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 def test_a_command_line_gives_the_params(
     command: Command, line: str, params: dict[str, Any]
 ) -> None:
-    assert parse(command, shlex.split(line)) == (params, False)
+    assert parse_arguments(command, shlex.split(line)) == (params, False)
 
 
 @pytest.mark.parametrize(
@@ -71,17 +71,19 @@ def test_a_command_line_gives_the_params(
 )
 def test_a_wrong_command_line_is_refused_with_exit_code_2(command: Command, line: str) -> None:
     with pytest.raises(SystemExit) as stop:
-        parse(command, shlex.split(line))
+        parse_arguments(command, shlex.split(line))
     assert stop.value.code == 2
 
 
 def test_help_tells_all_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        parse(FINISH, ["--help"])
+        parse_arguments(FINISH, ["--help"])
     assert stop.value.code == 0
     told = capsys.readouterr().out
-    assert usage(FINISH) == "para finish MESSAGE [NAME] [--repo REPO] [--branch BRANCH] [--json]"
-    assert usage(FINISH) in told
+    assert (
+        usage_line(FINISH) == "para finish MESSAGE [NAME] [--repo REPO] [--branch BRANCH] [--json]"
+    )
+    assert usage_line(FINISH) in told
     assert "the message of the commit of what is uncommitted" in told
 
 
@@ -95,6 +97,6 @@ def test_what_is_written_as_a_command_line_is_read_as_the_same_params(
 ) -> None:
     params = {"message": message, "name": name, "branch": branch}
     given_ones = {key: value for key, value in params.items() if value is not None}
-    words = shlex.split(command_line(FINISH, params))
+    words = shlex.split(format_command_line(FINISH, params))
     assert words[:2] == ["para", "finish"]
-    assert parse(FINISH, words[2:]) == (given_ones, False)
+    assert parse_arguments(FINISH, words[2:]) == (given_ones, False)

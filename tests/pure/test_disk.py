@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from para_server.host.filesystem import is_filled, is_there, remove_tree
+from para_server.host.filesystem import has_entries, is_kind, remove_tree
 
 DEPTH = 5000
 
@@ -76,10 +76,10 @@ def test_no_link_is_followed_to_tell_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "real" / "inner" / "file").write_text("x")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "to-file").symlink_to(tmp_path / "real" / "inner" / "file")
-    assert is_there(tmp_path, "real/inner/file", stat.S_ISREG)
-    assert is_there(tmp_path, "real", stat.S_ISDIR)
-    assert is_filled(tmp_path, "real/inner")
-    assert not is_filled(tmp_path, "link/inner")
-    assert not is_there(tmp_path, "link/inner/file", stat.S_ISREG)
-    assert not is_there(tmp_path, "real/to-file", stat.S_ISREG)
-    assert not is_there(tmp_path, "nowhere/file", stat.S_ISREG)
+    assert is_kind(tmp_path, "real/inner/file", stat.S_ISREG)
+    assert is_kind(tmp_path, "real", stat.S_ISDIR)
+    assert has_entries(tmp_path, "real/inner")
+    assert not has_entries(tmp_path, "link/inner")
+    assert not is_kind(tmp_path, "link/inner/file", stat.S_ISREG)
+    assert not is_kind(tmp_path, "real/to-file", stat.S_ISREG)
+    assert not is_kind(tmp_path, "nowhere/file", stat.S_ISREG)

@@ -7,25 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from para_server.core.container_spec import ca_bundle_of
+from para_server.core.container_spec import find_ca_bundle
 from para_server.core.errors import ParaError
 from para_server.core.settings import ContainerSettings
-from para_server.host.paths import expanded, home, is_text
+from para_server.host.paths import expand_home, is_utf8, user_home
 
 
 def test_a_home_is_put_in_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert expanded("~/x") == expanded("${userHome}/x") == f"{tmp_path}/x"
-    assert expanded("~root/x") == f"{pwd.getpwnam('root').pw_dir}/x"
-    assert expanded("/a/~/${userHome}") == "/a/~/${userHome}"
-    assert home() == tmp_path
+    assert expand_home("~/x") == expand_home("${userHome}/x") == f"{tmp_path}/x"
+    assert expand_home("~root/x") == f"{pwd.getpwnam('root').pw_dir}/x"
+    assert expand_home("/a/~/${userHome}") == "/a/~/${userHome}"
+    assert user_home() == tmp_path
 
 
 def test_nobodys_home_is_an_error_by_the_key() -> None:
     with pytest.raises(ValueError, match="no user nobody-of-this-name"):
-        expanded("~nobody-of-this-name/x")
+        expand_home("~nobody-of-this-name/x")
     with pytest.raises(ParaError) as caught:
-        ca_bundle_of(ContainerSettings(ca_bundle="~nobody-of-this-name/x"), {})
+        find_ca_bundle(ContainerSettings(ca_bundle="~nobody-of-this-name/x"), {})
     assert "container.caBundle" in caught.value.problem.message
 
 
@@ -33,9 +33,9 @@ def test_a_bundle_may_be_in_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "ca.pem").write_text("x")
     for said in ("~/ca.pem", "${userHome}/ca.pem"):
-        assert ca_bundle_of(ContainerSettings(ca_bundle=said), {}) == tmp_path / "ca.pem"
+        assert find_ca_bundle(ContainerSettings(ca_bundle=said), {}) == tmp_path / "ca.pem"
 
 
 def test_half_a_character_is_no_text() -> None:
-    assert is_text("/caf\u00e9")
-    assert not is_text("/caf\udce9")
+    assert is_utf8("/caf\u00e9")
+    assert not is_utf8("/caf\udce9")

@@ -24,12 +24,12 @@ APPLIES = {
 @pytest.mark.parametrize("verb", APPLIES)
 def test_a_command_applies_where_the_contract_says_so(verb: str, state: State) -> None:
     fits = state in APPLIES[verb].split()
-    assert lifecycle.allowed(verb, state) is fits
+    assert lifecycle.is_allowed(verb, state) is fits
     if fits:
-        lifecycle.demand(verb, "fix", "/repo", state)
+        lifecycle.require_allowed(verb, "fix", "/repo", state)
         return
     with pytest.raises(ParaError) as caught:
-        lifecycle.demand(verb, "fix", "/repo", state)
+        lifecycle.require_allowed(verb, "fix", "/repo", state)
     problem = caught.value.problem
     assert problem.slug == "session.illegal-transition"
     assert problem.message == f"Cannot {verb} session fix: it is {state.value}"
@@ -52,11 +52,11 @@ def test_what_applies_instead_is_offered_as_it_stands(
     verb: str, state: State, instead: str | None
 ) -> None:
     with pytest.raises(ParaError) as caught:
-        lifecycle.demand(verb, "fix", "/repo", state)
+        lifecycle.require_allowed(verb, "fix", "/repo", state)
     offered = [r for r in caught.value.problem.remedies if r.command != "para.list"]
     assert [r.command for r in offered] == ([instead] if instead else [])
     assert all(r.params == {"name": "fix", "repo": "/repo"} for r in offered)
 
 
 def test_finished_and_cancelled_sessions_are_over() -> None:
-    assert {State.FINISHED, State.CANCELLED} == lifecycle.OVER
+    assert {State.FINISHED, State.CANCELLED} == lifecycle.ENDED_STATES

@@ -9,8 +9,8 @@ import pytest
 from para_server.core.models import Agent, AgentState, State
 from para_server.core.records import Record
 from para_server.core.settings import AgentSettings
-from para_server.core.time_limits import pauses_at
-from para_server.host.clock import Jump, Watch, looked, since
+from para_server.core.time_limits import pause_time
+from para_server.host.clock import ClockState, Jump, compare, jumped_seconds
 
 START = datetime(2026, 1, 1, 9, tzinfo=UTC)
 HOUR = 3600.0
@@ -54,27 +54,27 @@ def test_only_the_time_counts_in_which_the_machine_was_awake(
     jumps: tuple[Jump, ...], minutes: float
 ) -> None:
     settings = AgentSettings(idle_minutes=30)
-    told = pauses_at(record(), agent(10), settings, jumps)
+    told = pause_time(record(), agent(10), settings, jumps)
     assert told == START + timedelta(minutes=minutes)
 
 
 def test_the_time_at_work_is_that_of_a_machine_awake() -> None:
     settings = AgentSettings(max_minutes=60)
-    told = pauses_at(record(), agent(0, AgentState.WORKING), settings, (Jump(at(90), HOUR),))
+    told = pause_time(record(), agent(0, AgentState.WORKING), settings, (Jump(at(90), HOUR),))
     assert told == START + timedelta(minutes=120)
 
 
 def test_what_is_at_work_does_not_stand_still() -> None:
     settings = AgentSettings(idle_minutes=1)
-    assert pauses_at(record(), agent(0, AgentState.WORKING), settings) is None
+    assert pause_time(record(), agent(0, AgentState.WORKING), settings) is None
 
 
 def test_a_jump_of_the_clock_is_seen_once_and_a_slow_clock_is_none() -> None:
-    watch = looked(Watch((), 0.0), 100.0, 100.0)
-    watch = looked(watch, 202.0, 200.0)
+    watch = compare(ClockState((), 0.0), 100.0, 100.0)
+    watch = compare(watch, 202.0, 200.0)
     assert watch.jumps == ()
-    watch = looked(watch, 202.0 + HOUR, 200.0)
-    watch = looked(watch, 203.0 + HOUR, 201.0)
+    watch = compare(watch, 202.0 + HOUR, 200.0)
+    watch = compare(watch, 203.0 + HOUR, 201.0)
     assert watch.jumps == (Jump(202.0 + HOUR, HOUR),)
-    assert since(202.0, watch.jumps) == HOUR
-    assert since(203.0, watch.jumps) == 0
+    assert jumped_seconds(202.0, watch.jumps) == HOUR
+    assert jumped_seconds(203.0, watch.jumps) == 0

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from para_server.agents.profiles import PROFILES
-from para_server.core.container_variables import why_refused
+from para_server.core.container_variables import refusal_reason
 from para_server.core.errors import ParaError
-from para_server.core.repository_settings import normal
+from para_server.core.repository_settings import normalize_image
 from para_server.core.settings import AGENTS, Settings
-from para_server.settings_sources import layers_of, resolve
+from para_server.settings_sources import merge_layers, read_layers
 
 
 def settled(
@@ -23,7 +23,7 @@ def settled(
     config = tmp_path / "config"
     config.mkdir(exist_ok=True)
     (config / "config.toml").write_text(of_user)
-    return resolve(layers_of(config, tmp_path, environ or {}, {}, trusted=False))
+    return merge_layers(read_layers(config, tmp_path, environ or {}, {}, trusted=False))
 
 
 def refused(tmp_path: Path, of_repo: str, of_user: str = "") -> str:
@@ -75,7 +75,7 @@ def test_variables_that_change_programs_are_refused_by_name(tmp_path: Path, name
 )
 def test_variables_of_a_project_are_taken(tmp_path: Path, name: str) -> None:
     assert settled(tmp_path, f'container.env.{name} = "x"').container.env == {name: "x"}
-    assert why_refused(name) is None
+    assert refusal_reason(name) is None
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_is_no_variable_is_refused_for_everyone(tmp_path: Path, given: str)
 
 def test_a_value_that_is_no_unicode_is_refused() -> None:
     with pytest.raises(ParaError) as caught:
-        resolve([("the editor", {"container": {"env": {"A": "\ud800"}}})])
+        merge_layers([("the editor", {"container": {"env": {"A": "\ud800"}}})])
     assert "container.env" in caught.value.problem.message
 
 
@@ -189,5 +189,9 @@ def test_the_agents_are_those_that_there_are() -> None:
 
 
 def test_names_of_images_are_compared_as_the_engine_reads_them() -> None:
-    assert normal("docker.io/library/para-base") == normal("para-base:latest") == "para-base:latest"
-    assert normal("registry:5000/x") == "registry:5000/x:latest"
+    assert (
+        normalize_image("docker.io/library/para-base")
+        == normalize_image("para-base:latest")
+        == "para-base:latest"
+    )
+    assert normalize_image("registry:5000/x") == "registry:5000/x:latest"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from para_server.core.errors import ParaError
-from para_server.core.settings import Settings, bytes_of, sections
-from para_server.settings_sources import layers_of, resolve
+from para_server.core.settings import Settings, parse_size, section_models
+from para_server.settings_sources import merge_layers, read_layers
 
 FINE: list[tuple[str, str, Any]] = [
     ("container", "enabled", False),
@@ -51,10 +51,10 @@ def test_a_later_layer_lies_on_top(section: str, key: str, wanted: Any) -> None:
     assert default != wanted
     beneath: tuple[str, dict[str, Any]] = ("beneath", {section: {key: default}})
     above: tuple[str, dict[str, Any]] = ("above", {section: {key: wanted}})
-    assert value(resolve([beneath, above]), section, key) == wanted
-    assert value(resolve([above, beneath]), section, key) == default
+    assert value(merge_layers([beneath, above]), section, key) == wanted
+    assert value(merge_layers([above, beneath]), section, key) == default
     unset: tuple[str, dict[str, Any]] = ("unset", {section: {key: None}})
-    assert value(resolve([above, unset]), section, key) == wanted
+    assert value(merge_layers([above, unset]), section, key) == wanted
 
 
 @pytest.mark.parametrize(("section", "key", "given_"), WRONG)
@@ -62,7 +62,7 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_key(
     section: str, key: str, given_: Any
 ) -> None:
     with pytest.raises(ParaError) as caught:
-        resolve([("a file", {section: {key: given_}})])
+        merge_layers([("a file", {section: {key: given_}})])
     assert caught.value.slug == "settings.invalid"
     assert f"{section}.{key}" in caught.value.problem.message
     assert [r.setting for r in caught.value.problem.remedies] == [f"{section}.{key}"]
@@ -81,7 +81,7 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_key(
 def test_whatever_a_layer_holds_is_taken_or_refused_as_settings(layer: dict[str, Any]) -> None:
     slug = None
     try:
-        resolve([("a file", layer)])
+        merge_layers([("a file", layer)])
     except ParaError as error:
         slug = error.slug
     assert slug in {None, "settings.invalid"}
@@ -90,7 +90,7 @@ def test_whatever_a_layer_holds_is_taken_or_refused_as_settings(layer: dict[str,
 @given(st.text(max_size=8))
 def test_a_size_is_digits_and_a_unit(text: str) -> None:
     try:
-        size = bytes_of(text)
+        size = parse_size(text)
     except ValueError:
         return
     assert size > 0
@@ -102,7 +102,7 @@ def test_a_size_is_digits_and_a_unit(text: str) -> None:
     [("1", 1), ("2k", 2048), ("512m", 512 << 20), ("4G", 4 << 30), ("4gb", 4 << 30)],
 )
 def test_sizes(text: str, size: int) -> None:
-    assert bytes_of(text) == size
+    assert parse_size(text) == size
 
 
 @pytest.mark.parametrize(
@@ -120,12 +120,12 @@ def test_sizes(text: str, size: int) -> None:
 def test_the_environment_is_read_as_the_key_wants_it(
     tmp_path: Path, variable: str, raw: str, section: str, key: str, read: Any
 ) -> None:
-    layers = layers_of(tmp_path, None, {variable: raw}, {}, trusted=False)
-    assert value(resolve(layers), section, key) == read
+    layers = read_layers(tmp_path, None, {variable: raw}, {}, trusted=False)
+    assert value(merge_layers(layers), section, key) == read
 
 
 def test_every_key_has_a_default_and_a_description() -> None:
-    for model in sections().values():
+    for model in section_models().values():
         for field in model.model_fields.values():
             assert field.description
             assert not field.is_required()

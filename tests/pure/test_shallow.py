@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from para_server.core.toml_depth import MAX_DEPTH, MAX_DOTS, demand_shallow
+from para_server.core.toml_depth import MAX_DEPTH, MAX_DOTS, require_shallow
 
 DOTS = "a." * (MAX_DOTS + 1) + "b"
 DEEP = "[" * (MAX_DEPTH + 1)
@@ -38,7 +38,7 @@ DEEP = "[" * (MAX_DEPTH + 1)
 )
 def test_long_keys_and_deep_tables_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="more than"):
-        demand_shallow(text)
+        require_shallow(text)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_long_keys_and_deep_tables_are_refused(text: str) -> None:
     ],
 )
 def test_what_people_write_is_taken(text: str) -> None:
-    demand_shallow(text)
+    require_shallow(text)
 
 
 @given(st.text(alphabet="\"'\\\n#.[]{}=a ", max_size=60))
@@ -63,14 +63,14 @@ def test_whatever_is_parsed_was_read_as_the_parser_reads_it(text: str) -> None:
     try:
         tomllib.loads(text)
     except ValueError:
-        demand_shallow(text[:40])
+        require_shallow(text[:40])
         return
     with pytest.raises(ValueError, match="dots"):
-        demand_shallow(f"{text}\n{DOTS} = 1")
+        require_shallow(f"{text}\n{DOTS} = 1")
 
 
 @pytest.mark.parametrize(
     "part", ['"""\\', '"\\', '"', "'", "'''", '"""', '""""\\"', "#", "\\", "x\n"]
 )
 def test_unclosed_strings_are_read_once(part: str) -> None:
-    demand_shallow(part * (200_000 // len(part)))  # by the square of it this would take hours
+    require_shallow(part * (200_000 // len(part)))  # by the square of it this would take hours

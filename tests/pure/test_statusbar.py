@@ -66,7 +66,7 @@ def test_the_tooltip_has_a_line_for_each_session() -> None:
 
 
 def test_an_engine_that_does_not_answer_is_an_error() -> None:
-    bar = status_bar.unreachable("No container engine answers")
+    bar = status_bar.engine_unreachable("No container engine answers")
     assert (bar.severity, bar.tooltip) == ("error", "No container engine answers")
 
 
@@ -112,15 +112,15 @@ BROKEN = session(State.FAILED, None)
 def test_what_has_happened_calls_a_person_once(
     before: list[Session], now: list[Session], reasons: list[str]
 ) -> None:
-    assert [event.reason for event in status_bar.attention(before, now)] == reasons
+    assert [event.reason for event in status_bar.new_attention(before, now)] == reasons
 
 
 def test_a_call_says_what_the_agent_said_and_what_can_be_done() -> None:
     asks = session(State.RUNNING, AgentState.WAITING, "May I?\n\x1b[2Jgo")
-    (event,) = status_bar.attention([WORKING], [asks])
+    (event,) = status_bar.new_attention([WORKING], [asks])
     assert event.message == "fix waits for you: May I? \\x1b[2Jgo"
     assert [remedy.command for remedy in event.remedies] == ["para.open"]
-    (event,) = status_bar.attention([WORKING], [DONE])
+    (event,) = status_bar.new_attention([WORKING], [DONE])
     assert [remedy.command for remedy in event.remedies] == ["para.diff", "para.finish"]
     named = {"name": "fix", "repo": "/repo"}
     assert event.remedies[1].params == named | {"message": "Work of fix"}

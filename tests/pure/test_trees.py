@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from para_server.host import file_trees
-from para_server.host.filesystem import is_filled, is_there, remove_tree
+from para_server.host.filesystem import has_entries, is_kind, remove_tree
 
 DEPTH = 3000  # no path is as long, nor has a process so many open files
 
@@ -94,7 +94,7 @@ def test_handing_over_changes_no_owner_beyond_a_link(tmp_path: Path, outside: Pa
     (tree / "inner").mkdir(parents=True)
     (tree / "inner/file").write_text("x")
     (tree / "inner/link").symlink_to(outside)
-    file_trees.hand_over(tree, 1234)
+    file_trees.change_owner(tree, 1234)
     for one in (tree, tree / "inner", tree / "inner/file", tree / "inner/link"):
         assert (one.lstat().st_uid, one.lstat().st_gid) == (1234, 1234)
     for one in (outside, outside / "inner", outside / "inner/file"):
@@ -105,12 +105,12 @@ def test_no_look_below_a_folder_goes_through_a_link(tmp_path: Path, outside: Pat
     tree = tmp_path / "tree"
     (tree / "inner").mkdir(parents=True)
     (tree / "inner/file").write_text("x")
-    assert is_there(tree, "inner/file", stat.S_ISREG)
-    assert is_filled(tree, "inner")
+    assert is_kind(tree, "inner/file", stat.S_ISREG)
+    assert has_entries(tree, "inner")
     (tree / "through").symlink_to(outside)
     (tree / "file").symlink_to(outside / "inner/file")
-    assert not is_there(tree, "file", stat.S_ISREG)
-    assert not is_there(tree, "through/inner/file", stat.S_ISREG)
-    assert not is_there(tree, "inner/missing", stat.S_ISREG)
-    assert not is_filled(tree, "through")
-    assert not is_filled(tree, "through/inner")
+    assert not is_kind(tree, "file", stat.S_ISREG)
+    assert not is_kind(tree, "through/inner/file", stat.S_ISREG)
+    assert not is_kind(tree, "inner/missing", stat.S_ISREG)
+    assert not has_entries(tree, "through")
+    assert not has_entries(tree, "through/inner")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from para_server.core.untrusted import LONGEST, one_line, printable, read_bounded, shown
+from para_server.core.untrusted import MAX_MESSAGE, one_line, printable, read_bounded, safe_message
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
@@ -46,15 +46,15 @@ def test_what_would_act_on_a_terminal_is_shown_as_a_code(text: str, shown: str) 
     ],
 )
 def test_no_message_has_a_link(link: str) -> None:
-    assert "](" not in shown(link)
-    assert shown(shown(link)) == shown(link)
-    assert shown(link).replace("] (", "](") == link
+    assert "](" not in safe_message(link)
+    assert safe_message(safe_message(link)) == safe_message(link)
+    assert safe_message(link).replace("] (", "](") == link
 
 
 @given(st.text(st.characters(), max_size=80), st.integers(1, 9))
 def test_a_message_is_bounded(text: str, times: int) -> None:
-    assert len(shown(text * 1000 * times)) <= LONGEST
-    assert shown("x" * 10_000_000) == "x" * (LONGEST - 1) + "…"
+    assert len(safe_message(text * 1000 * times)) <= MAX_MESSAGE
+    assert safe_message("x" * 10_000_000) == "x" * (MAX_MESSAGE - 1) + "…"
 
 
 @given(st.text(st.characters(), max_size=80))

@@ -22,15 +22,15 @@ from para_server.context import Context
 from para_server.core import lifecycle
 from para_server.core.model import Model
 from para_server.core.records import Record
-from para_server.core.settings import Settings, bytes_of
+from para_server.core.settings import Settings, parse_size
 from para_server.core.untrusted import read_bounded
 from para_server.git import base_checkout, filters
 from para_server.git.clone import StartPoint
 from para_server.git.repository import Repo
-from para_server.host.filesystem import remove_tree, written
+from para_server.host.filesystem import remove_tree, reporting_os_errors
 from para_server.sessions import file_ownership
 from para_server.sessions.workspace import overlay
-from para_server.store import MANIFEST
+from para_server.store import CHECKOUT_MANIFEST
 
 _log = logging.getLogger(__name__)
 _MAX_LAYERS: Final = 8  # layers that a workspace stands on
@@ -141,12 +141,12 @@ async def _create(
             size=await run_in_thread(lambda: base_checkout.size(scratch / "files")),
         )
         async with context.store.locked_base_checkouts():
-            with written(scratch):
-                (scratch / MANIFEST).write_text(base.model_dump_json(by_alias=True))
+            with reporting_os_errors(scratch):
+                (scratch / CHECKOUT_MANIFEST).write_text(base.model_dump_json(by_alias=True))
                 remove_tree(context.store.checkouts_folder / name)
                 scratch.rename(context.store.checkouts_folder / name)
             noted = _record_use(context, record, base)
-            for one in await evict(context, bytes_of(settings.git.max_bases)):
+            for one in await evict(context, parse_size(settings.git.max_bases)):
                 _log.info("the checkout %s made room", one)
             return noted
     finally:
@@ -201,24 +201,29 @@ def _can_add_layer(context: Context, record: Record, base: BaseCheckout) -> bool
 
 def _record_use(context: Context, record: Record, base: BaseCheckout) -> Record:
     for name in base.layers:
-        os.utime(context.store.checkouts_folder / name / MANIFEST)
+        os.utime(context.store.checkouts_folder / name / CHECKOUT_MANIFEST)
     return context.store.write(record.but(bases=base.layers))
 
 
 def _used_by(records: Iterable[Record]) -> set[str]:
-    live = (r for r in records if r.doing is not None or r.state not in lifecycle.OVER)
+    live = (r for r in records if r.doing is not None or r.state not in lifecycle.ENDED_STATES)
     return {name for record in live for name in record.bases}
 
 
 def _read_all(context: Context) -> list[BaseCheckout]:
-    names = [file.parent.name for file in context.store.checkouts_folder.glob(f"*/{MANIFEST}")]
+    names = [
+        file.parent.name for file in context.store.checkouts_folder.glob(f"*/{CHECKOUT_MANIFEST}")
+    ]
     return [base for base in (_read(context, name) for name in names) if base is not None]
 
 
 def _read(context: Context, name: str) -> BaseCheckout | None:
     """Read what is known of a base; one with a part missing is none."""
     try:
-        text = read_bounded(context.store.checkouts_folder / name / MANIFEST, _MAX_MANIFEST) or b""
+        text = (
+            read_bounded(context.store.checkouts_folder / name / CHECKOUT_MANIFEST, _MAX_MANIFEST)
+            or b""
+        )
         base = BaseCheckout.model_validate_json(text, by_alias=True)
     except ValidationError:
         return None
@@ -227,13 +232,13 @@ def _read(context: Context, name: str) -> BaseCheckout | None:
 
 def _remove(context: Context, name: str) -> None:
     folder = context.store.checkouts_folder / name
-    with written(folder):
-        (folder / MANIFEST).unlink(missing_ok=True)  # what is half removed is no base
+    with reporting_os_errors(folder):
+        (folder / CHECKOUT_MANIFEST).unlink(missing_ok=True)  # what is half removed is no base
     remove_tree(folder)
 
 
 def _used_at(context: Context, name: str) -> float:
-    return (context.store.checkouts_folder / name / MANIFEST).stat().st_mtime
+    return (context.store.checkouts_folder / name / CHECKOUT_MANIFEST).stat().st_mtime
 
 
 def _files(context: Context, name: str) -> Path:

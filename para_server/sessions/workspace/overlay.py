@@ -15,11 +15,11 @@ from para_server.core import container_spec
 from para_server.core.errors import ParaError
 from para_server.core.names import HELPER_PREFIX, LABEL_HOME, LABEL_SESSION, overlay_volume_name
 from para_server.core.records import Record
-from para_server.core.settings import bytes_of
+from para_server.core.settings import parse_size
 from para_server.core.untrusted import read_bounded
 from para_server.engine import oneshot, volumes
 from para_server.git.clone import hand_over
-from para_server.host.filesystem import remove_tree, written
+from para_server.host.filesystem import remove_tree, reporting_os_errors
 from para_server.sessions import file_ownership
 from para_server.sessions.recipes import find_helper_image
 
@@ -62,7 +62,7 @@ async def probe_support(context: Context, record: Record) -> bool:
             _log.info("sessions do not share files (%s): %s", way, error)
             if error.slug != "engine.refused":
                 return False  # it may be another time
-    with written(answer):
+    with reporting_os_errors(answer):
         answer.write_text(found)
     return found != _NO
 
@@ -113,7 +113,7 @@ async def _try_overlay(context: Context, record: Record, image: str, *, long: bo
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(run_in_thread, lambda: remove_tree(scratch))
         rollback.push_async_callback(volumes.remove, context.engine, name)
-        with written(scratch):
+        with reporting_os_errors(scratch):
             for folder in (lower / "old", *lowers[1:], upper, work):
                 folder.mkdir(parents=True)
             (lower / "old/word").write_text(word)
@@ -129,7 +129,7 @@ async def _try_overlay(context: Context, record: Record, image: str, *, long: bo
             mounts=[
                 container_spec.Mount(source=name, target=container_spec.WORKSPACE, volume=True)
             ],
-            file_size=bytes_of("1m"),
+            file_size=parse_size("1m"),
         )
         code = await oneshot.run(context.engine, wanted, _TIMEOUT)
         heard = upper / "heard"
