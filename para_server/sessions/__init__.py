@@ -1,1 +1,1 @@
-"""What commands share: a session's workspace, container, agent, state and end."""
+"""Operations on sessions that commands share: find, lock, create, suspend, extract and end."""

@@ -1,4 +1,4 @@
-"""The only place that starts, ends and continues the agent of a session."""
+"""Start, suspend and resume the agent of a session, and send text to it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from para_server.engine import containers, exec_command
 from para_server.sessions import credentials, file_ownership
 
 _log = logging.getLogger(__name__)
-_POLL_INTERVAL: Final = 0.002  # seconds between two looks
-_VERIFY_AFTER: Final = 5.0  # seconds after which it is asked whether an agent can begin at all
+_POLL_INTERVAL: Final = 0.002  # seconds
+_VERIFY_AFTER: Final = 5.0  # seconds without a start until the container is checked
 _PROBE_COMMAND: Final = ("sh", "-c", f"id -u; [ -w {AGENT_FOLDER}/out ]")
 _ALIVE: Final = frozenset({"running", "restarting", "paused"})  # the engine's own words
 _INTERRUPTED: frozenset[AgentState] = frozenset({AgentState.WORKING, AgentState.WAITING})
 
 
 class _NotStartedError(ParaError):
-    """The container is there, and the agent in it cannot begin: waiting longer would not help."""
+    """The container exists, but the agent in it cannot start: waiting longer would not help."""
 
 
 class _AgentStart(NamedTuple):
-    """What an agent is started with: its command line is made from `template` and `prompt`."""
+    """Inputs of an agent's start: `template` and `prompt` make its command line."""
 
     settings: AgentSettings
     facts: Profile
@@ -43,9 +43,9 @@ class _AgentStart(NamedTuple):
 
 
 async def prepare_agent(context: Context, record: Record) -> None:
-    """Let the agent begin with its container, which is not there yet, unless it has secrets.
+    """Prepare the agent to start together with its container, unless it needs secrets.
 
-    They are for an exec alone: the container's own environment can be inspected.
+    Secrets are passed to an exec only, because a container's environment can be inspected.
     """
     if record.agent is None or not record.prompt:
         return
@@ -59,15 +59,15 @@ async def prepare_agent(context: Context, record: Record) -> None:
 
 
 async def start_agent(context: Context, record: Record) -> Problem | None:
-    """Start the agent on its task; a session for a person has none.
+    """Start the agent on its task and return None, or the problem if it cannot start.
 
-    Returns the session's problem where the agent cannot begin; the container stays for a look.
+    A session without a task has no agent to start. The container is kept for inspection.
     """
     try:
         await _start_agent(context, record)
     except _NotStartedError as error:
         params: dict[str, object] = {"name": record.name, "repo": record.repo}
-        end = Remedy(title="Keep its work and end it", command="para.cancel", params=params)
+        end = Remedy(title="Cancel it and archive its work", command="para.cancel", params=params)
         remedies = (*error.problem.remedies, end)
         return error.problem.model_copy(update={"remedies": remedies})
     return None
@@ -89,10 +89,10 @@ async def _start_agent(context: Context, record: Record) -> None:
 
 
 async def resume_agent(context: Context, record: Record, more: str | None) -> None:
-    """Let the agent go on with its conversation; `more` is what it is told.
+    """Resume the agent's conversation; `more` is the text to send to it.
 
-    Without more to do, one that was cut in its work is told so, and one that had ended its turn
-    stays as it is.
+    Without `more`, an agent that was interrupted is told to continue, and one that had completed
+    its turn is only reopened.
     """
     if record.agent is None or not record.prompt:
         return
@@ -103,7 +103,7 @@ async def resume_agent(context: Context, record: Record, more: str | None) -> No
     if more is None and said is AgentState.STARTING:
         more = record.prompt
     if not supervisor.has_conversation(folder, facts, record.conversation or ""):
-        # it never began, or can only begin anew
+        # it never started, or cannot continue a conversation
         if more is not None or cut:
             prompt = _combine_prompts(record, more) if facts.resume else more or record.prompt
             await _restart_agent(context, record, _AgentStart(settings, facts, facts.start, prompt))
@@ -116,7 +116,7 @@ async def resume_agent(context: Context, record: Record, more: str | None) -> No
 
 
 async def suspend_agent(context: Context, record: Record) -> None:
-    """End the agent by its own signal, and wait for it within bounds."""
+    """End the agent gently by its own signal, and wait for a limited time."""
     if record.agent is None or not record.prompt:
         return
     _, facts = _resolve_profile(context, record, record.agent)
@@ -126,25 +126,25 @@ async def suspend_agent(context: Context, record: Record) -> None:
     except ParaError as error:
         if error.slug != "engine.timeout":
             raise
-        # whoever replaced the programs of its container cannot keep it from being stopped
-        _log.warning("the agent did not end: %s", error, extra={"session": record.name})
+        # a session that replaced programs of its container must not prevent its stop
+        _log.warning("the agent did not end in time: %s", error, extra={"session": record.name})
 
 
 def can_continue_conversation(context: Context, record: Record) -> bool:
-    """Tell whether the agent, once it was ended, goes on from where it was."""
+    """Return whether the agent can continue its conversation after it was ended."""
     if record.agent is None or not record.prompt:
         return False
     return bool(_resolve_profile(context, record, record.agent)[1].resume)
 
 
 async def _restart_agent(context: Context, record: Record, turn: _AgentStart) -> None:
-    """Start the agent once more; one that is at work is ended first."""
+    """Start the agent again; one that is running is ended first."""
     await suspend_agent(context, record)
     await _run_supervised(context, record, turn)
 
 
 def can_accept_text(context: Context, record: Record) -> bool:
-    """Tell whether the agent takes more text while it is at work."""
+    """Return whether the agent accepts text while it is working."""
     if record.agent is None:
         return False
     _, facts = _resolve_profile(context, record, record.agent)
@@ -152,7 +152,7 @@ def can_accept_text(context: Context, record: Record) -> bool:
 
 
 async def _run_supervised(context: Context, record: Record, turn: _AgentStart) -> None:
-    """Start the agent under supervision; none is at work."""
+    """Start the agent under its supervisor; none may be running."""
     secrets = await _write_instructions(context, record, turn)
     command, environment = supervisor.start_command(secrets)
     name = container_name(record.id)
@@ -163,7 +163,7 @@ async def _run_supervised(context: Context, record: Record, turn: _AgentStart) -
 async def _write_instructions(
     context: Context, record: Record, turn: _AgentStart
 ) -> dict[str, str]:
-    """Write down what the agent is started with, and give the secrets that are not written."""
+    """Write the agent's instructions, and return its secrets, which are never written."""
     settings, facts, template, prompt = turn
     folder = context.store.agent_folder(record.id)
     allowed = facts.skip if settings.permissions == "skip" else facts.ask
@@ -181,14 +181,15 @@ async def _write_instructions(
 
 
 async def _wait_for_start(context: Context, record: Record) -> tuple[int, str]:
-    """Hear how the start of an agent went that began with its container."""
+    """Wait for an agent that starts with its container; return its exit code and output."""
     folder = context.store.agent_folder(record.id)
     clock = asyncio.get_running_loop().time
     doubt = clock() + _VERIFY_AFTER
     try:
         async with asyncio.timeout(context.engine.settings.timeout):
-            while (told := reported.read_start(folder)) is None:  # no notice comes
-                await asyncio.sleep(_POLL_INTERVAL)  # from an engine in a virtual machine
+            while (outcome := reported.read_start(folder)) is None:
+                # polled: an engine in a virtual machine sends no file events
+                await asyncio.sleep(_POLL_INTERVAL)
                 if clock() >= doubt:
                     await _verify_can_start(context, record)
                     doubt = clock() + _VERIFY_AFTER
@@ -197,13 +198,13 @@ async def _wait_for_start(context: Context, record: Record) -> tuple[int, str]:
         raise ParaError(
             "engine.timeout",
             message,
-            Remedy(title="Give it more time", setting="engine.timeout"),
+            Remedy(title="Increase the timeout", setting="engine.timeout"),
         ) from None
-    return told
+    return outcome
 
 
 async def _verify_can_start(context: Context, record: Record) -> None:
-    """Raise engine.refused where an agent cannot begin: waiting longer would not help."""
+    """Raise engine.refused if the agent can never start in this container."""
     name = container_name(record.id)
     seen = await containers.find(context.engine, name)
     if seen is None or seen.state not in _ALIVE:
@@ -238,7 +239,7 @@ def _verify_started(record: Record, code: int, said: str) -> None:
 
 
 def _combine_prompts(record: Record, more: str | None) -> str:
-    """Put a task and what is added to it together, for an agent that knows of neither."""
+    """Join a task and its addition, for an agent that has seen neither."""
     return record.prompt if more in {None, record.prompt} else f"{record.prompt}\n\n{more}"
 
 
@@ -248,12 +249,12 @@ def _resolve_profile(context: Context, record: Record, name: str) -> tuple[Agent
 
 
 def can_be_typed(text: str) -> bool:
-    """Tell whether a terminal takes a text as it is: a control character would be a key."""
+    """Return whether a text can be typed at a terminal: a control character would be a key."""
     return not any(unicodedata.category(c) == "Cc" and c not in "\n\t" for c in text)
 
 
 async def send_text(context: Context, record: Record, text: str) -> None:
-    """Type a text for the agent, or start it again on the text; the session is held."""
+    """Type a text for the agent, or start it again on the text; the session is locked."""
     command = supervisor.send_command(context.store.agent_folder(record.id), text)
     code, said = await exec_command.execute(context.engine, container_name(record.id), command)
     if code == supervisor.EXIT_NO_AGENT:
@@ -261,7 +262,7 @@ async def send_text(context: Context, record: Record, text: str) -> None:
     elif code == supervisor.EXIT_DIALOG:
         raise ParaError(
             "engine.refused",
-            f"The agent of {record.name} asked something while it was sent to: look at it first",
+            f"The agent of {record.name} asked a question during the send: open it first",
             Remedy(
                 title="Open it",
                 command="para.open",
@@ -270,5 +271,5 @@ async def send_text(context: Context, record: Record, text: str) -> None:
         )
     elif code != 0:
         raise ParaError(
-            "engine.refused", f"{record.name} could not be sent to: {said.strip() or code}"
+            "engine.refused", f"Sending to {record.name} failed: {said.strip() or code}"
         )

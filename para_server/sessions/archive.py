@@ -1,4 +1,4 @@
-"""Keep the work of a session under its archive ref, and never less than was kept before."""
+"""Set the archive ref of a session, and never lose what an earlier archive has."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from para_server.git.repository import Repo
 
 
 async def archive_work(repo: Repo, record: Record, keep: str) -> None:
-    """Set the session's archive; another one that it has already gets a ref of its own.
+    """Set the archive ref of a session to `keep`; an earlier archive is moved to another ref.
 
-    Only the one that the session was recovered from is replaced, since its files are the session's,
-    and that only where all commits that it kept are in the new one.
+    Only the archive that the session was recovered from is replaced, because the session has its
+    files, and only if the new archive has all of its commits.
     """
     ref = archive_ref(record.id)
     before = await repository.ref_commit(repo, ref)
@@ -23,6 +23,6 @@ async def archive_work(repo: Repo, record: Record, keep: str) -> None:
 
 
 async def _is_contained(repo: Repo, record: Record, before: str, keep: str) -> bool:
-    """Return whether a new archive has all that the one before has."""
+    """Return whether the new archive has all commits of the earlier one."""
     needed = await repository.parents(repo, before) if before == record.archive else [before]
     return all([await repository.is_ancestor(repo, one, keep) for one in needed])

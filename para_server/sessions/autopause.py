@@ -1,4 +1,4 @@
-"""The only place that pauses sessions without being asked, where the user's settings say so."""
+"""Pause sessions whose time limit in the user's settings is reached."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _log = logging.getLogger(__name__)
 
 
 async def pause_due_sessions(context: Context) -> None:
-    """Pause the sessions whose time is over; of several processes that notice, one acts.
+    """Pause the sessions whose time limit is reached; only one of several processes does it.
 
-    Whether a time is over is told from records and what agents say, without asking the engine.
+    The limit is computed from records and agents' reports, without a request to the engine.
     """
     settings = context.settings(None).agent
-    clock.observed_jumps()  # seen while it is fresh
+    clock.observed_jumps()  # note a jump as soon as possible
     if not (settings.max_minutes or settings.idle_minutes):
         return
     for record in context.store.read_all():
@@ -37,16 +37,16 @@ async def pause_due_sessions(context: Context) -> None:
                 held,
                 *_,
             ):
-                if _is_due(context, held, settings):  # nobody else has acted since
-                    _log.info("its time is over: pausing", extra={"session": held.name})
+                if _is_due(context, held, settings):  # no other process has paused it
+                    _log.info("time limit reached, pausing", extra={"session": held.name})
                     await _pause(context, held)
-        except Exception as error:  # noqa: BLE001 # whatever it is, the others' time is over too
+        except Exception as error:  # noqa: BLE001 # one failure must not keep the others from pausing
             said = str(error) or type(error).__name__
             _log.info("not paused: %s", said, extra={"session": record.name})
 
 
 async def _pause(context: Context, record: Record) -> None:
-    """Pause a session, and pass a cancellation on that the pause overheard: nobody else asks."""
+    """Pause a session; a cancellation is passed on to the pause and raised after it."""
     saving = asyncio.ensure_future(save_session(context, record))
     await run_to_end(saving, saving.cancel)
 

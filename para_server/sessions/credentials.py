@@ -1,4 +1,4 @@
-"""The only place that decides which image a session starts from, and how its agent is logged in."""
+"""Choose the image that a session starts from and how its agent is logged in."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ _PRIVATE_REPOSITORIES: Final = frozenset({AUTHENTICATED_IMAGE.partition(":")[0],
 
 
 async def choose_image(context: Context, settings: Settings, agent: str | None) -> str:
-    """Choose the image that a session starts from: the settings', one with a login, or a bare one.
+    """Return the image that a session starts from.
 
-    A session for a person has the agent of the settings.
+    It is the one in the settings, else one with a login, else one without. A session without an
+    agent uses the agent in the settings.
     """
     if settings.container.image:
         return settings.container.image
@@ -42,7 +43,7 @@ async def choose_image(context: Context, settings: Settings, agent: str | None) 
     if own is not None and own.image:
         return own.image
     if settings.agent.credentials == "image":
-        # what needs no login may have one: by default there is one image for all
+        # also for an agent that needs no login: by default all agents share one image
         with_login = login_image(name) if name in LOGINS else AUTHENTICATED_IMAGE
         if await images.find(context.engine, with_login) is not None:
             return with_login
@@ -50,9 +51,9 @@ async def choose_image(context: Context, settings: Settings, agent: str | None) 
 
 
 async def demand_without_login(context: Context, name: str) -> None:
-    """Refuse an image that a repository chose where a login or a session is in it.
+    """Raise settings.invalid if an image that a repository chose contains a login or a session.
 
-    It is judged by what the engine has under the name, whatever the name is.
+    The labels and tags of the image on the engine decide, not the name in the settings.
     """
     image = await images.find(context.engine, name)
     if image is None:
@@ -60,7 +61,7 @@ async def demand_without_login(context: Context, name: str) -> None:
     repositories = {tag.rpartition("/")[2].partition(":")[0] for tag in image.tags}
     if not _PRIVATE_LABELS & image.labels.keys() and not _PRIVATE_REPOSITORIES & repositories:
         return
-    message = f"{REPO_FILE} may not set container.image to {name}: a login or a session is in it"
+    message = f"{REPO_FILE} may not set container.image to {name}: it contains a login or a session"
     raise ParaError(
         "settings.invalid",
         message,
@@ -70,14 +71,14 @@ async def demand_without_login(context: Context, name: str) -> None:
 
 
 def image_without_login(agent: str) -> str:
-    """Name the image that has an agent and no login."""
+    """Return the name of the image that has an agent and no login."""
     return BASE_IMAGE if agent in _IN_BASE_IMAGE else image_for_agent(agent)
 
 
 async def demand_login(context: Context, settings: Settings, agent: str | None, image: str) -> None:
-    """Raise auth.missing where an agent would start without a login.
+    """Raise auth.missing if an agent would start without a login.
 
-    With an image of the user's own it cannot be told, and what the whole container has it has too.
+    An image of the user's own is not checked. A login in the container's environment is enough.
     """
     if agent is None or not find_profile(agent, settings.agent).needs_login:
         return
@@ -95,7 +96,7 @@ async def demand_login(context: Context, settings: Settings, agent: str | None, 
 
 
 def read_secrets(context: Context, settings: AgentSettings) -> dict[str, str]:
-    """Give the host's variables that are for the agent's process alone."""
+    """Return the host's variables that only the agent's process receives."""
     if settings.credentials != "env":
         return {}
     return {name: context.environ[name] for name in settings.env if context.environ.get(name)}
@@ -104,26 +105,26 @@ def read_secrets(context: Context, settings: AgentSettings) -> dict[str, str]:
 async def find_shared_login(
     context: Context, settings: Settings, agent: str | None
 ) -> tuple[list[Mount], dict[str, str]]:
-    """Give the mounts and variables by which a session shares a login, where there is one."""
+    """Return the mounts and variables for a shared login, or nothing if there is none."""
     name = agent or settings.agent.name
     login = LOGINS.get(name)
     if settings.agent.credentials != "volume" or login is None or not login.shared:
         return [], {}
     volume = login_name(name, context.store.home)
     if not await volumes.exists(context.engine, volume):
-        return [], {}  # a mount would make it
+        return [], {}  # mounting it would create it
     return [Mount(source=volume, target=SHARED_FOLDER, volume=True)], dict(login.shared)
 
 
 def demand_shareable(agent: str) -> None:
-    """Raise settings.invalid where a login cannot be shared by sessions."""
+    """Raise settings.invalid if sessions cannot share the login of an agent."""
     if LOGINS[agent].shared:
         return
-    message = f"The login of {agent} cannot be shared: it has no lock for renewing it"
+    message = f"Sessions cannot share the login of {agent}: its renewal has no lock"
     raise ParaError(
         "settings.invalid",
         message,
-        Remedy(title="Choose image or env", setting="agent.credentials"),
+        Remedy(title="Set it to image or env", setting="agent.credentials"),
         issues=[Issue(path="agent.credentials", message=message)],
     )
 
@@ -134,14 +135,14 @@ def _demand_variables(context: Context, settings: Settings, agent: str) -> None:
         return
     usual = ", ".join(LOGINS[agent].variables)
     if unset:
-        what = f"{', '.join(unset)}, which agent.env names, {'is' if len(unset) == 1 else 'are'}"
-        message = f"The agent {agent} has no login: {what} not set where para runs"
+        what = f"{', '.join(unset)}, named by agent.env, {'is' if len(unset) == 1 else 'are'}"
+        message = f"The agent {agent} has no login: {what} not set in the environment of para"
     else:
-        message = f"The agent {agent} has no login: agent.env names no variable"
+        message = f"The agent {agent} has no login: agent.env is empty"
     raise ParaError(
         "auth.missing",
         message,
-        Remedy(title=f"Name the variables that hold it ({usual})", setting="agent.env"),
+        Remedy(title=f"Set it to the variables of the login ({usual})", setting="agent.env"),
         Remedy(title="Choose another way to log in", setting="agent.credentials"),
     )
 
@@ -150,6 +151,6 @@ def _no_login_error(agent: str) -> ParaError:
     return ParaError(
         "auth.missing",
         f"The agent {agent} has no login",
-        Remedy(title="Log in once", command="para.auth.setup", params={"agent": agent}),
+        Remedy(title="Log in", command="para.auth.setup", params={"agent": agent}),
         Remedy(title="Choose another way to log in", setting="agent.credentials"),
     )

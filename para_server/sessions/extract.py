@@ -1,4 +1,4 @@
-"""Brings work out of a container session: snapshot, bundle, check, unpack."""
+"""Extract the work of a container session: snapshot, bundle, verify, import."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from para_server.sessions.recipes import find_helper_image
 
 _log = logging.getLogger(__name__)
 _MAX_RESULT: Final = 4096  # bytes
-_RAISE_LIMIT: Final = Remedy(title="Let it weigh more", setting="git.maxBundle")
+_RAISE_LIMIT: Final = Remedy(title="Increase the size limit", setting="git.maxBundle")
 _TOO_LARGE_OUTPUT: Final = (
     "File too large",
     "File size limit",
@@ -40,19 +40,19 @@ _TOO_LARGE_OUTPUT: Final = (
     "signal 25",
 )  # SIGXFSZ
 _KILLED: Final = 128 + signal.SIGKILL
-_MAX_LOG: Final = 2000  # bytes of a failed helper's log that are shown
-# what the work is taken out for: a look needs only what a branch would hold
+_MAX_LOG: Final = 2000  # bytes of a failed helper's log in the error
+# purpose of the extraction: a look needs only what a branch can hold
 Aim = Literal["look", "finish", "cancel"]
-# how snapshot.sh is asked, one after the other; full twice where it is not the workspace's fault
+# modes of snapshot.sh, in order; full is repeated only if the workspace is not the cause
 _MODES: Final = ("full", "full", "plain", "flat")
 
 
 class Extracted(Model):
-    """What a session has: `tip` for the branch, `keep` with all that a branch cannot hold.
+    """Commits with the work of a session, in the repository under refs/para/incoming.
 
-    `head` is where its own branch is, without what is uncommitted. All are in the repository,
-    under refs/para/incoming. `more` tells whether keep has more than the branch can hold.
-    `since` is what the tip is compared with: the base, or nothing where the base is gone.
+    `tip` is for the branch; `keep` also has what a branch cannot hold, if `more` is true.
+    `head` is the session's own branch, without uncommitted changes. `since` is the commit to
+    compare the tip with: the base commit, or the empty tree if that is gone.
     """
 
     tip: str
@@ -67,12 +67,12 @@ class Extracted(Model):
 async def extracted_work(
     context: Context, repo: Repo, record: Record, message: str, aim: Aim
 ) -> AsyncIterator[Extracted]:
-    """Yield what a session has, for as long as the block lasts; raises workspace.git-failed.
+    """Yield the extracted work, valid inside the block; raises workspace.git-failed.
 
-    Where git cannot follow the workspace's own rules, or its .git is beyond reading, less is asked:
-    the files byte for byte, and in the end as one commit on the base.
+    If git fails on the workspace's own attributes and filters, the files are taken byte for byte;
+    if its .git cannot be read, they become one commit on the base commit.
     """
-    clearing: list[asyncio.Task[None]] = []  # the caller need not wait for it before it goes on
+    clearing: list[asyncio.Task[None]] = []  # done in the background while the caller works
     try:
         yield await _extract(context, repo, record, message, aim, clearing)
     finally:
@@ -101,18 +101,18 @@ async def _extract(
         except ParaError as error:
             if error.slug != "workspace.git-failed" or mode == _MODES[-1]:
                 raise
-            _log.warning("not taken out (%s): %s", mode, error, extra={"session": record.name})
+            _log.warning("extraction failed (%s): %s", mode, error, extra={"session": record.name})
             failed = error
-            await run_to_end(asyncio.gather(*clearing))  # the next one may need the room
+            await run_to_end(asyncio.gather(*clearing))  # the next mode may need the disk space
     raise _unverified_error(record)
 
 
 class _TimeLimitError(ParaError):
-    """Less would take as long."""
+    """The time limit is reached: a simpler mode would take as long."""
 
 
 class _KilledError(ParaError):
-    """Something ended the helper: another may come to its end."""
+    """The helper was killed: another one may succeed."""
 
 
 async def _try_mode(
@@ -129,7 +129,7 @@ async def _try_mode(
         lent = await _object_stores_for(context, repo, record, scratch, asked[0], since)
         extract_job.write_job(scratch, repo, record, message, lent, rootless=since is None)
         await _run_snapshot(context, repo, record, scratch, asked, lent)
-        # what it made is in the folder
+        # its results are in the folder, so the container can go meanwhile
         taken, _ = await run_both(
             _verify(context, repo, record, scratch, since), _remove_helper(context, scratch)
         )
@@ -139,12 +139,12 @@ async def _try_mode(
 
 
 async def _clean_up(context: Context, scratch: Path, record: Record) -> None:
-    """Remove the helper, and then the folder by which the next process would find it."""
+    """Remove the helper and then its folder, which reconciling finds if this fails."""
     try:
         await _remove_helper(context, scratch)
         await provision.remove_folder(context, scratch, record.id)
     except ParaError as error:
-        reconcile.log_postponed(f"{scratch} is not cleared", error)
+        reconcile.log_postponed(f"{scratch} is not removed", error)
 
 
 async def _remove_helper(context: Context, scratch: Path) -> None:
@@ -154,10 +154,10 @@ async def _remove_helper(context: Context, scratch: Path) -> None:
 async def _object_stores_for(
     context: Context, repo: Repo, record: Record, scratch: Path, mode: str, since: str | None
 ) -> list[Path]:
-    """Return the object stores that the helper may read beside the session's own.
+    """Return the object stores that the helper may read in addition to the session's own.
 
-    A session with objects of its own gets nothing else through the helper: what it knows by its
-    hash alone is not there. Where its own are not used, the helper has a copy of what they were.
+    A session with its own objects must not reach others by their hashes, so its helper reads none.
+    In mode flat, which does not use the session's objects, it reads a copy of the base commit's.
     """
     if not record.has_own_objects(context.settings(Path(record.repo)).git.objects):
         return repository.lenders(repo)
@@ -208,8 +208,8 @@ async def _run_snapshot(
     if code is None:
         raise _TimeLimitError(
             "workspace.git-failed",
-            f"Taking the work of {record.name} out took longer than {settings.max_seconds} seconds",
-            Remedy(title="Give it more time", setting="git.maxSeconds"),
+            f"Extracting the work of {record.name} took longer than {settings.max_seconds} seconds",
+            Remedy(title="Increase the time limit", setting="git.maxSeconds"),
         )
     if code != 0:
         said = read_bounded(scratch / "log", _MAX_LOG, from_end=True) or b""
@@ -217,13 +217,13 @@ async def _run_snapshot(
 
 
 def _snapshot_error(record: Record, code: int, said: str) -> ParaError:
-    """Make the error of a helper that failed; only what was too large is a matter of weight."""
+    """Return the error for a helper that failed, with a remedy that fits its output."""
     named = {"name": record.name, "repo": record.repo}
-    look = Remedy(title="Look at it, and try again", command="para.open", params=named)
+    look = Remedy(title="Open it, fix it and try again", command="para.open", params=named)
     kind = _KilledError if code == _KILLED else ParaError
     return kind(
         "workspace.git-failed",
-        f"The work of {record.name} could not be taken out (exit code {code}): {said}",
+        f"The work of {record.name} could not be extracted (exit code {code}): {said}",
         _RAISE_LIMIT if any(word in said for word in _TOO_LARGE_OUTPUT) else look,
     )
 
@@ -241,19 +241,19 @@ async def _verify(
     names = {end: f"{commit}^{{commit}}" for end, commit in told.items()}
     if bundle.is_file() and not bundle.is_symlink():
         seconds = context.settings(None).git.max_seconds
-        quarantine = scratch / secrets.token_hex(8)  # a name that the helper could not know
+        quarantine = scratch / secrets.token_hex(8)  # a name that the helper cannot guess
         with reporting_os_errors(quarantine):
             quarantine.mkdir()
         _, old = await run_both(
             bundles.judge(repo, bundle, quarantine, seconds, (tip, keep), since),
             run_both(*(repository.is_ancestor(repo, one, record.base) for one in (tip, keep))),
         )
-        # git leaves out of a bundle what its base has
+        # a bundle does not contain commits that the base commit has already
         ends = {end: at for (end, at), is_old in zip(told.items(), old, strict=True) if not is_old}
         names |= {end: f"{incoming_ref(record.id)}/{end}" for end in ends}
         async with context.store.locked_refs(record.refs_at):
             await bundles.take(repo, bundle, record.id, ends, seconds)
-    # where the branch was is a claim, too
+    # the position of the branch is reported by the session too, so it is verified
     head_is_known, arrived = await run_both(
         repository.is_ancestor(repo, head, keep),
         run_both(*(repository.ref_commit(repo, name) for name in names.values())),
@@ -273,13 +273,13 @@ async def _verify(
 def _unverified_error(record: Record) -> ParaError:
     return ParaError(
         "workspace.git-failed",
-        f"The work of {record.name} did not arrive whole, and stays where it is",
+        f"The work of {record.name} could not be verified; the session is unchanged",
         Remedy(title="Try again", command="para.show", params={"name": record.name}),
     )
 
 
 async def _delete_incoming_refs(context: Context, repo: Repo, record: Record) -> None:
-    """Delete the refs that the work arrived under; what refuses now goes when the session ends."""
+    """Delete the incoming refs; those that remain are deleted when the session ends."""
     try:
         async with context.store.locked_refs(record.refs_at):
             await bundles.drop_incoming(repo, record.id)

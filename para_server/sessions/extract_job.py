@@ -1,4 +1,4 @@
-"""Write what a helper container needs to take the work out of a session."""
+"""Write the scripts and inputs of the helper container that extracts a session's work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_job(
     *,
     rootless: bool,
 ) -> None:
-    """Write the scripts, the message, who commits, and which object stores there are."""
+    """Write the scripts, the commit message, the identities and the paths of object stores."""
     stores = "".join(f"{store}\n" for store in lent)
     package = resources.files(git_package)
     given = {

@@ -1,4 +1,4 @@
-"""The only place that decides whose the files of a session are, on the host and inside."""
+"""Decide which user ids own the files of sessions, on the host and in containers."""
 
 from __future__ import annotations
 
@@ -25,42 +25,42 @@ from para_server.git.clone import AGENT_UID, hand_over
 from para_server.host.filesystem import reporting_os_errors
 
 _PASSWD: Final = container_spec.PASSWD
-_MAX_IDS: Final = 64  # bytes that two ids have at most
+_MAX_IDS: Final = 64  # bytes of a file with two ids
 _ID_PATTERN: Final = re.compile("[0-9]{1,10}")
-_HELPER_LOCK: Final = "ids"  # what holds a helper that is no session's
+_HELPER_LOCK: Final = "ids"  # lock and owner of a helper that belongs to no session
 _DOCS_URL: Final = "https://docs.docker.com/engine/security/userns-remap/"
 
 
 class Owner(Model):
-    """Whom files are given to on the host, None where they stay ours, and their ids inside."""
+    """The uid to change files to on the host (None: keep ours), and uid and gid in containers."""
 
     host: int | None
     inside: tuple[int, int]
 
 
 async def find_owner(context: Context) -> Owner:
-    """Return whose the files of container sessions are.
+    """Return the owner of the files of container sessions.
 
-    Raises engine.refused where the engine's containers cannot have files of this user.
+    Raises engine.refused if containers of the engine cannot own files of this user.
     """
     return decide_owner(await inspect_engine(context.engine), os.geteuid(), os.getegid())
 
 
 def decide_owner(known: EngineInfo, uid: int, gid: int) -> Owner:
-    """Decide for an engine and the ids of this process whose the files of sessions are."""
+    """Return the owner for an engine and the ids of this process."""
     if known.rootless:
-        # root in its containers is the user whose engine it is, and all others are nobody's
+        # root in its containers is the engine's user; all other ids map to no user here
         if uid != known.root:
             raise _wrong_user_error(
-                f"The engine is the rootless one of uid {known.root}, and para runs as uid {uid}: "
+                f"The engine is the rootless one of uid {known.root}, but para runs as uid {uid}: "
                 "run para as that user"
             )
         return Owner(host=None, inside=(0, 0))
     if known.remapped:
         if uid != 0:
             raise _wrong_user_error(
-                "The engine remaps user ids (userns-remap), so that its containers cannot have "
-                f"files of uid {uid}; only root can hand files over to them"
+                "The engine remaps user ids (userns-remap), so its containers cannot own files "
+                f"of uid {uid}: run para as root, which can change the owner"
             )
         return Owner(host=known.root + AGENT_UID, inside=(AGENT_UID, AGENT_UID))
     if uid == 0:
@@ -69,22 +69,22 @@ def decide_owner(known: EngineInfo, uid: int, gid: int) -> Owner:
 
 
 async def hand_to_helper(context: Context, folder: Path) -> None:
-    """Let a helper container write into a folder of para's own."""
+    """Make a folder of para writable for a helper container."""
     known = await inspect_engine(context.engine)
     if known.rootless or known.remapped:
         await hand_over(folder, (await find_owner(context)).host)
 
 
 async def fit_image(context: Context, image: str, session_id: str) -> str:
-    """Return an image like the given one, in which the user `para` has the ids of the files.
+    """Return an image in which the user `para` has the ids of the session's files.
 
-    It is the same one where they fit, as for uid 1000 and root; otherwise it is made once.
-    Raises engine.refused where the image has no such user.
+    It is the given image if its ids match, as for uid 1000 and root; otherwise one is built once.
+    Raises engine.refused if the image has no user `para`.
     """
     inside = (await find_owner(context)).inside
     found = await images.find(context.engine, image)
     if found is None or await _cached_image_ids(context, found, image, session_id) == inside:
-        return image  # what is missing is refused where the container is created
+        return image  # a missing image is reported when the container is created
     name = fitted_image(found.id, inside)
     if await images.find(context.engine, name) is None:
         context.report(f"Fitting {image} to uid {inside[0]}, once: this takes a while", None)
@@ -100,26 +100,26 @@ async def fit_image(context: Context, image: str, session_id: str) -> str:
             labels={LABEL_FITTED: found.id, LABEL_HOME: str(context.store.home)},
             offline=True,
         )
-        # its steps mean nothing to a person; where one fails, the error has what it printed
+        # build steps are not reported; the error has the output of one that fails
         await image_build.build_image(context.engine, recipe, None, lambda *_: None, no_cache=False)
     return name
 
 
 async def read_image_ids(context: Context, image: str) -> tuple[int, int]:
-    """Return the ids that the user `para` has in an image, which is there."""
+    """Return uid and gid of the user `para` in an image; raises engine.image-missing."""
     found = await images.find(context.engine, image)
     if found is None:
         raise image_missing_error(image)
     async with context.store.locked_session(
         _HELPER_LOCK
-    ):  # a helper whose holder is gone is removed
+    ):  # reconciling removes a helper without a locked owner
         return await _cached_image_ids(context, found, image, _HELPER_LOCK)
 
 
 async def _cached_image_ids(
     context: Context, image: Image, name: str, session_id: str
 ) -> tuple[int, int]:
-    """Look which ids the user `para` has in an image; what was seen once stays true."""
+    """Return uid and gid of the user `para`, cached by the id of the image."""
     known = context.store.checkouts_folder / f"image-{image.id.rpartition(':')[2][:32]}"
     with suppress(ValueError):
         first, second = (read_bounded(known, _MAX_IDS) or b"").split()
@@ -144,7 +144,7 @@ async def _read_passwd(context: Context, image: str, session_id: str) -> tuple[i
     )
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(containers.remove, context.engine, name)
-        await containers.remove(context.engine, name)  # of a process that was killed
+        await containers.remove(context.engine, name)  # left by a killed process
         await containers.create(context.engine, wanted)
         passwd = await file_copy.read_file(context.engine, name, _PASSWD) or b""
         await containers.remove(context.engine, name)
@@ -165,7 +165,7 @@ def _wrong_user_error(message: str) -> ParaError:
     return ParaError(
         "engine.refused",
         message,
-        Remedy(title="Name another engine", setting="engine.host"),
+        Remedy(title="Choose another engine", setting="engine.host"),
         DISABLE_CONTAINERS,
         Remedy(title="Read how Docker maps user ids", url=_DOCS_URL),
     )

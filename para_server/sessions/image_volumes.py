@@ -1,4 +1,4 @@
-"""The only place that keeps what lies in the volumes that a session's image declares."""
+"""Create and remove volumes for the mount points that a session's image declares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from para_server.sessions import file_ownership
 
 
 class SessionVolumes(NamedTuple):
-    """Mounts of the volumes of a session, and where those are that have just been created."""
+    """Mounts of the volumes of a session, and the mount points of volumes just created."""
 
     mounts: list[Mount]
     new: list[PurePosixPath]
@@ -24,12 +24,13 @@ class SessionVolumes(NamedTuple):
 async def create_volumes(
     context: Context, record: Record, image: str, others: Sequence[Mount]
 ) -> SessionVolumes:
-    """Create a volume of the session's own for each that its image declares; what is there stays.
+    """Create a named volume for each volume that the image declares, unless it exists.
 
-    One that the engine makes by itself goes with the container, and a saved image has none of it.
+    An anonymous volume of the engine would be removed with the container, and its content is not
+    part of a saved image.
     """
     if is_para_image(image):
-        return SessionVolumes([], [])  # it declares none, and is not asked for each session
+        return SessionVolumes([], [])  # para's own images declare none: saves a request
     found = await images.find(context.engine, image)
     taken = {PurePosixPath(one.target) for one in others}
     targets = [] if found is None else [t for t in found.volumes if PurePosixPath(t) not in taken]
@@ -49,9 +50,9 @@ async def create_volumes(
 async def fix_ownership(
     context: Context, container: str, new: Sequence[PurePosixPath], image: str, fitted: str
 ) -> None:
-    """Let the user `para` own in new volumes what it owned in the image that one was fitted from.
+    """Change the owner in new volumes for files that the user `para` owns in the given image.
 
-    What lies in the volumes of an image cannot be changed in an image that is made from it.
+    A build cannot change files in the declared volumes of its base image.
     """
     if not new or image == fitted:
         return
@@ -62,7 +63,7 @@ async def fix_ownership(
 
 
 async def remove_volumes(context: Context, record: Record) -> None:
-    """Remove all volumes of a session that is over."""
+    """Remove all volumes of an ended session."""
     for volume in await volumes.list_volumes(context.engine, record.id):
         if context.store.owns(volume.home):
             await volumes.remove(context.engine, volume.name)

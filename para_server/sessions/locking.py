@@ -1,4 +1,4 @@
-"""Lock the session that a command means, reconciled and in a state that the command applies to."""
+"""Find and lock the session of a command, reconcile it and check its state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FREES_SPACE: Final = frozenset(
 
 
 class LockedSession(NamedTuple):
-    """A session that nobody else acts on, as it was when it came to be held."""
+    """A locked session as it was when it was locked."""
 
     record: Record
     session: Session
@@ -36,10 +36,10 @@ async def locked_session(
     repo: str | None,
     instead: Callable[[Record], Remedy | None] = lambda _: None,
 ) -> AsyncIterator[LockedSession]:
-    """Hold the session that is meant, settled and in a state that the command applies to.
+    """Lock a session, reconciled and in a state that the command `verb` applies to.
 
-    `instead` returns what may have been meant where the session runs, and the command is not for
-    that.
+    `instead` returns a remedy to propose if the session is running and `verb` does not apply.
+    Raises session.not-found, session.ambiguous and session.illegal-transition.
     """
     chosen = await lookup.find_session(context, name, repo, verb=verb)
     if verb in _FREES_SPACE:
@@ -52,7 +52,7 @@ async def locked_session(
             raise lost_records.explain_missing(context, chosen.name, error) from None
         if record is None:
             raise ParaError(
-                "session.not-found", f"There is no session {chosen.name} any more", SHOW_SESSIONS
+                "session.not-found", f"Session {chosen.name} does not exist any more", SHOW_SESSIONS
             )
         seen = await present.find_container(context, record)
         session = present.build_session(context, record, seen)
@@ -68,7 +68,7 @@ async def locked_session(
 
 
 async def _reconcile(context: Context, verb: str, record: Record) -> None:
-    """Settle a session; what its end has left over keeps no command from saying that it is over."""
+    """Reconcile a session; if that fails for an ended one, its state is the better error."""
     try:
         await reconcile.reconcile_session(context, record.id)
     except ParaError:

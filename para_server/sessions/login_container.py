@@ -1,4 +1,4 @@
-"""Run the containers of logins: one in which a person logs in, and short-lived ones that ask."""
+"""Run containers for logins: to log in, and to query a login for a short time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def create_container(
     image: str,
     mounts: list[Mount] | None = None,
 ) -> None:
-    """Create a container of a login, where another one of its name was removed."""
+    """Create a login container; one of the same name must have been removed before."""
     wanted = container_spec.login_container(
         name,
         agent,
@@ -35,14 +35,14 @@ async def create_container(
         home=context.store.home,
         mounts=mounts or [],
         ca_bundle=container_spec.find_ca_bundle(settings.container, context.environ),
-        # on the host's a browser's callback finds it, which userns-remap does not allow
+        # a browser's callback needs the host's network, which userns-remap does not allow
         network="bridge" if (await inspect_engine(context.engine)).remapped else "host",
     )
     await containers.create(context.engine, wanted)
 
 
 def login_environment(context: Context, settings: Settings) -> dict[str, str]:
-    """Return the variables that a login needs, which may not end in its image."""
+    """Return the variables that a login needs, which must not be stored in its image."""
     ca_bundle = container_spec.find_ca_bundle(settings.container, context.environ)
     return container_spec.container_environment(
         settings.container, ca_bundle, context.engine.session_proxies
@@ -53,11 +53,11 @@ def login_environment(context: Context, settings: Settings) -> dict[str, str]:
 async def short_lived_container(
     context: Context, settings: Settings, agent: str, image: str, mounts: list[Mount]
 ) -> AsyncIterator[str]:
-    """Run a container from an image, or with a volume, that holds a login."""
+    """Run a container with a login, in its image or in mounts; yields its name."""
     name = f"{login_name(agent, context.store.home)}.{secrets.token_hex(4)}"
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(containers.remove, context.engine, name)
-        if mounts:  # what lies in them has the ids that sessions have
+        if mounts:  # their files have the ids of sessions
             image = await fit_image(context, image, name)
         await create_container(context, settings, agent, name, image, mounts)
         await containers.start(context.engine, name)
@@ -66,8 +66,8 @@ async def short_lived_container(
 
 
 async def fit_image(context: Context, image: str, name: str) -> str:
-    """Return the image that fits this user, held as a helper's."""
-    # a helper whose holder is gone is removed
+    """Return an image with this user's ids, under the lock of the helper `name`."""
+    # reconciling removes a helper without a locked owner
     async with context.store.locked_session(name):
         return await file_ownership.fit_image(context, image, name)
 
@@ -75,7 +75,7 @@ async def fit_image(context: Context, image: str, name: str) -> str:
 async def query_login(
     context: Context, name: str, agent: str, environment: dict[str, str]
 ) -> LoginReport:
-    """Ask in a container whether there is a login, and what the agent's API makes of it."""
+    """Return whether a container has a login and whether the agent's API accepts it."""
     _, output = await exec_command.execute(
         context.engine, name, logins.report_command(agent), environment=environment, workdir="/"
     )

@@ -1,4 +1,4 @@
-"""Find the repository and the session that a command means."""
+"""Find the repository and the session of a command."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from para_server.sessions import lost_records
 
 
 class RepositoryKey(NamedTuple):
-    """A repository by its work tree, and by the git folder that linked worktrees share with it."""
+    """A repository's work tree, and the git folder that it shares with linked worktrees."""
 
     top: str
     common: str
 
     def has(self, record: Record) -> bool:
-        """Return whether a session is one of this repository."""
+        """Return whether a session belongs to this repository."""
         return record.repo == self.top or (record.common != "" and record.common == self.common)
 
 
 async def find_repo(context: Context, given: str | None) -> Repo:
-    """Find the repository that is meant; raises workspace.ambiguous."""
+    """Return the given repository, or the only open one; raises workspace.ambiguous."""
     if given is not None:
         folder = parse_path(given)
         if not folder.is_absolute():
             raise ParaError(
                 "workspace.not-a-repository",
-                f"repo is an absolute path or a file:// URI, not {given}",
+                f"repo must be an absolute path or a file:// URI, not {given}",
             )
         if not _is_folder(folder):
-            raise ParaError("workspace.not-a-repository", f"There is no folder {given}")
+            raise ParaError("workspace.not-a-repository", f"The folder {given} does not exist")
         return await _locate(context, folder)
     if context.cwd is not None:
         return await _locate(context, context.cwd)
     if len(context.folders) == 1:
         return await _locate(context, context.folders[0])
     said = "no folder is open" if not context.folders else "several folders are open"
-    raise ParaError("workspace.ambiguous", f"Say which repository is meant: {said}", SHOW_SESSIONS)
+    raise ParaError("workspace.ambiguous", f"Specify a repository: {said}", SHOW_SESSIONS)
 
 
 async def find_session(
@@ -59,9 +59,10 @@ async def find_session(
     live_only: bool = True,
     verb: str = "",
 ) -> Record:
-    """Find the session that is meant; raises session.not-found and session.ambiguous.
+    """Return the session with a name or id; raises session.not-found and session.ambiguous.
 
-    `name` may be the id. Of several that are over, the last one is meant to which `verb` applies.
+    Without a name it is the session around the working folder, or the only active one. Of several
+    ended sessions with the name it is the last one that `verb` applies to.
     """
     records = context.store.read_all()
     if name is None:
@@ -82,33 +83,33 @@ async def find_session(
     if not live:
         raise ParaError(
             "session.not-found",
-            f"There is no live session in {top or 'any repository'}",
+            f"There is no active session in {top or 'any repository'}",
             SHOW_SESSIONS,
         )
     names = ", ".join(r.name for r in live)
-    raise ParaError("session.ambiguous", f"Say which session is meant: {names}", SHOW_SESSIONS)
+    raise ParaError("session.ambiguous", f"Specify a session: {names}", SHOW_SESSIONS)
 
 
 async def _locate(context: Context, folder: Path) -> Repo:
-    """Find the repository of a folder: git runs in no workspace but a worktree session's."""
+    """Return the repository of a folder; git never runs in the workspace of a container."""
     if not is_utf8(folder):
         raise ParaError(
             "workspace.not-a-repository",
-            f"{printable(str(folder))} is no place for sessions: its path is not UTF-8",
+            f"{printable(str(folder))} cannot have sessions: its path is not UTF-8",
         )
     inside = _session_around(context, folder)
     if inside is None:
         try:
             return await discovery.locate(folder)
         except ParaError:
-            await version.demand_new_enough(folder)  # an old git misunderstands what it is asked
+            await version.demand_new_enough(folder)  # an old git does not know the options
             raise
     if inside.type == "worktree" and inside.state not in lifecycle.ENDED_STATES:
         return await discovery.locate_anywhere(folder)
     raise ParaError(
         "workspace.not-a-repository",
-        f"{folder} is the workspace of session {inside.name}, not a repository of yours",
-        Remedy(title=f"Work from its repository: cd {shlex.quote(inside.repo)}"),
+        f"{folder} is the workspace of session {inside.name}, not a repository",
+        Remedy(title=f"Use its repository: cd {shlex.quote(inside.repo)}"),
         SHOW_SESSIONS,
     )
 
@@ -123,12 +124,12 @@ def _is_folder(folder: Path) -> bool:
 
 
 def _session_around(context: Context, folder: Path | None) -> Record | None:
-    """Find the session whose workspace holds a folder, whatever path leads there."""
+    """Return the session whose workspace contains a folder, also through links."""
     if folder is None:
         return None
     key = find_session_id(folder, context.store.home)
     if key is None and any(part.startswith(VOLUME_PREFIX) for part in folder.parts):
-        # where the engine has its volumes, and may not let this user look
+        # a volume folder of the engine, which this user may not be allowed to read
         key = next(
             p.removeprefix(VOLUME_PREFIX) for p in folder.parts if p.startswith(VOLUME_PREFIX)
         )
@@ -139,7 +140,7 @@ async def _find_key(
     context: Context, repo: str | None, records: Sequence[Record], name: str | None
 ) -> RepositoryKey | None:
     if repo is not None and any(r.repo == str(parse_path(repo)) for r in records):
-        given = str(parse_path(repo))  # also where the repository itself is gone
+        given = str(parse_path(repo))  # also if the repository is gone
         return RepositoryKey(given, next(r.common for r in records if r.repo == given))
     inside = _session_around(context, context.cwd) if repo is None else None
     if inside is not None:
@@ -147,7 +148,7 @@ async def _find_key(
     try:
         found = await find_repo(context, repo)
     except ParaError:
-        # a name that only one session has needs no repository
+        # a unique name needs no repository
         if repo is None and name is not None and sum(name in (r.name, r.id) for r in records) == 1:
             return None
         raise

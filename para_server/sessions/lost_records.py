@@ -1,4 +1,4 @@
-"""The only place that names the sessions without a readable record, and brings them back."""
+"""List the sessions without a readable record and restore records from copies."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from para_server.core.records import Record
 from para_server.core.results import Check
 
 _log = logging.getLogger(__name__)
-_MAX_NAMED: Final = 20  # sessions that one check names
+_MAX_NAMED: Final = 20  # sessions in one check
 
 
 def check_records(context: Context) -> Check:
-    """Name every session whose record is gone or cannot be read, and what brings it back."""
+    """Check for sessions whose record is missing or unreadable."""
     store = context.store
     try:
         lost = store.sessions_without_record()
@@ -35,9 +35,9 @@ def check_records(context: Context) -> Check:
 
 
 async def restore_record(context: Context, name: str, repo: str | None) -> Record | None:
-    """Make the record of a lost session anew from its copy; None where no such session is lost.
+    """Restore the record of a lost session from its copy; None if it is not lost.
 
-    A record that cannot be read stays beside it, under another name. `name` may be the id.
+    An unreadable record is kept under another name. `name` may be the id.
     """
     store = context.store
     lost = store.sessions_without_record()
@@ -50,7 +50,7 @@ async def restore_record(context: Context, name: str, repo: str | None) -> Recor
         found = [copy for copy in found if copy.repo == str(parse_path(repo))]
     if len(found) > 1:
         ids = ", ".join(copy.id for copy in found)
-        raise ParaError("session.ambiguous", f"Say which session is meant: {ids}", SHOW_SESSIONS)
+        raise ParaError("session.ambiguous", f"Specify a session: {ids}", SHOW_SESSIONS)
     if not found:
         if name in store.unreadable:
             raise _error(store.unreadable[name])
@@ -63,12 +63,12 @@ async def restore_record(context: Context, name: str, repo: str | None) -> Recor
         if record.id not in store.sessions_without_record():
             return store.read_record(record.id)  # another process was first
         store.rename_unreadable(record.id)
-        _log.warning("its record is made anew from its copy", extra={"session": record.name})
+        _log.warning("its record is restored from its copy", extra={"session": record.name})
         return store.write(record)
 
 
 def explain_missing(context: Context, name: str, otherwise: ParaError) -> ParaError:
-    """Make the error of a session whose record cannot be read; any other stays as it is."""
+    """Return the error for a session with an unreadable record, or else `otherwise`."""
     context.store.sessions_without_record()
     for session_id, problem in context.store.unreadable.items():
         copy = context.store.read_copy(session_id)
@@ -97,7 +97,7 @@ def _describe(context: Context, session_id: str) -> str:
 
 def _recover_remedy(copy: Record) -> Remedy:
     return Remedy(
-        title=f"Bring {copy.name} back",
+        title=f"Recover {copy.name}",
         command="para.recover",
         params={"name": copy.id, "repo": copy.repo},
     )

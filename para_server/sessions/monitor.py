@@ -1,4 +1,4 @@
-"""The only place that notices that something changed, whoever changed it."""
+"""Watch records, agents' reports and the engine, and yield the changed list of sessions."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from para_server.sessions import orphans, present, reconcile
 from para_server.sessions.notification_scope import NotificationScope
 
 _log = logging.getLogger(__name__)
-_RETRY_DELAY: Final = 1.0  # seconds until an engine that went away is asked again
-_MAX_RETRY_DELAY: Final = 15.0
-_BATCH_SECONDS: Final = 0.02  # seconds in which changes that come together become one
+_RETRY_DELAY: Final = 1.0  # seconds until the first retry after the engine's events end
+_MAX_RETRY_DELAY: Final = 15.0  # seconds
+_BATCH_SECONDS: Final = 0.02  # seconds in which changes are sent as one
 
 
 async def watch_sessions(
     context: Context, scope: NotificationScope
 ) -> AsyncGenerator[SessionsChanged]:
-    """Give what a client is told: at once, and then whenever it has become something else."""
+    """Yield the notification for a client: once at the start, then after every change."""
     stirred = asyncio.Event()
     stirred.set()
     context.store.make_folders()
@@ -44,10 +44,10 @@ async def watch_sessions(
     called = call_limits.CallHistory()
     try:
         while True:
-            with suppress(TimeoutError):  # it is time to sum up what was held back
+            with suppress(TimeoutError):  # a summary of limited notifications is due
                 async with asyncio.timeout_at(call_limits.next_due(called)):
                     await stirred.wait()
-            # what comes meanwhile is seen by the same look
+            # one refresh covers all changes during the delay
             await asyncio.sleep(throttle.refresh_delay(pace, clock()))
             stirred.clear()
             began = clock()
@@ -55,7 +55,7 @@ async def watch_sessions(
             beginning = sum(one.state is State.PREPARING for one in now.sessions)
             pace = throttle.record_refresh(pace, began, clock(), beginning)
             events: tuple[Attention, ...] = ()
-            if now.status_bar.severity != "error":  # it tells of no session then
+            if now.status_bar.severity != "error":  # then it has no sessions
                 heard = status_bar.new_attention(
                     now.sessions if known is None else known, now.sessions
                 )
@@ -85,7 +85,7 @@ async def _current_state(context: Context) -> SessionsChanged:
 
 
 def container_limit(context: Context) -> int:
-    """Tell how many containers may run, also where settings are wrong."""
+    """Return the limit of containers, or 0 if the settings are invalid."""
     try:
         return context.settings(None).container.max_running
     except ParaError:
@@ -93,13 +93,13 @@ def container_limit(context: Context) -> int:
 
 
 async def _watch_engine(context: Context, stirred: asyncio.Event) -> None:
-    """Follow the engine's events; where they end, ask again, less and less often."""
+    """Follow the engine's events; reconnect with increasing delays when they end."""
     pause = _RETRY_DELAY
     while True:
         try:
             async for name in events.watch_session_containers(context.engine):
                 pause = _RETRY_DELAY
-                if not name:  # it listens, after we do not know what
+                if not name:  # connected: events may have been missed before
                     await _clean_up(context)
                 stirred.set()
         except ParaError as error:
@@ -114,13 +114,13 @@ async def _clean_up(context: Context) -> None:
         await reconcile.reconcile_all(context)
         await orphans.remove_orphans(context)
     except ParaError as error:
-        _log.info("not cleared up: %s", error)
+        _log.info("reconciling failed: %s", error)
 
 
 async def _watch_files(context: Context, stirred: asyncio.Event) -> None:
-    """Follow the records, and what agents say of themselves.
+    """Follow changes of records and of agents' reports.
 
-    Each agent's folder is watched alone: what an agent makes beneath it is of no interest.
+    Each agent's folder is watched without its subfolders, which belong to the agent.
     """
     async for _ in file_watcher.watch(
         context.store.records_folder, lambda: _agent_folders(context)
@@ -130,7 +130,7 @@ async def _watch_files(context: Context, stirred: asyncio.Event) -> None:
 
 
 def _agent_folders(context: Context) -> list[str]:
-    # by their names: where fifty sessions begin at once, it is asked again and again
+    # scandir and no Path: this runs often while many sessions start
     try:
         with os.scandir(f"{context.store.home}/agents") as entries:
             return [f"{entry.path}/out" for entry in entries]

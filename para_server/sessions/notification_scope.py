@@ -1,4 +1,4 @@
-"""The only place that says which sessions a client is called for, of all that a user has."""
+"""Decide which clients are notified about a session."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from para_server.git import discovery
 
 
 class NotificationScope:
-    """One client: `folders` are what it has open, all of which count where there is none.
+    """The sessions that one client is notified about.
 
-    Of the clients that say `once`, one alone is called for the sessions of a repository: the first
-    to be, until it ends.
+    `folders` are the folders that it has open; a client without folders is notified about all
+    sessions. Of the clients with `once`, only the first of a repository is notified, until it ends.
     """
 
     def __init__(self, home: Path, folders: Sequence[Path], *, once: bool) -> None:
@@ -25,16 +25,16 @@ class NotificationScope:
         self._folders = [Path(os.path.realpath(folder)) for folder in folders]
         self._once = once
         self._repositories: dict[Path, Path | None] = {}
-        self._held: dict[str, int] = {}  # the descriptors of locks, by repository
+        self._held: dict[str, int] = {}  # descriptors of locks, by repository
 
     async def includes(self, repo: str) -> bool:
-        """Return whether the client is called for sessions of a repository."""
+        """Return whether the client is notified about sessions of a repository."""
         if not self._folders:
             return True
         return await self._has_open(Path(repo)) and (not self._once or self._is_first(repo))
 
     def close(self) -> None:
-        """Leave the calls to other clients."""
+        """Release the locks, so that another client is notified."""
         for descriptor in self._held.values():
             os.close(descriptor)
         self._held.clear()
@@ -42,7 +42,7 @@ class NotificationScope:
     async def _has_open(self, repo: Path) -> bool:
         if any(f.is_relative_to(repo) or repo.is_relative_to(f) for f in self._folders):
             return True
-        own = await self._repository(repo)  # it may be open as another work tree
+        own = await self._repository(repo)  # another work tree of it may be open
         return own is not None and own in [await self._repository(f) for f in self._folders]
 
     async def _repository(self, folder: Path) -> Path | None:
@@ -58,7 +58,7 @@ class NotificationScope:
         name = hashlib.sha256(os.fsencode(repo)).hexdigest()[:32]
         try:
             descriptor = locks.try_lock(self._home / "callers" / name)
-        except ParaError:  # no file can be written: twice is better than never
+        except ParaError:  # no lock file can be written: notify twice rather than never
             return True
         if descriptor is not None:
             self._held[repo] = descriptor

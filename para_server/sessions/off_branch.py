@@ -1,4 +1,4 @@
-"""Says what a session has beside its branch, and what a person has to decide about first."""
+"""Describe a session's work outside its branch, and refuse what a person must decide first."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from para_server.core.records import Record
 from para_server.core.results import Left
 from para_server.core.untrusted import one_line, printable, read_bounded
 
-_MAX_FILE: Final = 1 << 20  # bytes of what a helper says it found
+_MAX_FILE: Final = 1 << 20  # bytes of a helper's list
 _MAX_ENTRIES: Final = 1000
 _MAX_SHOWN: Final = 5  # paths in a message
 _KINDS: Final = frozenset(get_args(Left.model_fields["what"].annotation))
 _PATH_KINDS: Final = frozenset({"submodule", "ignored-repository"})
 _COMMANDS: Final = {"branch": "git branch", "tag": "git tag", "stash": "git stash apply"}
 _LOST: Final = {
-    "broken": "it cannot be read whole, and is not kept",
-    "loose": "its commits could not be read, and are not kept; its files are",
+    "broken": "it cannot be read completely and is not kept",
+    "loose": "its commits cannot be read and are not kept; its files are kept",
 }
 _OPERATIONS: Final = {
     "am": "git am",
@@ -35,7 +35,7 @@ _OPERATIONS: Final = {
 
 
 class Finding(Model):
-    """One thing beside the branch: whether it is kept, its object, and its path or ref."""
+    """One item outside the branch: its kind, how it is kept, its object, and its path or ref."""
 
     what: str
     how: str
@@ -44,7 +44,7 @@ class Finding(Model):
 
 
 class Findings(Model):
-    """What a helper found: beside the branch, stopped, in conflict, and in need of a filter."""
+    """Items outside the branch, stopped operations, conflicts, and files that need a filter."""
 
     beside: tuple[Finding, ...] = ()
     stopped: tuple[str, ...] = ()
@@ -53,12 +53,12 @@ class Findings(Model):
 
 
 def read_findings(scratch: Path) -> Findings:
-    """Read what a helper wrote into a folder; what is not well formed is passed over."""
+    """Return the findings that a helper wrote into a folder, without malformed ones."""
     entries = [entry.split(" ", 3) for entry in _fields(scratch / "left")]
     return Findings(
         beside=tuple(
             Finding(what=what, how=how, at=at, value=value)
-            for what, how, at, value in (e for e in entries if len(e) == 4)  # noqa: PLR2004 # as One has
+            for what, how, at, value in (e for e in entries if len(e) == 4)  # noqa: PLR2004 # fields of Finding
             if what in _KINDS
         ),
         stopped=tuple(one for entry in _fields(scratch / "stopped") for one in entry.splitlines()),
@@ -73,43 +73,43 @@ def _fields(file: Path) -> list[str]:
 
 
 def not_on_branch(found: Findings, archive: str) -> tuple[Left, ...]:
-    """Name all that is not in the branch of a finished session."""
+    """Return all items that are not on the branch of a finished session."""
     return tuple(_describe(one, archive) for one in found.beside)
 
 
 def not_in_archive(found: Findings, archive: str) -> tuple[Left, ...]:
-    """Name all that is not in the archive of a cancelled session."""
+    """Return all items that are not in the archive of a cancelled session."""
     gone = [one for one in found.beside if _is_lost(one)]
     return tuple(_describe(one, archive) for one in gone)
 
 
 def _is_lost(one: Finding) -> bool:
-    if one.what in {"merge", "ignored-repository"}:  # that it was stopped is not in the archive
+    if one.what in {"merge", "ignored-repository"}:  # not in an archive either
         return True
     return one.how in _LOST
 
 
 def demand_mergeable(record: Record, found: Findings) -> None:
-    """Raise workspace.git-failed where a person, or the agent, has to decide something first."""
+    """Raise workspace.git-failed if a person or the agent has to decide something first."""
     params = {"name": record.name, "repo": record.repo}
-    cancel = Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params)
+    cancel = Remedy(title="Cancel it; an archive keeps all", command="para.cancel", params=params)
     if found.stopped or found.conflicts:
         amid = ", ".join(_describe_operation(one) for one in found.stopped)
-        parts = [f"in the midst of {amid}"] if amid else []
+        parts = [f"in the middle of {amid}"] if amid else []
         if found.conflicts:
             parts.append(f"with conflicts in {_join_paths(found.conflicts)}")
         raise ParaError(
             "workspace.git-failed",
-            f"Session {record.name} is {' '.join(parts)}: a branch would have half of it",
-            Remedy(title="Complete or abort it there", command="para.open", params=params),
+            f"Session {record.name} is {' '.join(parts)}: its work is incomplete",
+            Remedy(title="Complete or abort it in the session", command="para.open", params=params),
             cancel,
         )
     if found.filtered:
         raise ParaError(
             "workspace.git-failed",
-            f"Session {record.name} changed files that a git filter has to convert, and the filter "
-            f"is not in the container: {_join_paths(found.filtered)}",
-            Remedy(title="Undo the changes there", command="para.open", params=params),
+            f"Session {record.name} changed files that need a git filter, which is not in the "
+            f"container: {_join_paths(found.filtered)}",
+            Remedy(title="Revert the changes in the session", command="para.open", params=params),
             cancel,
         )
 
@@ -130,11 +130,11 @@ def _detail(one: Finding, value: str, archive: str) -> str:
     match one.what, one.how:
         case "submodule", "kept":
             head = "" if at == "-" else f", its HEAD is {at}"
-            return f"what the branch does not have of it is kept in {archive}{head}"
+            return f"its commits that the branch lacks are kept in {archive}{head}"
         case "submodule", "files":
             return f"its changed files are kept in {archive}"
         case "ignored-repository", "kept":
-            return f"git ignores its files, which are not kept; its commits are in {archive}"
+            return f"git ignores its files, which are not kept; its commits are kept in {archive}"
         case "ignored-repository", "files":
             return "git ignores it, and it is not kept"
         case _, "kept":
@@ -142,7 +142,7 @@ def _detail(one: Finding, value: str, archive: str) -> str:
             short = value.rpartition("/")[2] if short.startswith(("refs/", "worktrees/")) else short
             dashes = ["--"] if short.startswith("-") else []
             name = [] if one.what == "stash" else [*dashes, short]
-            # a person may copy it to a shell, to which names of refs can be commands
+            # quoted, because a person may paste it into a shell
             return f"kept in {archive}: {_COMMANDS[one.what]} {shlex.join([*name, at])}"
         case _:
             return _LOST.get(one.how, _LOST["broken"])

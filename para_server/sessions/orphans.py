@@ -1,4 +1,4 @@
-"""The only place that removes what the engine made too late, for sessions that are over."""
+"""Remove containers and images that the engine created after their session had ended."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from para_server.sessions.reconcile import log_postponed
 
 
 async def remove_orphans(context: Context) -> list[str]:
-    """Remove what the engine made late, for sessions that were undone or for nobody.
+    """Remove containers and images of sessions that were rolled back or do not exist.
 
-    Gives the names of the containers.
+    Returns the names of the removed containers.
     """
     async with context.store.locked_cleanup():
         await _remove_images(context)
@@ -55,7 +55,7 @@ async def _remove_images(context: Context) -> None:
 
 
 async def _remove_if_orphaned(context: Context, session: str, image: Image) -> None:
-    """Remove an image that a session was saved in only after its pause had been undone."""
+    """Remove an image of a session that was saved after its pause had been rolled back."""
     record = context.store.read_record(session)
     if record is None or record.doing is not None or record.state is not State.RUNNING:
         return
@@ -65,5 +65,5 @@ async def _remove_if_orphaned(context: Context, session: str, image: Image) -> N
 
 
 def _is_needed(context: Context, one: ContainerInfo) -> bool:
-    """Tell whether a session needs its container; a helper is needed by who holds the session."""
+    """Return whether a session needs its container; a helper is needed only during a lock."""
     return one.session is not None and context.store.may_be_live(one.session)

@@ -1,4 +1,4 @@
-"""Present sessions as they are now: the record, the container and what the agent reports."""
+"""Build the session that clients see from its record, its container and its agent's report."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from para_server.engine.containers import ContainerInfo
 from para_server.host import clock
 from para_server.sessions import lookup
 
-MAX_LISTED_PROMPT: Final = 2000  # characters of a prompt in a list
-_RUNNING_STATES: Final = frozenset({"running", "restarting"})  # the engine's own words
+MAX_LISTED_PROMPT: Final = 2000  # characters of a prompt in a list of sessions
+_RUNNING_STATES: Final = frozenset({"running", "restarting"})  # of the engine
 
 
 async def load_session(
     context: Context, record: Record, seen: ContainerInfo | None = None
 ) -> Session:
-    """Show one session as it is now; the engine is asked unless its container was just seen."""
+    """Return the current session; inspects its container unless it is given."""
     return build_session(context, record, seen or await find_container(context, record))
 
 
 async def find_container(context: Context, record: Record) -> ContainerInfo | None:
-    """Find the container of a session, where it should have one."""
+    """Return the container of a session, or None if it has none."""
     if record.type != "container" or record.state in lifecycle.ENDED_STATES:
         return None
     engine, name = context.engine, container_name(record.id)
     seen = await containers.find(engine, name)
-    # where there should be one: saved sessions have none, and those that begin not yet
+    # paused sessions have none, and starting ones not yet
     missing = seen is None and record.state in {State.RUNNING, State.FAILED}
     if missing and await containers.restore_name(engine, record.id, context.store.owns):
         return await containers.find(engine, name)
@@ -44,7 +44,7 @@ async def find_container(context: Context, record: Record) -> ContainerInfo | No
 
 
 async def list_sessions(context: Context, repo: str | None, *, every: bool) -> ListResult:
-    """Show sessions, and count the containers on the engine."""
+    """Return sessions, with the number of session containers on the engine."""
     records = context.store.read_all()
     if repo is not None:
         found = await lookup.find_repo(context, repo)
@@ -70,21 +70,21 @@ async def list_sessions(context: Context, repo: str | None, *, every: bool) -> L
 
 
 def _lacks_container(record: Record, found: Mapping[str, ContainerInfo]) -> bool:
-    """Tell whether a session has no container by its name, though it should have one."""
+    """Return whether a running session has no container with its name."""
     if record.type != "container" or record.state is not State.RUNNING or record.doing:
         return False
     return container_name(record.id) not in found
 
 
 def _shorten_prompt(session: Session) -> Session:
-    """Cut a long prompt: a list of sessions is sent on every change of one."""
+    """Shorten a long prompt, because every change sends the whole list."""
     if len(session.prompt) <= MAX_LISTED_PROMPT:
         return session
     return session.model_copy(update={"prompt": f"{session.prompt[: MAX_LISTED_PROMPT - 1]}…"})
 
 
 def build_session(context: Context, record: Record, seen: ContainerInfo | None) -> Session:
-    """Put together what the record, the engine and the agent say, unless it is known already."""
+    """Return the session for a record and its container, cached until one of them changes."""
     claim = None
     if record.agent is not None and _can_report(record, seen):
         folder = f"{context.store.home}/agents/{record.id}"
@@ -99,7 +99,7 @@ def build_session(context: Context, record: Record, seen: ContainerInfo | None) 
 
 
 def _can_report(record: Record, seen: ContainerInfo | None) -> bool:
-    """Tell whether the agent may say something new: of the hundreds that rest none is asked."""
+    """Return whether the agent may have a new report; hundreds of paused ones are not read."""
     if record.state is State.PAUSED:
         return seen is not None and seen.state in _RUNNING_STATES
     return record.state not in lifecycle.ENDED_STATES
@@ -130,21 +130,21 @@ def _build(context: Context, record: Record, seen: ContainerInfo | None) -> Sess
 
 
 def _start_hints(record: Record, state: State) -> tuple[str, ...]:
-    """Say who has to start the agent of a worktree session: para runs nothing there."""
+    """Return a warning that a person must start the agent of a worktree session."""
     if record.type != "worktree" or not record.prompt or state is not State.RUNNING:
         return ()
     start = f"para open {record.name}"
-    return (f"Nothing runs by itself in a worktree: start the agent there, as {start} shows",)
+    return (f"Nothing runs automatically in a worktree: start the agent as {start} shows",)
 
 
 def _workspace_path(context: Context, record: Record, seen: ContainerInfo | None) -> str | None:
-    """Name the folder that a session works in, where this user can see it."""
+    """Return the path of a workspace on the host, or None if this user cannot see it."""
     if record.state in lifecycle.ENDED_STATES:
         return None
     if not record.bases:
         return str(context.store.workspace(record.id))
     mounted = seen.volumes.get(overlay_volume_name(record.id)) if seen is not None else None
-    # the engine's own folder, which is there for root while the container runs
+    # a mount point of the engine, which only root can see, while the container runs
     return mounted if mounted and os.path.ismount(mounted) else None
 
 
@@ -152,7 +152,7 @@ def _current_state(record: Record, seen: ContainerInfo | None) -> tuple[State, P
     if record.state not in {State.RUNNING, State.PAUSED} or record.type == "worktree":
         return record.state, record.problem
     if record.doing is not None:
-        return record.state, None  # a command has its hands on the container
+        return record.state, None  # a command is changing the container
     if seen is not None and seen.state in _RUNNING_STATES:
         return State.RUNNING, None
     if record.state is State.PAUSED or (seen is not None and seen.state == "paused"):
@@ -168,7 +168,7 @@ def _stopped_problem(record: Record, message: str) -> Problem:
         message=message,
         remedies=(
             Remedy(title="Resume it", command="para.resume", params=params),
-            Remedy(title="Keep its work and end it", command="para.cancel", params=params),
+            Remedy(title="Cancel it and archive its work", command="para.cancel", params=params),
         ),
     )
 
@@ -178,7 +178,7 @@ def _build_agent(context: Context, record: Record, state: State) -> Agent | None
         return None
     alive = state in {State.RUNNING, State.PREPARING, State.PAUSED}
     folder = context.store.agent_folder(record.id)
-    # while a command has its hands on it, its processes come and go
+    # while a command is changing it, processes start and end
     works = state is State.RUNNING and record.doing is None
     supervised = not works or reported.is_supervised(folder)
     begun = not record.unbegun
@@ -206,4 +206,4 @@ async def _list_containers(
     except ParaError as error:
         if needed or not records or error.slug != "engine.unreachable":
             raise
-        return ()  # worktrees, which need no engine
+        return ()  # worktree sessions need no engine

@@ -31,7 +31,7 @@ end
 vim.api.nvim_exec_autocmds("VimEnter", {})
 wait_for("Para 0/50")
 vim.cmd("Para finish nothing")
-wait_for("There is no live session")
+wait_for("There is no active session")
 vim.cmd("Para dispatch echo done >result")
 wait_for("is done: exit code 0")
 vim.cmd("Para list")
@@ -109,7 +109,7 @@ def test_emacs_dispatches_lists_and_finishes(
     assert emacs, "there is no Emacs to test in: make workbench"
     loads = [word for name in ("init.el", "drive.el") for word in ("-l", str(tmp_path / name))]
     said = run(environ, repo, emacs, "--batch", *loads)
-    for line in ("There is no live session", "has failed: exit code 3", "  finished  para/"):
+    for line in ("There is no active session", "has failed: exit code 3", "  finished  para/"):
         assert line in said
     check(repo, api, home)
 

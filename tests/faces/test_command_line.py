@@ -299,7 +299,7 @@ def test_the_logs_that_are_meant_are_those_of_the_live_session(alone: Terminal) 
     assert "nothing has been printed" in nothing.stderr
     assert alone.json("logs") == {"text": ""}
     alone.run("cancel", "live")
-    assert "Say which session is meant: ended, live" in alone.run("logs", code=WRONG).stderr
+    assert "Specify a session: ended, live" in alone.run("logs", code=WRONG).stderr
 
 
 def test_worktrees_are_listed_without_an_engine(environ: dict[str, str], repo: Repository) -> None:
