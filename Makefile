@@ -1,4 +1,4 @@
-# Everything that is done to para goes through here; `make help` lists it.
+# All tasks of development; `make help` lists them.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -7,8 +7,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 venv := .venv/bin
 
-# Passed on through the environment, letter by letter: neither make nor the shell may read a `$`, a
-# quote or a blank in them as its own.
+# Passed through the environment unchanged: neither make nor the shell may interpret a `$`, a quote
+# or a blank in them.
 ifdef REPO
 override export REPO := $(value REPO)
 endif
@@ -16,17 +16,17 @@ ifdef PROMPT
 override export PROMPT := $(value PROMPT)
 endif
 
-help: ## List what there is to make
+help: ## List all targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-# Fails with the reason where a Python that is named cannot be run at all: it is gone, or another user's.
+# Fails with the reason if a Python cannot be run: it is gone, or belongs to another user.
 demand_python = "$(1)" -c '' 2>/dev/null || { echo '$(1) cannot be run by this user$(2)' >&2; exit 1; }
 renew := : remove .venv, and run make again
 
 venv: .venv/.compiled ## Install para and its tools into .venv
 	@$(call demand_python,$(venv)/python,$(renew))
 
-# As an installation does it: where Python may not write, each start would compile para anew.
+# As an installation does: if Python may not write here, each start would compile para again.
 .venv/.compiled: .venv/.stamp $(wildcard para_server/*.py para_server/*/*.py)
 	@$(call demand_python,$(venv)/python,$(renew))
 	@$(venv)/python -m compileall -q para_server
@@ -36,14 +36,14 @@ venv: .venv/.compiled ## Install para and its tools into .venv
 	@$(call demand_python,$(PYTHON),: make PYTHON=/path/to/python3.11 …)
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'para needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 …' >&2; exit 1; }
-	@# Debian keeps what `venv` needs in a package of its own.
+	@# Debian has what `venv` needs in a separate package.
 	@if ! "$(PYTHON)" -c 'import ensurepip' 2>/dev/null; then \
 	  if [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then \
 	    echo 'Installing python3-venv (apt-get install)'; \
-	    apt-get update -qq || echo 'Some package lists could not be fetched; going on with those there are'; \
+	    apt-get update -qq || echo 'Some package lists could not be fetched; continuing with the others'; \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv; \
 	  else \
-	    echo "$(PYTHON) cannot make a venv: sudo apt-get install python3-venv" >&2; exit 1; \
+	    echo "$(PYTHON) cannot create a venv: sudo apt-get install python3-venv" >&2; exit 1; \
 	  fi; \
 	fi
 	@echo 'Installing para and its tools into .venv'
@@ -51,54 +51,54 @@ venv: .venv/.compiled ## Install para and its tools into .venv
 	@$(venv)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-engine: ## Make sure that a container engine answers; as root on Debian or Ubuntu, install and start one
+engine: ## Start a container engine if none responds; as root, install it
 	@images/engine.sh >/dev/null
 
-image: venv ## Make sure that the base image is there and up to date
+image: venv ## Build the base image if it is missing or stale
 	@images/bookworm.sh
 	@$(venv)/para image build
 
-editor: venv editor/node_modules/.stamp ## Make the extension for VS Code, dist/para-VERSION.vsix
+editor: venv editor/node_modules/.stamp ## Build the extension for VS Code, dist/para-VERSION.vsix
 	@editor/package.sh
 
 editor/node_modules/.stamp: editor/package-lock.json
-	@command -v npm >/dev/null || { echo 'The extension is made with Node.js 20 and npm' >&2; exit 1; }
+	@command -v npm >/dev/null || { echo 'Building the extension needs Node.js 20 and npm' >&2; exit 1; }
 	@cd editor && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
-workbench: ## Make sure that there are the editors to test in
+workbench: ## Install the editors that the tests use
 	@tests/editor/workbench.sh .cache/workbench
 
-demo: image ## Show the main job; REPO=/path and PROMPT='…' do it on your own repo
+demo: image ## Run the demo; REPO=/path PROMPT='…' run it on your own repository
 	@$(venv)/python -m tests.demo
 
-test: image editor workbench ## Run all tests; as root with dockerd, a life of sessions on further engines too
+test: image editor workbench ## Run all tests; as root with dockerd, also on further engines
 	@$(venv)/python -m pytest
 	@if [ "$$(id -u)" = 0 ] && command -v dockerd >/dev/null; then \
 	  tests/engines.sh --slice newer podman userns tls one-cpu; \
 	fi
 
-test-engines: image ## Run the command tests on each kind of engine; KINDS='newer podman' chooses, AS=UID who runs them
+test-engines: image ## Run the command tests on further engines; KINDS=… AS=UID
 	@tests/engines.sh $(if $(AS),--user '$(AS)') $(KINDS)
 
-soak: image editor workbench ## Run all tests, each with all its cases; SEED=… repeats a run
+soak: image editor workbench ## Run all tests with all cases; SEED=… repeats a run
 	@$(venv)/python -m pytest --soak $(if $(SEED),--seed='$(SEED)')
 
-bench: image ## Measure, and write table and plot to docs/
+bench: image ## Measure, and write the table and the plot to docs/
 	@$(venv)/python -m tests.bench --write
 
-check: venv ## Lint, check the format and the types
+check: venv ## Check lint, format and types
 	@$(venv)/ruff check
 	@$(venv)/ruff format --check
 	@$(venv)/mypy
 
-fix: venv ## Repair what the linter can, and format
+fix: venv ## Fix what the linter can fix, and format
 	@$(venv)/ruff check --fix
 	@$(venv)/ruff format
 
-generate: venv ## Write the generated files anew
+generate: venv ## Regenerate the generated files
 	@$(venv)/python -m para_server.codegen
 
-clean: ## Remove what make put into this folder; the engine and its images stay
+clean: ## Remove what make created here; the engine and its images stay
 	rm -rf .venv .cache .*_cache .hypothesis build dist
 	find . -name node_modules -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
