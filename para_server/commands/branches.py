@@ -14,4 +14,4 @@ from para_server.sessions import lookup
 async def branches(context: Context, params: RepoParams) -> BranchesResult:
     """List the branches to start a session from, latest commit first: at most 10,000, or 4 MiB."""
     repo = await lookup.find_repo(context, params.repo)
-    return BranchesResult(branches=await repository.branches(repo))
+    return BranchesResult(branches=await repository.list_branches(repo))

@@ -46,7 +46,7 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
         _,
         seen,
     ):
-        repo = await discovery.of_session(record)
+        repo = await discovery.get_session_repository(record)
         if record.type == "worktree":
             record = await worktree_extract.follow_renamed_branch(context, repo, record)  # noqa: PLW2901 # its branch
         begun = context.store.write(record.but(doing="cancel"))
@@ -82,7 +82,7 @@ async def recover(context: Context, params: RecoverParams) -> Session:
     if back is not None:
         return await present.load_session(context, back)
     async with locking.locked_session(context, "recover", params.name, params.repo) as (record, *_):
-        repo = await discovery.of_session(record)
+        repo = await discovery.get_session_repository(record)
         settings = context.settings(repo.top)
         await _demand_free(context, repo, record)
         start = await _start_of(repo, record)
@@ -125,7 +125,7 @@ async def _archived(
 async def _start_of(repo: Repo, record: Record) -> StartPoint:
     """Read an archive: its files are the work, its first parent is where the branch was."""
     at = record.archive or record.base
-    if await repository.ref_commit(repo, f"{at}^{{commit}}") is None:
+    if await repository.resolve_ref(repo, f"{at}^{{commit}}") is None:
         raise ParaError(
             "workspace.unknown-base", f"The archive of {record.name} is gone from {record.repo}"
         )
@@ -139,8 +139,8 @@ async def _start_of(repo: Repo, record: Record) -> StartPoint:
         anchor=at,
         tree=f"{at}^{{tree}}",
         head=record.archive_head,
-        carried=await archives.read(repo, at),
-        base=await repository.ref_commit(repo, f"{record.base}^{{commit}}"),
+        carried=await archives.read_contents(repo, at),
+        base=await repository.resolve_ref(repo, f"{record.base}^{{commit}}"),
         filtered=False,
     )
 
@@ -156,7 +156,7 @@ async def _demand_free(context: Context, repo: Repo, record: Record) -> None:
     ]
     if any(r.name == record.name for r in live):
         raise ParaError("session.name-taken", f"Another session is called {record.name} now")
-    there = await repository.branch_commit(repo, record.branch)
+    there = await repository.resolve_branch(repo, record.branch)
     is_taken = record.type == "worktree" and there not in {None, record.archive_tip}
     if is_taken or any(r.branch == record.branch for r in live):
-        raise repository.branch_exists(record.branch)
+        raise repository.branch_exists_error(record.branch)

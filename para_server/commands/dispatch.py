@@ -70,8 +70,8 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
         own = context.settings(None, _own(params))
         settings = settings.model_copy(update={"agent": own.agent})
     agent = find_profile(settings.agent.name, settings.agent).name if prompt else None
-    base = await repository.commit_of(repo, params.base or "HEAD")
-    await repository.demand_whole(repo, base)
+    base = await repository.resolve_commit(repo, params.base or "HEAD")
+    await repository.require_complete_commit(repo, base)
     image = ""
     if kind == "container":
         _demand_one_line(repo)
@@ -152,7 +152,7 @@ async def _warnings(repo: Repo, record: Record) -> tuple[str, ...]:
     if record.type == "worktree":
         return of_submodules
     of_filters, of_setup = await run_both(
-        filters.warnings(repo, record.base), setup_script.find_warnings(repo, record)
+        filters.list_warnings(repo, record.base), setup_script.find_warnings(repo, record)
     )
     return (*of_filters, *of_setup, *of_submodules, *repo.warnings)
 
@@ -161,7 +161,7 @@ async def _of_submodules(repo: Repo, record: Record) -> tuple[str, ...]:
     """Say so where submodules are empty; git is asked only where there may be some."""
     if not os.path.lexists(repo.top / _SUBMODULES):
         return ()
-    if not await repository.has(repo, record.base, _SUBMODULES):
+    if not await repository.has_path(repo, record.base, _SUBMODULES):
         return ()
     return (_NO_SUBMODULES,)
 
@@ -179,13 +179,13 @@ async def _named(
     if name in {r.name for r in live}:
         raise _name_taken(name, draft.repo)
     branch = params.branch or f"{settings.git.branch_prefix}{name}"
-    await repository.demand_branch_name(repo, branch)
+    await repository.require_branch_name(repo, branch)
     exists = branch in {r.branch for r in live}
     # a worktree that is undone takes its branch with it, which must then be its own
     if not exists and draft.type == "worktree":
-        exists = await repository.branch_commit(repo, branch) is not None
+        exists = await repository.resolve_branch(repo, branch) is not None
     if exists:
-        raise repository.branch_exists(branch)
+        raise repository.branch_exists_error(branch)
     return draft.but(id=generate_session_id(name), name=name, branch=branch)
 
 
@@ -193,7 +193,7 @@ async def _free_name(repo: Repo, settings: Settings, taken: set[str]) -> str:
     for _ in range(_TRIES):
         name = generate_name()
         branch = f"{settings.git.branch_prefix}{name}"
-        if name not in taken and await repository.branch_commit(repo, branch) is None:
+        if name not in taken and await repository.resolve_branch(repo, branch) is None:
             return name
     return generate_session_id(generate_name())
 

@@ -13,7 +13,7 @@ from para_server.core.results import FinishResult
 from para_server.git import commit_diff, discovery, repository, user_config, worktree
 from para_server.git.commit_diff import CommitDiff
 from para_server.git.repository import Repo
-from para_server.git.worktree_state import demand_unused
+from para_server.git.worktree_state import require_unused_branch
 from para_server.registry import command
 from para_server.sessions import (
     locking,
@@ -41,7 +41,7 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
         _,
         seen,
     ):
-        repo = await discovery.of_session(record)
+        repo = await discovery.get_session_repository(record)
         if record.type == "worktree":
             return await _finish_worktree(context, repo, record, params)
         branch = params.branch or record.branch
@@ -54,28 +54,28 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
             async with extracted_work(context, repo, begun, params.message, "finish") as taken:
                 begun = await _judged(context, repo, begun, taken, branch, existing)
                 # beforehand, since it can be cancelled
-                changed = await commit_diff.difference(repo, taken.since, taken.tip)
+                changed = await commit_diff.compare_commits(repo, taken.since, taken.tip)
                 result = ignore_cancellation(_kept(context, repo, begun, taken, existing, changed))
                 return await result
 
 
 async def _demand_usable(repo: Repo, record: Record, branch: str, message: str) -> str | None:
     """Raise unless branch and message can be used; gives where the branch is."""
-    await repository.demand_branch_name(repo, branch)
+    await repository.require_branch_name(repo, branch)
     if not message.strip():
         raise ParaError("command.invalid-params", "The message is empty")
-    user_config.demand_identity(repo.who, repo.top)
+    user_config.require_identity(repo.who, repo.top)
     return await _demand_free(repo, record, branch)
 
 
 async def _demand_free(repo: Repo, record: Record, branch: str) -> str | None:
     """Raise workspace.branch-exists unless the branch is new, or is where this session left it."""
-    existing = await repository.branch_commit(repo, branch)
+    existing = await repository.resolve_branch(repo, branch)
     if existing is None or (record.type == "worktree" and branch == record.branch):
         return existing
     if existing != record.finished:
-        raise repository.branch_exists(branch)
-    await demand_unused(repo, branch)
+        raise repository.branch_exists_error(branch)
+    await require_unused_branch(repo, branch)
     return existing
 
 
@@ -92,7 +92,7 @@ async def _judged(
     if taken.tip in {record.base, record.finished} and not taken.more:
         raise nothing(record)
     if existing is not None and not await repository.is_ancestor(repo, existing, taken.tip):
-        raise repository.branch_exists(branch)
+        raise repository.branch_exists_error(branch)
     context.report(f"Making the branch {branch}", 60)
     return context.store.write(record.but(target=taken.tip, target_branch=branch))
 
@@ -149,7 +149,7 @@ async def _finish_worktree(
             if work.tip in {record.base, record.finished} and work.keep is None:
                 raise nothing(record)
             # beforehand, since it can be cancelled
-            changed = await commit_diff.difference(repo, record.base, work.tip)
+            changed = await commit_diff.compare_commits(repo, record.base, work.tip)
             kept = _kept_of_worktree(context, repo, begun, work, branch, changed)
             return await ignore_cancellation(kept)
 

@@ -77,7 +77,7 @@ async def open_session(context: Context, params: SessionParams) -> OpenResult:
 async def diff(context: Context, params: SessionParams) -> DiffResult:
     """Show what a session has changed since its base, also what is uncommitted."""
     record = await lookup.find_session(context, params.name, params.repo, live_only=False)
-    repo = await discovery.of_session(record)
+    repo = await discovery.get_session_repository(record)
     if record.state in lifecycle.ENDED_STATES:
         return await _between(repo, record, _tip_of(record))
     async with context.store.locked_session(record.id):
@@ -93,9 +93,9 @@ async def diff(context: Context, params: SessionParams) -> DiffResult:
 async def file(context: Context, params: FileParams) -> FileResult:
     """Show one file of a session, at its base or as `para.diff` last showed it."""
     record = await lookup.find_session(context, params.name, params.repo, live_only=False)
-    repo = await discovery.of_session(record)
+    repo = await discovery.get_session_repository(record)
     commit = record.base if params.side == "base" else await _reviewed(repo, record)
-    return await blob.file(repo, commit, params.path)
+    return await blob.read_file(repo, commit, params.path)
 
 
 @command("para.logs", "Show Logs")
@@ -120,14 +120,14 @@ async def _shown(context: Context, repo: Repo, record: Record, tip: str) -> Diff
     """Show a live session's changes, and keep them: their files are asked for one by one."""
     found = await _between(repo, record, tip)
     async with context.store.locked_refs(record.refs_at):
-        await repository.keep_review(repo, record.id, tip)
+        await repository.protect_reviewed_commit(repo, record.id, tip)
     return found
 
 
 async def _reviewed(repo: Repo, record: Record) -> str:
     if record.state in lifecycle.ENDED_STATES:
         return _tip_of(record)
-    found = await repository.ref_commit(repo, review_ref(record.id))
+    found = await repository.resolve_ref(repo, review_ref(record.id))
     if found is None:
         raise ParaError(
             "workspace.unknown-base",
@@ -152,12 +152,12 @@ async def _runs(context: Context, record: Record) -> bool:
 
 
 async def _between(repo: Repo, record: Record, tip: str) -> DiffResult:
-    if await repository.ref_commit(repo, f"{tip}^{{commit}}") is None:
+    if await repository.resolve_ref(repo, f"{tip}^{{commit}}") is None:
         raise ParaError(
             "workspace.unknown-base", f"The work of {record.name} is not in {record.repo} any more"
         )
-    found = await commit_diff.difference(repo, record.base, tip)
-    patch = await commit_diff.patch(repo, record.base, tip, found)
+    found = await commit_diff.compare_commits(repo, record.base, tip)
+    patch = await commit_diff.create_patch(repo, record.base, tip, found)
     return DiffResult(files=found.files, patch=patch.text, omitted=patch.omitted)
 
 

@@ -147,10 +147,10 @@ async def _thawed(context: Context, record: Record, seen: ContainerInfo) -> Sess
 
 async def _reopened(context: Context, record: Record) -> tuple[Record, ReleasedWorkspace]:
     """Give a finished session a workspace again, at its branch."""
-    repo = await discovery.of_session(record)
+    repo = await discovery.get_session_repository(record)
     settings = context.settings(repo.top)
-    tip = await repository.branch_commit(repo, record.branch) or record.finished
-    if tip is None or await repository.ref_commit(repo, f"{tip}^{{commit}}") is None:
+    tip = await repository.resolve_branch(repo, record.branch) or record.finished
+    if tip is None or await repository.resolve_ref(repo, f"{tip}^{{commit}}") is None:
         raise ParaError(
             "workspace.unknown-base", f"The branch {record.branch} of {record.name} is gone"
         )
@@ -184,7 +184,7 @@ async def _revived(
         return None
     new = record.problem is not None  # its set-up failed
     if seen is None:
-        repo = await discovery.of_session(record)
+        repo = await discovery.get_session_repository(record)
         saved = await images.find(context.engine, saved_image(record.id))
         image = saved_image(record.id) if saved else record.image
         await provision.create_container(context, repo, record, context.settings(repo.top), image)

@@ -74,10 +74,10 @@ def _claimed(said: str) -> Changes | None:
 
 
 async def _of_branch(record: Record) -> Changes | None:
-    repo = await discovery.find(record) if record.finished is not None else None
+    repo = await discovery.find_session_repository(record) if record.finished is not None else None
     if repo is None or record.finished is None:
         return None
-    if await repository.ref_commit(repo, f"{record.finished}^{{commit}}") is None:
+    if await repository.resolve_ref(repo, f"{record.finished}^{{commit}}") is None:
         return None
-    found = await commit_diff.difference(repo, record.base, record.finished)
+    found = await commit_diff.compare_commits(repo, record.base, record.finished)
     return Changes(files=found.count, insertions=found.insertions, deletions=found.deletions)

@@ -19,7 +19,7 @@ _NONE: Final = 16 << 20
 async def git_version(context: Context) -> Check:
     """Check that git is there, and new enough."""
     context.store.make_folders()
-    told = await version.demand_new_enough(context.store.home)
+    told = await version.require_supported_version(context.store.home)
     return Check(name="git", ok=True, detail=told)
 
 

@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Final
 
 from para_server.core.model import Model
-from para_server.git.bounded_output import git_bytes
+from para_server.git.bounded_output import read_git_output
 from para_server.git.process import GitFailedError, git
-from para_server.git.repository import COMMIT, Repo, parents
-from para_server.git.retry import insist
+from para_server.git.repository import COMMIT, Repo, list_parents
+from para_server.git.retry import retry_git
 
-MANIFEST: Final = "manifest"
+_MANIFEST: Final = "manifest"
 _INDEX: Final = "index"
-KEPT: Final = "refs/para/kept"  # where a clone has commits that no name of theirs is known of
+_UNNAMED_REFS: Final = (
+    "refs/para/kept"  # where a clone has commits that no name of theirs is known of
+)
 _MAX_MANIFEST: Final = 8 << 20  # bytes
 _MAX_TAG: Final = 1 << 20  # bytes of the text of a tag
-_MOST: Final = 5000  # names
-_ONE_BY_ONE: Final = 200  # names that are tried alone where they cannot be set together
+_MAX_NAMES: Final = 5000  # names
+_MAX_SINGLE_UPDATES: Final = 200  # names that are tried alone where they cannot be set together
 _SYMBOL: Final = "ref: "
 
 
@@ -39,17 +41,19 @@ class ArchiveContents(Model):
     index: str | None = None
 
 
-async def read(repo: Repo, archive: str) -> ArchiveContents:
+async def read_contents(repo: Repo, archive: str) -> ArchiveContents:
     """Read what an archive carries; of one without a manifest, its further parents."""
-    _head, *others = await parents(repo, archive)
+    _select_head, *others = await list_parents(repo, archive)
     if not others:
         return ArchiveContents()
     at = others[-1]
     parts = (await git(repo.top, "ls-tree", "--name-only", "-z", at)).split("\0")
-    if MANIFEST not in parts:  # of a version that kept no names
+    if _MANIFEST not in parts:  # of a version that kept no names
         return ArchiveContents(commits=tuple(others))
-    manifest = await git_bytes(repo.top, ("cat-file", "blob", f"{at}:{MANIFEST}"), _MAX_MANIFEST)
-    entries = [os.fsdecode(one).split(" ", 2) for one in manifest.split(b"\0")[:_MOST] if one]
+    manifest = await read_git_output(
+        repo.top, ("cat-file", "blob", f"{at}:{_MANIFEST}"), _MAX_MANIFEST
+    )
+    entries = [os.fsdecode(one).split(" ", 2) for one in manifest.split(b"\0")[:_MAX_NAMES] if one]
     named = [(word, rest) for word, *rest in entries if rest]
     objects = [(word, rest) for word, rest in named if COMMIT.match(rest[0])]
     return ArchiveContents(
@@ -58,12 +62,12 @@ async def read(repo: Repo, archive: str) -> ArchiveContents:
         refs=tuple((rest[1], rest[0]) for word, rest in objects if word == "ref" and rest[1:]),
         tags=tuple((rest[0], rest[1]) for word, rest in objects if word == "tag" and rest[1:]),
         stashes=tuple(rest[0] for word, rest in objects if word == "stash"),
-        commits=tuple(await parents(repo, at)),
+        commits=tuple(await list_parents(repo, at)),
         index=f"{at}:{_INDEX}" if _INDEX in parts else None,
     )
 
 
-async def restore(
+async def restore_refs(
     repo: Repo, folder: Path, carried: ArchiveContents, tip: str, given: dict[str, str]
 ) -> str | None:
     """Set in a new clone the names that a session had, and return what HEAD says there.
@@ -71,34 +75,38 @@ async def restore(
     None where its HEAD is not at `tip` by what the names say.
     """
     for _tag, file in carried.tags:
-        text = await git_bytes(repo.top, ("cat-file", "blob", f"{carried.at}:{file}"), _MAX_TAG)
+        text = await read_git_output(
+            repo.top, ("cat-file", "blob", f"{carried.at}:{file}"), _MAX_TAG
+        )
         told = os.fsdecode(text)
         with suppress(GitFailedError):  # a session may have made a tag that is none
             make = ("hash-object", "-t", "tag", "-w", "--stdin")
-            await insist(folder, *make, given=told, plain=True)
+            await retry_git(folder, *make, input_text=told, ignore_config=True)
     names = {ref: at for ref, at in carried.refs if ref.startswith("refs/")}
     nameless = set(carried.commits) - set(names.values()) - set(carried.stashes)
-    names |= {f"{KEPT}/{n}": commit for n, commit in enumerate(sorted(nameless))}
-    await _set(folder, names)
+    names |= {f"{_UNNAMED_REFS}/{n}": commit for n, commit in enumerate(sorted(nameless))}
+    await _set_refs(folder, names)
     for stash in reversed(carried.stashes):
         with suppress(GitFailedError):  # it may look like none
             store = ("stash", "store", "-q", "-m", "kept by para", stash)
-            await insist(folder, *store, plain=True)
-    return _head(carried.head, tip, given | names)
+            await retry_git(folder, *store, ignore_config=True)
+    return _select_head(carried.head, tip, given | names)
 
 
-def _head(head: str, tip: str, names: dict[str, str]) -> str | None:
+def _select_head(head: str, tip: str, names: dict[str, str]) -> str | None:
     if head.startswith(_SYMBOL):
         return head if names.get(head.removeprefix(_SYMBOL)) == tip else None
     return head if head == tip else None
 
 
-async def _set(folder: Path, names: dict[str, str]) -> None:
+async def _set_refs(folder: Path, names: dict[str, str]) -> None:
     """Set refs all at once, or those that can be set."""
     told = [f"update {ref}\0{at}\0\0" for ref, at in names.items()]
     try:
-        await git(folder, "update-ref", "-z", "--stdin", given="".join(told), plain=True)
+        await git(
+            folder, "update-ref", "-z", "--stdin", input_text="".join(told), ignore_config=True
+        )
     except GitFailedError:
-        for one in told[:_ONE_BY_ONE]:
+        for one in told[:_MAX_SINGLE_UPDATES]:
             with suppress(GitFailedError):
-                await git(folder, "update-ref", "-z", "--stdin", given=one, plain=True)
+                await git(folder, "update-ref", "-z", "--stdin", input_text=one, ignore_config=True)

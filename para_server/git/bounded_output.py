@@ -1,4 +1,4 @@
-"""Runs git on what a session made: limited in output, time and memory, and stopped by a cancel."""
+"""Run git on data of sessions, with limits of output, time and memory; a cancellation stops it."""
 
 from __future__ import annotations
 
@@ -9,88 +9,95 @@ from pathlib import Path
 from typing import Final
 
 from para_server.concurrency.cancellation import run_to_end
-from para_server.git.pipes import MOST_SAID, PART, end_at_once, printed
+from para_server.git.pipes import CHUNK_SIZE, MAX_STDERR, kill_group, read_stream
 from para_server.git.process import (
     GitFailedError,
     GitTooSlowError,
-    Leash,
-    ended,
-    environment_of,
-    full_disk,
-    started,
-    usable,
-    verb_of,
+    StopHandle,
+    create_environment,
+    describe_full_disk,
+    find_usable_prefix,
+    start_process,
+    stop_process,
+    subcommand_of,
 )
 
-_MEMORY: Final = 2 << 30  # bytes of memory that such a git may take
+_MAX_MEMORY: Final = 2 << 30  # bytes
 
 
-async def git_bytes(
-    folder: Path, arguments: Sequence[str], most: int, seconds: float | None = None
+async def read_git_output(
+    folder: Path, arguments: Sequence[str], limit: int, seconds: float | None = None
 ) -> bytes:
-    """Run git and return the bytes that it printed: of what is longer than `most`, a part more.
+    """Run git and return its output as bytes; at more than `limit` bytes, git is stopped.
 
+    The result is longer than `limit` then, by less than one chunk.
     Raises GitFailedError, and GitTooSlowError after `seconds`.
     """
-    out = bytearray()
+    output = bytearray()
 
-    def take(part: bytes) -> bool:
-        out.extend(part)
-        return len(out) <= most
+    def receive(chunk: bytes) -> bool:
+        output.extend(chunk)
+        return len(output) <= limit
 
-    await git_stream(folder, arguments, take, seconds)
-    return bytes(out)
+    await stream_git_output(folder, arguments, receive, seconds)
+    return bytes(output)
 
 
-async def git_stream(
+async def stream_git_output(
     folder: Path,
     arguments: Sequence[str],
-    take: Callable[[bytes], bool],
+    receive: Callable[[bytes], bool],
     seconds: float | None = None,
 ) -> None:
-    """Run git and hand on what it prints, part by part, until `take` returns false.
+    """Run git and pass each chunk of its output to `receive`, until that returns false.
 
     Raises GitFailedError, and GitTooSlowError after `seconds`.
     """
-    leash = Leash()
-    await run_to_end(_streamed(folder, arguments, take, seconds, leash), leash.stop)
+    stop_handle = StopHandle()
+    await run_to_end(
+        _run_streaming(folder, arguments, receive, seconds, stop_handle), stop_handle.stop
+    )
 
 
-async def _streamed(
+async def _run_streaming(
     folder: Path,
     arguments: Sequence[str],
-    take: Callable[[bytes], bool],
+    receive: Callable[[bytes], bool],
     seconds: float | None,
-    leash: Leash,
+    stop_handle: StopHandle,
 ) -> None:
-    verb = verb_of(arguments)
-    command = (*_limited(), "git", *arguments)
-    process = await started(folder, command, verb, environment_of(plain=False), leash=leash)
+    verb = subcommand_of(arguments)
+    command = (*_limit_memory(), "git", *arguments)
+    process = await start_process(
+        folder, command, verb, create_environment(ignore_config=False), stop_handle=stop_handle
+    )
     try:
         async with asyncio.timeout(seconds):
-            whole, said = await asyncio.gather(
-                _handed_on(process, take), printed(process.stderr, MOST_SAID)
+            complete, stderr = await asyncio.gather(
+                _feed_output(process, receive), read_stream(process.stderr, MAX_STDERR)
             )
             await process.wait()
     except TimeoutError:
-        await ended(process)
+        await stop_process(process)
         raise GitTooSlowError(verb, f"it took longer than {seconds:g} seconds") from None
-    leash.end_rest()
-    if process.returncode != 0 and whole:
-        raise GitFailedError(verb, said.decode(errors="replace") + full_disk(folder))
+    stop_handle.kill_leftovers()
+    if process.returncode != 0 and complete:
+        raise GitFailedError(verb, stderr.decode(errors="replace") + describe_full_disk(folder))
 
 
-async def _handed_on(process: asyncio.subprocess.Process, take: Callable[[bytes], bool]) -> bool:
-    """Hand on what a process prints, and return whether all of it was wanted."""
-    while process.stdout is not None and (part := await process.stdout.read(PART)):
-        if not take(part):
-            end_at_once(process)
+async def _feed_output(
+    process: asyncio.subprocess.Process, receive: Callable[[bytes], bool]
+) -> bool:
+    """Pass the output of a process to `receive`, and return whether all of it was accepted."""
+    while process.stdout is not None and (chunk := await process.stdout.read(CHUNK_SIZE)):
+        if not receive(chunk):
+            kill_group(process)
             return False
-        await asyncio.sleep(0)  # what it printed may come faster than others get their turn
+        await asyncio.sleep(0)  # output that arrives fast must not block other tasks
     return True
 
 
 @cache
-def _limited() -> tuple[str, ...]:
-    """Return a command that limits the memory of another, where the system has one."""
-    return usable("prlimit", f"--data={_MEMORY}", "--")
+def _limit_memory() -> tuple[str, ...]:
+    """Return a command prefix that limits the memory of git, or nothing."""
+    return find_usable_prefix("prlimit", f"--data={_MAX_MEMORY}", "--")

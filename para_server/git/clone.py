@@ -12,12 +12,12 @@ from para_server.core.model import Model
 from para_server.git import archive, clone_refs, filters
 from para_server.git.archive import ArchiveContents
 from para_server.git.process import git
-from para_server.git.repository import Repo, lenders
-from para_server.git.user_config import Identity, excludes
+from para_server.git.repository import Repo, list_object_stores
+from para_server.git.user_config import Identity, read_excludes
 from para_server.host import file_trees
 from para_server.host.filesystem import reporting_os_errors
 
-_configs: Final[dict[str, str]] = {}  # of a new repository, by its object format
+_config_templates: Final[dict[str, str]] = {}  # of a new repository, by its object format
 _TEXT: Final[_Text] = {"encoding": "utf-8", "errors": "surrogateescape"}
 AGENT_UID: Final = 1000  # of the user para in the images, where the host's user is root
 
@@ -48,7 +48,7 @@ class StartPoint(Model):
     filtered: bool = True
 
 
-async def make(
+async def create_clone(
     repo: Repo,
     folder: Path,
     start: StartPoint,
@@ -64,64 +64,65 @@ async def make(
     """
     here = folder / ".git"
     names, _ = await run_both(
-        clone_refs.reached(repo, start.base or start.tip), _init(repo, folder, start.branch)
+        clone_refs.list_reachable_refs(repo, start.base or start.tip),
+        _init_repository(repo, folder, start.branch),
     )
     with reporting_os_errors(folder):
         if repo.shallow:
             shutil.copyfile(repo.common / "shallow", here / "shallow")
         with (here / "config").open("a", **_TEXT) as config:
-            config.write(f"{_identity(repo.who)}{clone_refs.REMOTE}")
-        if ignored := excludes(repo.common, repo.excludes_file):
+            config.write(f"{_format_identity(repo.who)}{clone_refs.REMOTE_CONFIG}")
+        if ignored := read_excludes(repo.common, repo.excludes_file):
             (here / "info").mkdir(exist_ok=True)
             (here / "info/exclude").write_text(ignored, **_TEXT)
         if not own:
             (here / "objects/info").mkdir(exist_ok=True)
-            (here / "objects/info/alternates").write_text(f"{lenders(repo)[0]}\n")
+            (here / "objects/info/alternates").write_text(f"{list_object_stores(repo)[0]}\n")
     if own:
         tips = (start.anchor, *sorted(set(names.values())))  # of tags, the objects too
         await copy_objects(repo, here / "objects", tips)
     with reporting_os_errors(folder):
-        names = clone_refs.write(here, names, start.branch)
-    await _set_names(repo, folder, start, names)
+        names = clone_refs.write_refs(here, names, start.branch)
+    await _set_refs(repo, folder, start, names)
     if index is None:
         tree = start.tree or "HEAD"
-        await git(folder, "read-tree", "-u", "--reset", tree, plain=True, long=True)
+        await git(folder, "read-tree", "-u", "--reset", tree, ignore_config=True, long_running=True)
         if start.filtered:
-            await filters.write(repo, start.tip, folder, {})
+            await filters.write_filtered_files(repo, start.tip, folder, {})
     beneath = here if index is None else index.parent
-    if (beneath / filters.LIST).exists():
-        await filters.configure(repo, start.tip, here)
+    if (beneath / filters.FILTERED_LIST).exists():
+        await filters.configure_filters(repo, start.tip, here)
     if start.tree is not None:
         if index is not None:
             shutil.copyfile(index, here / "index")
         staged = start.carried.index or "HEAD"
-        await git(folder, "read-tree", "--reset", staged, plain=True)
-    await hand_over(folder, owner)
+        await git(folder, "read-tree", "--reset", staged, ignore_config=True)
+    await change_owner(folder, owner)
 
 
-async def _set_names(repo: Repo, folder: Path, start: StartPoint, names: dict[str, str]) -> None:
+async def _set_refs(repo: Repo, folder: Path, start: StartPoint, names: dict[str, str]) -> None:
     head = None
     if start.carried.commits or start.carried.refs:
-        head = await archive.restore(repo, folder, start.carried, start.tip, names)
+        head = await archive.restore_refs(repo, folder, start.carried, start.tip, names)
     with reporting_os_errors(folder):
         if head is None:
-            _put_ref(folder / f".git/refs/heads/{start.branch}", start.tip)
+            _write_ref(folder / f".git/refs/heads/{start.branch}", start.tip)
         else:
             (folder / ".git/HEAD").write_text(f"{head}\n", **_TEXT)
 
 
-async def _init(repo: Repo, folder: Path, branch: str) -> None:
+async def _init_repository(repo: Repo, folder: Path, branch: str) -> None:
     """Make a repository without a commit; git is asked once how that looks, and then no more."""
     here = folder / ".git"
-    known = _configs.get(repo.object_format)
+    known = _config_templates.get(repo.object_format)
     if known is None:
         await git(
             repo.top,
             *("init", "-q", "--template=", f"--object-format={repo.object_format}"),
             *(f"--initial-branch={branch}", "--", str(folder)),
-            plain=True,
+            ignore_config=True,
         )
-        _configs[repo.object_format] = (here / "config").read_text()
+        _config_templates[repo.object_format] = (here / "config").read_text()
         return
     with reporting_os_errors(folder):
         for part in ("", "objects", "objects/info", "objects/pack", "refs", "refs/heads"):
@@ -130,13 +131,13 @@ async def _init(repo: Repo, folder: Path, branch: str) -> None:
         (here / "config").write_text(known)
 
 
-def _put_ref(file: Path, commit: str) -> None:
+def _write_ref(file: Path, commit: str) -> None:
     # as git does it: each git that need not be started saves milliseconds
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"{commit}\n")
 
 
-async def hand_over(folder: Path, owner: int | None) -> None:
+async def change_owner(folder: Path, owner: int | None) -> None:
     """Give a new folder to the uid of the host that agents run as, where it is not ours."""
     if owner is None:
         return
@@ -153,19 +154,19 @@ async def copy_objects(repo: Repo, store: Path, tips: Sequence[str]) -> None:
         repo.top,
         *("pack-objects", "-q", "--revs", "--delta-base-offset"),
         str(store / "pack/pack"),
-        given="".join(f"{tip}\n" for tip in tips),
-        long=True,
+        input_text="".join(f"{tip}\n" for tip in tips),
+        long_running=True,
     )
 
 
-def _identity(who: Identity) -> str:
-    told = f"[user]\n\tname = {_quoted(who.author)}\n\temail = {_quoted(who.email)}\n"
+def _format_identity(who: Identity) -> str:
+    told = f"[user]\n\tname = {_quote(who.author)}\n\temail = {_quote(who.email)}\n"
     if (who.committer, who.committer_email) != (who.author, who.email):
-        told += f"[committer]\n\tname = {_quoted(who.committer)}\n"
-        told += f"\temail = {_quoted(who.committer_email)}\n"
+        told += f"[committer]\n\tname = {_quote(who.committer)}\n"
+        told += f"\temail = {_quote(who.committer_email)}\n"
     return told
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
     return f'"{escaped}"'

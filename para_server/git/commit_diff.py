@@ -10,7 +10,7 @@ from para_server.core.model import Model
 from para_server.core.results import FileChange
 from para_server.core.untrusted import one_line
 from para_server.git import symlink_names
-from para_server.git.bounded_output import git_stream
+from para_server.git.bounded_output import stream_git_output
 from para_server.git.process import GitFailedError, GitTooSlowError
 from para_server.git.repository import Repo
 from para_server.git.symlink_names import SymlinkNames
@@ -20,12 +20,12 @@ MAX_FILES: Final = 20_000  # changed files that are listed; all are counted
 MAX_AUTO_RUN: Final = 1000  # the same of those that run by themselves
 _MAX_PATHS: Final = 8 << 20  # characters of the paths of a list
 _MAX_PATH: Final = 1 << 16  # bytes; no system opens a longer one
-_LISTING_SECONDS: Final = 60.0  # trees alone are compared, a million files take a few
+_LISTING_TIMEOUT: Final = 60.0  # trees alone are compared, a million files take a few
 _MAX_NOTE: Final = 500  # characters of a line that says what is left out
-_SUBMODULE: Final = "160000"
+_GITLINK: Final = "160000"
 
 
-class _Effort(NamedTuple):
+class _TextLimits(NamedTuple):
     """How long texts are compared, and up to which size: a few can take git hours."""
 
     largest: str
@@ -33,7 +33,7 @@ class _Effort(NamedTuple):
 
 
 # a text of nothing but line ends takes git forty times its size: what is larger counts as binary
-_EFFORTS: Final = (_Effort("8m", 8.0), _Effort("64k", 8.0))
+_TEXT_LIMITS: Final = (_TextLimits("8m", 8.0), _TextLimits("64k", 8.0))
 # the user's own configuration does not change what is shown, and none of its programs run
 _CONFIG: Final = (
     *("-c", "diff.suppressBlankEmpty=false", "-c", "diff.indentHeuristic=true"),
@@ -65,12 +65,14 @@ class CommitDiff(Model):
     coarse: bool = False
 
 
-async def difference(repo: Repo, old: str, new: str) -> CommitDiff:
+async def compare_commits(repo: Repo, old: str, new: str) -> CommitDiff:
     """Compare two commits; a comparison that takes too long leaves something out, and says so."""
     omitted: list[str] = []
-    listing = _Listing(await _names(repo, new, omitted))
+    listing = _ChangeList(await _find_symlink_names(repo, new, omitted))
     try:
-        await _streamed(repo, ["--raw", "--no-abbrev", old, new], listing, "8m", _LISTING_SECONDS)
+        await _stream_fields(
+            repo, ["--raw", "--no-abbrev", old, new], listing, "8m", _LISTING_TIMEOUT
+        )
     except GitFailedError as error:
         omitted.append(f"not all changed files were looked at: {error}")
     if not listing.names.whole:
@@ -78,11 +80,11 @@ async def difference(repo: Repo, old: str, new: str) -> CommitDiff:
     if listing.running > len(listing.auto_run):
         named = f"only {len(listing.auto_run)} of {listing.running}"
         omitted.append(f"{named} files that run by themselves are named")
-    counts, effort = await _counted(repo, old, new, listing)
+    counts, effort = await _count_lines(repo, old, new, listing)
     if effort is None:
-        omitted.append(f"lines were not counted: it took longer than {_spent():g} seconds")
-    elif effort is not _EFFORTS[0]:
-        omitted.append(_left_out(effort, "their lines are not counted"))
+        omitted.append(f"lines were not counted: it took longer than {_total_timeout():g} seconds")
+    elif effort is not _TEXT_LIMITS[0]:
+        omitted.append(_describe_omission(effort, "their lines are not counted"))
     files = tuple(
         FileChange(path=shown, status=letter, insertions=more, deletions=less)
         for raw, (shown, letter) in listing.files.items()
@@ -95,7 +97,7 @@ async def difference(repo: Repo, old: str, new: str) -> CommitDiff:
         deletions=counts.deletions,
         auto_run=tuple(sorted(listing.auto_run)),
         omitted=tuple(omitted),
-        coarse=effort is not _EFFORTS[0],
+        coarse=effort is not _TEXT_LIMITS[0],
     )
 
 
@@ -106,7 +108,7 @@ class Patch(NamedTuple):
     omitted: tuple[str, ...]
 
 
-async def patch(repo: Repo, old: str, new: str, known: CommitDiff) -> Patch:
+async def create_patch(repo: Repo, old: str, new: str, known: CommitDiff) -> Patch:
     """Return the patch between two commits that were compared.
 
     It is cut after a whole file where it is enormous, or would take too long.
@@ -121,20 +123,20 @@ async def patch(repo: Repo, old: str, new: str, known: CommitDiff) -> Patch:
         return len(raw) <= MAX_PATCH
 
     cut = ""
-    for effort in _EFFORTS[1:] if known.coarse else _EFFORTS:
+    for effort in _TEXT_LIMITS[1:] if known.coarse else _TEXT_LIMITS:
         raw.clear()
         cut = ""
         try:
-            asked = [*_compared(effort.largest), *_PATCH, old, new]
-            await git_stream(repo.top, asked, take, effort.seconds)
+            asked = [*_diff_arguments(effort.largest), *_PATCH, old, new]
+            await stream_git_output(repo.top, asked, take, effort.seconds)
         except GitTooSlowError:
-            cut = f"it took longer than {_spent():g} seconds"
+            cut = f"it took longer than {_total_timeout():g} seconds"
             continue
         except GitFailedError as error:
             cut = str(error)
             continue
-        if effort is not _EFFORTS[0] and not known.coarse:
-            notes.append(_left_out(effort, "they are shown as binary"))
+        if effort is not _TEXT_LIMITS[0] and not known.coarse:
+            notes.append(_describe_omission(effort, "they are shown as binary"))
         break
     if len(raw) > MAX_PATCH:
         cut = f"the patch has more than {MAX_PATCH >> 20} MiB"
@@ -146,7 +148,7 @@ async def patch(repo: Repo, old: str, new: str, known: CommitDiff) -> Patch:
     return Patch(f"{raw.decode(errors='replace')}{lines}", omitted)
 
 
-class _Fields:
+class _FieldSplitter:
     """Splits what git prints at its NULs, part by part; what is too long for a path is cut."""
 
     def __init__(self, take: Callable[[bytes], None]) -> None:
@@ -163,7 +165,7 @@ class _Fields:
         return True
 
 
-class _Listing:
+class _ChangeList:
     """The changed files, as they come: the first are kept, all are counted."""
 
     def __init__(self, names: SymlinkNames) -> None:
@@ -175,7 +177,7 @@ class _Listing:
         self.running = 0
         self._running_length = 0
         self._entry = b""
-        self.take = _Fields(self._field)
+        self.take = _FieldSplitter(self._field)
 
     def _field(self, field: bytes) -> None:
         if not self._entry:
@@ -191,7 +193,7 @@ class _Listing:
             runs_automatically(path)
             or any(runs_automatically(name) for name in self.names.of(path))
         )
-        if runs or _SUBMODULE in {old_mode, new_mode}:
+        if runs or _GITLINK in {old_mode, new_mode}:
             self.running += 1
             if len(self.auto_run) < MAX_AUTO_RUN and self._running_length < _MAX_PATHS:
                 self.auto_run.append(shown)
@@ -201,15 +203,15 @@ class _Listing:
             self._length += len(shown)
 
 
-class _Counts:
+class _LineCounts:
     """The lines that came and went, in all and of the files that are listed."""
 
-    def __init__(self, listing: _Listing) -> None:
+    def __init__(self, listing: _ChangeList) -> None:
         self.insertions = 0
         self.deletions = 0
         self.of: dict[bytes, tuple[int, int]] = {}
         self._listing = listing
-        self.take = _Fields(self._field)
+        self.take = _FieldSplitter(self._field)
 
     def _field(self, field: bytes) -> None:
         more, less, path = field.split(b"\t", 2)
@@ -221,48 +223,50 @@ class _Counts:
             self.of[path] = (int(more), int(less))
 
 
-async def _names(repo: Repo, commit: str, omitted: list[str]) -> SymlinkNames:
+async def _find_symlink_names(repo: Repo, commit: str, omitted: list[str]) -> SymlinkNames:
     """Return the further names of a commit's files; what cannot be told is said in `omitted`."""
     try:
-        return await symlink_names.names(repo, commit)
+        return await symlink_names.find_symlink_names(repo, commit)
     except GitFailedError as error:
         omitted.append(f"files were not looked at by their names behind links: {error}")
         return SymlinkNames({}, "")
 
 
-async def _counted(
-    repo: Repo, old: str, new: str, listing: _Listing
-) -> tuple[_Counts, _Effort | None]:
+async def _count_lines(
+    repo: Repo, old: str, new: str, listing: _ChangeList
+) -> tuple[_LineCounts, _TextLimits | None]:
     """Count lines, with less and less effort; no effort is given back where none was enough."""
     if listing.count == 0:
-        return _Counts(listing), _EFFORTS[0]
-    for effort in _EFFORTS:
-        counts = _Counts(listing)
+        return _LineCounts(listing), _TEXT_LIMITS[0]
+    for effort in _TEXT_LIMITS:
+        counts = _LineCounts(listing)
         try:
             asked = ["--numstat", old, new]
-            await _streamed(repo, asked, counts, effort.largest, effort.seconds)
+            await _stream_fields(repo, asked, counts, effort.largest, effort.seconds)
         except GitFailedError:
             continue
         return counts, effort
-    return _Counts(listing), None
+    return _LineCounts(listing), None
 
 
-async def _streamed(
-    repo: Repo, asked: list[str], fields: _Listing | _Counts, largest: str, seconds: float
+async def _stream_fields(
+    repo: Repo, asked: list[str], fields: _ChangeList | _LineCounts, largest: str, seconds: float
 ) -> None:
-    await git_stream(repo.top, [*_compared(largest), "-z", *asked], fields.take, seconds)
-
-
-def _compared(largest: str) -> tuple[str, ...]:
-    return ("-c", f"core.bigFileThreshold={largest}", *_CONFIG, *_COMPARE)
-
-
-def _left_out(effort: _Effort, what: str) -> str:
-    return (
-        f"some files have more than {effort.largest}, and {what}: "
-        f"comparing all texts took longer than {_EFFORTS[0].seconds:g} seconds"
+    await stream_git_output(
+        repo.top, [*_diff_arguments(largest), "-z", *asked], fields.take, seconds
     )
 
 
-def _spent() -> float:
-    return sum(effort.seconds for effort in _EFFORTS)
+def _diff_arguments(largest: str) -> tuple[str, ...]:
+    return ("-c", f"core.bigFileThreshold={largest}", *_CONFIG, *_COMPARE)
+
+
+def _describe_omission(effort: _TextLimits, what: str) -> str:
+    return (
+        f"some files have more than {effort.largest}, and {what}: "
+        f"comparing all texts took longer than {_TEXT_LIMITS[0].seconds:g} seconds"
+    )
+
+
+def _total_timeout() -> float:
+    return sum(effort.seconds for effort in _TEXT_LIMITS)

@@ -15,21 +15,21 @@ from para_server.core.errors import ParaError, Remedy
 from para_server.core.records import Record
 from para_server.core.untrusted import printable
 from para_server.git import user_config
-from para_server.git.process import UPWARDS, GitFailedError, GitMissingError, git
+from para_server.git.process import SEARCH_UPWARDS, GitFailedError, GitMissingError, git
 from para_server.git.repository import Repo
 from para_server.host.installations import is_in_para_home
 
 # what git marks a partial clone with: a remote since 2.22, before that the repository
 _PARTIAL: Final = r"extensions\.partialclone|remote\..*\.promisor"
-_ASKED: Final = f"^({user_config.KEYS}|{_PARTIAL})$"
+_CONFIG_KEYS: Final = f"^({user_config.KEYS}|{_PARTIAL})$"
 _OWN_SCOPES: Final = frozenset({"system", "global", "command"})
 _NOTHING_SET: Final = 1  # exit code of `git config` where no key matches
 # a tree can hold what looks like a bare repository, with hooks in it; git knows this since 2.38
 _NO_BARE: Final = ("-c", "safe.bareRepository=explicit")
-_WHERE: Final = ("--show-toplevel", "--git-common-dir", "--absolute-git-dir")
-_WHAT: Final = ("--show-object-format", "--is-shallow-repository")
+_LOCATIONS: Final = ("--show-toplevel", "--git-common-dir", "--absolute-git-dir")
+_PROPERTIES: Final = ("--show-object-format", "--is-shallow-repository")
 # files of a repository that git opens whatever it does
-_OPENED: Final = (
+_FILES_GIT_OPENS: Final = (
     *("HEAD", "index", "packed-refs", "shallow", "info/attributes", "info/exclude"),
     *("info/sparse-checkout", "info/grafts", "objects/info/alternates"),
 )
@@ -43,7 +43,7 @@ class _Config(NamedTuple):
     own: Mapping[str, str]
 
 
-async def locate(folder: Path) -> Repo:
+async def find_repository(folder: Path) -> Repo:
     """Return the repository that holds a folder of the user's.
 
     Raises workspace.not-a-repository, also for every folder of para's own: git reads the
@@ -51,59 +51,59 @@ async def locate(folder: Path) -> Repo:
     Raises workspace.git-failed where there is one that git can't work with.
     """
     if is_in_para_home(folder):
-        raise _of_para(folder)
-    repo = await locate_anywhere(folder)
+        raise _para_folder_error(folder)
+    repo = await find_repository_anywhere(folder)
     for found in (repo.top, repo.common):
         if is_in_para_home(found):  # by a link, a .git file, or core.worktree
-            raise _of_para(found)
+            raise _para_folder_error(found)
     return repo
 
 
 @single_flight
-async def locate_anywhere(folder: Path) -> Repo:
+async def find_repository_anywhere(folder: Path) -> Repo:
     """Return the repository that holds a folder; for the user's folders and worktree sessions."""
     try:
         (top, common, git_folder, object_format, shallow), config = await run_both(
-            _asked(folder), _config(folder)
+            _read_layout(folder), _read_config(folder)
         )
     except GitMissingError:
         raise
     except GitFailedError as error:
-        raise _failure(folder, error) from None
+        raise _explain_failure(folder, error) from None
     if Path(git_folder) in (absolute := folder.absolute(), *absolute.parents):
-        raise _no_work_tree(folder)  # a bare one that no `.git` names, for a git before 2.38
+        raise _no_work_tree_error(folder)  # a bare one that no `.git` names, for a git before 2.38
     where = (Path(top), Path(common))
-    return _described(where, object_format, config, shallow=shallow == "true")
+    return _build_repo(where, object_format, config, shallow=shallow == "true")
 
 
-async def find(record: Record) -> Repo | None:
+async def find_session_repository(record: Record) -> Repo | None:
     """Return the repository of a session, or None where it is gone."""
     if Path(record.repo).is_dir() or (record.common and Path(record.common).is_dir()):
-        return await of_session(record)
+        return await get_session_repository(record)
     return None
 
 
-async def of_session(record: Record) -> Repo:
+async def get_session_repository(record: Record) -> Repo:
     """Return the repository of a session, also where the worktree that it began in is gone.
 
     Raises workspace.not-a-repository where the repository itself is gone.
     """
     top = Path(record.repo)
     if not record.common:
-        return await locate(top)
+        return await find_repository(top)
     if top.is_dir() and not is_in_para_home(top):
         try:
-            repo = await locate(top)
+            repo = await find_repository(top)
         except ParaError:  # no longer a worktree of it
             if not Path(record.common).is_dir():
                 raise
         else:
             if repo.common == Path(record.common):
                 return repo
-    return await _by_common(record)
+    return await _find_by_git_folder(record)
 
 
-async def _by_common(record: Record) -> Repo:
+async def _find_by_git_folder(record: Record) -> Repo:
     """Return a repository by its git folder: by its main worktree where it has one."""
     common = Path(record.common)
     if not common.is_dir():
@@ -113,41 +113,41 @@ async def _by_common(record: Record) -> Repo:
             Remedy(title=f"Move it back to {record.repo}"),
         )
     if is_in_para_home(common):
-        raise _of_para(common)
+        raise _para_folder_error(common)
     if common.name == ".git":
-        repo = await locate(common.parent)
+        repo = await find_repository(common.parent)
         if repo.common == common:
             return repo
     try:
         told, config = await run_both(
-            git(common, "rev-parse", *_WHAT), _config(common)
+            git(common, "rev-parse", *_PROPERTIES), _read_config(common)
         )  # it has only linked worktrees, so git runs in the folder itself
     except GitFailedError as error:
-        raise _failure(common, error) from None
+        raise _explain_failure(common, error) from None
     object_format, shallow = told.split()
-    return _described((common, common), object_format, config, shallow=shallow == "true")
+    return _build_repo((common, common), object_format, config, shallow=shallow == "true")
 
 
-def _described(
+def _build_repo(
     where: tuple[Path, Path], object_format: str, config: _Config, *, shallow: bool
 ) -> Repo:
     top, common = where
-    _demand_no_pipe(common)
+    _require_regular_files(common)
     return Repo(
         top=top,
         common=common,
         object_format=object_format,
         shallow=shallow,
         partial=any(re.fullmatch(_PARTIAL, key, re.DOTALL) for key in config.told),
-        who=user_config.identity(config.told),
-        excludes_file=user_config.excludes_file(top, config.own),
-        warnings=user_config.warnings(common, config.told, config.own),
+        who=user_config.build_identity(config.told),
+        excludes_file=user_config.find_excludes_file(top, config.own),
+        warnings=user_config.list_warnings(common, config.told, config.own),
     )
 
 
-def _demand_no_pipe(common: Path) -> None:
+def _require_regular_files(common: Path) -> None:
     """Raise workspace.git-failed where git would wait for ever for a file of its own."""
-    for name in _OPENED:
+    for name in _FILES_GIT_OPENS:
         try:
             mode = (common / name).stat().st_mode
         except (OSError, ValueError):
@@ -160,21 +160,21 @@ def _demand_no_pipe(common: Path) -> None:
             )
 
 
-async def _asked(folder: Path) -> list[str]:
-    asked = (*_WHERE, *_WHAT)
+async def _read_layout(folder: Path) -> list[str]:
+    asked = (*_LOCATIONS, *_PROPERTIES)
     rev_parse = (*_NO_BARE, "rev-parse", "--path-format=absolute")
-    told = (await git(folder, *rev_parse, *asked, environment=UPWARDS)).splitlines()
+    told = (await git(folder, *rev_parse, *asked, environment=SEARCH_UPWARDS)).splitlines()
     if len(told) == len(asked):
         return told
     # a path has a newline in it
-    one_by_one = [await git(folder, *rev_parse, one, environment=UPWARDS) for one in asked]
+    one_by_one = [await git(folder, *rev_parse, one, environment=SEARCH_UPWARDS) for one in asked]
     return [told.removesuffix("\n") for told in one_by_one]
 
 
-async def _config(folder: Path) -> _Config:
+async def _read_config(folder: Path) -> _Config:
     try:
-        asked = ("config", "--show-scope", "-z", "--get-regexp", _ASKED)
-        shown = await git(folder, *asked, environment=UPWARDS)
+        asked = ("config", "--show-scope", "-z", "--get-regexp", _CONFIG_KEYS)
+        shown = await git(folder, *asked, environment=SEARCH_UPWARDS)
     except GitFailedError as error:
         if error.exit_code != _NOTHING_SET:
             raise
@@ -190,7 +190,7 @@ async def _config(folder: Path) -> _Config:
     return _Config(told, own)
 
 
-def _failure(folder: Path, error: GitFailedError) -> ParaError:
+def _explain_failure(folder: Path, error: GitFailedError) -> ParaError:
     """Make the error that blames what is wrong: git's own configuration, an owner, the folder."""
     said = error.output
     if "dubious ownership" in said:
@@ -199,12 +199,12 @@ def _failure(folder: Path, error: GitFailedError) -> ParaError:
             f"git refuses to work in {folder}: the repository belongs to another user",
             Remedy(
                 title="If you trust it, tell git so: "
-                f"git config --global --add safe.directory {shlex.quote(str(_root(folder)))}"
+                f"git config --global --add safe.directory {shlex.quote(str(_find_root(folder)))}"
             ),
         )
     if "work tree" in said or "bare repository" in said:
-        return _no_work_tree(folder)
-    marker = _marker(folder)
+        return _no_work_tree_error(folder)
+    marker = _find_dot_git(folder)
     if "not a git repository" in said and marker is None:
         return ParaError(
             "workspace.not-a-repository",
@@ -222,7 +222,7 @@ def _failure(folder: Path, error: GitFailedError) -> ParaError:
     )
 
 
-def _no_work_tree(folder: Path) -> ParaError:
+def _no_work_tree_error(folder: Path) -> ParaError:
     return ParaError(
         "workspace.not-a-repository",
         f"{folder} is a bare repository, or within a git folder: it has no work tree",
@@ -230,7 +230,7 @@ def _no_work_tree(folder: Path) -> ParaError:
     )
 
 
-def _of_para(folder: Path) -> ParaError:
+def _para_folder_error(folder: Path) -> ParaError:
     return ParaError(
         "workspace.not-a-repository",
         f"{folder} belongs to para itself: no git runs there on the host",
@@ -238,13 +238,13 @@ def _of_para(folder: Path) -> ParaError:
     )
 
 
-def _marker(folder: Path) -> Path | None:
+def _find_dot_git(folder: Path) -> Path | None:
     """Return the nearest `.git` at or above a folder."""
     absolute = folder.absolute()
     candidates = (one / ".git" for one in (absolute, *absolute.parents))
     return next((one for one in candidates if one.exists() or one.is_symlink()), None)
 
 
-def _root(folder: Path) -> Path:
-    marker = _marker(folder)
+def _find_root(folder: Path) -> Path:
+    marker = _find_dot_git(folder)
     return marker.parent if marker is not None else folder

@@ -15,9 +15,11 @@ from para_server.concurrency.singleflight import cached
 from para_server.core.container_spec import WORKSPACE
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo
-from para_server.git.retry import NO
+from para_server.git.retry import EXIT_NO
 
-LIST: Final = "para-filtered"  # in a workspace's .git: what filters wrote, for the end of a session
+FILTERED_LIST: Final = (
+    "para-filtered"  # in a workspace's .git: what filters wrote, for the end of a session
+)
 _CLEAN: Final = "para-clean"
 _SCRIPT: Final = f"""#!/bin/sh
 # What a filter of the user's wrote is to git what it came from; all else is as it is.
@@ -25,57 +27,59 @@ file=$(mktemp)
 trap 'rm -f "$file"' EXIT
 cat >"$file"
 made=$(git hash-object --no-filters "$file")
-from=$(tr '\\000' '\\n' <{WORKSPACE}/.git/{LIST} |
+from=$(tr '\\000' '\\n' <{WORKSPACE}/.git/{FILTERED_LIST} |
     awk -v made="$made" '$1 == made {{print $2; exit}}')
 if [ -n "$from" ]; then git cat-file blob "$from"; else cat "$file"; fi
 """
 _ATTRIBUTES: Final = ":(glob)**/.gitattributes"
-_NAMED: Final = re.compile(r"filter=(\S+)")
+_FILTER_NAME: Final = re.compile(r"filter=(\S+)")
 _SCOPES: Final = frozenset({"system", "global"})
-_AT_ONCE: Final = 1000  # paths in one command
-_FILE: Final = "100"  # what the mode of a plain file begins with
+_BATCH_SIZE: Final = 1000  # paths in one command
+_REGULAR_FILE: Final = "100"  # what the mode of a plain file begins with
 
 
 @cached
-async def named(repo: Repo, commit: str) -> tuple[str, ...]:
+async def list_filters(repo: Repo, commit: str) -> tuple[str, ...]:
     """Return the filters that the attributes in a commit, named by its hash, ask for."""
     try:
         told = await git(repo.top, "grep", "-hI", "-e", "filter=", commit, "--", _ATTRIBUTES)
     except GitFailedError as error:
-        if error.exit_code != NO:
+        if error.exit_code != EXIT_NO:
             raise
         return ()
     lines = [line for line in told.splitlines() if not line.startswith("#")]
-    return tuple(sorted({name for line in lines for name in _NAMED.findall(line)}))
+    return tuple(sorted({name for line in lines for name in _FILTER_NAME.findall(line)}))
 
 
-async def warnings(repo: Repo, commit: str) -> tuple[str, ...]:
+async def list_warnings(repo: Repo, commit: str) -> tuple[str, ...]:
     """Say what a person should know of the filters of a commit, in one line each."""
-    wanted = await named(repo, commit)
+    wanted = await list_filters(repo, commit)
     if not wanted:
         return ()
-    known = await _drivers(repo)
+    known = await _read_drivers(repo)
     return tuple(
         f"The git filter {name} is not in the container: files that need it cannot be finished "
         "once they are changed"
-        if _converts(known.get(name, {}))
+        if _has_smudge(known.get(name, {}))
         else f"The git filter {name} is not in your own git configuration: files that need it are "
         "in the session as git stores them, and cannot be finished once they are changed"
         for name in wanted
     )
 
 
-async def write(repo: Repo, commit: str, folder: Path, environment: Mapping[str, str]) -> None:
+async def write_filtered_files(
+    repo: Repo, commit: str, folder: Path, environment: Mapping[str, str]
+) -> None:
     """Write the files of a checkout again that a filter has to convert, before a session has it.
 
     Where a filter fails, as one that fetches from somewhere, they stay as git stores them.
     """
-    wanted = await named(repo, commit)
+    wanted = await list_filters(repo, commit)
     if not wanted:
         return
-    known = await _drivers(repo)
-    usable = {name: known[name] for name in wanted if _converts(known.get(name, {}))}
-    paths = await _paths(folder, environment, frozenset(usable)) if usable else []
+    known = await _read_drivers(repo)
+    usable = {name: known[name] for name in wanted if _has_smudge(known.get(name, {}))}
+    paths = await _find_filtered_paths(folder, environment, frozenset(usable)) if usable else []
     if not paths:
         return
     given = "".join(f"{path}\0" for path in paths)
@@ -83,38 +87,54 @@ async def write(repo: Repo, commit: str, folder: Path, environment: Mapping[str,
         (folder / path).unlink()
     again = ("checkout-index", "-q", "-f", "-u", "-z", "--stdin")
     try:
-        configured = {**environment, **_configuration(repo, usable)}
-        await git(folder, *again, given=given, plain=True, long=True, environment=configured)
+        configured = {**environment, **_create_environment(repo, usable)}
+        await git(
+            folder,
+            *again,
+            input_text=given,
+            ignore_config=True,
+            long_running=True,
+            environment=configured,
+        )
     except GitFailedError:
-        await git(folder, *again, given=given, plain=True, long=True, environment=environment)
+        await git(
+            folder,
+            *again,
+            input_text=given,
+            ignore_config=True,
+            long_running=True,
+            environment=environment,
+        )
         return
-    await _note(folder, environment, paths)
+    await _record_filtered(folder, environment, paths)
 
 
-async def configure(repo: Repo, commit: str, git_folder: Path) -> None:
+async def configure_filters(repo: Repo, commit: str, git_folder: Path) -> None:
     """Let the git of a session find what a filter wrote unchanged, until somebody changes it."""
     (git_folder / _CLEAN).write_text(_SCRIPT)
     with (git_folder / "config").open("a", encoding="utf-8", errors="surrogateescape") as config:
-        for name in await named(repo, commit):
+        for name in await list_filters(repo, commit):
             quoted = name.replace("\\", "\\\\").replace('"', '\\"')
             config.write(f'[filter "{quoted}"]\n\tclean = sh {WORKSPACE}/.git/{_CLEAN}\n')
 
 
-async def _note(folder: Path, environment: Mapping[str, str], paths: Sequence[str]) -> None:
+async def _record_filtered(
+    folder: Path, environment: Mapping[str, str], paths: Sequence[str]
+) -> None:
     """Note for each path what a filter made, and of which object."""
     lines: list[str] = []
-    for begin in range(0, len(paths), _AT_ONCE):
-        some = paths[begin : begin + _AT_ONCE]
+    for begin in range(0, len(paths), _BATCH_SIZE):
+        some = paths[begin : begin + _BATCH_SIZE]
         raw = await git(
             folder,
             *("hash-object", "--no-filters", "--", *some),
-            plain=True,
+            ignore_config=True,
             environment=environment,
         )
         index = await git(
             folder,
             *("--literal-pathspecs", "ls-files", "-s", "-z", "--", *some),
-            plain=True,
+            ignore_config=True,
             environment=environment,
         )
         stored = {
@@ -127,19 +147,21 @@ async def _note(folder: Path, environment: Mapping[str, str], paths: Sequence[st
             if path in stored
         ]
     text = "".join(lines)
-    (folder / ".git" / LIST).write_text(text, encoding="utf-8", errors="surrogateescape")
+    (folder / ".git" / FILTERED_LIST).write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
-async def _paths(folder: Path, environment: Mapping[str, str], names: frozenset[str]) -> list[str]:
-    staged = await git(folder, "ls-files", "-s", "-z", plain=True, environment=environment)
+async def _find_filtered_paths(
+    folder: Path, environment: Mapping[str, str], names: frozenset[str]
+) -> list[str]:
+    staged = await git(folder, "ls-files", "-s", "-z", ignore_config=True, environment=environment)
     # of a link git filters nothing, and who opens it is led to any file of the host
-    entries = [one.partition("\t") for one in staged.split("\0") if one.startswith(_FILE)]
+    entries = [one.partition("\t") for one in staged.split("\0") if one.startswith(_REGULAR_FILE)]
     listed = "".join(f"{path}\0" for _, _, path in entries)
     told = await git(
         folder,
         *("check-attr", "-z", "--stdin", "filter"),
-        given=listed,
-        plain=True,
+        input_text=listed,
+        ignore_config=True,
         environment=environment,
     )
     fields = told.split("\0")
@@ -147,13 +169,13 @@ async def _paths(folder: Path, environment: Mapping[str, str], names: frozenset[
     return [path for path, value in triples if value in names and (folder / path).is_file()]
 
 
-async def _drivers(repo: Repo) -> dict[str, dict[str, str]]:
+async def _read_drivers(repo: Repo) -> dict[str, dict[str, str]]:
     """Return the filters of the user's own configuration, and what each is configured with."""
     found: dict[str, dict[str, str]] = {}
     try:
         told = await git(repo.top, "config", "--show-scope", "-z", "--get-regexp", r"^filter\.")
     except GitFailedError as error:
-        if error.exit_code != NO:
+        if error.exit_code != EXIT_NO:
             raise
         return found
     fields = told.split("\0")
@@ -165,11 +187,11 @@ async def _drivers(repo: Repo) -> dict[str, dict[str, str]]:
     return found
 
 
-def _converts(driver: Mapping[str, str]) -> bool:
+def _has_smudge(driver: Mapping[str, str]) -> bool:
     return bool(driver.get("smudge") or driver.get("process"))
 
 
-def _configuration(repo: Repo, drivers: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def _create_environment(repo: Repo, drivers: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Configure git by its environment, which no other user of the machine can read."""
     pairs = [
         (f"filter.{name}.{what}", value)

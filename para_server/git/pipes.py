@@ -1,4 +1,4 @@
-"""Write to a process and read what it prints, within limits."""
+"""Write to a process and read its output, within limits."""
 
 from __future__ import annotations
 
@@ -9,79 +9,86 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
-PART: Final = 1 << 20  # bytes that are read at once
-MOST_SAID: Final = 1 << 20  # bytes of what a process says beside its output
-_QUIET: Final = 0.5  # seconds without output after its end: something else has the pipe open
+CHUNK_SIZE: Final = 1 << 20  # bytes per read
+MAX_STDERR: Final = 1 << 20  # bytes
+# after the process exited: a pipe without output for so long is open in another process
+_QUIET_SECONDS: Final = 0.5
 
 
-async def talk(
+async def communicate(
     process: asyncio.subprocess.Process,
-    given: str | None,
-    most: int,
-    end_rest: Callable[[], None] | None = None,
+    input_text: str | None,
+    limit: int,
+    kill_leftovers: Callable[[], None] | None = None,
 ) -> tuple[bytes, bytes]:
-    """Return what a process printed; one that prints too much is ended, since memory has an end.
+    """Write text to a process, wait for its exit, and return its stdout and stderr.
 
-    What a hook has started may hold the output open for as long as it runs: it is not waited for,
-    and `end_rest` may end it.
+    A process that prints more than `limit` bytes is killed, to protect memory. A process that a git
+    hook started may keep the pipes open: they are closed without waiting for it, after
+    `kill_leftovers` was called.
     """
 
-    async def tell() -> None:
-        if process.stdin is None or given is None:
+    async def write_input() -> None:
+        if process.stdin is None or input_text is None:
             return
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            process.stdin.write(given.encode(errors="surrogateescape"))
+            process.stdin.write(input_text.encode(errors="surrogateescape"))
             await process.stdin.drain()
         process.stdin.close()
 
-    out, said = bytearray(), bytearray()
+    output, errors = bytearray(), bytearray()
     tasks = [
-        asyncio.ensure_future(printed(process.stdout, most, lambda: end_at_once(process), out)),
-        asyncio.ensure_future(printed(process.stderr, MOST_SAID, read=said)),
-        asyncio.ensure_future(tell()),
+        asyncio.ensure_future(
+            read_stream(process.stdout, limit, lambda: kill_group(process), output)
+        ),
+        asyncio.ensure_future(read_stream(process.stderr, MAX_STDERR, buffer=errors)),
+        asyncio.ensure_future(write_input()),
     ]
     try:
-        before = -1
+        previous = -1
         while True:
-            _, waiting = await asyncio.wait(tasks, timeout=_QUIET)
-            now = len(out) + len(said)
-            if not waiting or (process.returncode is not None and now == before):
+            _, pending = await asyncio.wait(tasks, timeout=_QUIET_SECONDS)
+            received = len(output) + len(errors)
+            if not pending or (process.returncode is not None and received == previous):
                 break
-            before = now
+            previous = received
     finally:
         for task in tasks:
             task.cancel()
-    if waiting:
-        if end_rest is not None:
-            end_rest()
+    if pending:
+        if kill_leftovers is not None:
+            kill_leftovers()
         close_pipes(process)
     await process.wait()
-    return bytes(out), bytes(said)
+    return bytes(output), bytes(errors)
 
 
-async def printed(
+async def read_stream(
     stream: asyncio.StreamReader | None,
-    most: int,
-    too_much: Callable[[], None] | None = None,
-    read: bytearray | None = None,
+    limit: int,
+    on_overflow: Callable[[], None] | None = None,
+    buffer: bytearray | None = None,
 ) -> bytes:
-    """Read a stream to its end, into `read` where it is given; keep one byte more than `most`."""
-    read = bytearray() if read is None else read
-    while stream is not None and (part := await stream.read(PART)):
-        if len(read) <= most:
-            read += part
-            del read[most + 1 :]
-            if len(read) > most and too_much is not None:
-                too_much()
-    return bytes(read)
+    """Read a stream to its end and return its bytes, at most `limit` and one.
+
+    They are collected in `buffer`, so that a caller that stops waiting has the first part.
+    """
+    buffer = bytearray() if buffer is None else buffer
+    while stream is not None and (chunk := await stream.read(CHUNK_SIZE)):
+        if len(buffer) <= limit:
+            buffer += chunk
+            del buffer[limit + 1 :]
+            if len(buffer) > limit and on_overflow is not None:
+                on_overflow()
+    return bytes(buffer)
 
 
-def end_at_once(process: asyncio.subprocess.Process) -> None:
-    """End a process that leads a group, and all of the group, also what outlived it."""
-    with contextlib.suppress(ProcessLookupError):  # all have ended by themselves
+def kill_group(process: asyncio.subprocess.Process) -> None:
+    """Kill the process group that a process leads, including members that outlived it."""
+    with contextlib.suppress(ProcessLookupError):  # all have exited
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def close_pipes(process: asyncio.subprocess.Process) -> None:
-    """Close the pipes of a process that nobody reads any more: its end is not seen before."""
-    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 # nothing else does it
+    """Close the pipes of a process: asyncio reports its exit only after they are closed."""
+    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 # no public method closes them

@@ -1,4 +1,4 @@
-"""Asks git for what may not be there, and takes no failure of git itself for a "no"."""
+"""Query git for things that may be absent, without mistaking a temporary failure for absence."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Final
 
 from para_server.git.process import GitFailedError, git
 
-NO: Final = 1  # the exit code with which git says no
+EXIT_NO: Final = 1  # exit code of a git query whose answer is no
 
 
-async def insist(
-    folder: Path, *arguments: str, given: str | None = None, plain: bool = False
+async def retry_git(
+    folder: Path, *arguments: str, input_text: str | None = None, ignore_config: bool = False
 ) -> str:
-    """Run git, and once more where it neither did it nor said no; raises GitFailedError.
+    """Run git and return its output, with one retry; raises GitFailedError.
 
-    For the questions on which git says no with the exit code of any failure. One that comes once
-    (no memory, no process, a file that is locked) says nothing of the repository.
+    There is no retry after exit code 1, the answer no. Some queries answer no with the exit code of
+    a failure; a failure that occurs once (out of memory, a locked file) is no answer.
     """
     try:
-        return await git(folder, *arguments, given=given, plain=plain)
+        return await git(folder, *arguments, input_text=input_text, ignore_config=ignore_config)
     except GitFailedError as error:
-        if error.exit_code == NO:
+        if error.exit_code == EXIT_NO:
             raise
-        return await git(folder, *arguments, given=given, plain=plain)
+        return await git(folder, *arguments, input_text=input_text, ignore_config=ignore_config)
 
 
-async def is_so(folder: Path, *arguments: str) -> bool:
-    """Return what git answers by its exit code; what fails twice is no."""
+async def git_succeeds(folder: Path, *arguments: str) -> bool:
+    """Return whether a git command succeeds; two failures count as no."""
     try:
-        await insist(folder, *arguments)
+        await retry_git(folder, *arguments)
     except GitFailedError:
         return False
     return True

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from para_server.git.bounded_output import git_stream
+from para_server.git.bounded_output import stream_git_output
 from para_server.git.process import git
 from para_server.git.repository import Repo
 
 _LINK: Final = b"120000 blob "
-_MOST: Final = 5000  # links that are followed
-_LONGEST: Final = 4096  # bytes of what a link says: no system follows a longer one
+_MAX_LINKS: Final = 5000  # links that are followed
+_MAX_TARGET: Final = 4096  # bytes of what a link says: no system follows a longer one
 _MAX_ENTRY: Final = 1 << 16  # bytes
-_HOPS: Final = 40  # links that a system follows one after the other
-_NAMES: Final = 64  # of one file
-_ALL_NAMES: Final = 100_000  # of all files: looking at them takes about a second
-_SECONDS: Final = 20.0  # many times what it takes to list a million files
+_MAX_HOPS: Final = 40  # links that a system follows one after the other
+_MAX_NAMES_PER_FILE: Final = 64  # of one file
+_MAX_NAMES: Final = 100_000  # of all files: looking at them takes about a second
+_TIMEOUT: Final = 20.0  # many times what it takes to list a million files
 
 
 class SymlinkNames:
@@ -24,10 +24,10 @@ class SymlinkNames:
 
     def __init__(self, links: Mapping[str, str], top: str, *, whole: bool = True) -> None:
         self.whole = whole
-        self._left = _ALL_NAMES
+        self._left = _MAX_NAMES
         self._beneath: dict[str, list[str]] = {}  # the links that lead to a path
         for link in links:
-            place = _place(link, links, top)
+            place = _resolve_link(link, links, top)
             if place is not None:
                 self._beneath.setdefault(place, []).append(link)
 
@@ -39,13 +39,13 @@ class SymlinkNames:
         waiting: list[tuple[str, frozenset[str]]] = [(path, frozenset())]
         while waiting:
             one, through = waiting.pop()
-            for above in _above(one):
+            for above in _list_ancestors(one):
                 for link in self._beneath.get(above, ()):
                     name = f"{link}{one[len(above) :]}" if above else f"{link}/{one}"
                     # a link leads to the same place each time: circles give no further names
-                    if link in through or name in known or len(name) > _LONGEST:
+                    if link in through or name in known or len(name) > _MAX_TARGET:
                         continue
-                    if self._left == 0 or len(known) > _NAMES:
+                    if self._left == 0 or len(known) > _MAX_NAMES_PER_FILE:
                         self.whole = False
                         return
                     self._left -= 1
@@ -54,7 +54,7 @@ class SymlinkNames:
                     yield name
 
 
-async def names(repo: Repo, commit: str) -> SymlinkNames:
+async def find_symlink_names(repo: Repo, commit: str) -> SymlinkNames:
     """Return the further names of the files of a commit; raises GitFailedError."""
     found: dict[str, str] = {}  # the object of each link
     rest = b""
@@ -71,25 +71,30 @@ async def names(repo: Repo, commit: str) -> SymlinkNames:
             if entry.startswith(_LINK):
                 how, _, path = entry.partition(b"\t")
                 found[path.decode(errors="surrogateescape")] = how[len(_LINK) :].decode()
-        return len(found) <= _MOST
+        return len(found) <= _MAX_LINKS
 
-    await git_stream(repo.top, ("ls-tree", "-r", "-z", "--full-tree", commit), take, _SECONDS)
-    texts = await _texts(repo, sorted(set(found.values()))) if found else {}
+    await stream_git_output(
+        repo.top, ("ls-tree", "-r", "-z", "--full-tree", commit), take, _TIMEOUT
+    )
+    texts = await _read_targets(repo, sorted(set(found.values()))) if found else {}
     links = {path: texts[oid] for path, oid in found.items() if oid in texts}
-    return SymlinkNames(links, str(repo.top), whole=len(found) <= _MOST)
+    return SymlinkNames(links, str(repo.top), whole=len(found) <= _MAX_LINKS)
 
 
-async def _texts(repo: Repo, objects: list[str]) -> dict[str, str]:
+async def _read_targets(repo: Repo, objects: list[str]) -> dict[str, str]:
     """Read what links say; an object that is longer is none that a system follows."""
     checked = await git(
         repo.top,
         *("cat-file", "--batch-check=%(objectname) %(objectsize)"),
-        given="".join(f"{oid}\n" for oid in objects),
+        input_text="".join(f"{oid}\n" for oid in objects),
     )
     sizes = [line.split(" ") for line in checked.splitlines()]
-    short = [oid for oid, size in sizes if size.isdecimal() and int(size) <= _LONGEST]
+    short = [oid for oid, size in sizes if size.isdecimal() and int(size) <= _MAX_TARGET]
     listed = await git(
-        repo.top, "cat-file", "--batch=%(objectsize)", given="".join(f"{oid}\n" for oid in short)
+        repo.top,
+        "cat-file",
+        "--batch=%(objectsize)",
+        input_text="".join(f"{oid}\n" for oid in short),
     )
     raw = listed.encode(errors="surrogateescape")
     texts: dict[str, str] = {}
@@ -102,7 +107,7 @@ async def _texts(repo: Repo, objects: list[str]) -> dict[str, str]:
     return texts
 
 
-def _above(path: str) -> Iterator[str]:
+def _list_ancestors(path: str) -> Iterator[str]:
     """Yield a path, the folders above it, and the top as nothing."""
     end = len(path)
     while end > 0:
@@ -111,7 +116,7 @@ def _above(path: str) -> Iterator[str]:
     yield ""
 
 
-def _place(link: str, links: Mapping[str, str], top: str) -> str | None:
+def _resolve_link(link: str, links: Mapping[str, str], top: str) -> str | None:
     """Return the path that a link leads to, through further links; None where it leads away."""
     at: list[str] = []
     waiting = link.split("/")[::-1]
@@ -130,7 +135,7 @@ def _place(link: str, links: Mapping[str, str], top: str) -> str | None:
             at.append(part)
             continue
         hops += 1
-        if hops > _HOPS:
+        if hops > _MAX_HOPS:
             return None
         if said.startswith("/"):
             if not f"{said}/".startswith(f"{top}/"):

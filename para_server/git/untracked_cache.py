@@ -1,7 +1,7 @@
-"""The only place that knows how git's index remembers which folders have no untracked files.
+"""Change the folder for which the untracked cache of a git index is valid.
 
-Git believes this memory, the extension UNTR of the index, only in the place where it was made. Here
-an index that was made in one place is made to count in another, which shows the same files.
+git uses this cache (the UNTR extension of the index: folders without untracked files) only in the
+folder where it was written. An index from one folder is made valid for another with the same files.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ _SIZE: Final = struct.Struct(">I")
 _HASHES: Final = {"sha1": sha1, "sha256": sha256}
 
 
-def moved(index: bytes, old: Path, new: str, object_format: str) -> bytes:
-    """Give an index whose memory of the folder `old` counts for the folder `new`.
+def relocate_cache(index: bytes, old: Path, new: str, object_format: str) -> bytes:
+    """Return an index whose untracked cache for the folder `old` is valid for the folder `new`.
 
-    One that has no such memory is given as it is.
+    An index without such a cache is returned unchanged.
     """
-    was, becomes = _place(str(old)), _place(new)
-    at = index.rfind(was)
+    old_location, new_location = _encode_location(str(old)), _encode_location(new)
+    at = index.rfind(old_location)
     if at < 0:
         return index
-    # before it: UNTR, the size of all that follows, and the length of the place
+    # before the location: UNTR and the size of the extension
     start = at - _SIZE.size - len(b"UNTR")
     if index[start : start + len(b"UNTR")] != b"UNTR":
         return index
     (size,) = _SIZE.unpack_from(index, start + len(b"UNTR"))
     digest = _HASHES[object_format]
-    whole = b"".join(
+    content = b"".join(
         (
             index[: start + len(b"UNTR")],
-            _SIZE.pack(size - len(was) + len(becomes)),
-            becomes,
-            index[at + len(was) : -digest().digest_size],
+            _SIZE.pack(size - len(old_location) + len(new_location)),
+            new_location,
+            index[at + len(old_location) : -digest().digest_size],
         )
     )
-    return whole + digest(whole).digest()
+    return content + digest(content).digest()
 
 
-def _place(folder: str) -> bytes:
-    """Write down a place as git does: its length, the words, and a NUL."""
-    words = f"Location {folder}, system {os.uname().sysname}\0".encode(errors="surrogateescape")
-    return _number(len(words)) + words
+def _encode_location(folder: str) -> bytes:
+    """Encode a location as git does: its length, the text, and a NUL."""
+    text = f"Location {folder}, system {os.uname().sysname}\0".encode(errors="surrogateescape")
+    return _encode_number(len(text)) + text
 
 
-def _number(value: int) -> bytes:
-    """Write a number as git's index has it: seven bits a byte, the most significant ones first."""
-    written = [value & 0x7F]
+def _encode_number(value: int) -> bytes:
+    """Encode a number as in git's index: seven bits per byte, the most significant ones first."""
+    encoded = [value & 0x7F]
     while value := value >> 7:
         value -= 1
-        written.insert(0, 0x80 | (value & 0x7F))
-    return bytes(written)
+        encoded.insert(0, 0x80 | (value & 0x7F))
+    return bytes(encoded)

@@ -1,4 +1,4 @@
-"""Reads what a person's git says of them: who commits, and what they ignore."""
+"""Read the user's identity and ignore patterns from git's configuration."""
 
 from __future__ import annotations
 
@@ -11,91 +11,97 @@ from para_server.core.errors import ParaError, Remedy
 from para_server.core.model import Model
 from para_server.core.untrusted import one_line
 
-# the keys that are read from git's configuration, for `git config --get-regexp`
+# for `git config --get-regexp`
 KEYS: Final = r"(user|author|committer)\.(name|email)|user\.useconfigonly|core\.excludesfile"
-EXCLUDES: Final = "core.excludesfile"
-_MAX_PATTERNS: Final = 1 << 20  # characters of a file that says what is ignored
-_TRUE: Final = ("", "true", "yes", "on", "1")  # as git has it, where the value is given as such
+_EXCLUDES_KEY: Final = "core.excludesfile"
+_MAX_PATTERNS: Final = 1 << 20  # characters of a file
+_TRUE_VALUES: Final = ("", "true", "yes", "on", "1")  # as git's configuration parser has it
 
 
 class Identity(Model):
-    """Who commits; `demanded` where git would refuse to commit without a configured address."""
+    """The author and committer of commits.
+
+    `incomplete` means that git would refuse to commit without a configured address.
+    """
 
     author: str
     email: str
     committer: str
     committer_email: str
-    demanded: bool = False
+    incomplete: bool = False
 
 
-def identity(config: Mapping[str, str]) -> Identity:
-    """Return who the user's git would name in a commit, and para where it knows nobody."""
-    strict = config.get("user.useconfigonly", "false").lower() in _TRUE
-    email, committer_email = (_who(role, "email", config, strict) for role in _ROLES)
-    author, committer = (_who(role, "name", config, strict) for role in _ROLES)
+def build_identity(config: Mapping[str, str]) -> Identity:
+    """Return the identity that the user's git would use for a commit; the default is para."""
+    strict = config.get("user.useconfigonly", "false").lower() in _TRUE_VALUES
+    email, committer_email = (_read_identity_part(role, "email", config, strict) for role in _ROLES)
+    author, committer = (_read_identity_part(role, "name", config, strict) for role in _ROLES)
     return Identity(
         author=author or "para",
         email=email or "para@localhost",
         committer=committer or "para",
         committer_email=committer_email or "para@localhost",
-        demanded=strict and not (email and committer_email),
+        incomplete=strict and not (email and committer_email),
     )
 
 
-def demand_identity(who: Identity, place: Path) -> None:
-    """Raise workspace.git-failed where the user wants no commit without a configured address."""
-    if who.demanded:
+def require_identity(who: Identity, place: Path) -> None:
+    """Raise workspace.git-failed if git requires a configured address and there is none."""
+    if who.incomplete:
         raise ParaError(
             "workspace.git-failed",
-            f"git has no user.email for {place}, and user.useConfigOnly forbids to make one up",
+            f"git has no user.email for {place}, and user.useConfigOnly requires one",
             Remedy(title="Set it: git config user.email ADDRESS"),
         )
 
 
-def excludes(common: Path, excludes_file: Path) -> str:
-    """Return the patterns that a user ignores files by beside the repository's own.
+def read_excludes(common: Path, find_excludes_file: Path) -> str:
+    """Return the user's ignore patterns that are not in the repository's .gitignore files.
 
-    Sessions are given them, so no file is read that a repository's links lead to.
+    They are copied into sessions, so a file behind a symbolic link of the repository is not read.
     """
-    files = [excludes_file]
-    if not _leads_elsewhere(common):
+    files = [find_excludes_file]
+    if not _is_behind_link(common):
         files.append(common / _EXCLUDE)
-    told = [_patterns_of(file) for file in files]
-    return "".join(f"{one.rstrip()}\n" for one in told if one.strip())
+    patterns = [_read_patterns(file) for file in files]
+    return "".join(f"{lines.rstrip()}\n" for lines in patterns if lines.strip())
 
 
-def excludes_file(top: Path, config: Mapping[str, str]) -> Path:
-    """Name the file of patterns that git reads for all of the user's repositories.
+def find_excludes_file(top: Path, config: Mapping[str, str]) -> Path:
+    """Return the path of the ignore file for all repositories of the user.
 
-    `config` is the user's own and the machine's: the repository's could name any file.
+    `config` must be the user's and the system's configuration: a repository could set any file.
     """
-    said = config.get(EXCLUDES)
-    if said is None:
-        place = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-        said = f"{place}/git/ignore"
+    configured = config.get(_EXCLUDES_KEY)
+    if configured is None:
+        config_home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+        configured = f"{config_home}/git/ignore"
     try:
-        return top / Path(said).expanduser()
-    except RuntimeError:  # there is no such user, or no home
-        return top / said
+        return top / Path(configured).expanduser()
+    except RuntimeError:  # ~USER does not exist, or has no home
+        return top / configured
 
 
-def warnings(common: Path, told: Mapping[str, str], own: Mapping[str, str]) -> tuple[str, ...]:
-    """Say which patterns sessions go without; `told` is all of git's configuration, `own` a part.
+def list_warnings(
+    common: Path, effective: Mapping[str, str], own: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return a line for each source of ignore patterns that sessions do not use.
 
-    One line for each, of what a repository could name to have a file of the host read.
+    These are the ones with which a repository could have any file of the host read. `effective` is
+    git's whole configuration, `own` the part that is not the repository's.
     """
     lines: list[str] = []
-    if told.get(EXCLUDES) != own.get(EXCLUDES):
+    if effective.get(_EXCLUDES_KEY) != own.get(_EXCLUDES_KEY):
         lines.append(
-            "core.excludesFile of the repository's own configuration does not count in sessions: "
+            "core.excludesFile of the repository's own configuration is ignored in sessions: "
             "set it with git config --global"
         )
-    if _leads_elsewhere(common):
-        lines.append(f"{common / _EXCLUDE} is behind a link, and does not count in sessions")
+    if _is_behind_link(common):
+        lines.append(f"{common / _EXCLUDE} is behind a symbolic link, and is ignored in sessions")
     return tuple(one_line(line) for line in lines)
 
 
-def _leads_elsewhere(common: Path) -> bool:
+def _is_behind_link(common: Path) -> bool:
     return (common / _EXCLUDE).resolve() != common.resolve() / _EXCLUDE
 
 
@@ -103,19 +109,19 @@ _EXCLUDE: Final = "info/exclude"
 _ROLES: Final = ("author", "committer")
 
 
-def _who(role: str, what: str, config: Mapping[str, str], strict: bool) -> str:  # noqa: FBT001 # one of git's own switches
-    said = os.environ.get(f"GIT_{role}_{what}".upper())
-    told = said or config.get(f"{role}.{what}") or config.get(f"user.{what}")
-    if not told and what == "email" and not strict:
-        told = os.environ.get("EMAIL")
-    return told or ""
+def _read_identity_part(role: str, part: str, config: Mapping[str, str], strict: bool) -> str:  # noqa: FBT001 # one of git's own switches
+    variable = os.environ.get(f"GIT_{role}_{part}".upper())
+    value = variable or config.get(f"{role}.{part}") or config.get(f"user.{part}")
+    if not value and part == "email" and not strict:
+        value = os.environ.get("EMAIL")
+    return value or ""
 
 
-def _patterns_of(file: Path) -> str:
+def _read_patterns(file: Path) -> str:
     try:
         with file.open(encoding="utf-8", errors="surrogateescape") as source:
             lines = source.read(_MAX_PATTERNS).splitlines()
     except OSError:
         return ""
-    # the comments of git's template are no rules, and an empty file costs sessions a look
+    # without the comments of git's template, so that sessions need not read an empty file
     return "\n".join(line for line in lines if line.strip() and not line.startswith("#"))

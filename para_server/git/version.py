@@ -1,4 +1,4 @@
-"""The only place that knows how old git may be."""
+"""Check the version of git."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Final
 from para_server.core.errors import ParaError, Remedy
 from para_server.git.process import git
 
-OLDEST: Final = (2, 31)  # the first that has rev-parse --path-format
-_INSTALL: Final = "https://git-scm.com/downloads"
+_MIN_VERSION: Final = (2, 31)  # the first with rev-parse --path-format
+_INSTALL_URL: Final = "https://git-scm.com/downloads"
 
 
-async def demand_new_enough(folder: Path) -> str:
-    """Return what git says of its version; raises workspace.git-failed where it is too old."""
-    told = (await git(folder, "version")).strip()
-    found = re.search(r"(\d+)\.(\d+)", told)
-    if found is not None and (int(found[1]), int(found[2])) >= OLDEST:
-        return told
+async def require_supported_version(folder: Path) -> str:
+    """Return the output of `git version`; raises workspace.git-failed if git is too old."""
+    output = (await git(folder, "version")).strip()
+    match = re.search(r"(\d+)\.(\d+)", output)
+    if match is not None and (int(match[1]), int(match[2])) >= _MIN_VERSION:
+        return output
     raise ParaError(
         "workspace.git-failed",
-        f"{told} is too old: para needs git {OLDEST[0]}.{OLDEST[1]} or newer",
-        Remedy(title="Install a newer git", url=_INSTALL),
+        f"{output} is too old: para needs git {_MIN_VERSION[0]}.{_MIN_VERSION[1]} or newer",
+        Remedy(title="Install a newer git", url=_INSTALL_URL),
     )

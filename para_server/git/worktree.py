@@ -1,4 +1,4 @@
-"""Add and remove the worktree of a session, and move its branch: a person's own, on the host."""
+"""Create and remove the worktrees of sessions, and move their branches."""
 
 from __future__ import annotations
 
@@ -12,55 +12,65 @@ from para_server.git.clone import StartPoint
 from para_server.git.process import GitFailedError, git
 from para_server.git.repository import (
     Repo,
-    branch_commit,
-    branch_exists,
+    branch_exists_error,
     delete_refs,
+    list_parents,
     move_ref,
-    parents,
-    ref_commit,
+    resolve_branch,
+    resolve_ref,
 )
-from para_server.git.retry import insist
+from para_server.git.retry import retry_git
 from para_server.git.worktree_state import WorktreeState, belongs_to
 from para_server.host.filesystem import remove_tree
 
-_RENAMED: Final = 100  # entries of a log that look like the wanted one
-_MAX_REASON: Final = 200  # characters of what a hook says
+_MAX_RENAMES: Final = 100  # matching reflog entries
+_MAX_REASON: Final = 200  # characters of the output of a hook
 
 
-async def make(repo: Repo, folder: Path, start: StartPoint) -> str | None:
-    """Add a worktree on a new branch, or on one that the session left.
+async def create_worktree(repo: Repo, folder: Path, start: StartPoint) -> str | None:
+    """Create a worktree on a new branch, or on the branch that the session had before.
 
-    Gives what its post-checkout hook complained of: the worktree is whole by then.
+    Returns a warning if the post-checkout hook failed; the worktree is complete all the same.
     """
-    existing = await branch_commit(repo, start.branch)
+    existing = await resolve_branch(repo, start.branch)
     if existing is not None and existing != start.tip:
-        raise branch_exists(start.branch)
-    new = () if existing else ("-b", start.branch)
-    at = start.branch if existing else start.tip
-    complaint = None
+        raise branch_exists_error(start.branch)
+    new_branch = () if existing else ("-b", start.branch)
+    revision = start.branch if existing else start.tip
+    warning = None
     try:
-        await git(repo.top, "worktree", "add", "-q", *new, "--", str(folder), at, long=True)
+        await git(
+            repo.top,
+            "worktree",
+            "add",
+            "-q",
+            *new_branch,
+            "--",
+            str(folder),
+            revision,
+            long_running=True,
+        )
     except GitFailedError as error:
-        if not await _is_whole(folder, start):
+        if not await _is_complete(folder, start):
             raise
-        said = one_line(error.output.strip())[-_MAX_REASON:]
-        complaint = f"The hook post-checkout of the repository failed{said and f': {said}'}"
+        output = one_line(error.output.strip())[-_MAX_REASON:]
+        warning = f"The hook post-checkout of the repository failed{output and f': {output}'}"
     if start.head is not None:
         await git(folder, "update-ref", "-m", "para", "--no-deref", "HEAD", start.head)
     if start.tree is not None:
-        await git(folder, "read-tree", "-u", "--reset", start.tree, long=True)
+        await git(folder, "read-tree", "-u", "--reset", start.tree, long_running=True)
         await git(folder, "read-tree", "--reset", "HEAD")
-    return complaint
+    return warning
 
 
-async def remove(repo: Repo, folder: Path) -> None:
-    """Take a worktree away as far as git can; whoever removes the rest calls `forget` then."""
+async def remove_worktree(repo: Repo, folder: Path) -> None:
+    """Remove a worktree as far as git can; call `forget_worktree` after removing the rest."""
     with suppress(GitFailedError):
         await git(repo.top, "worktree", "remove", "--force", "--force", "--", str(folder))
 
 
-def forget(repo: Repo, folder: Path) -> None:
-    """Remove what git still knows of a worktree that is gone, and of no other one."""
+def forget_worktree(repo: Repo, folder: Path) -> None:
+    """Remove git's administrative files of a worktree whose folder no longer exists."""
     linked = repo.common / "worktrees"
     if folder.exists() or not linked.is_dir():
         return
@@ -70,75 +80,77 @@ def forget(repo: Repo, folder: Path) -> None:
 
 
 async def rename_branch(repo: Repo, old: str, new: str) -> None:
-    """Give a branch another name; raises workspace.branch-exists."""
+    """Rename a branch; raises workspace.branch-exists."""
     if old == new:
         return
     try:
         await git(repo.top, "branch", "-m", "--", old, new)
     except GitFailedError as error:
         if "already exists" in error.output:
-            raise branch_exists(new) from None
+            raise branch_exists_error(new) from None
         raise ParaError("workspace.git-failed", error.problem.message) from None
 
 
-async def renamed(repo: Repo, folder: Path, branch: str, on: str) -> bool:
-    """Return whether the branch that a worktree stands on is a branch by another name."""
-    if await branch_commit(repo, branch) is not None:
+async def is_renamed_branch(repo: Repo, folder: Path, branch: str, current: str) -> bool:
+    """Return whether `current`, the branch of a worktree, is `branch` renamed (by its reflog)."""
+    if await resolve_branch(repo, branch) is not None:
         return False
-    wanted = f"Branch: renamed refs/heads/{branch} to refs/heads/{on}"
-    how = ("--fixed-strings", f"--grep-reflog={wanted}", f"-{_RENAMED}", "--format=%gs")
+    message = f"Branch: renamed refs/heads/{branch} to refs/heads/{current}"
+    options = ("--fixed-strings", f"--grep-reflog={message}", f"-{_MAX_RENAMES}", "--format=%gs")
     try:
-        log = await insist(folder, "reflog", "show", *how, f"refs/heads/{on}", "--")
+        log = await retry_git(folder, "reflog", "show", *options, f"refs/heads/{current}", "--")
     except GitFailedError:
         return False
-    return wanted in log.splitlines()
+    return message in log.splitlines()
 
 
-async def join(folder: Path, branch: str, head: str, before: str | None) -> None:
-    """Let a worktree stand on a branch that moves to its commit; no file changes."""
+async def attach_branch(folder: Path, branch: str, head: str, before: str | None) -> None:
+    """Move a branch to the commit of a worktree and check it out there, without changing files."""
     old = before or "0" * len(head)
     await git(folder, "update-ref", "-m", "para", f"refs/heads/{branch}", head, old)
     await git(folder, "symbolic-ref", "-m", "para", "HEAD", f"refs/heads/{branch}")
 
 
-async def restore(
-    repo: Repo, folder: Path, was: WorktreeState, branch: str, tip: str | None
+async def restore_state(
+    repo: Repo, folder: Path, state: WorktreeState, branch: str, tip: str | None
 ) -> None:
-    """Let a worktree stand where it stood, and its branch be where it was."""
+    """Restore the HEAD of a worktree and the commit of its branch."""
     ref = f"refs/heads/{branch}"
-    if was.on is None and was.head is not None:
-        await git(folder, "update-ref", "-m", "para", "--no-deref", "HEAD", was.head)
-    elif was.on is not None and was.on != branch:
-        await git(folder, "symbolic-ref", "-m", "para", "HEAD", f"refs/heads/{was.on}")
-    now = await ref_commit(repo, ref)
-    if now == tip:
+    if state.branch is None and state.head is not None:
+        await git(folder, "update-ref", "-m", "para", "--no-deref", "HEAD", state.head)
+    elif state.branch is not None and state.branch != branch:
+        await git(folder, "symbolic-ref", "-m", "para", "HEAD", f"refs/heads/{state.branch}")
+    current = await resolve_ref(repo, ref)
+    if current == tip:
         return
     if tip is None:
         await delete_refs(repo, ref)
     else:
-        await move_ref(repo, ref, tip, now)
+        await move_ref(repo, ref, tip, current)
 
 
-async def uncommit(repo: Repo, branch: str, head: str) -> None:
-    """Take the commit back that a finish made on a branch before its process was killed."""
+async def roll_back_commit(repo: Repo, branch: str, head: str) -> None:
+    """Roll back the commit that a killed finish created on a branch."""
     ref = f"refs/heads/{branch}"
-    now = await ref_commit(repo, ref)
-    if now is not None and now != head and await parents(repo, now) == [head]:
-        await move_ref(repo, ref, head, now)
+    current = await resolve_ref(repo, ref)
+    if current is not None and current != head and await list_parents(repo, current) == [head]:
+        await move_ref(repo, ref, head, current)
 
 
-async def last_commit(repo: Repo, folder: Path) -> str:
-    """Return where a worktree was whose folder is gone; raises workspace.git-failed."""
+async def find_last_commit(repo: Repo, folder: Path) -> str:
+    """Return the last commit of a worktree whose folder is gone; raises workspace.git-failed."""
     listed = await git(repo.top, "worktree", "list", "--porcelain", "-z")
     for entry in listed.split("\0\0"):
-        known = dict(line.partition(" ")[::2] for line in entry.split("\0"))
-        if known.get("worktree") == str(folder) and "HEAD" in known:
-            return known["HEAD"]
-    raise ParaError("workspace.git-failed", f"{folder} is gone, and git knows no worktree there")
+        fields = dict(line.partition(" ")[::2] for line in entry.split("\0"))
+        if fields.get("worktree") == str(folder) and "HEAD" in fields:
+            return fields["HEAD"]
+    raise ParaError(
+        "workspace.git-failed", f"{folder} is gone, and git has no record of a worktree there"
+    )
 
 
-async def _is_whole(folder: Path, start: StartPoint) -> bool:
-    """Return whether a worktree was made although git failed: a hook runs when all is done."""
+async def _is_complete(folder: Path, start: StartPoint) -> bool:
+    """Return whether a worktree is complete although git failed: the hook runs last."""
     try:
         hook = await git(folder, "rev-parse", "--git-path", "hooks/post-checkout")
         head = await git(folder, "rev-parse", "HEAD")

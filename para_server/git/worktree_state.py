@@ -1,4 +1,4 @@
-"""Read where a worktree stands: its branch, its commit, a stopped operation, and conflicts."""
+"""Read the state of a worktree: its commit, its branch, stopped operations, and conflicts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from para_server.concurrency.cancellation import run_both
 from para_server.core.errors import ParaError, Remedy
 from para_server.core.model import Model
 from para_server.git.process import GitFailedError, git
-from para_server.git.repository import Repo, ref_commit
-from para_server.git.retry import insist
+from para_server.git.repository import Repo, resolve_ref
+from para_server.git.retry import retry_git
 
-# what git leaves in a worktree's git folder while an operation waits for a person
-_MARKS: Final = {
+# files in a worktree's git folder while an operation waits for the user
+_OPERATION_MARKS: Final = {
     "rebase-merge": "rebase",
     "rebase-apply/applying": "am",
     "rebase-apply": "rebase",
@@ -25,127 +25,133 @@ _MARKS: Final = {
     "sequencer/todo": "sequence",
     "BISECT_LOG": "bisect",
 }
-# and the files in which it names commits that nothing else may hold
-_NAMING: Final = (
+# files there with commits that may have no other reference
+_FILES_NAMING_COMMITS: Final = (
     "MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD REBASE_HEAD MERGE_AUTOSTASH rebase-merge/orig-head "
     "rebase-merge/onto rebase-merge/autostash rebase-merge/stopped-sha rebase-apply/orig-head "
     "rebase-apply/autostash rebase-apply/abort-safety sequencer/head"
 ).split()
 _OWN_REFS: Final = ("refs/worktree", "refs/bisect", "refs/rewritten")
-_HASH: Final = re.compile(r"\b[0-9a-f]{40}(?:[0-9a-f]{24})?\b")
-_LEFT: Final = re.compile(
+_COMMIT_HASH: Final = re.compile(r"\b[0-9a-f]{40}(?:[0-9a-f]{24})?\b")
+_LEFT_COMMIT: Final = re.compile(
     r"^checkout: moving from ([0-9a-f]{40}(?:[0-9a-f]{24})?) to ", re.MULTILINE
 )
-_MOST: Final = 200  # commits that are looked at
+_MAX_COMMITS: Final = 200  # reflog entries, and commits that are checked
 _MAX_FILE: Final = 1 << 20
-_STEPS: Final = (
+_STEP_FILES: Final = (
     ("rebase-merge/msgnum", "rebase-merge/end"),
     ("rebase-apply/next", "rebase-apply/last"),
 )
 
 
 class WorktreeState(Model):
-    """Where a worktree stands.
+    """The state of a worktree.
 
-    `head` is None on a branch without commits, `on` is the branch of HEAD or None where HEAD is
-    detached. `alone` are commits that only this worktree knows: of operations, of its own refs,
-    and those made on a detached HEAD that was left again.
+    `head` is None on a branch without commits, `branch` is None if HEAD is detached. `unreferenced`
+    are commits that only this worktree refers to: those of operations, those of its own refs, and
+    those created on a detached HEAD before it moved to a branch.
     """
 
     head: str | None
-    on: str | None
+    branch: str | None
     stopped: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
-    alone: tuple[str, ...] = ()
+    unreferenced: tuple[str, ...] = ()
 
 
-async def standing(repo: Repo, folder: Path) -> WorktreeState:
-    """Return where a worktree stands; raises workspace.git-failed."""
-    git_dir = await _git_dir(repo, folder)
-    (head, on), unmerged = await run_both(
-        run_both(_head(folder), _branch(folder)), git(folder, "ls-files", "-u", "-z")
+async def read_state(repo: Repo, folder: Path) -> WorktreeState:
+    """Return the state of a worktree; raises workspace.git-failed."""
+    git_dir = await _find_git_dir(repo, folder)
+    (head, branch), unmerged = await run_both(
+        run_both(_read_head(folder), _read_branch(folder)), git(folder, "ls-files", "-u", "-z")
     )
     entries = [entry.partition("\t")[2] for entry in unmerged.split("\0") if entry]
     return WorktreeState(
         head=head,
-        on=on,
-        stopped=_stopped(git_dir),
+        branch=branch,
+        stopped=_find_stopped(git_dir),
         conflicts=tuple(dict.fromkeys(entries)),
-        alone=await _alone(repo, folder, git_dir),
+        unreferenced=await _find_unreferenced(repo, folder, git_dir),
     )
 
 
-async def _git_dir(repo: Repo, folder: Path) -> Path:
-    """Return the git folder of a worktree; raises workspace.git-failed where it has none."""
+async def _find_git_dir(repo: Repo, folder: Path) -> Path:
+    """Return the git folder of a worktree; raises workspace.git-failed if it has none."""
     try:
-        told = await git(folder, "rev-parse", "--absolute-git-dir")
+        output = await git(folder, "rev-parse", "--absolute-git-dir")
     except GitFailedError:
         repair = shlex.join(["git", "-C", str(repo.top), "worktree", "repair"])
         raise ParaError(
             "workspace.git-failed",
-            f"{folder} is no worktree any more: its .git is gone, or names no git folder",
-            Remedy(title=f"Make it one again: {repair}"),
+            f"{folder} is no longer a worktree: its .git is gone or does not refer to a git folder",
+            Remedy(title=f"Repair it: {repair}"),
             Remedy(title="Move the folder away, and cancel: the commits are kept"),
         ) from None
-    return Path(told.removesuffix("\n"))
+    return Path(output.removesuffix("\n"))
 
 
-async def unreachable(repo: Repo, commits: list[str]) -> list[str]:
-    """Return those of the commits that no ref of the repository reaches."""
-    found: list[str] = []
-    for commit in dict.fromkeys(commits[:_MOST]):
-        if await ref_commit(repo, f"{commit}^{{commit}}") is None:
+async def find_unreachable(repo: Repo, commits: list[str]) -> list[str]:
+    """Return the commits that no ref of the repository reaches, without ancestors of each other."""
+    unreachable: list[str] = []
+    for commit in dict.fromkeys(commits[:_MAX_COMMITS]):
+        if await resolve_ref(repo, f"{commit}^{{commit}}") is None:
             continue
-        beyond = ("rev-list", "-n", "1", commit, *(f"^{one}" for one in found))
-        if await git(repo.top, *beyond, "--not", "--glob=refs/*"):
-            found.append(commit)
-    return found
+        command = ("rev-list", "-n", "1", commit, *(f"^{one}" for one in unreachable))
+        if await git(repo.top, *command, "--not", "--glob=refs/*"):
+            unreachable.append(commit)
+    return unreachable
 
 
-async def demand_unused(repo: Repo, branch: str, but: Path | None = None) -> None:
-    """Raise workspace.branch-exists where a branch would change under somebody's hands."""
-    if await in_use(repo, branch, but):
+async def require_unused_branch(repo: Repo, branch: str, except_in: Path | None = None) -> None:
+    """Raise workspace.branch-exists if a worktree uses a branch."""
+    if await is_branch_in_use(repo, branch, except_in):
         raise ParaError(
             "workspace.branch-exists",
             f"The branch {branch} is checked out, rebased or bisected in a work tree, "
-            "and would change under your hands",
-            Remedy(title="Complete that, and switch to another branch: git switch --detach"),
+            "so finishing would change that work tree",
+            Remedy(
+                title="Complete that operation, and switch to another branch: git switch --detach"
+            ),
             Remedy(title="Finish as another branch"),
         )
 
 
-async def in_use(repo: Repo, branch: str, but: Path | None = None) -> bool:
-    """Return whether a worktree stands on a branch, or is rebasing or bisecting it.
+async def is_branch_in_use(repo: Repo, branch: str, except_in: Path | None = None) -> bool:
+    """Return whether a worktree has a branch checked out, or is rebasing or bisecting it.
 
-    `but` names a worktree that does not count.
+    The worktree `except_in` is not checked.
     """
     ref = f"refs/heads/{branch}"
     listed = await git(repo.top, "worktree", "list", "--porcelain", "-z")
     for entry in listed.split("\0\0"):
         known = dict(line.partition(" ")[::2] for line in entry.split("\0"))
-        if known.get("branch") == ref and known.get("worktree") != str(but):
+        if known.get("branch") == ref and known.get("worktree") != str(except_in):
             return True
     linked = repo.common / "worktrees"
     git_dirs = [repo.common, *(linked.iterdir() if linked.is_dir() else ())]
-    return any(_works_on(one, ref) for one in git_dirs if not belongs_to(one, but))
+    return any(_is_working_on(one, ref) for one in git_dirs if not belongs_to(one, except_in))
 
 
-def _works_on(git_dir: Path, ref: str) -> bool:
+def _is_working_on(git_dir: Path, ref: str) -> bool:
     names = (
-        *(_text(git_dir / part / "head-name") for part in ("rebase-merge", "rebase-apply")),
-        *_text(git_dir / "rebase-merge/update-refs").splitlines(),
-        f"refs/heads/{_text(git_dir / 'BISECT_START')}",
+        *(_read_text(git_dir / part / "head-name") for part in ("rebase-merge", "rebase-apply")),
+        *_read_text(git_dir / "rebase-merge/update-refs").splitlines(),
+        f"refs/heads/{_read_text(git_dir / 'BISECT_START')}",
     )
     return ref in {name.strip() for name in names}
 
 
 def belongs_to(git_dir: Path, folder: Path | None) -> bool:
-    """Return whether a git folder among those of linked worktrees is that of a folder."""
-    there = _text(git_dir / "gitdir")
-    return folder is not None and there != "" and Path(there).resolve() == folder.resolve() / ".git"
+    """Return whether the git folder of a linked worktree belongs to a folder."""
+    location = _read_text(git_dir / "gitdir")
+    return (
+        folder is not None
+        and location != ""
+        and Path(location).resolve() == folder.resolve() / ".git"
+    )
 
 
-def _text(file: Path) -> str:
+def _read_text(file: Path) -> str:
     try:
         with file.open(errors="surrogateescape") as stream:
             return stream.read(_MAX_FILE).removesuffix("\n")
@@ -153,7 +159,7 @@ def _text(file: Path) -> str:
         return ""
 
 
-async def _head(folder: Path) -> str | None:
+async def _read_head(folder: Path) -> str | None:
     try:
         return (await git(folder, "rev-parse", "--verify", "-q", "HEAD^{commit}")).strip()
     except GitFailedError as error:
@@ -162,7 +168,7 @@ async def _head(folder: Path) -> str | None:
         return None
 
 
-async def _branch(folder: Path) -> str | None:
+async def _read_branch(folder: Path) -> str | None:
     try:
         ref = (await git(folder, "symbolic-ref", "-q", "HEAD")).removesuffix("\n")
     except GitFailedError as error:
@@ -172,35 +178,43 @@ async def _branch(folder: Path) -> str | None:
     return ref.removeprefix("refs/heads/")
 
 
-def _stopped(git_dir: Path) -> tuple[str, ...]:
+def _find_stopped(git_dir: Path) -> tuple[str, ...]:
     found: list[str] = []
-    for mark, operation in _MARKS.items():
+    for mark, operation in _OPERATION_MARKS.items():
         if (git_dir / mark).exists() and not (found and mark == "rebase-apply"):
             found.append(operation)
-    # a rebase that stopped at a conflict leaves the marks of its parts
+    # a stopped rebase also leaves the marks of its steps
     if "rebase" in found:
-        return (_with_steps(git_dir),)
+        return (_format_rebase(git_dir),)
     return tuple(found)
 
 
-def _with_steps(git_dir: Path) -> str:
-    for done, last in _STEPS:
-        step, steps = _text(git_dir / done), _text(git_dir / last)
+def _format_rebase(git_dir: Path) -> str:
+    for done, last in _STEP_FILES:
+        step, steps = _read_text(git_dir / done), _read_text(git_dir / last)
         if step.isdecimal() and steps.isdecimal():
             return f"rebase {step} {steps}"
     return "rebase"
 
 
-async def _alone(repo: Repo, folder: Path, git_dir: Path) -> tuple[str, ...]:
-    named = [found for name in _NAMING for found in _HASH.findall(_text(git_dir / name))]
+async def _find_unreferenced(repo: Repo, folder: Path, git_dir: Path) -> tuple[str, ...]:
+    named = [
+        found
+        for name in _FILES_NAMING_COMMITS
+        for found in _COMMIT_HASH.findall(_read_text(git_dir / name))
+    ]
     refs = await git(folder, "for-each-ref", "--format=%(objectname)", *_OWN_REFS)
-    return tuple(await unreachable(repo, [*named, *refs.split(), *await _left_behind(folder)]))
+    return tuple(
+        await find_unreachable(repo, [*named, *refs.split(), *await _list_detached_commits(folder)])
+    )
 
 
-async def _left_behind(folder: Path) -> list[str]:
-    """Return where HEAD was detached before it moved on: what was committed there has no branch."""
+async def _list_detached_commits(folder: Path) -> list[str]:
+    """Return the commits that a detached HEAD left: they may be on no branch."""
     try:
-        said = await insist(folder, "reflog", "show", "--format=%gs", f"-{_MOST}", "HEAD", "--")
+        log = await retry_git(
+            folder, "reflog", "show", "--format=%gs", f"-{_MAX_COMMITS}", "HEAD", "--"
+        )
     except GitFailedError:  # no commit yet, or no log
         return []
-    return _LEFT.findall(said)
+    return _LEFT_COMMIT.findall(log)

@@ -15,14 +15,14 @@ async def archive_work(repo: Repo, record: Record, keep: str) -> None:
     files, and only if the new archive has all of its commits.
     """
     ref = archive_ref(record.id)
-    before = await repository.ref_commit(repo, ref)
+    before = await repository.resolve_ref(repo, ref)
     if before is not None and not await _is_contained(repo, record, before, keep):
         aside = f"{ref}.{before}"
-        await repository.move_ref(repo, aside, before, await repository.ref_commit(repo, aside))
+        await repository.move_ref(repo, aside, before, await repository.resolve_ref(repo, aside))
     await repository.move_ref(repo, ref, keep, before)
 
 
 async def _is_contained(repo: Repo, record: Record, before: str, keep: str) -> bool:
     """Return whether the new archive has all commits of the earlier one."""
-    needed = await repository.parents(repo, before) if before == record.archive else [before]
+    needed = await repository.list_parents(repo, before) if before == record.archive else [before]
     return all([await repository.is_ancestor(repo, one, keep) for one in needed])

@@ -125,7 +125,7 @@ async def _try_mode(
 ) -> Extracted:
     scratch = context.store.make_scratch_folder(record.id)
     try:
-        since = await repository.ref_commit(repo, f"{record.base}^{{commit}}")
+        since = await repository.resolve_ref(repo, f"{record.base}^{{commit}}")
         lent = await _object_stores_for(context, repo, record, scratch, asked[0], since)
         extract_job.write_job(scratch, repo, record, message, lent, rootless=since is None)
         await _run_snapshot(context, repo, record, scratch, asked, lent)
@@ -160,7 +160,7 @@ async def _object_stores_for(
     In mode flat, which does not use the session's objects, it reads a copy of the base commit's.
     """
     if not record.has_own_objects(context.settings(Path(record.repo)).git.objects):
-        return repository.lenders(repo)
+        return repository.list_object_stores(repo)
     if mode != "flat" or since is None:
         return []
     await clone.copy_objects(repo, scratch / "lent", (since,))
@@ -245,18 +245,18 @@ async def _verify(
         with reporting_os_errors(quarantine):
             quarantine.mkdir()
         _, old = await run_both(
-            bundles.judge(repo, bundle, quarantine, seconds, (tip, keep), since),
+            bundles.verify_bundle(repo, bundle, quarantine, seconds, (tip, keep), since),
             run_both(*(repository.is_ancestor(repo, one, record.base) for one in (tip, keep))),
         )
         # a bundle does not contain commits that the base commit has already
         ends = {end: at for (end, at), is_old in zip(told.items(), old, strict=True) if not is_old}
         names |= {end: f"{incoming_ref(record.id)}/{end}" for end in ends}
         async with context.store.locked_refs(record.refs_at):
-            await bundles.take(repo, bundle, record.id, ends, seconds)
+            await bundles.import_bundle(repo, bundle, record.id, ends, seconds)
     # the position of the branch is reported by the session too, so it is verified
     head_is_known, arrived = await run_both(
         repository.is_ancestor(repo, head, keep),
-        run_both(*(repository.ref_commit(repo, name) for name in names.values())),
+        run_both(*(repository.resolve_ref(repo, name) for name in names.values())),
     )
     if arrived != (tip, keep) or not head_is_known:
         raise _unverified_error(record)
@@ -282,6 +282,6 @@ async def _delete_incoming_refs(context: Context, repo: Repo, record: Record) ->
     """Delete the incoming refs; those that remain are deleted when the session ends."""
     try:
         async with context.store.locked_refs(record.refs_at):
-            await bundles.drop_incoming(repo, record.id)
+            await bundles.delete_incoming_refs(repo, record.id)
     except ParaError as error:
         _log.warning("refs are not deleted yet: %s", error, extra={"session": record.name})

@@ -34,7 +34,7 @@ def write_job(
         "alternates": stores,
         "author": f"{repo.who.author}\n{repo.who.email}\n",
         "committer": f"{repo.who.committer}\n{repo.who.committer_email}\n",
-        "exclude": user_config.excludes(repo.common, repo.excludes_file),
+        "exclude": user_config.read_excludes(repo.common, repo.excludes_file),
         **{f"{script}.sh": (package / f"{script}.sh").read_text() for script in _SCRIPTS},
     }
     if record.bases:

@@ -21,7 +21,7 @@ from para_server.engine.engine_info import EngineInfo, inspect_engine
 from para_server.engine.error_translation import image_missing_error
 from para_server.engine.image_build import Recipe
 from para_server.engine.images import Image
-from para_server.git.clone import AGENT_UID, hand_over
+from para_server.git.clone import AGENT_UID, change_owner
 from para_server.host.filesystem import reporting_os_errors
 
 _PASSWD: Final = container_spec.PASSWD
@@ -72,7 +72,7 @@ async def hand_to_helper(context: Context, folder: Path) -> None:
     """Make a folder of para writable for a helper container."""
     known = await inspect_engine(context.engine)
     if known.rootless or known.remapped:
-        await hand_over(folder, (await find_owner(context)).host)
+        await change_owner(folder, (await find_owner(context)).host)
 
 
 async def fit_image(context: Context, image: str, session_id: str) -> str:

@@ -100,12 +100,12 @@ async def _locate(context: Context, folder: Path) -> Repo:
     inside = _session_around(context, folder)
     if inside is None:
         try:
-            return await discovery.locate(folder)
+            return await discovery.find_repository(folder)
         except ParaError:
-            await version.demand_new_enough(folder)  # an old git does not know the options
+            await version.require_supported_version(folder)  # an old git does not know the options
             raise
     if inside.type == "worktree" and inside.state not in lifecycle.ENDED_STATES:
-        return await discovery.locate_anywhere(folder)
+        return await discovery.find_repository_anywhere(folder)
     raise ParaError(
         "workspace.not-a-repository",
         f"{folder} is the workspace of session {inside.name}, not a repository",

@@ -49,7 +49,9 @@ class NotificationScope:
         if folder not in self._repositories:
             self._repositories[folder] = None
             with suppress(ParaError, OSError):
-                self._repositories[folder] = (await discovery.locate(folder)).common.resolve()
+                self._repositories[folder] = (
+                    await discovery.find_repository(folder)
+                ).common.resolve()
         return self._repositories[folder]
 
     def _is_first(self, repo: str) -> bool:

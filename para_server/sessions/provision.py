@@ -77,9 +77,9 @@ async def keep_base_commit(
     """Keep what a session begins with alive; of a new one raises workspace.branch-exists."""
     async with context.store.locked_refs(record.refs_at):
         if new:
-            await repository.keep_base_of_new(repo, record.id, commit, record.branch)
+            await repository.protect_new_base_commit(repo, record.id, commit, record.branch)
         else:
-            await repository.keep_base(repo, record.id, commit)
+            await repository.protect_base_commit(repo, record.id, commit)
 
 
 async def create_workspace(
@@ -93,7 +93,7 @@ async def create_workspace(
         index = checkout_cache.layer_folders(context, record)[0] / base_checkout.INDEX
     if record.type == "worktree":
         async with context.store.locked_refs(record.refs_at):
-            complaint = await worktree.make(repo, folder, start)
+            complaint = await worktree.create_worktree(repo, folder, start)
         if complaint is not None:
             context.report(complaint, None)
             context.store.write(record.but(warnings=(*record.warnings, complaint)))
@@ -101,7 +101,7 @@ async def create_workspace(
         own = record.has_own_objects(settings.git.objects)
         _create_folders(context, record)
         owner = (await file_ownership.find_owner(context)).host
-        await clone.make(repo, folder, start, own=own, owner=owner, index=index)
+        await clone.create_clone(repo, folder, start, own=own, owner=owner, index=index)
     return ReleasedWorkspace(record.id)
 
 
@@ -200,14 +200,14 @@ async def _remove_files(context: Context, record: Record, *, keep_agent: bool) -
 async def remove_workspace(context: Context, record: Record) -> None:
     """Remove the folder that a session worked in."""
     folder = context.store.workspace(record.id)
-    repo = await discovery.find(record) if record.type == "worktree" else None
+    repo = await discovery.find_session_repository(record) if record.type == "worktree" else None
     if repo is not None:
         async with context.store.locked_refs(record.refs_at):
-            await worktree.remove(repo, folder)
+            await worktree.remove_worktree(repo, folder)
     await remove_folder(context, folder, record.id, boxed=record.type == "container")
     if repo is not None:
         async with context.store.locked_refs(record.refs_at):
-            worktree.forget(repo, folder)
+            worktree.forget_worktree(repo, folder)
 
 
 async def remove_folder(
@@ -234,7 +234,7 @@ async def _empty_by_helper(context: Context, folder: Path, session_id: str) -> N
 
 
 async def _delete_refs(context: Context, record: Record) -> None:
-    repo = await discovery.find(record)
+    repo = await discovery.find_session_repository(record)
     if repo is None:
         return  # the repository is gone, and its refs with it
     async with context.store.locked_refs(record.refs_at):
@@ -245,7 +245,7 @@ async def _delete_refs(context: Context, record: Record) -> None:
 def _object_store_mounts(repo: Repo) -> list[container_spec.Mount]:
     return [
         container_spec.Mount(source=str(store), target=str(store), read_only=True)
-        for store in repository.lenders(repo)
+        for store in repository.list_object_stores(repo)
     ]
 
 

@@ -20,7 +20,7 @@ from para_server.core.names import (
 from para_server.core.records import Record
 from para_server.engine import containers, volumes
 from para_server.git import bundle, discovery, repository, worktree
-from para_server.git.worktree_state import in_use
+from para_server.git.worktree_state import is_branch_in_use
 from para_server.host import disk_reserve
 from para_server.sessions import agent_process, provision, suspend
 
@@ -145,19 +145,19 @@ async def _reconcile_end(context: Context, record: Record) -> None:
     if record.state in {State.FINISHED, State.CANCELLED}:
         await complete_end(context, record, record.state)
         return
-    repo = await discovery.of_session(record)
+    repo = await discovery.get_session_repository(record)
     if record.doing == "finish":
         ref, state = f"refs/heads/{record.target_branch}", State.FINISHED
     else:
         ref, state = archive_ref(record.id), State.CANCELLED
-    if record.target is not None and await repository.ref_commit(repo, ref) == record.target:
+    if record.target is not None and await repository.resolve_ref(repo, ref) == record.target:
         kept = {"finished": record.target, "branch": record.target_branch or record.branch}
         changes = kept if state is State.FINISHED else {}
         await complete_end(context, record.but(**changes), state)
         return
     try:
         async with context.store.locked_refs(record.refs_at):
-            await bundle.drop_incoming(repo, record.id)
+            await bundle.delete_incoming_refs(repo, record.id)
     except ParaError as error:
         log_postponed(f"refs of {record.name} are not deleted", error)
     await roll_back_end(context, record)
@@ -176,8 +176,8 @@ async def roll_back_end(context: Context, record: Record) -> None:
         if alive and reported.is_suspended(context.store.agent_folder(record.id)):
             await _resume_agent(context, record)
     if record.head is not None:
-        repo = await discovery.of_session(record)
-        await worktree.uncommit(repo, record.branch, record.head)
+        repo = await discovery.get_session_repository(record)
+        await worktree.roll_back_commit(repo, record.branch, record.head)
     context.store.write(record.but(doing=None, head=None, target=None, target_branch=None))
 
 
@@ -197,15 +197,15 @@ async def freeze_again(context: Context, record: Record) -> None:
 
 
 async def _delete_empty_branch(context: Context, record: Record, branch: str) -> None:
-    repo = await discovery.find(record)
+    repo = await discovery.find_session_repository(record)
     if repo is None:
         return
     async with context.store.locked_refs(record.refs_at):
-        at = await repository.branch_commit(repo, branch)
+        at = await repository.resolve_branch(repo, branch)
         kept = {record.base, record.finished}
         if record.archive is not None:
             kept |= {record.archive, record.archive_tip}
-        if at is not None and at in kept and not await in_use(repo, branch):
+        if at is not None and at in kept and not await is_branch_in_use(repo, branch):
             await repository.delete_refs(repo, f"refs/heads/{branch}")
 
 

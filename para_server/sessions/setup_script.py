@@ -32,7 +32,7 @@ async def can_have_script(context: Context, repo: Repo, record: Record) -> bool:
     if script != _DEFAULT_SCRIPT:
         return bool(script)
     folder = PurePosixPath(script).parts[0]
-    return await repository.has(repo, record.base, folder)
+    return await repository.has_path(repo, record.base, folder)
 
 
 async def find_warnings(
@@ -41,7 +41,7 @@ async def find_warnings(
     """Say so where the user has a script of the usual name that the base has not."""
     if record.type == "worktree" or not os.path.lexists(repo.top / script):
         return ()
-    if await repository.has(repo, record.base, script):
+    if await repository.has_path(repo, record.base, script):
         return ()
     return (f"{script} is not committed: it did not run, since the base does not have it",)
 

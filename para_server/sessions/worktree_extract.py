@@ -23,7 +23,12 @@ from para_server.git import nested_repositories, repository, worktree, worktree_
 from para_server.git.nested_repositories import NestedRepository
 from para_server.git.process import git
 from para_server.git.repository import Repo
-from para_server.git.worktree_state import WorktreeState, demand_unused, standing, unreachable
+from para_server.git.worktree_state import (
+    WorktreeState,
+    find_unreachable,
+    read_state,
+    require_unused_branch,
+)
 from para_server.sessions import off_branch
 from para_server.sessions.off_branch import Finding, Findings
 
@@ -47,11 +52,11 @@ async def follow_renamed_branch(context: Context, repo: Repo, record: Record) ->
     folder = context.store.workspace(record.id)
     if not folder.is_dir():
         return record
-    where = await standing(repo, folder)
-    on = where.on
+    where = await read_state(repo, folder)
+    on = where.branch
     if on is None or on == record.branch:
         return record
-    is_renamed = await worktree.renamed(repo, folder, record.branch, on)
+    is_renamed = await worktree.is_renamed_branch(repo, folder, record.branch, on)
     return record.but(branch=on) if is_renamed else record
 
 
@@ -61,26 +66,34 @@ async def committed_work(
 ) -> AsyncIterator[WorktreeWork]:
     """Commit what is uncommitted on the session's branch; a block that fails takes it back."""
     folder = context.store.workspace(record.id)
-    own = await repository.branch_commit(repo, record.branch)
-    found = await nested_repositories.inner(folder)
+    own = await repository.resolve_branch(repo, record.branch)
+    found = await nested_repositories.find_nested(folder)
     assert where.head is not None, "demand_decided has seen to it"
     async with rollback_on_failure() as rollback:
-        rollback.push_async_callback(worktree.restore, repo, folder, where, record.branch, own)
-        kept = [*where.alone]
+        rollback.push_async_callback(
+            worktree.restore_state, repo, folder, where, record.branch, own
+        )
+        kept = [*where.unreferenced]
         left: list[Left] = []
-        if where.on == record.branch or own is None or await _is_ancestor(repo, own, where.head):
-            if where.on != record.branch:
-                await worktree.join(folder, record.branch, where.head, own)
-            plain = nested_repositories.plain_paths(found)
+        if (
+            where.branch == record.branch
+            or own is None
+            or await _is_ancestor(repo, own, where.head)
+        ):
+            if where.branch != record.branch:
+                await worktree.attach_branch(folder, record.branch, where.head, own)
+            plain = nested_repositories.list_plain_paths(found)
             await worktree_commit.commit_all(folder, message, plain)
             tip = (await git(folder, "rev-parse", "HEAD")).strip()
         else:
             tip = own
             plain = ()
             await _demand_all_on_branch(repo, record, folder, where, own)
-            kept += await unreachable(repo, [where.head]) if where.on is None else []
-        if where.on not in {None, record.branch} and not await _is_ancestor(repo, where.head, tip):
-            left.append(_left_on_branch(where.on or "", where.head))
+            kept += await find_unreachable(repo, [where.head]) if where.branch is None else []
+        if where.branch not in {None, record.branch} and not await _is_ancestor(
+            repo, where.head, tip
+        ):
+            left.append(_left_on_branch(where.branch or "", where.head))
         yield await _collect_off_branch(repo, record, folder, tip, kept, found, left, plain)
 
 
@@ -96,18 +109,18 @@ async def demand_finishable(
             f"The worktree of {record.name} is gone: there is no {folder}",
             Remedy(title="Cancel: its commits are kept", command="para.cancel", params=params),
         )
-    where = await standing(repo, folder)
+    where = await read_state(repo, folder)
     off_branch.demand_mergeable(record, Findings(stopped=where.stopped, conflicts=where.conflicts))
     if where.head is None:
         raise ParaError(
             "workspace.git-failed",
-            f"The worktree of {record.name} is on {one_line(where.on or 'HEAD')}, which has no "
+            f"The worktree of {record.name} is on {one_line(where.branch or 'HEAD')}, which has no "
             "commit yet: nothing of it would be in a branch",
             Remedy(title=f"Commit there, or go back: {_switch_command(folder, record)}"),
             Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params),
         )
     for one in dict.fromkeys((record.branch, branch)):
-        await demand_unused(repo, one, folder)
+        await require_unused_branch(repo, one, folder)
     return where
 
 
@@ -115,10 +128,12 @@ async def commit_for_review(context: Context, repo: Repo, record: Record) -> str
     """Return a commit of all files of a worktree, or where it was if its folder is gone."""
     folder = context.store.workspace(record.id)
     if not folder.is_dir():
-        return await worktree.last_commit(repo, folder)
-    where = await standing(repo, folder)
-    found = await nested_repositories.inner(folder)
-    tree = await worktree_commit.tree_of(folder, where.head, nested_repositories.plain_paths(found))
+        return await worktree.find_last_commit(repo, folder)
+    where = await read_state(repo, folder)
+    found = await nested_repositories.find_nested(folder)
+    tree = await worktree_commit.write_tree(
+        folder, where.head, nested_repositories.list_plain_paths(found)
+    )
     work = await _commit_archive(repo, where.head or record.base, tree, [], "para: as it is now")
     return work.keep or work.tip
 
@@ -131,20 +146,20 @@ async def snapshot_worktree(
     Of a folder that is gone, its last commit is there.
     """
     folder = context.store.workspace(record.id)
-    own = await repository.branch_commit(repo, record.branch)
+    own = await repository.resolve_branch(repo, record.branch)
     if not folder.is_dir():
-        last = await worktree.last_commit(repo, folder)
+        last = await worktree.find_last_commit(repo, folder)
         beside = None if own in {None, last} else last
         return await _commit_archive(repo, own or last, None, [beside] if beside else [], message)
-    where = await standing(repo, folder)
-    found = await nested_repositories.inner(folder)
+    where = await read_state(repo, folder)
+    found = await nested_repositories.find_nested(folder)
     tip = own or where.head or record.base
     # also what submodules have of their own: recover puts the files back where they were
     flat = tuple(one.path for one in found if one.kind != "ignored" and (one.tips or one.changed))
-    hollow = await nested_repositories.hollow(folder, found)
-    paths = tuple(dict.fromkeys((*nested_repositories.plain_paths(found), *flat)))
-    tree = await worktree_commit.tree_of(folder, where.head, paths, hollow=hollow)
-    kept = [*where.alone]
+    hollow = await nested_repositories.find_uninitialized_submodules(folder, found)
+    paths = tuple(dict.fromkeys((*nested_repositories.list_plain_paths(found), *flat)))
+    tree = await worktree_commit.write_tree(folder, where.head, paths, uninitialized=hollow)
+    kept = [*where.unreferenced]
     off = where.head if where.head not in {None, tip} else None
     if off is not None:
         kept.insert(0, off)
@@ -153,7 +168,7 @@ async def snapshot_worktree(
     ]
     named += _hollow_findings(hollow)
     for one in found:
-        kept += await nested_repositories.bring(repo, folder, one, found, message)
+        kept += await nested_repositories.copy_commits(repo, folder, one, found, message)
         named += _nested_findings(one)
     work = await _commit_archive(repo, tip, tree, kept, message)
     left = off_branch.not_in_archive(Findings(beside=tuple(named)), archive_ref(record.id))
@@ -180,15 +195,16 @@ async def _collect_off_branch(
         left.append(Left(what="branch", ref=archive, detail=detail))
     named: list[Finding] = []
     for one in found:
-        kept += await nested_repositories.bring(repo, folder, one, found, message)
+        kept += await nested_repositories.copy_commits(repo, folder, one, found, message)
         named += _nested_findings(one)
     tree = None
     hidden, hollow = await run_both(
-        worktree_commit.overlooked(folder), nested_repositories.hollow(folder, found)
+        worktree_commit.list_overlooked_files(folder),
+        nested_repositories.find_uninitialized_submodules(folder, found),
     )
     named += _hollow_findings(hollow)
     if hidden or hollow:
-        full = await worktree_commit.tree_of(folder, tip, plain, hollow=hollow)
+        full = await worktree_commit.write_tree(folder, tip, plain, uninitialized=hollow)
         if full != (await git(repo.top, "rev-parse", f"{tip}^{{tree}}")).strip():
             tree = full
         if tree and hidden:
@@ -212,7 +228,7 @@ async def _commit_archive(
     parents = [part for one in (tip, *beside) for part in ("-p", one)]
     who = ("-c", f"user.name={repo.who.author}", "-c", f"user.email={repo.who.email}")
     make = (*who, "commit-tree", tree or here, *parents, "-F", "-")
-    return WorktreeWork(tip=tip, keep=(await git(repo.top, *make, given=message)).strip())
+    return WorktreeWork(tip=tip, keep=(await git(repo.top, *make, input_text=message)).strip())
 
 
 async def _is_ancestor(repo: Repo, old: str, new: str) -> bool:
@@ -224,7 +240,7 @@ async def _demand_all_on_branch(
 ) -> None:
     """Raise where what is on another commit than the session's branch would not be in it."""
     head = where.head or own
-    at = f"on {one_line(where.on)}" if where.on else f"detached at {head[:12]}"
+    at = f"on {one_line(where.branch)}" if where.branch else f"detached at {head[:12]}"
     if await git(folder, "status", "--porcelain", "-z", "--untracked-files=normal"):
         why = "has uncommitted files there"
     elif own in {record.base, record.finished} and not await _is_ancestor(repo, head, own):

@@ -216,7 +216,7 @@ async def test_a_branch_that_git_has_or_that_is_in_its_way_is_told_before_anythi
     repo.git("branch", there)
     for kind in ("container", "worktree"):
         refused = await para.fails("workspace.branch-exists", "para.start", name="fix", type=kind)
-        assert refused.message == f"The branch {there} exists already"
+        assert refused.message == f"The branch {there} already exists"
     assert (await para.call("para.list", all=True))["sessions"] == []
     assert list((home / "work").iterdir()) == []
     assert repo.refs().keys() == {"refs/heads/main", f"refs/heads/{there}"}

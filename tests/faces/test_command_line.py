@@ -317,7 +317,7 @@ def test_another_branch_is_proposed_by_the_name_of_its_option(
 ) -> None:
     repo.git("branch", "para/fix")
     said = alone.run("start", "--name=fix", code=CANNOT).stderr
-    assert "The branch para/fix exists already" in said
+    assert "The branch para/fix already exists" in said
     assert "--branch=BRANCH" in said
     alone.run("start", "--name=fix", "--branch=other")
 

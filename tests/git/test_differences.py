@@ -107,7 +107,7 @@ async def test_a_changed_submodule_is_shown_whoever_says_that_it_be_ignored(
     moved = other.commit("more", more="more\n")
     listed = repo.git("ls-tree", "HEAD").replace(repo.git("rev-parse", "HEAD:lib"), moved)
     tip = committed(repo, tree_of(repo, listed.encode().split(b"\n")))
-    found = await commit_diff.difference(await discovery.locate(repo.path), base, tip)
+    found = await commit_diff.compare_commits(await discovery.find_repository(repo.path), base, tip)
     assert [(file.path, file.status) for file in found.files] == [("lib", "M")]
     assert found.auto_run == ("lib",)
 
@@ -122,9 +122,9 @@ async def test_very_many_deep_paths_are_all_counted_and_the_first_are_listed(
     runs = tree_of(repo, [f"100644 blob {blob}\ttasks.json".encode()])
     tree = tree_of(repo, [f"040000 tree {t}\t{n}".encode() for t, n in ((tree, "a"), (runs, "z"))])
     hidden = tree_of(repo, [f"040000 tree {tree}\t.vscode".encode()])
-    where = await discovery.locate(repo.path)
+    where = await discovery.find_repository(repo.path)
     base = repo.git("rev-parse", "HEAD")
-    found = await commit_diff.difference(where, base, committed(repo, hidden))
+    found = await commit_diff.compare_commits(where, base, committed(repo, hidden))
     gone = 2  # the files that the repository had
     assert found.count == MANY + 1 + gone
     assert len(found.files) <= MAX_FILES
@@ -132,10 +132,10 @@ async def test_very_many_deep_paths_are_all_counted_and_the_first_are_listed(
     assert found.omitted == (
         f"only {len(found.auto_run)} of {MANY + 1} files that run by themselves are named",
     )
-    whole = await commit_diff.difference(where, base, committed(repo, tree))
+    whole = await commit_diff.compare_commits(where, base, committed(repo, tree))
     assert whole.count == MANY + 1 + gone
     assert whole.auto_run == ()
-    patch = await commit_diff.patch(where, base, committed(repo, tree), whole)
+    patch = await commit_diff.create_patch(where, base, committed(repo, tree), whole)
     assert f"# only {len(whole.files)} of {whole.count} changed files are listed" in patch.text
 
 
@@ -145,8 +145,8 @@ async def test_a_file_that_runs_is_named_after_however_many_that_do_not(repo: Re
     last = tree_of(repo, [f"100644 blob {blob}\tMakefile".encode()])
     tree = tree_of(repo, [f"040000 tree {t}\t{n}".encode() for t, n in ((many, "a"), (last, "z"))])
     base = repo.git("rev-parse", "HEAD")
-    where = await discovery.locate(repo.path)
-    found = await commit_diff.difference(where, base, committed(repo, tree))
+    where = await discovery.find_repository(repo.path)
+    found = await commit_diff.compare_commits(where, base, committed(repo, tree))
     assert found.auto_run == ("z/Makefile",)
     assert found.omitted == ()
 
@@ -159,8 +159,8 @@ async def test_a_name_that_no_system_can_open_is_shown_and_bounded(
     names = (b"a" * length, b"b")
     tip = committed(repo, tree_of(repo, (f"100644 blob {blob}\t".encode() + n for n in names)))
     base = repo.git("rev-parse", "HEAD")
-    where = await discovery.locate(repo.path)
-    found = await commit_diff.difference(where, base, tip)
+    where = await discovery.find_repository(repo.path)
+    found = await commit_diff.compare_commits(where, base, tip)
     assert found.count == 4
     assert {file.path[:1] for file in found.files} == {"R", "s", "a", "b"}
     assert len(json.dumps([file.path for file in found.files])) < 1 << 17

@@ -22,8 +22,8 @@ def linked(repo: Repository, links: dict[str, str]) -> None:
 
 
 async def named(repo: Repository, old: str, new: str = "HEAD") -> tuple[str, ...]:
-    found = await discovery.locate(repo.path)
-    known = await commit_diff.difference(found, old, repo.git("rev-parse", new))
+    found = await discovery.find_repository(repo.path)
+    known = await commit_diff.compare_commits(found, old, repo.git("rev-parse", new))
     assert known.omitted == ()
     return known.auto_run
 

@@ -105,7 +105,7 @@ async def judged(home: Path, repo: Repository, bait: Bait, spoil: str) -> extrac
     here = f"export OUT='{scratch}' REPO='{repo.path}' BASE={record.base} HIDDEN={hidden}; set -e;"
     made = on_host(f"{here}{HONEST}{spoil}", scratch, bait)
     assert made.code == 0, made
-    where = await discovery.locate(repo.path)
+    where = await discovery.find_repository(repo.path)
     return await extract._verify(context, where, record, scratch, record.base)
 
 

@@ -50,7 +50,7 @@ async def test_no_file_of_the_host_is_given_to_sessions_as_patterns(
     way(repo, bait.secret)
     para = await servers(extra={"PARA_GIT_SHARE_FROM": share_from})
     session = await para.call("para.start", name="fix")
-    assert any("does not count in sessions" in one for one in session["warnings"])
+    assert any("is ignored in sessions" in one for one in session["warnings"])
     given = engine.run(
         api, session["container"]["name"], "cat .git/info/exclude || true; echo 1 >a"
     )

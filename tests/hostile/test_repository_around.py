@@ -70,7 +70,7 @@ async def test_a_worktree_without_its_git_file_is_no_part_of_another_repository(
     failed = await para.fails("workspace.git-failed", f"para.{command}", name="fix", **message)
     assert state_of(around) == before
     assert (Path(session["workspace"]) / "work").read_text() == "work\n"
-    assert "no worktree any more" in failed.message
+    assert "no longer a worktree" in failed.message
     if how == "gone":
         carry_out(failed.remedies[0]["title"], tmp_path)
         await para.call(f"para.{command}", name="fix", **message)

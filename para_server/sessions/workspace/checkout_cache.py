@@ -63,7 +63,7 @@ async def find_or_create(
         enough = base is not None and base.files >= settings.git.share_from
         if base is not None and enough and overlay.is_supported(context):
             return _record_use(context, record, base)
-    files = await base_checkout.count(repo, start.anchor)
+    files = await base_checkout.count_files(repo, start.anchor)
     if files < settings.git.share_from:
         return record
     async with context.store.locked_checkout_build(str(repo.common)):
@@ -83,7 +83,7 @@ async def _can_share(context: Context, repo: Repo, start: StartPoint) -> bool:
     """Return whether the files of a base could be a session's: those have what filters write."""
     if not overlay.is_local_engine(context):
         return False
-    return start.filtered or not await filters.named(repo, start.anchor)
+    return start.filtered or not await filters.list_filters(repo, start.anchor)
 
 
 async def evict(context: Context, most: int, *, dry_run: bool = False) -> list[str]:
@@ -138,7 +138,7 @@ async def _create(
             commit=commit,
             layers=(name, *(below[0].layers if below else ())),
             files=files,
-            size=await run_in_thread(lambda: base_checkout.size(scratch / "files")),
+            size=await run_in_thread(lambda: base_checkout.measure_size(scratch / "files")),
         )
         async with context.store.locked_base_checkouts():
             with reporting_os_errors(scratch):
@@ -162,18 +162,19 @@ async def _write_files(
 ) -> None:
     owner = (await file_ownership.find_owner(context)).host
     if below is None:
-        await base_checkout.make(repo, commit, scratch, owner)
+        await base_checkout.create_checkout(repo, commit, scratch, owner)
         return
     base, changes = below
     lower = [_files(context, name) for name in base.layers]
-    await base_checkout.make_layer(repo, commit, scratch, lower, changes, owner)
+    await base_checkout.create_layer(repo, commit, scratch, lower, changes, owner)
 
 
 async def _nearest(
     context: Context, repo: Repo, record: Record, commit: str, files: int
 ) -> tuple[Record, tuple[BaseCheckout, dict[str, str]] | None]:
     """Find the base that differs least, and note it with the session so that it stays."""
-    if await filters.named(repo, commit):  # what a filter writes, a layer beneath does not tell
+    # what a filter writes, a layer beneath does not tell
+    if await filters.list_filters(repo, commit):
         return record, None
     async with context.store.locked_base_checkouts():
         same = [
@@ -185,8 +186,8 @@ async def _nearest(
         same.sort(key=lambda base: _used_at(context, base.layers[0]), reverse=True)
         near: list[tuple[int, BaseCheckout, dict[str, str]]] = []
         for base in same[:_MAX_COMPARED]:
-            changes = await base_checkout.changed(repo, base.commit, commit)
-            if base_checkout.worth_a_layer(changes, files):
+            changes = await base_checkout.list_changes(repo, base.commit, commit)
+            if base_checkout.is_worth_a_layer(changes, files):
                 near.append((len(changes), base, changes))
         if not near:
             return record, None

@@ -18,7 +18,7 @@ from para_server.core.records import Record
 from para_server.core.settings import parse_size
 from para_server.core.untrusted import read_bounded
 from para_server.engine import oneshot, volumes
-from para_server.git.clone import hand_over
+from para_server.git.clone import change_owner
 from para_server.host.filesystem import remove_tree, reporting_os_errors
 from para_server.sessions import file_ownership
 from para_server.sessions.recipes import find_helper_image
@@ -117,7 +117,7 @@ async def _try_overlay(context: Context, record: Record, image: str, *, long: bo
             for folder in (lower / "old", *lowers[1:], upper, work):
                 folder.mkdir(parents=True)
             (lower / "old/word").write_text(word)
-        await hand_over(scratch, (await file_ownership.find_owner(context)).host)
+        await change_owner(scratch, (await file_ownership.find_owner(context)).host)
         await _create_volume(context, scratch.name, record.id, lowers, upper, work)
         wanted = container_spec.helper_container(
             f"{HELPER_PREFIX}{scratch.name}",
