@@ -68,14 +68,14 @@ def _serve(context: Callable[[], Context], options: argparse.Namespace) -> int:
     from para_server.lsp import stdio
 
     if not (options.tcp or options.ws):
-        return stdio.run(stdio.serve_stdio(context))
+        return stdio.run_until_signal(stdio.serve_stdio(context))
     from para_server.lsp import admission, ports
 
     serve = ports.serve_tcp if options.tcp else ports.serve_ws
     host, port = options.tcp or options.ws
     try:
-        token = admission.token_of(options.token_file)
-        return stdio.run(serve(context, host, port, token))
+        token = admission.read_or_create_token(options.token_file)
+        return stdio.run_until_signal(serve(context, host, port, token))
     except (admission.TokenFileError, ports.CannotListenError) as error:
         sys.stderr.write(f"para-server: {error}\n")
         return 1

@@ -1,1 +1,1 @@
-"""The face for editors: the only package that imports pygls and lsprotocol."""
+"""The JSON-RPC server for editors: the only package that imports pygls and lsprotocol."""

@@ -1,6 +1,6 @@
-"""The only place where editors meet the commands.
+"""Run commands and background work for an editor.
 
-It loads everything that commands need, so it is imported after `initialize` is answered.
+This module imports everything that commands need, so import it after `initialize` is answered.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import para_server.commands.all  # noqa: F401 # fills the table
+import para_server.commands.all  # noqa: F401 # fills the registry
 from para_server.context import Context, Report, parse_path
 from para_server.core.errors import ParaError
-from para_server.lsp.capabilities import Client, inside
+from para_server.lsp.capabilities import Client, get_nested
 from para_server.lsp.protocol import Json
 from para_server.registry import COMMANDS, call
 from para_server.sessions import autopause
@@ -25,12 +25,12 @@ from para_server.sessions.notification_scope import NotificationScope
 from para_server.sessions.reconcile import reconcile_all
 
 logger = logging.getLogger(__name__)
-_LONGEST_PAUSE: Final = 60.0  # seconds between two tries to watch the sessions
+_MAX_RETRY_DELAY: Final = 60.0  # seconds between attempts to watch the sessions
 
 
-def context_of(base: Context, client: Client) -> Context:
-    """Give what a command of this client is given."""
-    folders = _paths(client.folders)
+def create_context(base: Context, client: Client) -> Context:
+    """Return the context for this client's commands."""
+    folders = _parse_paths(client.folders)
     return replace(
         base,
         folders=folders,
@@ -39,64 +39,66 @@ def context_of(base: Context, client: Client) -> Context:
         scoped=tuple(
             (path, settings)
             for folder, settings in client.scoped.items()
-            for path in _paths([folder])
+            for path in _parse_paths([folder])
         ),
-        trusted=folders if client.trusted is None else _paths(client.trusted),
+        trusted=folders if client.trusted is None else _parse_paths(client.trusted),
     )
 
 
-def _paths(locations: Iterable[str]) -> tuple[Path, ...]:
-    found: list[Path] = []
+def _parse_paths(locations: Iterable[str]) -> tuple[Path, ...]:
+    paths: list[Path] = []
     for location in locations:
-        with suppress(ValueError):  # it only looks like a URI
-            found.append(parse_path(location))
-    return tuple(found)
+        with suppress(ValueError):  # not a valid URI
+            paths.append(parse_path(location))
+    return tuple(paths)
 
 
-def title_of(params: object) -> str:
-    """Name the command that a request asks for; raises ParaError where there is none."""
-    name = inside(params, "command")
+def get_title(params: object) -> str:
+    """Return the title of the command in a request; raise ParaError if it names none."""
+    name = get_nested(params, "command")
     if not isinstance(name, str):
-        raise ParaError("command.invalid-params", "The request names no command")
+        raise ParaError("command.invalid-params", "The request has no command name")
     return COMMANDS[name].title if name in COMMANDS else name
 
 
-async def execute(context: Context, params: object, report: Report) -> Json:
-    """Run the command that a request asks for."""
-    name = str(inside(params, "command"))
-    result = await call(replace(context, report=report), name, inside(params, "arguments"))
+async def execute_command(context: Context, params: object, report: Report) -> Json:
+    """Run the command in a request and return its result."""
+    name = str(get_nested(params, "command"))
+    result = await call(replace(context, report=report), name, get_nested(params, "arguments"))
     return Json(result.model_dump_json(by_alias=True))
 
 
-async def clear_up(context: Context) -> None:
-    """Complete or undo what processes that were killed have left."""
+async def reconcile_sessions(context: Context) -> None:
+    """Complete or roll back what killed processes left."""
     try:
         await reconcile_all(context)
     except ParaError as error:
-        logger.warning("What was left over could not be cleared up: %s", error)
+        logger.warning("Cannot reconcile the sessions: %s", error)
 
 
-async def rest(context: Context) -> None:
-    """Pause the sessions whose time is over."""
+async def pause_idle_sessions(context: Context) -> None:
+    """Pause the sessions that reached a time limit."""
     try:
         await autopause.pause_due_sessions(context)
     except ParaError as error:
-        logger.info("No session is paused by itself: %s", error)
+        logger.info("Cannot pause idle sessions: %s", error)
 
 
-async def watch(context: Context, tell: Callable[[Json], None], *, once: bool) -> None:
-    """Tell of the sessions now and whenever they change, until cancelled."""
-    pause = 1.0
+async def send_session_changes(
+    context: Context, notify: Callable[[Json], None], *, call_once: bool
+) -> None:
+    """Notify the client of the sessions now and on every change, until cancelled."""
+    delay = 1.0
     while True:
-        scope = NotificationScope(context.store.home, context.folders, once=once)
+        scope = NotificationScope(context.store.home, context.folders, once=call_once)
         try:
-            async with aclosing(watch_sessions(context, scope)) as found:
-                async for change in found:
-                    tell(Json(change.model_dump_json(by_alias=True)))
-                    pause = 1.0
+            async with aclosing(watch_sessions(context, scope)) as updates:
+                async for update in updates:
+                    notify(Json(update.model_dump_json(by_alias=True)))
+                    delay = 1.0
         except ParaError as error:
-            logger.warning("The sessions cannot be watched: %s", error)
+            logger.warning("Cannot watch the sessions: %s", error)
         except Exception:
-            logger.exception("The sessions cannot be watched: a bug")
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
+            logger.exception("Cannot watch the sessions: internal error")
+        await asyncio.sleep(delay)
+        delay = min(2 * delay, _MAX_RETRY_DELAY)

@@ -1,4 +1,4 @@
-"""The only place that knows what a client says of itself and of its settings. Pure."""
+"""Parse what a client sends about itself: folders, settings, capabilities. Pure."""
 
 from __future__ import annotations
 
@@ -11,93 +11,100 @@ MsgId = int | str
 
 @dataclass(frozen=True)
 class Client:
-    """What is known of the client; what it said wrongly counts as not said."""
+    """A client's folders, settings and capabilities; invalid values count as missing."""
 
     folders: tuple[str, ...] = ()  # paths and file:// URIs
     editor: Mapping[str, Any] = field(default_factory=dict)
-    scoped: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by folder, of several
-    trusted: tuple[str, ...] | None = ()  # None: the folders that are open, whichever they are
-    notifications: bool = False  # wants para/sessionsChanged
-    once: bool = False  # is not to be called where another client is that says so
-    configuration: bool = False  # answers workspace/configuration
-    process: int | None = None  # with which this server ends
-    registration: bool = False  # tells of changed settings only when it is asked to
+    scoped: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by folder, if several
+    trusted: tuple[str, ...] | None = ()  # None: all open folders
+    wants_changes: bool = False  # para/sessionsChanged
+    call_once: bool = False  # of several clients with this flag, one gets the notifications
+    answers_configuration: bool = False  # workspace/configuration
+    process_id: int | None = None  # the server stops when this process ends
+    dynamic_registration: bool = False  # sends changed settings only after registration
 
     def with_settings(self, settings: object) -> Client:
-        """Take the settings that the client sent; what is no object changes nothing."""
-        return replace(self, editor=_nested(settings)) if isinstance(settings, dict) else self
+        """Return the client with the settings that it sent; ignore anything but an object."""
+        if not isinstance(settings, dict):
+            return self
+        return replace(self, editor=_nest_sections(settings))
 
     def with_scoped(self, folders: Sequence[str], answers: Sequence[object]) -> Client:
-        """Take the settings of each of several folders."""
-        told = zip(folders, answers, strict=False)
+        """Return the client with the settings of each of its folders."""
+        pairs = zip(folders, answers, strict=False)
         return replace(
             self,
-            scoped={f: _nested(settings) for f, settings in told if isinstance(settings, dict)},
+            scoped={
+                f: _nest_sections(settings) for f, settings in pairs if isinstance(settings, dict)
+            },
         )
 
     def with_folders(self, params: object) -> Client:
-        """Take the folders that were opened and closed."""
-        closed = _folders(inside(params, "event", "removed"))
+        """Return the client after workspace/didChangeWorkspaceFolders."""
+        closed = _parse_folders(get_nested(params, "event", "removed"))
         kept = [folder for folder in self.folders if folder not in closed]
-        opened = [f for f in _folders(inside(params, "event", "added")) if f not in kept]
+        opened = [f for f in _parse_folders(get_nested(params, "event", "added")) if f not in kept]
         return replace(self, folders=(*kept, *opened))
 
 
-def introduced(params: object) -> Client:
-    """Read the params of `initialize`."""
-    options = inside(params, "initializationOptions")
-    capabilities = inside(params, "capabilities")
-    root = inside(params, "rootUri") or inside(params, "rootPath")
-    process = inside(params, "processId")
+def parse_initialize(params: object) -> Client:
+    """Parse the params of `initialize`."""
+    options = get_nested(params, "initializationOptions")
+    capabilities = get_nested(params, "capabilities")
+    root = get_nested(params, "rootUri") or get_nested(params, "rootPath")
+    process_id = get_nested(params, "processId")
     return Client(
-        process=process if is_id(process) and isinstance(process, int) and process > 0 else None,
-        folders=_folders(inside(params, "workspaceFolders")) or _folders([{"uri": root}]),
-        trusted=_trusted(inside(options, "trusted")),
-        notifications=inside(capabilities, "experimental", "para") is True
-        or inside(options, "notifications") is True,
-        once=inside(options, "callOnce") is True,
-        configuration=inside(capabilities, "workspace", "configuration") is True,
-        registration=inside(
+        process_id=process_id
+        if is_id(process_id) and isinstance(process_id, int) and process_id > 0
+        else None,
+        folders=_parse_folders(get_nested(params, "workspaceFolders"))
+        or _parse_folders([{"uri": root}]),
+        trusted=_parse_trusted(get_nested(options, "trusted")),
+        wants_changes=get_nested(capabilities, "experimental", "para") is True
+        or get_nested(options, "notifications") is True,
+        call_once=get_nested(options, "callOnce") is True,
+        answers_configuration=get_nested(capabilities, "workspace", "configuration") is True,
+        dynamic_registration=get_nested(
             capabilities, "workspace", "didChangeConfiguration", "dynamicRegistration"
         )
         is True,
-    ).with_settings(inside(options, "settings"))
+    ).with_settings(get_nested(options, "settings"))
 
 
-def inside(value: object, *keys: str) -> object:
-    """Look into JSON of any shape; None where there is nothing."""
+def get_nested(value: object, *keys: str) -> object:
+    """Return the value at a path of keys in any JSON value; None if there is none."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
 def is_id(value: object) -> TypeGuard[MsgId]:
-    """Tell whether a value may name a request or a progress."""
+    """Return whether a value is a valid request id or progress token."""
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 
-def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Put `section.key`, as an editor's file of settings may have it, into the section's table."""
-    found = {key: value for key, value in settings.items() if "." not in key}
+def _nest_sections(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Move keys of the form `section.key`, which settings files may have, into their section."""
+    nested = {key: value for key, value in settings.items() if "." not in key}
     for path, value in settings.items():
         section, dot, key = path.partition(".")
-        table = found.get(section) or {}
+        table = nested.get(section) or {}
         if dot and isinstance(table, Mapping):
-            found[section] = {**table, key: value}
-    return found
+            nested[section] = {**table, key: value}
+    return nested
 
 
-def _trusted(said: object) -> tuple[str, ...] | None:
-    """Read `trusted`: true for the folders that are open, or a list of paths and URIs."""
-    if said is True:
+def _parse_trusted(value: object) -> tuple[str, ...] | None:
+    """Parse `trusted`: true for all open folders, or a list of paths and URIs."""
+    if value is True:
         return None
-    return _folders([{"uri": uri} for uri in said]) if isinstance(said, list) else ()
+    return _parse_folders([{"uri": uri} for uri in value]) if isinstance(value, list) else ()
 
 
-def _folders(listed: object) -> tuple[str, ...]:
-    named = [inside(entry, "uri") for entry in listed] if isinstance(listed, list) else []
+def _parse_folders(listed: object) -> tuple[str, ...]:
+    uris = [get_nested(entry, "uri") for entry in listed] if isinstance(listed, list) else []
     return tuple(
         uri
-        for uri in named
+        for uri in uris
         if isinstance(uri, str) and uri.startswith(("file://", "/")) and "%00" not in uri
     )

@@ -1,4 +1,4 @@
-"""The only place that ties a server to what carries its bytes, and queues what it sends."""
+"""Connect a server to a byte stream, and queue the messages that it sends."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from para_server.context import Context
 
 logger = logging.getLogger(__name__)
-_MAX_UNREAD: Final = 256 << 20  # bytes that a client may leave unread before it counts as gone
-_FLUSH: Final = 1.0  # seconds that a client has to read the last answers
+_MAX_UNREAD_BYTES: Final = 256 << 20  # queued for a client before it is disconnected
+_FLUSH_TIMEOUT: Final = 1.0  # seconds that a client has to read the last responses
 
 
 @asynccontextmanager
-async def conversation(
-    context: Callable[[], Context], send: Callable[[bytes], Awaitable[None]], over: asyncio.Event
+async def running_server(
+    context: Callable[[], Context], send: Callable[[bytes], Awaitable[None]], closed: asyncio.Event
 ) -> AsyncIterator[Server]:
-    """Serve one client until the block ends; `over` is set when there is no more to say."""
-    outbox = Outbox(send, over)
-    server = Server(context, outbox, over)
+    """Serve one client until the block ends; the server sets `closed` when the connection ends."""
+    outbox = Outbox(send, closed)
+    server = Server(context, outbox, closed)
     try:
         yield server
     finally:
@@ -33,64 +33,64 @@ async def conversation(
         await outbox.flush()
 
 
-def feed(server: Server, framing: Framing, chunk: bytes, over: asyncio.Event) -> None:
-    """Hand the messages in a chunk of the stream to the server."""
-    for found in framing.feed(chunk):
-        if over.is_set():
+def receive_chunk(server: Server, framing: Framing, chunk: bytes, closed: asyncio.Event) -> None:
+    """Pass the complete messages of a chunk to the server."""
+    for message in framing.feed(chunk):
+        if closed.is_set():
             return
-        if isinstance(found, Refusal):
-            server.protocol.refuse(None, found.code, found.message)
+        if isinstance(message, Refusal):
+            server.protocol.send_error(None, message.code, message.message)
         else:
-            server.protocol.receive(found)
+            server.protocol.receive(message)
 
 
-def framed(body: bytes) -> bytes:
-    """Put the header before a message."""
+def add_header(body: bytes) -> bytes:
+    """Return a message with its Content-Length header."""
     return b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
 class Outbox:
-    """What a client is still to be sent, in order; the event loop never waits for its reader."""
+    """A queue of messages to a client; the event loop never waits for a slow reader."""
 
-    def __init__(self, send: Callable[[bytes], Awaitable[None]], over: asyncio.Event) -> None:
+    def __init__(self, send: Callable[[bytes], Awaitable[None]], closed: asyncio.Event) -> None:
         self._send = send
-        self._over = over
+        self._closed = closed
         self._queue: asyncio.Queue[bytes] = asyncio.Queue()
         self._unread = 0
         self._broken = False
-        self._sending = asyncio.ensure_future(self._run())
+        self._sending = asyncio.ensure_future(self._send_queued())
 
     def write(self, data: bytes) -> None:
-        """Send a message when its turn comes."""
-        if self._unread > _MAX_UNREAD:  # one message alone is never too much
-            self._break("it does not read")
+        """Queue a message."""
+        if self._unread > _MAX_UNREAD_BYTES:  # a single message may exceed the limit
+            self._mark_broken("it does not read its messages")
         self._unread += len(data)
         if not self._broken:
             self._queue.put_nowait(data)
 
     def close(self) -> None:
-        """Send nothing more."""
+        """Stop sending."""
         self._sending.cancel()
 
     async def flush(self) -> None:
-        """Give the client a moment to read the last of it."""
+        """Wait until the queue is sent, at most _FLUSH_TIMEOUT, then close."""
         if not self._broken:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._queue.join(), _FLUSH)
+                await asyncio.wait_for(self._queue.join(), _FLUSH_TIMEOUT)
         self.close()
 
-    async def _run(self) -> None:
+    async def _send_queued(self) -> None:
         while True:
             body = await self._queue.get()
             try:
                 await self._send(body)
-            except Exception as error:  # noqa: BLE001 # each transport has its own for a lost peer
-                self._break(str(error))
+            except Exception as error:  # noqa: BLE001 # each transport raises its own
+                self._mark_broken(str(error))
             self._unread -= len(body)
             self._queue.task_done()
 
-    def _break(self, reason: str) -> None:
+    def _mark_broken(self, reason: str) -> None:
         if not self._broken:
             self._broken = True
-            self._over.set()
-            logger.info("The client is gone: %s", reason)
+            self._closed.set()
+            logger.info("Disconnected from the client: %s", reason)

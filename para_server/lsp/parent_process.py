@@ -1,4 +1,4 @@
-"""The only place that waits for the end of the process that started this one."""
+"""Wait for the end of the process that started this one."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ import os
 from contextlib import suppress
 from typing import Final
 
-_LOOK: Final = 5.0  # seconds between two looks where the system cannot notify
+_POLL_INTERVAL: Final = 5.0  # seconds, where the system has no pidfd
 
 
-async def ended(pid: int) -> None:
-    """Wait until a process has ended; for ever where there is none, as from another container.
+async def wait_for_exit(pid: int) -> None:
+    """Wait until a process has ended; forever if there is none, as for one in another container.
 
-    A client that was killed may leave its end of stdin open in another process that it started.
+    The end of stdin is not enough: a process that a killed client started may keep it open.
     """
     try:
-        await _notified(pid)
+        await _wait_on_pidfd(pid)
     except (AttributeError, NotImplementedError):  # no pidfd on this system
-        await _polled(pid)
-    except OSError:  # there is no such process here, or no descriptor left
+        await _poll_process(pid)
+    except OSError:  # no such process, or no descriptor left
         await asyncio.Event().wait()
 
 
-async def _notified(pid: int) -> None:
+async def _wait_on_pidfd(pid: int) -> None:
     descriptor = os.pidfd_open(pid)
-    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    loop, closed = asyncio.get_running_loop(), asyncio.Event()
     try:
-        loop.add_reader(descriptor, over.set)
-        await over.wait()
+        loop.add_reader(descriptor, closed.set)
+        await closed.wait()
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
 
 
-async def _polled(pid: int) -> None:
-    with suppress(PermissionError):  # another user's is one too
+async def _poll_process(pid: int) -> None:
+    with suppress(PermissionError):  # the process exists, of another user
         os.kill(pid, 0)
     while True:
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(_POLL_INTERVAL)
         try:
             with suppress(PermissionError):
                 os.kill(pid, 0)

@@ -1,4 +1,4 @@
-"""The only place that listens on ports: TCP and WebSocket, for clients that have the token."""
+"""Serve clients that have the token over TCP and WebSocket."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from para_server.lsp.admission import (
-    MAX_UNADMITTED,
-    PATIENCE,
-    Gate,
+    MAX_UNADMITTED_BYTES,
+    TOKEN_TIMEOUT,
     Token,
-    Waiting,
-    names_this_server,
+    TokenGate,
+    UnadmittedConnections,
+    is_own_host,
 )
-from para_server.lsp.connection import conversation, feed, framed
-from para_server.lsp.framing import MAX_MESSAGE, ForeignStreamError, Framing
+from para_server.lsp.connection import add_header, receive_chunk, running_server
+from para_server.lsp.framing import MAX_MESSAGE_BYTES, ForeignStreamError, Framing
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
@@ -29,73 +29,76 @@ if TYPE_CHECKING:
     from para_server.lsp.server import Server
 
 logger = logging.getLogger(__name__)
-_CHUNK: Final = 1 << 16
-_CLOSING: Final = 1.0  # seconds that a client has to take what is left for it
+_CHUNK_BYTES: Final = 1 << 16
+_CLOSE_TIMEOUT: Final = 1.0  # seconds that a client has to read what is still buffered
 
 
 class CannotListenError(Exception):
-    """The port cannot be listened on; the message says why."""
+    """The port cannot be opened; the message has the reason."""
 
 
 async def serve_tcp(context: Callable[[], Context], host: str, port: int, token: Token) -> int:
-    """Talk with whoever connects and has the token."""
-    waiting = Waiting()
+    """Serve every TCP client that sends the token, until cancelled."""
+    unadmitted = UnadmittedConnections()
 
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        over, framing = asyncio.Event(), Framing(strict=True, limit=MAX_UNADMITTED)
+    async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        closed, framing = asyncio.Event(), Framing(strict=True, limit=MAX_UNADMITTED_BYTES)
 
         async def send(body: bytes) -> None:
-            writer.write(framed(body))
+            writer.write(add_header(body))
             await writer.drain()
 
         def admit() -> None:
-            framing.limit = MAX_MESSAGE
-            waiting.leave(writer)
+            framing.limit = MAX_MESSAGE_BYTES
+            unadmitted.remove(writer)
 
         try:
-            async with conversation(context, send, over) as server:
-                server.protocol.gate = Gate(token, admit)
-                reading = asyncio.ensure_future(_read(reader, framing, server, over))
+            async with running_server(context, send, closed) as server:
+                server.protocol.gate = TokenGate(token, admit)
+                reading = asyncio.ensure_future(_read_stream(reader, framing, server, closed))
                 try:
-                    await over.wait()
+                    await closed.wait()
                 finally:
                     reading.cancel()
         except Exception:
-            logger.exception("A connection failed: a bug")
+            logger.exception("A connection failed: internal error")
         finally:
-            waiting.leave(writer)
+            unadmitted.remove(writer)
             writer.close()
-            # who reads nothing must not keep the connection
-            asyncio.get_running_loop().call_later(_CLOSING, writer.transport.abort)
+            # a client that does not read must not keep the connection open
+            asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT, writer.transport.abort)
 
     clients = asyncio.TaskGroup()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        waiting.arrive(writer, writer.transport.abort)
-        clients.create_task(converse(reader, writer))
+        unadmitted.add(writer, writer.transport.abort)
+        clients.create_task(serve_connection(reader, writer))
 
     try:
-        listening = await asyncio.start_server(accept, host, port, start_serving=False)
+        listener = await asyncio.start_server(accept, host, port, start_serving=False)
     except (OSError, UnicodeError) as error:
-        raise _cannot_listen(host, port, error) from None
+        raise _listen_error(host, port, error) from None
     async with clients:
-        await listening.start_serving()
-        _announce("TCP", listening.sockets[0].getsockname())
+        await listener.start_serving()
+        _log_address("TCP", listener.sockets[0].getsockname())
         try:
             await asyncio.Event().wait()
         finally:
-            listening.close()  # its serve_forever would wait for clients that nobody stops
+            listener.close()  # serve_forever would wait for the clients
     return 0
 
 
 async def serve_ws(context: Callable[[], Context], host: str, port: int, token: Token) -> int:
-    """Talk with whoever connects and has the token, except browsers: they alone send an Origin."""
+    """Serve every WebSocket client that sends the token, until cancelled.
+
+    Browsers are refused by their Origin header, which other clients don't send.
+    """
     from websockets.asyncio.server import serve
 
-    waiting = Waiting()
+    unadmitted = UnadmittedConnections()
 
-    async def converse(socket: ServerConnection) -> None:
-        over = asyncio.Event()
+    async def serve_connection(socket: ServerConnection) -> None:
+        closed = asyncio.Event()
 
         async def send(body: bytes) -> None:
             await socket.send(body.decode())
@@ -103,64 +106,64 @@ async def serve_ws(context: Callable[[], Context], host: str, port: int, token: 
         async def read() -> None:
             try:
                 async for message in socket:
-                    if over.is_set():
+                    if closed.is_set():
                         break
                     server.protocol.receive(message)
             finally:
-                over.set()
+                closed.set()
 
-        async with conversation(context, send, over) as server:
-            server.protocol.gate = Gate(token, partial(waiting.leave, socket))
+        async with running_server(context, send, closed) as server:
+            server.protocol.gate = TokenGate(token, partial(unadmitted.remove, socket))
             reading = asyncio.ensure_future(read())
             try:
-                await over.wait()
+                await closed.wait()
             finally:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
 
-    quiet = logging.getLogger("websockets.para")
-    quiet.setLevel(logging.CRITICAL)  # who is refused is no news
-    listening = serve(
-        converse,
+    quiet_logger = logging.getLogger("websockets.para")
+    quiet_logger.setLevel(logging.CRITICAL)  # it logs every refused handshake as an error
+    listener = serve(
+        serve_connection,
         host,
         port,
-        max_size=MAX_MESSAGE,
-        compression=None,  # a few bytes without the token could stand for many
+        max_size=MAX_MESSAGE_BYTES,
+        compression=None,  # a small message could inflate past the limit before the token
         origins=[None],
-        process_request=partial(_judge, host),
-        open_timeout=PATIENCE,
-        create_connection=_guarded(waiting),
-        logger=quiet,
+        process_request=partial(_check_host, host),
+        open_timeout=TOKEN_TIMEOUT,
+        create_connection=_create_connection_class(unadmitted),
+        logger=quiet_logger,
     )
     try:
-        server = await listening
+        server = await listener
     except (OSError, UnicodeError) as error:
-        raise _cannot_listen(host, port, error) from None
+        raise _listen_error(host, port, error) from None
     async with server:
-        _announce("WebSocket", next(iter(server.sockets)).getsockname())
+        _log_address("WebSocket", next(iter(server.sockets)).getsockname())
         await server.serve_forever()
     return 0
 
 
-def _guarded(waiting: Waiting) -> type[ServerConnection]:
+def _create_connection_class(unadmitted: UnadmittedConnections) -> type[ServerConnection]:
     from websockets.asyncio.server import ServerConnection
 
     class Connection(ServerConnection):
-        """A connection that is closed where it sends too much, or too late, before the token."""
+        """A connection that is closed if it sends too much before the token, or the token late."""
 
         received = 0
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
-            waiting.arrive(self, self.transport.abort)
+            unadmitted.add(self, self.transport.abort)
 
         def connection_lost(self, exc: Exception | None) -> None:
-            waiting.leave(self)
+            unadmitted.remove(self)
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
             self.received += len(data)
-            if self.received > MAX_UNADMITTED and waiting.has(self):
+            if self.received > MAX_UNADMITTED_BYTES and unadmitted.contains(self):
                 self.transport.abort()
             else:
                 super().data_received(data)
@@ -168,41 +171,43 @@ def _guarded(waiting: Waiting) -> type[ServerConnection]:
     return Connection
 
 
-def _judge(host: str, connection: ServerConnection, request: Request) -> Response | None:
-    """Refuse a handshake for another host: a page whose name was made to lead to this machine."""
+def _check_host(host: str, connection: ServerConnection, request: Request) -> Response | None:
+    """Refuse a handshake with a foreign Host header (DNS rebinding); None accepts it."""
     hosts = request.headers.get_all("Host")
     bound = (host, str(connection.local_address[0]))
-    if len(hosts) == 1 and names_this_server(hosts[0], bound):
+    if len(hosts) == 1 and is_own_host(hosts[0], bound):
         return None
-    return connection.respond(http.HTTPStatus.FORBIDDEN, "The Host is not this server\n")
+    return connection.respond(
+        http.HTTPStatus.FORBIDDEN, "The Host header does not name this server\n"
+    )
 
 
-async def _read(
-    reader: asyncio.StreamReader, framing: Framing, server: Server, over: asyncio.Event
+async def _read_stream(
+    reader: asyncio.StreamReader, framing: Framing, server: Server, closed: asyncio.Event
 ) -> None:
     try:
-        while chunk := await reader.read(_CHUNK):
-            feed(server, framing, chunk, over)
+        while chunk := await reader.read(_CHUNK_BYTES):
+            receive_chunk(server, framing, chunk, closed)
     except ForeignStreamError:
         logger.info("Closed a connection that does not speak LSP")
     except OSError as error:
-        logger.info("A connection broke: %s", error)
+        logger.info("A connection failed: %s", error)
     finally:
-        over.set()
+        closed.set()
 
 
-def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> CannotListenError:
+def _listen_error(host: str, port: int, error: OSError | UnicodeError) -> CannotListenError:
     reason = "no such host"
-    if isinstance(error, OSError):  # a name that cannot be resolved has a negative number
+    if isinstance(error, OSError):  # errors of name resolution have negative numbers
         number = error.errno or 0
         reason = os.strerror(number) if number > 0 else str(error.strerror)
-    return CannotListenError(f"Cannot listen on {_address((host, port))}: {reason}")
+    return CannotListenError(f"Cannot listen on {_format_address((host, port))}: {reason}")
 
 
-def _announce(what: str, address: Any) -> None:
-    logger.info("Listening for %s on %s", what, _address(address))
+def _log_address(transport: str, address: Any) -> None:
+    logger.info("Listening for %s on %s", transport, _format_address(address))
 
 
-def _address(address: Iterable[Any]) -> str:
+def _format_address(address: Iterable[Any]) -> str:
     host, port, *_ = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,4 +1,4 @@
-"""The only place that knows how a request is answered: once, also when it is stopped or fails."""
+"""Dispatch JSON-RPC messages; every request gets one response, also if it fails or is cancelled."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from pygls.protocol import JsonRPCProtocol
 from pygls.server import JsonRPCServer
 
 from para_server.core.untrusted import one_line
-from para_server.lsp.capabilities import MsgId, inside, is_id
+from para_server.lsp.capabilities import MsgId, get_nested, is_id
 
 if TYPE_CHECKING:
-    from para_server.lsp.admission import Gate
+    from para_server.lsp.admission import TokenGate
 
 logger = logging.getLogger(__name__)
 CANCELLED: Final = types.LSPErrorCodes.RequestCancelled
 SHUTTING_DOWN: Final = types.LSPErrorCodes.ServerCancelled
 _UNREADABLE: Final = object()
-_NOT_ADMITTED: Final = "Send the token of --token-file first, as initializationOptions.token"
-MAX_SENT: Final = 64 << 20  # bytes of a message
-_ROLLBACK: Final = 30.0  # seconds; what takes longer is completed or undone at the next start
+_SEND_FIRST: Final = "Send the token of --token-file first, as initializationOptions.token"
+MAX_SENT_BYTES: Final = 64 << 20  # of one message
+_ROLLBACK_TIMEOUT: Final = 30.0  # seconds; the next start reconciles what takes longer
 
 
 class _TooLargeError(Exception):
-    """A message is larger than what may be sent."""
+    """A message is larger than MAX_SENT_BYTES."""
 
 
 class Phase(Enum):
-    """How far the conversation is."""
+    """The phases of a connection."""
 
     NEW = auto()
     READY = auto()
@@ -45,160 +45,172 @@ class Phase(Enum):
 
 
 class Json(str):
-    """A value as the text that is sent: writing it out is the dear part of a long answer."""
+    """A value already serialized, since serialization takes most of the time of a long response."""
 
     __slots__ = ()
 
 
 class Protocol(JsonRPCProtocol):
-    """A conversation with one client, of plain JSON.
+    """The connection to one client, with params and results as plain JSON.
 
-    pygls' own dispatch answers a cancelled command while it runs on, keeps its futures for ever,
-    and leaves what it cannot read or write unanswered; so messages are dispatched here.
+    It replaces pygls' dispatch, which responds to a cancelled command while it still runs, never
+    removes its futures, and sends no response to what it cannot parse or serialize.
     """
 
     def __init__(self, server: JsonRPCServer, converter: Converter) -> None:
         super().__init__(server, converter)
         self.phase = Phase.NEW
-        self.gate: Gate | None = None  # what a client has to pass that did not start this process
-        self.hang_up: Callable[[], None] = lambda: None
+        self.gate: TokenGate | None = None  # of a connection over a port
+        self.disconnect: Callable[[], None] = lambda: None
         self._running: dict[MsgId, asyncio.Task[Any]] = {}
-        self._tokens: dict[MsgId, asyncio.Task[Any]] = {}  # by the token of their progress
+        self._tokens: dict[MsgId, asyncio.Task[Any]] = {}  # by progress token
 
     def receive(self, body: bytes | str) -> None:
-        """Take one message; whatever it is, this does not raise."""
+        """Dispatch one message; never raises."""
         try:
             message = json.loads(body)
         except (ValueError, RecursionError):
             message = _UNREADABLE
-        if self.gate is not None and not self.gate.admits(message):
-            self._turn_away(message)
+        if self.gate is not None and not self.gate.admit(message):
+            self._reject_unadmitted(message)
         elif message is _UNREADABLE:
-            self.refuse(None, types.ErrorCodes.ParseError, "The message is not JSON")
+            self.send_error(None, types.ErrorCodes.ParseError, "The message is not JSON")
         elif not isinstance(message, dict):
-            self.refuse(None, types.ErrorCodes.InvalidRequest, "A message is one JSON object")
+            self.send_error(
+                None, types.ErrorCodes.InvalidRequest, "A message must be a JSON object"
+            )
         else:
             self._dispatch(message)
 
-    def _turn_away(self, message: object) -> None:
-        """Refuse what comes before the token, and close the connection."""
-        msg_id = inside(message, "id")
+    def _reject_unadmitted(self, message: object) -> None:
+        """Refuse a message before the token and close the connection."""
+        msg_id = get_nested(message, "id")
         code = types.ErrorCodes.InvalidRequest
-        if inside(message, "method") == types.INITIALIZE:
+        if get_nested(message, "method") == types.INITIALIZE:
             code = types.ErrorCodes.InvalidParams
-        self.refuse(msg_id if is_id(msg_id) else None, code, _NOT_ADMITTED)
-        self.hang_up()
+        self.send_error(msg_id if is_id(msg_id) else None, code, _SEND_FIRST)
+        self.disconnect()
 
-    def refuse(self, msg_id: MsgId | None, code: int, message: str) -> None:
-        """Answer with an error that has no problem to tell of."""
-        self._answer(msg_id, "error", {"code": int(code), "message": message})
+    def send_error(self, msg_id: MsgId | None, code: int, message: str) -> None:
+        """Respond with an error without a Problem."""
+        self._respond(msg_id, "error", {"code": int(code), "message": message})
 
     def notify(self, method: str, params: Any | None = None) -> None:
         """Send a notification."""
         try:
             self._send({"jsonrpc": self.VERSION, "method": method}, "params", params)
         except _TooLargeError as error:
-            logger.warning("%s is not sent: it %s", method, error)
+            logger.warning("Did not send %s: %s", method, error)
 
-    async def ask(self, method: str, params: Any) -> Any:
-        """Send a request to the client and wait for its result; raises JsonRpcException."""
+    async def request_client(self, method: str, params: Any) -> Any:
+        """Send a request to the client and return its result; raise JsonRpcException."""
         return await self.send_request_async(method, params)
 
-    async def stop(self) -> None:
-        """Cancel the requests that run, and wait until they are rolled back and answered."""
+    async def cancel_requests(self) -> None:
+        """Cancel the running requests and wait until they are rolled back and have a response."""
         own = asyncio.current_task()
-        stopped = [task for task in self._running.values() if task is not own]
-        for task in stopped:
+        cancelled = [task for task in self._running.values() if task is not own]
+        for task in cancelled:
             _cancel_once(task)
-        if stopped:
-            _, late = await asyncio.wait(stopped, timeout=_ROLLBACK)
+        if cancelled:
+            _, late = await asyncio.wait(cancelled, timeout=_ROLLBACK_TIMEOUT)
             for task in late:
-                logger.error("%s is not rolled back after %g s", task.get_name(), _ROLLBACK)
+                logger.error(
+                    "%s is still rolling back after %g s", task.get_name(), _ROLLBACK_TIMEOUT
+                )
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         method, msg_id = message.get("method"), message.get("id")
         known_id = msg_id if is_id(msg_id) else None
         if message.get("jsonrpc") != self.VERSION:
-            self.refuse(
+            self.send_error(
                 known_id, types.ErrorCodes.InvalidRequest, "The message is not JSON-RPC 2.0"
             )
         elif "method" not in message and ("result" in message or "error" in message):
-            self._take_answer(known_id, message)
+            self._receive_response(known_id, message)
         elif not isinstance(method, str) or ("id" in message and known_id is None):
-            self.refuse(
+            self.send_error(
                 known_id, types.ErrorCodes.InvalidRequest, "The message has no method or id"
             )
         elif known_id is None:
-            self._take_notification(method, message.get("params"))
+            self._receive_notification(method, message.get("params"))
         else:
-            self._take_request(known_id, method, message.get("params"))
+            self._receive_request(known_id, method, message.get("params"))
 
-    def _take_request(self, msg_id: MsgId, method: str, params: object) -> None:
+    def _receive_request(self, msg_id: MsgId, method: str, params: object) -> None:
         try:
-            handler = self._admitted(msg_id, method)
-            self._advance(method)
+            handler = self._find_handler(msg_id, method)
+            self._advance_phase(method)
             if inspect.iscoroutinefunction(handler):
-                self._start(msg_id, handler(params), _name(method, params), params)
+                self._start_request(
+                    msg_id, handler(params), _get_request_name(method, params), params
+                )
                 return
-            self._answer(msg_id, "result", handler(params))
-        except Exception as error:  # noqa: BLE001 # every request is answered
-            self._answer(msg_id, "error", _told(method, error))
+            self._respond(msg_id, "result", handler(params))
+        except Exception as error:  # noqa: BLE001 # every request gets a response
+            self._respond(msg_id, "error", _to_error_object(method, error))
 
-    def _start(
+    def _start_request(
         self, msg_id: MsgId, work: Coroutine[Any, Any, Any], name: str, params: object
     ) -> None:
-        """Run a request; it can be stopped from now on, also before its first step."""
+        """Start a request as a task, which can be cancelled even before its first step."""
         task = asyncio.get_running_loop().create_task(work, name=name)
-        token = inside(params, "workDoneToken")
+        token = get_nested(params, "workDoneToken")
         if is_id(token):
             self._tokens[token] = task
         self._running[msg_id] = task
-        task.add_done_callback(partial(self._finished, msg_id, token))
+        task.add_done_callback(partial(self._send_outcome, msg_id, token))
 
-    def _admitted(self, msg_id: MsgId, method: str) -> Callable[[Any], Any]:
+    def _find_handler(self, msg_id: MsgId, method: str) -> Callable[[Any], Any]:
         codes = types.ErrorCodes
         if self.phase is Phase.NEW and method != types.INITIALIZE:
-            raise _refusal(codes.ServerNotInitialized, "The server is not initialized")
+            raise _create_rpc_error(codes.ServerNotInitialized, "The server is not initialized")
         if self.phase is Phase.SHUT_DOWN and method == types.WORKSPACE_EXECUTE_COMMAND:
-            raise _refusal(SHUTTING_DOWN, "The server is shutting down")
+            raise _create_rpc_error(SHUTTING_DOWN, "The server is shutting down")
         if self.phase is Phase.SHUT_DOWN:
-            raise _refusal(codes.InvalidRequest, "The server was shut down")
+            raise _create_rpc_error(codes.InvalidRequest, "The server was shut down")
         if self.phase is Phase.READY and method == types.INITIALIZE:
-            raise _refusal(codes.InvalidRequest, "The server is initialized already")
+            raise _create_rpc_error(codes.InvalidRequest, "The server is already initialized")
         if msg_id in self._running:
-            raise _refusal(codes.InvalidRequest, "A request with this id is running")
+            raise _create_rpc_error(
+                codes.InvalidRequest, "A request with this id is already running"
+            )
         handler = self.fm.builtin_features.get(method)
         if handler is None:
-            raise _refusal(codes.MethodNotFound, f"There is no method {method[:100]}")
-        found: Callable[[Any], Any] = handler
-        return found
+            raise _create_rpc_error(codes.MethodNotFound, f"Unknown method {method[:100]}")
+        known: Callable[[Any], Any] = handler
+        return known
 
-    def _advance(self, method: str) -> None:
-        """Move on at once, not when the handler runs: more messages may lie in the same chunk."""
+    def _advance_phase(self, method: str) -> None:
+        """Change the phase before the handler runs: the same chunk may have more messages."""
         if method == types.INITIALIZE:
             self.phase = Phase.READY
         elif method == types.SHUTDOWN:
             self.phase = Phase.SHUT_DOWN
 
-    def _finished(self, msg_id: MsgId, token: object, task: asyncio.Task[Any]) -> None:
+    def _send_outcome(self, msg_id: MsgId, token: object, task: asyncio.Task[Any]) -> None:
         self._running.pop(msg_id, None)
         if is_id(token) and self._tokens.get(token) is task:
             del self._tokens[token]
         if task.cancelled() and self.phase is Phase.SHUT_DOWN:
-            self.refuse(msg_id, SHUTTING_DOWN, f"{task.get_name()} was stopped: shutting down")
+            self.send_error(
+                msg_id,
+                SHUTTING_DOWN,
+                f"{task.get_name()} was cancelled: the server is shutting down",
+            )
         elif task.cancelled():
-            self.refuse(msg_id, CANCELLED, f"{task.get_name()} was cancelled")
+            self.send_error(msg_id, CANCELLED, f"{task.get_name()} was cancelled")
         elif error := task.exception():
-            self._answer(msg_id, "error", _told(task.get_name(), error))
+            self._respond(msg_id, "error", _to_error_object(task.get_name(), error))
         else:
-            self._answer(msg_id, "result", task.result())
+            self._respond(msg_id, "result", task.result())
 
-    def _take_notification(self, method: str, params: object) -> None:
+    def _receive_notification(self, method: str, params: object) -> None:
         if method == types.CANCEL_REQUEST:
-            _cancel(self._running, inside(params, "id"))
+            _cancel_by_key(self._running, get_nested(params, "id"))
             return
         if method == types.WINDOW_WORK_DONE_PROGRESS_CANCEL:
-            _cancel(self._tokens, inside(params, "token"))
+            _cancel_by_key(self._tokens, get_nested(params, "token"))
             return
         handler = self.fm.builtin_features.get(method)
         if handler is None or (self.phase is not Phase.READY and method != types.EXIT):
@@ -207,9 +219,9 @@ class Protocol(JsonRPCProtocol):
         try:
             handler(params)
         except Exception:
-            logger.exception("The notification %s could not be handled", method)
+            logger.exception("Cannot handle the notification %s", method)
 
-    def _take_answer(self, msg_id: MsgId | None, message: dict[str, Any]) -> None:
+    def _receive_response(self, msg_id: MsgId | None, message: dict[str, Any]) -> None:
         if msg_id is None:
             return
         self._result_types.pop(msg_id, None)
@@ -217,25 +229,27 @@ class Protocol(JsonRPCProtocol):
         if future is None or not future.set_running_or_notify_cancel():
             return
         if "error" in message:
-            future.set_exception(_refusal(CANCELLED, str(message["error"])[:500]))
+            future.set_exception(_create_rpc_error(CANCELLED, str(message["error"])[:500]))
         else:
             future.set_result(message.get("result"))
 
-    def _answer(self, msg_id: MsgId | None, part: str, value: Any) -> None:
+    def _respond(self, msg_id: MsgId | None, part: str, value: Any) -> None:
         head = {"jsonrpc": self.VERSION, "id": msg_id}
         try:
             self._send(head, part, value)
         except _TooLargeError as error:
-            refused = _refusal(types.LSPErrorCodes.RequestFailed, f"The answer {error}")
-            self._send(head, "error", _told("The answer", refused))
+            refused = _create_rpc_error(
+                types.LSPErrorCodes.RequestFailed, f"The response is too large: {error}"
+            )
+            self._send(head, "error", _to_error_object("The response", refused))
         except (TypeError, ValueError, RecursionError) as error:
-            self._send(head, "error", _told("The answer", error))
+            self._send(head, "error", _to_error_object("The response", error))
 
     def _send(self, head: dict[str, Any], part: str, value: Any) -> None:
         text = value if isinstance(value, Json) else json.dumps(value)
         message = f'{json.dumps(head)[:-1]}, "{part}": {text}}}'.encode()
-        if len(message) > MAX_SENT:
-            raise _TooLargeError(f"has {len(message)} bytes, and {MAX_SENT} may be sent")
+        if len(message) > MAX_SENT_BYTES:
+            raise _TooLargeError(f"{len(message)} bytes, the limit is {MAX_SENT_BYTES}")
         self._write(message)
 
     def _send_data(self, data: Any) -> None:
@@ -246,36 +260,36 @@ class Protocol(JsonRPCProtocol):
             self.writer.write(message)
 
 
-def _cancel(tasks: Mapping[MsgId, asyncio.Task[Any]], key: object) -> None:
+def _cancel_by_key(tasks: Mapping[MsgId, asyncio.Task[Any]], key: object) -> None:
     task = tasks.get(key) if is_id(key) else None
     if task is not None:
         _cancel_once(task)
 
 
 def _cancel_once(task: asyncio.Task[Any]) -> None:
-    if not task.cancelling():  # a second time would cancel its rollback
+    if not task.cancelling():  # a second cancellation would stop its rollback
         task.cancel()
 
 
-def _name(method: str, params: object) -> str:
-    command = inside(params, "command")
+def _get_request_name(method: str, params: object) -> str:
+    command = get_nested(params, "command")
     return one_line(command) if isinstance(command, str) else method
 
 
-def _refusal(code: int, message: str) -> JsonRpcException:
+def _create_rpc_error(code: int, message: str) -> JsonRpcException:
     return JsonRpcException(message, int(code))
 
 
-def _told(name: str, error: BaseException) -> dict[str, Any]:
-    from para_server.core.errors import ParaError  # slow to import: `initialize` goes without
+def _to_error_object(name: str, error: BaseException) -> dict[str, Any]:
+    from para_server.core.errors import ParaError  # slow to import: keep `initialize` fast
 
     if isinstance(error, ParaError):
         problem = error.problem.model_dump(mode="json", by_alias=True)
         return {"code": error.code, "message": error.problem.message, "data": problem}
     if isinstance(error, JsonRpcException):
         return {"code": error.code, "message": error.message}
-    logger.error("%s failed: a bug", name, exc_info=error)
+    logger.error("%s failed: internal error", name, exc_info=error)
     return {
         "code": int(types.ErrorCodes.InternalError),
-        "message": f"{name} failed unexpectedly; the log has the details",
+        "message": f"{name} failed with an internal error; see the log",
     }

@@ -1,4 +1,4 @@
-"""The only place that knows how a server process talks over stdio, and when it ends."""
+"""Serve one client over stdio, and end the process on its end or on a signal."""
 
 from __future__ import annotations
 
@@ -14,60 +14,63 @@ from typing import TYPE_CHECKING, Any, Final
 
 from para_server.concurrency.cancellation import wait_for_other_tasks
 from para_server.host import signals
-from para_server.lsp.connection import conversation, feed, framed
+from para_server.lsp.connection import add_header, receive_chunk, running_server
 from para_server.lsp.framing import Framing
 
 if TYPE_CHECKING:
     from para_server.context import Context
 
-_CHUNK: Final = 1 << 16
-_LEAVE: Final = 3.0  # seconds after which threads that are stuck are left behind
+_CHUNK_BYTES: Final = 1 << 16
+_EXIT_TIMEOUT: Final = 3.0  # seconds that blocked threads may delay the exit
 
 
-def run(serving: Coroutine[Any, Any, int]) -> int:
-    """Serve until it is over or a signal comes; give the exit code of the process."""
-    return asyncio.run(_until_signalled(serving))
+def run_until_signal(server_task: Coroutine[Any, Any, int]) -> int:
+    """Serve until the end or a signal, and return the exit code of the process."""
+    return asyncio.run(_until_signalled(server_task))
 
 
 async def serve_stdio(context: Callable[[], Context]) -> int:
-    """Talk with the one client that started this process."""
-    source, sink = _own_stdio()
-    loop, over = asyncio.get_running_loop(), asyncio.Event()
-    # a thread of its own for each direction: nothing else can make the server deaf or dumb
+    """Serve the client that started this process, and return the exit code."""
+    source, sink = _reserve_stdio()
+    loop, closed = asyncio.get_running_loop(), asyncio.Event()
+    # one thread per direction, so that busy pool threads cannot block messages
     writing = ThreadPoolExecutor(1, thread_name_prefix="stdout")
 
     async def send(body: bytes) -> None:
-        await loop.run_in_executor(writing, _write, sink, framed(body))
+        await loop.run_in_executor(writing, _write_all, sink, add_header(body))
 
-    async with conversation(context, send, over) as server:
+    async with running_server(context, send, closed) as server:
         framing = Framing()
 
-        async def take(chunk: bytes) -> None:
-            feed(server, framing, chunk, over)
+        async def receive(chunk: bytes) -> None:
+            receive_chunk(server, framing, chunk, closed)
 
-        args = (source, take, loop, over)
-        threading.Thread(target=_pump, args=args, name="stdin", daemon=True).start()
-        await over.wait()
+        args = (source, receive, loop, closed)
+        threading.Thread(target=_read_stdin, args=args, name="stdin", daemon=True).start()
+        await closed.wait()
     writing.shutdown(wait=False)
     return server.exit_code
 
 
-def _pump(
+def _read_stdin(
     source: int,
-    take: Callable[[bytes], Coroutine[Any, Any, None]],
+    receive: Callable[[bytes], Coroutine[Any, Any, None]],
     loop: asyncio.AbstractEventLoop,
-    over: asyncio.Event,
+    closed: asyncio.Event,
 ) -> None:
-    # the loop being closed, or the pipe broken, ends it as the end of the stream does
+    # a closed loop and a broken pipe count as the end of the stream
     with suppress(RuntimeError, OSError):
-        while chunk := os.read(source, _CHUNK):
-            asyncio.run_coroutine_threadsafe(take(chunk), loop).result()
+        while chunk := os.read(source, _CHUNK_BYTES):
+            asyncio.run_coroutine_threadsafe(receive(chunk), loop).result()
     with suppress(RuntimeError):
-        loop.call_soon_threadsafe(over.set)
+        loop.call_soon_threadsafe(closed.set)
 
 
-def _own_stdio() -> tuple[int, int]:
-    """Keep stdin and stdout for messages: what prints goes to stderr, what reads gets nothing."""
+def _reserve_stdio() -> tuple[int, int]:
+    """Return descriptors of stdin and stdout, and replace both: by /dev/null and stderr.
+
+    So nothing else that prints or reads can break the stream of messages.
+    """
     source, sink = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -77,14 +80,14 @@ def _own_stdio() -> tuple[int, int]:
     return source, sink
 
 
-def _write(sink: int, data: bytes) -> None:
+def _write_all(sink: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(sink, rest) :]
 
 
-async def _until_signalled(serving: Coroutine[Any, Any, int]) -> int:
-    task = asyncio.ensure_future(serving)
+async def _until_signalled(server_task: Coroutine[Any, Any, int]) -> int:
+    task = asyncio.ensure_future(server_task)
     received: list[int] = []
 
     def stop(number: int) -> None:
@@ -101,9 +104,9 @@ async def _until_signalled(serving: Coroutine[Any, Any, int]) -> int:
         except asyncio.CancelledError:
             code = 128 + received[0] if received else 1
         # everything is rolled back; a thread that waits for the engine or for a full pipe must not
-        # keep the process
-        leave = threading.Timer(_LEAVE, os._exit, (code,))
-        leave.daemon = True
-        leave.start()
+        # keep the process running
+        exit_timer = threading.Timer(_EXIT_TIMEOUT, os._exit, (code,))
+        exit_timer.daemon = True
+        exit_timer.start()
         await wait_for_other_tasks()
     return code

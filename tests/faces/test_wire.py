@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import para_server.commands.all  # noqa: F401 # fills the table
-from para_server.lsp.framing import MAX_MESSAGE
-from para_server.lsp.protocol import MAX_SENT
+from para_server.lsp.framing import MAX_MESSAGE_BYTES
+from para_server.lsp.protocol import MAX_SENT_BYTES
 from para_server.lsp.server import Server
 from para_server.registry import COMMANDS
 from para_server.sessions.present import MAX_LISTED_PROMPT
@@ -240,7 +240,7 @@ def test_wrong_lengths_are_refused(client: Wire, length: bytes) -> None:
 
 
 def test_a_message_that_is_too_large_is_skipped(client: Wire, process: Process) -> None:
-    size = MAX_MESSAGE + 1
+    size = MAX_MESSAGE_BYTES + 1
     client.answer(client.command("para.list"))  # it has loaded all that it needs
     client.raw(b"Content-Length: %d\r\n\r\n" % size)
     assert code(client.answer(None)) == -32600
@@ -251,7 +251,7 @@ def test_a_message_that_is_too_large_is_skipped(client: Wire, process: Process) 
         client.raw(b" " * part)
         sent += part
     assert alive(client)
-    assert memory(process) < before + (MAX_MESSAGE >> 1)
+    assert memory(process) < before + (MAX_MESSAGE_BYTES >> 1)
 
 
 def memory(process: Process) -> int:
@@ -398,12 +398,12 @@ class Kept:
 async def test_what_is_too_large_to_be_sent_is_an_error() -> None:
     kept = Kept()
     protocol = Server(lambda: pytest.fail("no command runs"), kept, asyncio.Event()).protocol
-    protocol.notify("para/sessionsChanged", "x" * MAX_SENT)
+    protocol.notify("para/sessionsChanged", "x" * MAX_SENT_BYTES)
     assert not kept.messages
-    protocol._answer(1, "result", "x" * MAX_SENT)
+    protocol._respond(1, "result", "x" * MAX_SENT_BYTES)
     (answer,) = kept.messages
     assert (answer["id"], code(answer)) == (1, -32803)
-    assert str(MAX_SENT) in answer["error"]["message"]
+    assert str(MAX_SENT_BYTES) in answer["error"]["message"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -17,8 +17,8 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Inval
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from para_server.lsp.admission import MAX_UNADMITTED, MAX_WAITING
-from para_server.lsp.framing import MAX_MESSAGE
+from para_server.lsp.admission import MAX_UNADMITTED_BYTES, MAX_UNADMITTED_CONNECTIONS
+from para_server.lsp.framing import MAX_MESSAGE_BYTES
 from tests import wire
 from tests.wire import Process, Wire, framed
 
@@ -165,7 +165,7 @@ BEFORE = {
     "an answer": b'{"jsonrpc": "2.0", "id": 1, "result": null}',
     "a batch": b"[" + HELLO + b"]",
     "no JSON": b"{{",
-    "too much": message("initialize", {"padding": "x" * MAX_UNADMITTED}, id=1),
+    "too much": message("initialize", {"padding": "x" * MAX_UNADMITTED_BYTES}, id=1),
 }
 
 
@@ -225,14 +225,17 @@ def test_after_the_token_headers_are_as_strict_and_messages_may_be_large(
 ) -> None:
     client = serve().tcp()
     assert "result" in introduced(client, token_file)
-    assert client.ask("no/such", {"padding": "x" * (2 * MAX_UNADMITTED)})["error"]["code"] == -32601
+    assert (
+        client.ask("no/such", {"padding": "x" * (2 * MAX_UNADMITTED_BYTES)})["error"]["code"]
+        == -32601
+    )
     client.raw(b"GET / HTTP/1.1\r\n\r\n")
     assert client.ended()
 
 
 def test_those_who_only_hold_the_port_make_room(serve: Serve, token_file: Path) -> None:
     process = serve()
-    silent = [process.tcp() for _ in range(MAX_WAITING + 3)]
+    silent = [process.tcp() for _ in range(MAX_UNADMITTED_CONNECTIONS + 3)]
     assert "result" in introduced(process.tcp(), token_file)
     assert all(stranger.ended() for stranger in silent[:4])
     # the others are closed because they are late
@@ -254,7 +257,7 @@ def test_websockets_serve_those_who_have_the_token(serve: Serve, token_file: Pat
         one.send("{{")
         assert json.loads(one.recv(wire.DEADLINE))["error"]["code"] == -32700
         with suppress(ConnectionClosedError):  # it may hang up before it has it all
-            two.send(" " * (MAX_MESSAGE + 1))
+            two.send(" " * (MAX_MESSAGE_BYTES + 1))
         with pytest.raises(ConnectionClosedError, match="1009"):
             two.recv(wire.DEADLINE)
         one.send(right.decode())
