@@ -1,4 +1,4 @@
-"""The only place that makes the parts of a session, and takes them away again."""
+"""Create and remove the parts of a session: refs, workspace, container, volumes, images."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _REMOVAL_TIMEOUT: Final = 600
 
 
 class ReleasedWorkspace(NamedTuple):
-    """A workspace that the host has finished with, and will not enter again.
+    """Proof that a workspace is complete, and that git on the host will not enter it again.
 
-    A session's container is started with it alone, so nothing of the session runs before.
+    `start_container` requires it, so nothing of a session runs before its workspace is complete.
     """
 
     session_id: str
@@ -50,9 +50,10 @@ class ReleasedWorkspace(NamedTuple):
 async def provision_session(
     context: Context, repo: Repo, record: Record, settings: Settings, image: str, start: StartPoint
 ) -> ContainerInfo | None:
-    """Create the parts of a session side by side, and then start its container.
+    """Create workspace and container of a session concurrently, then start the container.
 
-    Return what is known of it, unless the engine has to be asked where it mounted the workspace.
+    Return the container, or None for a worktree and for an overlay, whose mount point only the
+    engine knows.
     """
     filling = create_workspace(context, repo, record, settings, start)
     if record.type == "worktree":
@@ -66,7 +67,7 @@ async def provision_session(
 
 
 def workspace_of_started(record: Record) -> ReleasedWorkspace:
-    """Return the workspace of a session whose container was started before."""
+    """Return the released workspace of a session that was started before."""
     assert record.state not in {State.PREPARING, *ENDED_STATES}, f"{record.id} has no workspace yet"
     return ReleasedWorkspace(record.id)
 
@@ -74,7 +75,7 @@ def workspace_of_started(record: Record) -> ReleasedWorkspace:
 async def keep_base_commit(
     context: Context, repo: Repo, record: Record, commit: str, *, new: bool = False
 ) -> None:
-    """Keep what a session begins with alive; of a new one raises workspace.branch-exists."""
+    """Set a ref to the base commit of a session; raises workspace.branch-exists for a new one."""
     async with context.store.locked_refs(record.refs_at):
         if new:
             await repository.protect_new_base_commit(repo, record.id, commit, record.branch)
@@ -85,7 +86,7 @@ async def keep_base_commit(
 async def create_workspace(
     context: Context, repo: Repo, record: Record, settings: Settings, start: StartPoint
 ) -> ReleasedWorkspace:
-    """Create the folder that a session works in; with bases, only what it has of its own."""
+    """Create the workspace of a session; over base checkouts, only its own layer."""
     folder = context.store.workspace(record.id)
     index = None
     if record.bases:
@@ -108,13 +109,13 @@ async def create_workspace(
 async def create_container(
     context: Context, repo: Repo, record: Record, settings: Settings, image: str
 ) -> str:
-    """Make a session's container, which is not started yet, unless the limit is reached."""
+    """Create the container of a session and return its id; raises session.limit-reached."""
     agent_folder = context.store.agent_folder(record.id)
     supervisor.prepare_folder(agent_folder, (await file_ownership.find_owner(context)).host)
     fitted = image
-    if image != saved_image(record.id):  # a saved one was made from one that fits
+    if image != saved_image(record.id):  # a saved image was made from a fitted one
         fitted = await file_ownership.fit_image(context, image, record.id)
-    # a session for a person may be given a task later
+    # a session without a task may get one later
     facts = find_profile(record.agent or settings.agent.name, settings.agent)
     mounts = [await workspace_mount(context, record), *supervisor.mounts(agent_folder, facts)]
     if not record.has_own_objects(settings.git.objects):
@@ -147,7 +148,7 @@ async def _container_names(context: Context) -> set[str]:
 
 
 async def workspace_mount(context: Context, record: Record) -> container_spec.Mount:
-    """Describe the mount of a session's files, and see to it that it can be mounted."""
+    """Return the mount of a workspace; creates its folders and its overlay volume."""
     _create_folders(context, record)
     if not record.bases:
         folder = context.store.workspace(record.id)
@@ -166,7 +167,7 @@ def _create_folders(context: Context, record: Record) -> None:
 
 
 async def start_container(context: Context, record: Record, released: ReleasedWorkspace) -> None:
-    """Start a session's container: from now on its workspace belongs to the session."""
+    """Start the container of a session, which from then on may change its workspace."""
     assert released.session_id == record.id, "it is the workspace of another session"
     context.report(f"Starting {record.name}", 60)
     try:
@@ -178,8 +179,8 @@ async def start_container(context: Context, record: Record, released: ReleasedWo
 
 
 async def remove_session(context: Context, record: Record, *, keep_agent: bool = False) -> None:
-    """Remove container, saved image, workspace and base of a session; what is gone stays gone."""
-    # in this order: what keeps the base alive goes when nothing is left that stands on it
+    """Remove the container, saved image, workspace and refs of a session; can be repeated."""
+    # refs last: they keep the objects that a workspace borrows from the repository
     await _remove_files(context, record, keep_agent=keep_agent)
     await _delete_refs(context, record)
 
@@ -198,7 +199,7 @@ async def _remove_files(context: Context, record: Record, *, keep_agent: bool) -
 
 
 async def remove_workspace(context: Context, record: Record) -> None:
-    """Remove the folder that a session worked in."""
+    """Remove the workspace of a session."""
     folder = context.store.workspace(record.id)
     repo = await discovery.find_session_repository(record) if record.type == "worktree" else None
     if repo is not None:
@@ -213,7 +214,7 @@ async def remove_workspace(context: Context, record: Record) -> None:
 async def remove_folder(
     context: Context, folder: Path, session_id: str, *, boxed: bool = True
 ) -> None:
-    """Remove a folder that root in a container may have put files into, where it was mounted."""
+    """Remove a folder, with a helper if a container wrote files of other users into it."""
     try:
         await run_in_thread(lambda: remove_tree(folder))
     except ParaError:
@@ -225,7 +226,7 @@ async def remove_folder(
 
 async def _empty_by_helper(context: Context, folder: Path, session_id: str) -> None:
     name = f"{HELPER_PREFIX}{session_id}.removal"
-    await containers.remove(context.engine, name)  # of a process that was killed
+    await containers.remove(context.engine, name)  # left by a killed process
     image, home = await find_helper_image(context), context.store.home
     wanted = container_spec.removal_container(
         name, session_id, image=image, home=home, folder=folder
@@ -236,7 +237,7 @@ async def _empty_by_helper(context: Context, folder: Path, session_id: str) -> N
 async def _delete_refs(context: Context, record: Record) -> None:
     repo = await discovery.find_session_repository(record)
     if repo is None:
-        return  # the repository is gone, and its refs with it
+        return  # the repository is gone with its refs
     async with context.store.locked_refs(record.refs_at):
         ours = base_ref(record.id), review_ref(record.id), *bundle.incoming_refs(record.id)
         await repository.delete_refs(repo, *ours)
@@ -259,7 +260,7 @@ async def _limit_error(context: Context, limit: int) -> ParaError:
         remedies.insert(0, Remedy(title=title, command="para.pause", params=params))
     there = await container_cache.refresh(context.engine)
     others = sum(not context.store.owns(one.home) for one in there)
-    whose = f" ({others} of the {len(there)} are of other users or homes)" if others else ""
+    whose = f" ({others} of the {len(there)} belong to other users or homes)" if others else ""
     return ParaError(
         "session.limit-reached",
         f"Maximum {limit} containers reached{whose}. "

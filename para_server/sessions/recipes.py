@@ -1,4 +1,4 @@
-"""The images of para's own: which recipe each has, and whether what the engine has is that."""
+"""Find para's own images and their recipes, and check that images are current."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _DERIVED_LABELS: Final = {LABEL_FITTED, LABEL_SESSION, LABEL_LOGIN, LABEL_PRIVAT
 
 
 def image_for_agent(agent: str) -> str:
-    """Name the image that has an agent, as para builds it."""
+    """Return the name of the image that para builds for an agent."""
     return agent_image(agent) if _recipe_folder(agent).is_dir() else BASE_IMAGE
 
 
 async def find_fresh_image(context: Context, name: str) -> Image:
-    """Find an image of para's own; raises engine.image-missing where it is missing or stale."""
+    """Return an image of para; raises engine.image-missing if it is missing or stale."""
     image = await images.find(context.engine, name)
     if image is None:
         raise image_missing_error(name)
@@ -47,10 +47,10 @@ async def find_fresh_image(context: Context, name: str) -> Image:
 
 
 async def find_own_image(context: Context, name: str) -> Image:
-    """Find an image that para built, stale or not; raises engine.image-missing.
+    """Return an image that para built, stale or not; raises engine.image-missing.
 
-    A repository may name images but tag none. What was made from one of para's own has its labels:
-    a saved session and a login have one more.
+    The labels decide, because the name may be tagged on any image. An image made from one of para's
+    inherits its labels, but a saved session and a login have another one.
     """
     image = await images.find(context.engine, name)
     if image is None:
@@ -65,12 +65,12 @@ async def find_own_image(context: Context, name: str) -> Image:
 
 
 async def find_helper_image(context: Context) -> str:
-    """Return the id of the image that helpers run in; raises engine.image-missing."""
+    """Return the id of the image of helper containers; raises engine.image-missing."""
     return (await find_own_image(context, BASE_IMAGE)).id
 
 
 async def find_recipe(context: Context, image: str) -> Recipe:
-    """Return the recipe of an image of para's own; raises engine.image-missing without its base."""
+    """Return the recipe of an image of para; raises engine.image-missing without the base image."""
     agent = image_build_params(image).get("agent")
     if agent is None:
         folder = image_build.recipe_folder("base")

@@ -1,4 +1,4 @@
-"""The only place that completes or undoes what a process left when it was killed."""
+"""Complete or roll back commands whose process was killed, and remove their leftovers."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from para_server.host import disk_reserve
 from para_server.sessions import agent_process, provision, suspend
 
 _log = logging.getLogger(__name__)
-# that a command is at work is no news, and of an engine that is off the command itself speaks
+# a busy session is no problem, and commands report an unreachable engine themselves
 _EXPECTED: Final = frozenset({"session.illegal-transition", "engine.unreachable"})
 
 
 async def reconcile_all(context: Context) -> None:
-    """Settle every session that no living process holds; what cannot be settled now waits."""
+    """Reconcile every session that no process has locked; log what fails for the next time."""
     async with context.store.locked_cleanup():
         await _reconcile_each(context)
 
@@ -45,25 +45,25 @@ async def _reconcile_each(context: Context) -> None:
         try:
             async with context.store.locked_session(record.id, patience=0):
                 await reconcile_session(context, record.id)
-        except Exception as error:  # noqa: BLE001 # whatever it is, other sessions go on
-            log_postponed(f"session {record.name} is not settled", error)
+        except Exception as error:  # noqa: BLE001 # one failure must not stop the others
+            log_postponed(f"session {record.name} is not reconciled", error)
     for stray in _find_leftovers(context):
         try:
             await _remove_leftover(context, stray)
-        except Exception as error:  # noqa: BLE001 # the same
-            log_postponed(f"{stray} is not cleared", error)
+        except Exception as error:  # noqa: BLE001 # as above
+            log_postponed(f"{stray} is not removed", error)
 
 
 def _find_leftovers(context: Context) -> list[Path]:
     try:
         return list(context.store.leftovers())
     except OSError as error:
-        log_postponed("what is left over is not looked at", error)
+        log_postponed("leftovers are not listed", error)
         return []
 
 
 def log_postponed(what: str, error: Exception) -> None:
-    """Say what has to wait: the next process tries again."""
+    """Log what failed; the next process tries it again."""
     if isinstance(error, ParaError) and error.slug in _EXPECTED:
         _log.debug("%s: %s", what, error)
         return
@@ -71,7 +71,7 @@ def log_postponed(what: str, error: Exception) -> None:
 
 
 async def reconcile_session(context: Context, session_id: str) -> None:
-    """Complete or undo the command that was under way; the session is held."""
+    """Complete or roll back the interrupted command of a session, which must be locked."""
     record = context.store.read_record(session_id)
     if record is None or record.doing is None:
         return
@@ -89,7 +89,7 @@ async def reconcile_session(context: Context, session_id: str) -> None:
 
 
 async def roll_back_start(context: Context, record: Record) -> None:
-    """Leave nothing of a session that did not come to be."""
+    """Remove all parts of a session that did not start."""
     branch = record.branch if record.type == "worktree" else None
     await provision.remove_session(context, record)
     if branch is not None:
@@ -98,7 +98,7 @@ async def roll_back_start(context: Context, record: Record) -> None:
 
 
 async def roll_back_recover(context: Context, record: Record) -> None:
-    """Leave a session cancelled as it was; its archive was never touched."""
+    """Return a session to cancelled; its archive is unchanged."""
     await provision.remove_session(context, record)
     if record.type == "worktree":
         await _delete_empty_branch(context, record, record.branch)
@@ -106,7 +106,7 @@ async def roll_back_recover(context: Context, record: Record) -> None:
 
 
 async def roll_back_resume(context: Context, record: Record) -> None:
-    """Leave a session as it was before somebody wanted it to go on."""
+    """Return a session to its state before the resume."""
     if record.state is State.FINISHED:
         await provision.remove_session(context, record, keep_agent=True)
         record = record.but(bases=())
@@ -118,7 +118,7 @@ async def roll_back_resume(context: Context, record: Record) -> None:
 
 
 async def complete_end(context: Context, record: Record, state: State) -> Record:
-    """Remove what a finished or cancelled session had; its work is in the repository already."""
+    """Remove the parts of a finished or cancelled session, whose work is in the repository."""
     over = record if record.state is state else context.store.write(record.but(state=state))
     await provision.remove_session(context, over, keep_agent=state is State.FINISHED)
     if over.type == "worktree" and state is State.CANCELLED:
@@ -129,15 +129,17 @@ async def complete_end(context: Context, record: Record, state: State) -> Record
 
 
 async def end_session(context: Context, record: Record, state: State) -> Record:
-    """Complete a finish or cancel whose work is safe: what fails now, the next process does.
+    """Complete a finish or cancel after its work is safe; the next process removes the rest.
 
-    Only where the end cannot be written down does it raise: the session then goes on.
+    Raises only if the end cannot be written to the record: the session then continues.
     """
     over = context.store.write(record.but(state=state))
     try:
         return await complete_end(context, over, state)
-    except Exception as error:  # noqa: BLE001 # whatever it is, the work is where it belongs
-        log_postponed(f"session {record.name} has ended, but not all of it is removed", error)
+    except Exception as error:  # noqa: BLE001 # the work is safe whatever fails
+        log_postponed(
+            f"session {record.name} has ended, but some of its parts are not removed", error
+        )
         return over
 
 
@@ -164,7 +166,7 @@ async def _reconcile_end(context: Context, record: Record) -> None:
 
 
 async def roll_back_end(context: Context, record: Record) -> None:
-    """Let a session go on that was to end, unless its end is written down already."""
+    """Return a session to work after a failed finish or cancel, unless it has ended."""
     now = context.store.read_record(record.id)
     if now is None or now.state in ENDED_STATES:
         return
@@ -182,15 +184,15 @@ async def roll_back_end(context: Context, record: Record) -> None:
 
 
 async def _resume_agent(context: Context, record: Record) -> None:
-    """Let the agent go on, if it can: a session whose agent cannot is one that can still end."""
+    """Resume the agent; only log a failure, because the session can still end without it."""
     try:
         await agent_process.resume_agent(context, record, None)
     except ParaError as error:
-        _log.warning("its agent does not go on: %s", error, extra={"session": record.name})
+        _log.warning("its agent is not resumed: %s", error, extra={"session": record.name})
 
 
 async def freeze_again(context: Context, record: Record) -> None:
-    """Freeze a container that was let go on."""
+    """Freeze a container that was thawed."""
     seen = await containers.find(context.engine, container_name(record.id))
     if seen is not None and seen.state == "running":
         await containers.freeze(context.engine, seen.name)
@@ -213,7 +215,7 @@ async def _remove_leftover(context: Context, stray: Path) -> None:
     session_id = stray.name.partition(".")[0]
     async with context.store.locked_session(session_id, patience=0):
         if stray not in context.store.leftovers():
-            return  # its session began in the meantime
+            return  # its session has started meanwhile
         if stray.parent.name == "scratch":
             await containers.remove(context.engine, f"{HELPER_PREFIX}{stray.name}")
             await volumes.remove(context.engine, overlay_volume_name(stray.name))

@@ -1,4 +1,4 @@
-"""The only place that runs a session's set-up script, in its container, before the agent."""
+"""Run the set-up script of a session in its container, before its agent starts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from para_server.git import repository
 from para_server.git.repository import Repo
 
 _DEFAULT_SCRIPT: Final = ContainerSettings().setup_script
-_GRACE_SECONDS: Final = 30.0  # seconds beyond its time after which the container is ended with it
+_GRACE_SECONDS: Final = 30.0  # extra seconds until the exec itself is stopped
 
 
 async def can_have_script(context: Context, repo: Repo, record: Record) -> bool:
-    """Tell whether a new session may have a script: the default one need not be in its base."""
+    """Return whether a new session may have a script; the default one may be missing."""
     if record.type == "worktree":
         return False
     script = context.settings(Path(record.repo)).container.setup_script
@@ -38,29 +38,33 @@ async def can_have_script(context: Context, repo: Repo, record: Record) -> bool:
 async def find_warnings(
     repo: Repo, record: Record, script: str = _DEFAULT_SCRIPT
 ) -> tuple[str, ...]:
-    """Say so where the user has a script of the usual name that the base has not."""
+    """Return a warning if the default script exists but is not in the base commit."""
     if record.type == "worktree" or not os.path.lexists(repo.top / script):
         return ()
     if await repository.has_path(repo, record.base, script):
         return ()
-    return (f"{script} is not committed: it did not run, since the base does not have it",)
+    return (f"{script} did not run: it is not in the base commit",)
 
 
 async def run_script(context: Context, record: Record) -> Problem | None:
-    """Set a session up, and give its problem where that fails; the container stays for a look."""
+    """Run the script and return None, or the problem; the container is kept for inspection."""
     settings = context.settings(Path(record.repo)).container
     script = settings.setup_script
     if not script:
         return None
 
-    def told(line: str) -> None:
+    def report_line(line: str) -> None:
         context.report(f"Set-up: {one_line(line)}", None)
 
     began, seconds = time.monotonic(), math.ceil(settings.setup_minutes * 60)
     command = supervisor.setup_command(script, seconds, optional=script == _DEFAULT_SCRIPT)
     try:
-        async with asyncio.timeout(seconds + _GRACE_SECONDS):  # whatever runs in the container
-            code = await stream_command(context.engine, container_name(record.id), command, told)
+        async with asyncio.timeout(
+            seconds + _GRACE_SECONDS
+        ):  # the container may ignore its own limit
+            code = await stream_command(
+                context.engine, container_name(record.id), command, report_line
+            )
     except TimeoutError:
         code = supervisor.EXIT_TIMEOUT
     if code == 0:
@@ -72,22 +76,22 @@ async def run_script(context: Context, record: Record) -> Problem | None:
 def _problem(record: Record, script: str, code: int, minutes: float | None) -> Problem:
     params: dict[str, object] = {"name": record.name, "repo": record.repo}
     more_time: tuple[Remedy, ...] = ()
-    how = "is not there" if code == supervisor.EXIT_NO_SCRIPT else f"failed with exit code {code}"
+    how = "does not exist" if code == supervisor.EXIT_NO_SCRIPT else f"failed with exit code {code}"
     if minutes is not None:
         how = f"did not end within {minutes:g} minutes (container.setupMinutes)"
-        more_time = (Remedy(title="Give it more time", setting="container.setupMinutes"),)
+        more_time = (Remedy(title="Increase the time limit", setting="container.setupMinutes"),)
     return Problem(
         slug="engine.refused",
         message=f"The set-up script {one_line(script)} of {record.name} {how}",
         remedies=(
-            Remedy(title="Show what it printed", command="para.logs", params=params),
+            Remedy(title="Show its output", command="para.logs", params=params),
             Remedy(
-                title="Run it again as it is in the session", command="para.resume", params=params
+                title="Run it again, as edited in the session", command="para.resume", params=params
             ),
             *more_time,
             Remedy(title="Choose another script", setting="container.setupScript"),
             Remedy(
-                title="End the session; a new one runs the script as you commit it",
+                title="Cancel the session; a new one runs the script that you commit",
                 command="para.cancel",
                 params=params,
             ),

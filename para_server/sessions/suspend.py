@@ -1,4 +1,4 @@
-"""Suspend a session: hold its processes still, or save its container and remove it."""
+"""Suspend a session: freeze its processes, or save its container and remove it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 async def save_session(context: Context, record: Record) -> Session:
-    """End the agent gently, save the container and remove it; the session is held."""
+    """End the agent gently, save the container and remove it; the session must be locked."""
     context.report(f"Saving {record.name}", 10)
     begun = context.store.write(record.but(state=State.RUNNING, doing="pause"))
     async with rollback_on_failure() as rollback:
@@ -30,16 +30,16 @@ async def save_session(context: Context, record: Record) -> Session:
 
 
 async def _finish_pause(context: Context, record: Record) -> Session:
-    """Complete a pause whose image is there: what fails now, the next process does."""
+    """Complete a pause after its image is saved; the next process removes the rest."""
     try:
         record = await complete_pause(context, record)
     except ParaError as error:
-        _log.warning("not all is removed yet: %s", error, extra={"session": record.name})
+        _log.warning("its container is not removed yet: %s", error, extra={"session": record.name})
     return present.build_session(context, record, None)
 
 
 async def complete_pause(context: Context, record: Record) -> Record:
-    """Remove a container once it is saved, and the images that it was saved in before."""
+    """Remove a saved container and its older saved images."""
     if record.state is not State.PAUSED:
         record = await _save_container(context, record)
     await containers.remove(context.engine, container_name(record.id))
@@ -50,22 +50,22 @@ async def complete_pause(context: Context, record: Record) -> Record:
 
 
 async def _save_container(context: Context, record: Record) -> Record:
-    """Save what there is of a container, and note it when the image is there."""
+    """Save the container, if it exists, and write the paused state when the image exists."""
     name, image = container_name(record.id), saved_image(record.id)
     if await containers.find(context.engine, name) is not None:
         await containers.stop(context.engine, name)
         labels = images.saved_labels(record.id, context.store.home)
         await commit.save_as_image(context.engine, name, image, labels)
         if await images.find(context.engine, image) is None:
-            raise ParaError("engine.refused", f"{image} is not there after it was saved")
+            raise ParaError("engine.refused", f"{image} does not exist after it was saved")
     return context.store.write(record.but(state=State.PAUSED))
 
 
 async def freeze_session(context: Context, record: Record, seen: ContainerInfo | None) -> None:
-    """Hold the processes of a session, so that its files do not change while they are read.
+    """Freeze the processes of a session, so that its files do not change while they are read.
 
-    An agent that can continue its conversation is ended first; any other would begin anew, should
-    the session go on.
+    An agent that can continue its conversation is ended first. Any other is only frozen, because it
+    would start from the beginning if the session continues.
     """
     if record.state is State.PAUSED or seen is None or seen.state != "running":
         return
@@ -75,11 +75,11 @@ async def freeze_session(context: Context, record: Record, seen: ContainerInfo |
 
 
 async def _roll_back_pause(context: Context, record: Record) -> None:
-    """Take a pause back: the container is started again, if it is still there."""
+    """Roll back a pause: start the container and its agent again."""
     name = container_name(record.id)
     seen = await containers.find(context.engine, name)
     if seen is None:
-        await complete_pause(context, record)  # it is saved, and removed
+        await complete_pause(context, record)  # the container is already removed
         return
     saved = await images.find(context.engine, saved_image(record.id))
     if saved is not None and saved.id != seen.image_id:

@@ -1,4 +1,4 @@
-"""Read the task that a new session is given."""
+"""Read and check the prompt of a new session."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from para_server.core.errors import Issue, ParaError
 from para_server.core.params import DispatchParams
 from para_server.record_files import MAX_TEXT
 
-_MAX_PROMPT: Final = 16 << 20  # bytes; a task, not a data set
+_MAX_PROMPT: Final = 16 << 20  # bytes
 _FOLDER_FLAGS: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _BYTE_ORDER_MARK: Final = "\ufeff"
 _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 async def read_prompt(context: Context, params: DispatchParams) -> str:
-    """Return the prompt, or what its file holds; raises command.invalid-params."""
+    """Return the prompt, or the content of its file; raises command.invalid-params."""
     prompt = params.prompt
     if prompt is None:
         prompt = await _read_prompt_file(context, params.prompt_file or "")
@@ -32,10 +32,10 @@ async def read_prompt(context: Context, params: DispatchParams) -> str:
     if not prompt.strip():
         raise _invalid_params("prompt", "The prompt is empty")
     if "\0" in prompt or len(prompt.encode()) > _MAX_PROMPT:
-        raise _invalid_params("prompt", f"A prompt is text of at most {_MAX_PROMPT >> 20} MiB")
+        raise _invalid_params("prompt", f"A prompt must be text of at most {_MAX_PROMPT >> 20} MiB")
     if len(to_json(prompt)) > MAX_TEXT:
         raise _invalid_params(
-            "prompt", "A prompt is text: this one has millions of control characters"
+            "prompt", "A prompt must be text: this one has millions of control characters"
         )
     return prompt
 
@@ -44,7 +44,7 @@ async def _read_prompt_file(context: Context, given: str) -> str:
     file = parse_path(given)
     if not file.is_absolute():
         if context.cwd is None:
-            raise _invalid_params("promptFile", f"{file} is relative, and no folder is open")
+            raise _invalid_params("promptFile", f"{file} is a relative path, but no folder is open")
         file = context.cwd / file
     try:
         content = await run_in_thread(lambda: _read(file))
@@ -60,7 +60,7 @@ def _read(file: Path) -> bytes:
     descriptor = _open(file)
     with os.fdopen(descriptor, "rb") as stream:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("it is no file")
+            raise ValueError("it is not a regular file")
         content = stream.read(_MAX_PROMPT + 1)
     if len(content) > _MAX_PROMPT:
         raise ValueError(f"it is larger than {_MAX_PROMPT >> 20} MiB")
@@ -68,7 +68,7 @@ def _read(file: Path) -> bytes:
 
 
 def _open(file: Path) -> int:
-    """Open a file; a link is followed only outside of repositories: theirs may lead anywhere."""
+    """Open a file; links in repositories are refused, because they may lead anywhere."""
     here = os.open(file.anchor, _FOLDER_FLAGS)
     parts = file.parts[1:]
     try:
@@ -98,7 +98,7 @@ def _is_link(here: int, part: str) -> bool:
 
 
 def _in_repository(folder: int) -> bool:
-    """Return whether a folder, or one above it, is the top of a repository."""
+    """Return whether a folder or one of its parents is the top of a repository."""
     here = os.dup(folder)
     try:
         while True:
@@ -110,7 +110,7 @@ def _in_repository(folder: int) -> bool:
             here = above
             if same:
                 return False
-    except OSError:  # one above it may not be passed through
+    except OSError:  # a parent cannot be opened
         return True
     finally:
         os.close(here)

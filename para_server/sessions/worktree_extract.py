@@ -1,6 +1,6 @@
-"""Take the work of a worktree session out of its folder: the branch, and what a branch can't hold.
+"""Extract the work of a worktree session: its branch and work that a branch cannot hold.
 
-Nothing of the folder is changed before it is clear that the session can end.
+The folder is not changed before it is certain that the session can end.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _MAX_SHOWN: Final = 5  # paths in a message
 
 
 class WorktreeWork(Model):
-    """What a worktree session has: `tip` for its branch, and `keep` with all beside that.
+    """Commits of a worktree session: `tip` for its branch, `keep` with all its other work.
 
-    `keep` is None where the branch has all. `head` is where HEAD was, off the branch.
+    `keep` is None if the branch has everything. `head` is HEAD if that was not on the branch.
     """
 
     tip: str
@@ -48,7 +48,7 @@ class WorktreeWork(Model):
 
 
 async def follow_renamed_branch(context: Context, repo: Repo, record: Record) -> Record:
-    """Return a session with the branch that it has now: a person may have renamed it."""
+    """Return the record with the current name of its branch, which a person may have renamed."""
     folder = context.store.workspace(record.id)
     if not folder.is_dir():
         return record
@@ -64,11 +64,11 @@ async def follow_renamed_branch(context: Context, repo: Repo, record: Record) ->
 async def committed_work(
     context: Context, repo: Repo, record: Record, where: WorktreeState, message: str
 ) -> AsyncIterator[WorktreeWork]:
-    """Commit what is uncommitted on the session's branch; a block that fails takes it back."""
+    """Commit all changes on the session's branch; rolled back if the block fails."""
     folder = context.store.workspace(record.id)
     own = await repository.resolve_branch(repo, record.branch)
     found = await nested_repositories.find_nested(folder)
-    assert where.head is not None, "demand_decided has seen to it"
+    assert where.head is not None, "demand_finishable checks it"
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(
             worktree.restore_state, repo, folder, where, record.branch, own
@@ -100,14 +100,14 @@ async def committed_work(
 async def demand_finishable(
     context: Context, repo: Repo, record: Record, branch: str
 ) -> WorktreeState:
-    """Return where the worktree stands; raises where a person has to decide something first."""
+    """Return the state of the worktree; raises if a person has to decide something first."""
     folder = context.store.workspace(record.id)
     params = {"name": record.name, "repo": record.repo}
     if not folder.is_dir():
         raise ParaError(
             "workspace.git-failed",
-            f"The worktree of {record.name} is gone: there is no {folder}",
-            Remedy(title="Cancel: its commits are kept", command="para.cancel", params=params),
+            f"The worktree of {record.name} is gone: {folder} does not exist",
+            Remedy(title="Cancel it; its commits are kept", command="para.cancel", params=params),
         )
     where = await read_state(repo, folder)
     off_branch.demand_mergeable(record, Findings(stopped=where.stopped, conflicts=where.conflicts))
@@ -115,8 +115,8 @@ async def demand_finishable(
         raise ParaError(
             "workspace.git-failed",
             f"The worktree of {record.name} is on {one_line(where.branch or 'HEAD')}, which has no "
-            "commit yet: nothing of it would be in a branch",
-            Remedy(title=f"Commit there, or go back: {_switch_command(folder, record)}"),
+            "commit yet",
+            Remedy(title=f"Commit there, or switch back: {_switch_command(folder, record)}"),
             Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params),
         )
     for one in dict.fromkeys((record.branch, branch)):
@@ -125,7 +125,7 @@ async def demand_finishable(
 
 
 async def commit_for_review(context: Context, repo: Repo, record: Record) -> str:
-    """Return a commit of all files of a worktree, or where it was if its folder is gone."""
+    """Return a commit of all files of a worktree, or its last commit if the folder is gone."""
     folder = context.store.workspace(record.id)
     if not folder.is_dir():
         return await worktree.find_last_commit(repo, folder)
@@ -141,9 +141,9 @@ async def commit_for_review(context: Context, repo: Repo, record: Record) -> str
 async def snapshot_worktree(
     context: Context, repo: Repo, record: Record, message: str
 ) -> WorktreeWork:
-    """Keep all that a worktree has, and change nothing in it.
+    """Return commits of all work of a worktree, without changing it.
 
-    Of a folder that is gone, its last commit is there.
+    If its folder is gone, its last commit is used.
     """
     folder = context.store.workspace(record.id)
     own = await repository.resolve_branch(repo, record.branch)
@@ -154,7 +154,7 @@ async def snapshot_worktree(
     where = await read_state(repo, folder)
     found = await nested_repositories.find_nested(folder)
     tip = own or where.head or record.base
-    # also what submodules have of their own: recover puts the files back where they were
+    # also changed files of submodules, so that recover restores them at their paths
     flat = tuple(one.path for one in found if one.kind != "ignored" and (one.tips or one.changed))
     hollow = await nested_repositories.find_uninitialized_submodules(folder, found)
     paths = tuple(dict.fromkeys((*nested_repositories.list_plain_paths(found), *flat)))
@@ -185,13 +185,13 @@ async def _collect_off_branch(
     left: list[Left],
     plain: tuple[str, ...],
 ) -> WorktreeWork:
-    """Collect what is beside the branch of a session that is about to be finished."""
+    """Return the work with everything that is not on the branch of a session to finish."""
     archive = archive_ref(record.id)
     kept = [one for one in kept if not await _is_ancestor(repo, one, tip)]
-    message = f"para: what {record.name} had beside its branch"
+    message = f"para: work of {record.name} outside its branch"
     if kept:
         listed = ", ".join(one[:12] for one in kept[:_MAX_SHOWN])
-        detail = f"commits that no branch has are kept in {archive}: {listed}"
+        detail = f"commits on no branch are kept in {archive}: {listed}"
         left.append(Left(what="branch", ref=archive, detail=detail))
     named: list[Finding] = []
     for one in found:
@@ -209,7 +209,7 @@ async def _collect_off_branch(
             tree = full
         if tree and hidden:
             listed = ", ".join(one_line(one) for one in hidden[:_MAX_SHOWN])
-            detail = f"files that git was told to overlook are kept in {archive}: {listed}"
+            detail = f"files with changes hidden from git are kept in {archive}: {listed}"
             left.append(Left(what="branch", ref=archive, detail=detail))
     work = await _commit_archive(repo, tip, tree, kept, message)
     beside = off_branch.not_on_branch(Findings(beside=tuple(named)), archive)
@@ -220,7 +220,7 @@ async def _collect_off_branch(
 async def _commit_archive(
     repo: Repo, tip: str, tree: str | None, kept: list[str], message: str
 ) -> WorktreeWork:
-    """Make a commit of a tree and of commits, the first of which is where the branch is."""
+    """Create a commit of a tree whose parents are `tip` and the kept commits, if needed."""
     here = (await git(repo.top, "rev-parse", f"{tip}^{{tree}}")).strip()
     beside = [one for one in dict.fromkeys(kept) if not await _is_ancestor(repo, one, tip)]
     if not beside and tree in {None, here}:
@@ -238,7 +238,7 @@ async def _is_ancestor(repo: Repo, old: str, new: str) -> bool:
 async def _demand_all_on_branch(
     repo: Repo, record: Record, folder: Path, where: WorktreeState, own: str
 ) -> None:
-    """Raise where what is on another commit than the session's branch would not be in it."""
+    """Raise if HEAD is off the session's branch and has work that the branch would lack."""
     head = where.head or own
     at = f"on {one_line(where.branch)}" if where.branch else f"detached at {head[:12]}"
     if await git(folder, "status", "--porcelain", "-z", "--untracked-files=normal"):
@@ -251,7 +251,7 @@ async def _demand_all_on_branch(
     raise ParaError(
         "workspace.git-failed",
         f"The worktree of {record.name} is {at}, which is not on top of {record.branch}, {why}",
-        Remedy(title=f"Bring it onto the branch there: {_switch_command(folder, record)}"),
+        Remedy(title=f"Move it to the branch there: {_switch_command(folder, record)}"),
         Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params),
     )
 
@@ -273,7 +273,7 @@ def _hollow_findings(hollow: tuple[str, ...]) -> list[Finding]:
 
 
 def _nested_findings(one: NestedRepository) -> list[Finding]:
-    """Say of an inner repository what is not in the branch."""
+    """Return the findings for a nested repository whose work is not on the branch."""
     has_more = bool(one.tips) or (one.changed and one.kind == "submodule")
     if one.kind == "ignored":
         how = "kept" if one.tips else "files"

@@ -92,7 +92,9 @@ async def test_a_set_up_that_hangs_is_cancelled_and_leaves_nothing(
 async def test_a_script_of_the_settings_must_be_there(servers: Any) -> None:
     para = await servers(extra={"PARA_CONTAINER_SETUP_SCRIPT": "scripts/none.sh"})
     session = await para.call("para.dispatch", prompt="true", name="fix")
-    assert session["problem"]["message"] == "The set-up script scripts/none.sh of fix is not there"
+    assert (
+        session["problem"]["message"] == "The set-up script scripts/none.sh of fix does not exist"
+    )
 
 
 async def test_a_session_whose_set_up_failed_is_not_paused_and_says_why(

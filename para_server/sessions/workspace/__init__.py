@@ -1,1 +1,1 @@
-"""Where the files of a session are: checkouts that sessions share, and layers over them."""
+"""Files of sessions: base checkouts that sessions share, and overlays over them."""

@@ -1,9 +1,9 @@
-"""The only place that decides which checkouts sessions share, and which of them are kept.
+"""Create, choose and evict base checkouts, which sessions share.
 
-A base is a folder `bases/NAME` with a checkout (`files`) and what is known of it (`base.json`).
-Its files are the lower layers of sessions' workspaces, so no session can write to them.
-They are not forced to the disk, which takes long: after the machine has started anew, new sessions
-get new bases, since an old one may have lost something with the power.
+A base checkout is a folder `bases/NAME` with the files of a commit (`files`) and a manifest
+(`base.json`). Its files are lower layers of overlays, so no session can write to them.
+They are not synced to the disk, which is slow. After a reboot new sessions get new base checkouts,
+because an old one may be damaged by a power failure.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from para_server.sessions.workspace import overlay
 from para_server.store import CHECKOUT_MANIFEST
 
 _log = logging.getLogger(__name__)
-_MAX_LAYERS: Final = 8  # layers that a workspace stands on
-_MAX_COMPARED: Final = 4  # bases of the same repository that are compared with a new commit
+_MAX_LAYERS: Final = 8  # base checkouts below one workspace
+_MAX_COMPARED: Final = 4  # base checkouts that are compared with a new commit
 _MAX_MANIFEST: Final = 1 << 16  # bytes
 
 
 class BaseCheckout(Model):
-    """A checkout; `layers` are the bases that it consists of, itself first."""
+    """A base checkout; `layers` are the names of its layers, its own first."""
 
     repo: str
     commit: str
@@ -51,9 +51,9 @@ class BaseCheckout(Model):
 async def find_or_create(
     context: Context, repo: Repo, record: Record, settings: Settings, start: StartPoint
 ) -> Record:
-    """Note which bases a session stands on, made where they are missing.
+    """Return the record with the base checkouts of its workspace, created if missing.
 
-    There are none where it gets files of its own: where they are few, or the engine cannot layer.
+    A session gets files of its own if they are few, or if the engine cannot mount overlays.
     """
     if record.type == "worktree" or not await _can_share(context, repo, start):
         return record
@@ -68,29 +68,29 @@ async def find_or_create(
         return record
     async with context.store.locked_checkout_build(str(repo.common)):
         can = await overlay.probe_support(context, record)
-        # a path of PARA_HOME may be too long for an engine that can
+        # the path of PARA_HOME may be too long for mount options
         if not can or not overlay.can_mount(context, record, [_files(context, name)]):
             return record
         async with context.store.locked_base_checkouts():
-            base = _read(context, name)  # another dispatch may have made it meanwhile
+            base = _read(context, name)  # another dispatch may have created it meanwhile
             if base is not None:
                 return _record_use(context, record, base)
-        context.report(f"Writing {files} files, for all sessions to share", 10)
+        context.report(f"Writing {files} files that all sessions share", 10)
         return await _create(context, repo, record, settings, start.anchor, files)
 
 
 async def _can_share(context: Context, repo: Repo, start: StartPoint) -> bool:
-    """Return whether the files of a base could be a session's: those have what filters write."""
+    """Return whether a session can share files: not if it needs them without git filters."""
     if not overlay.is_local_engine(context):
         return False
     return start.filtered or not await filters.list_filters(repo, start.anchor)
 
 
 async def evict(context: Context, most: int, *, dry_run: bool = False) -> list[str]:
-    """Remove bases that no session stands on, the longest unused first, down to `most` bytes.
+    """Remove unused base checkouts, least recently used first, until `most` bytes remain.
 
-    Gives their names; whoever calls holds the bases. None is removed while it cannot be told what
-    some session stands on, since its record cannot be read.
+    Returns their names; the caller has locked the base checkouts. Nothing is removed while a record
+    is unreadable, because its session may use any of them.
     """
     if context.store.sessions_without_record():
         return []
@@ -111,12 +111,12 @@ async def evict(context: Context, most: int, *, dry_run: bool = False) -> list[s
 
 
 def used_checkouts(context: Context) -> list[str]:
-    """Name the bases that live sessions stand on."""
+    """Return the names of the base checkouts that active sessions use."""
     return sorted(_used_by(context.store.read_all()))
 
 
 def layer_folders(context: Context, record: Record) -> list[Path]:
-    """Name the folders that a session's own files lie over, topmost first."""
+    """Return the folders below a session's own layer, topmost first."""
     return [_files(context, name) for name in record.bases]
 
 
@@ -129,7 +129,7 @@ async def _create(
         name = _checkout_name(repo, commit)
         try:
             await _write_files(context, repo, scratch, commit, below)
-        except PermissionError:  # this system lets only root say in a layer that a file is gone
+        except PermissionError:  # this system lets only root mark a file as deleted in a layer
             await run_in_thread(lambda: remove_tree(scratch))
             scratch, below = context.store.make_scratch_folder(record.id), None
             await _write_files(context, repo, scratch, commit, None)
@@ -147,7 +147,7 @@ async def _create(
                 scratch.rename(context.store.checkouts_folder / name)
             noted = _record_use(context, record, base)
             for one in await evict(context, parse_size(settings.git.max_bases)):
-                _log.info("the checkout %s made room", one)
+                _log.info("base checkout %s evicted", one)
             return noted
     finally:
         await run_in_thread(lambda: remove_tree(scratch))
@@ -172,8 +172,8 @@ async def _write_files(
 async def _nearest(
     context: Context, repo: Repo, record: Record, commit: str, files: int
 ) -> tuple[Record, tuple[BaseCheckout, dict[str, str]] | None]:
-    """Find the base that differs least, and note it with the session so that it stays."""
-    # what a filter writes, a layer beneath does not tell
+    """Return the base checkout with the fewest changes, noted in the record to keep it."""
+    # a diff of commits does not show the output of filters
     if await filters.list_filters(repo, commit):
         return record, None
     async with context.store.locked_base_checkouts():
@@ -219,7 +219,7 @@ def _read_all(context: Context) -> list[BaseCheckout]:
 
 
 def _read(context: Context, name: str) -> BaseCheckout | None:
-    """Read what is known of a base; one with a part missing is none."""
+    """Return a base checkout, or None if it or one of its layers is missing."""
     try:
         text = (
             read_bounded(context.store.checkouts_folder / name / CHECKOUT_MANIFEST, _MAX_MANIFEST)
@@ -234,7 +234,9 @@ def _read(context: Context, name: str) -> BaseCheckout | None:
 def _remove(context: Context, name: str) -> None:
     folder = context.store.checkouts_folder / name
     with reporting_os_errors(folder):
-        (folder / CHECKOUT_MANIFEST).unlink(missing_ok=True)  # what is half removed is no base
+        (folder / CHECKOUT_MANIFEST).unlink(
+            missing_ok=True
+        )  # first, so that a partly removed one is not used
     remove_tree(folder)
 
 
@@ -247,7 +249,7 @@ def _files(context: Context, name: str) -> Path:
 
 
 def _checkout_name(repo: Repo, commit: str) -> str:
-    """Name the base of a commit; it has this name until the machine is started anew."""
+    """Return the name of the base checkout of a commit, valid until the next reboot."""
     where = hashlib.sha256(f"{repo.common}\0{_boot_id()}".encode()).hexdigest()[:16]
     return f"{where}-{commit}"
 

@@ -1,4 +1,4 @@
-"""The only place that lays a session's own files over those that it shares, and knows who can."""
+"""Create overlay volumes for workspaces, and check whether an engine can mount them."""
 
 from __future__ import annotations
 
@@ -26,19 +26,23 @@ from para_server.sessions.recipes import find_helper_image
 _log = logging.getLogger(__name__)
 _TIMEOUT: Final = 60
 _TRIAL_SCRIPT: Final = f"cd {container_spec.WORKSPACE} && mv old new && cat new/word >heard"
-_NO, _YES, _SHORT = "no", "yes", "short"  # whether an engine can lay folders, and their names
-# bytes that one option of a mount may have in the kernel's newer interface to mounts (fsconfig),
-# which util-linux uses since 2.39, and Podman with it
+_NO, _YES, _SHORT = (
+    "no",
+    "yes",
+    "short",
+)  # whether an engine can mount overlays, and with which options
+# bytes of one mount option in fsconfig, the kernel's newer interface, which Podman uses through
+# util-linux since version 2.39
 _MAX_SHORT_OPTION: Final = 255
 
 
 def is_local_engine(context: Context) -> bool:
-    """Tell whether the engine may be on this machine at all."""
+    """Return whether the engine may run on this machine."""
     return os.name == "posix" and context.engine.address.startswith("unix://")
 
 
 def is_supported(context: Context) -> bool:
-    """Tell whether it was tried, and the engine can."""
+    """Return whether an earlier trial of the engine succeeded."""
     return _cached_answer(context) in {_YES, _SHORT}
 
 
@@ -47,7 +51,7 @@ def _cached_answer(context: Context) -> str:
 
 
 async def probe_support(context: Context, record: Record) -> bool:
-    """Tell whether the engine can lay folders of this machine over each other: it is tried once."""
+    """Return whether the engine can mount overlays of local folders; tried once, then cached."""
     answer = _answer_file(context)
     if answer.is_file():
         return is_supported(context)
@@ -59,21 +63,21 @@ async def probe_support(context: Context, record: Record) -> bool:
                 found = way
                 break
         except ParaError as error:
-            _log.info("sessions do not share files (%s): %s", way, error)
+            _log.info("overlays cannot be mounted (%s): %s", way, error)
             if error.slug != "engine.refused":
-                return False  # it may be another time
+                return False  # not cached, because it may work later
     with reporting_os_errors(answer):
         answer.write_text(found)
     return found != _NO
 
 
 def forget_support(context: Context) -> None:
-    """Try the engine again the next time: it may be another one now."""
+    """Delete the cached result, because the engine may have changed."""
     _answer_file(context).unlink(missing_ok=True)
 
 
 def can_mount(context: Context, record: Record, layers: list[Path]) -> bool:
-    """Tell whether a mount can name so many layers."""
+    """Return whether the mount options for these layers are short enough."""
     upper, work = (
         context.store.upper_folder(record.id),
         context.store.overlay_work(record.id),
@@ -87,7 +91,7 @@ def can_mount(context: Context, record: Record, layers: list[Path]) -> bool:
 async def create_mount(
     context: Context, record: Record, layers: list[Path]
 ) -> container_spec.Mount:
-    """Make the volume that is a session's workspace, unless it is there, and describe its mount."""
+    """Create the overlay volume of a workspace, unless it exists, and return its mount."""
     upper, work = (
         context.store.upper_folder(record.id),
         context.store.overlay_work(record.id),
@@ -97,14 +101,14 @@ async def create_mount(
 
 
 def volume_mount(record: Record) -> container_spec.Mount:
-    """Describe the mount of a session's workspace."""
+    """Return the mount of a workspace that is an overlay volume."""
     return container_spec.Mount(
         source=overlay_volume_name(record.id), target=container_spec.WORKSPACE, volume=True
     )
 
 
 async def _try_overlay(context: Context, record: Record, image: str, *, long: bool) -> bool:
-    """Try it with a folder over another, or over more than the shortest options can name."""
+    """Try an overlay of two folders; if `long`, with options over the short limit."""
     scratch = context.store.make_scratch_folder(record.id)
     lower, upper, work = scratch / "lower", scratch / "upper", scratch / "work"
     lowers = [lower, *([scratch / ("x" * _MAX_SHORT_OPTION)] if long else [])]
@@ -134,7 +138,7 @@ async def _try_overlay(context: Context, record: Record, image: str, *, long: bo
         code = await oneshot.run(context.engine, wanted, _TIMEOUT)
         heard = upper / "heard"
         can = code == 0 and read_bounded(heard, len(word) + 1) == word.encode()
-        # git renames folders in one step; mv would have copied this one where that cannot be
+        # git needs to rename folders; mv copies this one if the rename fails
         can = can and not (upper / "new/word").exists()
         await volumes.remove(context.engine, name)
         await run_in_thread(lambda: remove_tree(scratch))
@@ -146,7 +150,7 @@ async def _create_volume(
 ) -> None:
     options = volumes.overlay_options(layers, upper, work)
     if options is None:
-        raise ParaError("engine.refused", f"The folder {upper} cannot be named in a mount")
+        raise ParaError("engine.refused", f"The folder {upper} cannot be used in mount options")
     labels = {LABEL_SESSION: session_id, LABEL_HOME: str(context.store.home)}
     await volumes.create_overlay(context.engine, overlay_volume_name(name), options, labels)
 
