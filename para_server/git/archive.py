@@ -1,4 +1,4 @@
-"""Reads what an archive carries beside its files, and gives it back to a new clone by its names."""
+"""Read what an archive contains beside its files, and restore it in a new clone."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from para_server.git.retry import retry_git
 
 _MANIFEST: Final = "manifest"
 _INDEX: Final = "index"
-_UNNAMED_REFS: Final = (
-    "refs/para/kept"  # where a clone has commits that no name of theirs is known of
-)
+_UNNAMED_REFS: Final = "refs/para/kept"  # of restored commits without a known name
 _MAX_MANIFEST: Final = 8 << 20  # bytes
-_MAX_TAG: Final = 1 << 20  # bytes of the text of a tag
-_MAX_NAMES: Final = 5000  # names
-_MAX_SINGLE_UPDATES: Final = 200  # names that are tried alone where they cannot be set together
+_MAX_TAG: Final = 1 << 20  # bytes
+_MAX_NAMES: Final = 5000
+_MAX_SINGLE_UPDATES: Final = 200  # refs that are set one by one if they cannot be set together
 _SYMBOL: Final = "ref: "
 
 
 class ArchiveContents(Model):
-    """What an archive carries: the names are a session's own, and are checked by git alone.
+    """The contents of an archive beside its files, with names from the session that git checks.
 
-    `head` is what HEAD said, `tags` are objects and the files that have their texts, `at` is the
-    commit that has these files, `commits` all that is to be kept, `index` what was staged.
+    `head` is the content of HEAD, `refs` are names and objects, `tags` are objects and the files
+    with their texts, `at` is the commit with these files, `commits` are all commits to keep,
+    `index` is the tree of staged changes.
     """
 
     at: str = ""
@@ -42,13 +41,13 @@ class ArchiveContents(Model):
 
 
 async def read_contents(repo: Repo, archive: str) -> ArchiveContents:
-    """Read what an archive carries; of one without a manifest, its further parents."""
+    """Return the contents of an archive; without a manifest, only its further parents."""
     _select_head, *others = await list_parents(repo, archive)
     if not others:
         return ArchiveContents()
     at = others[-1]
     parts = (await git(repo.top, "ls-tree", "--name-only", "-z", at)).split("\0")
-    if _MANIFEST not in parts:  # of a version that kept no names
+    if _MANIFEST not in parts:  # of a version that stored no names
         return ArchiveContents(commits=tuple(others))
     manifest = await read_git_output(
         repo.top, ("cat-file", "blob", f"{at}:{_MANIFEST}"), _MAX_MANIFEST
@@ -68,29 +67,28 @@ async def read_contents(repo: Repo, archive: str) -> ArchiveContents:
 
 
 async def restore_refs(
-    repo: Repo, folder: Path, carried: ArchiveContents, tip: str, given: dict[str, str]
+    repo: Repo, folder: Path, carried: ArchiveContents, tip: str, existing: dict[str, str]
 ) -> str | None:
-    """Set in a new clone the names that a session had, and return what HEAD says there.
+    """Restore the refs, tags and stashes of a session in a new clone, and return its HEAD.
 
-    None where its HEAD is not at `tip` by what the names say.
+    Returns None if HEAD is not at `tip` according to the restored and the `existing` refs.
     """
     for _tag, file in carried.tags:
         text = await read_git_output(
             repo.top, ("cat-file", "blob", f"{carried.at}:{file}"), _MAX_TAG
         )
-        told = os.fsdecode(text)
-        with suppress(GitFailedError):  # a session may have made a tag that is none
+        with suppress(GitFailedError):  # the session may have created an invalid tag
             make = ("hash-object", "-t", "tag", "-w", "--stdin")
-            await retry_git(folder, *make, input_text=told, ignore_config=True)
+            await retry_git(folder, *make, input_text=os.fsdecode(text), ignore_config=True)
     names = {ref: at for ref, at in carried.refs if ref.startswith("refs/")}
     nameless = set(carried.commits) - set(names.values()) - set(carried.stashes)
     names |= {f"{_UNNAMED_REFS}/{n}": commit for n, commit in enumerate(sorted(nameless))}
     await _set_refs(folder, names)
     for stash in reversed(carried.stashes):
-        with suppress(GitFailedError):  # it may look like none
+        with suppress(GitFailedError):  # it may be an invalid stash
             store = ("stash", "store", "-q", "-m", "kept by para", stash)
             await retry_git(folder, *store, ignore_config=True)
-    return _select_head(carried.head, tip, given | names)
+    return _select_head(carried.head, tip, existing | names)
 
 
 def _select_head(head: str, tip: str, names: dict[str, str]) -> str | None:
@@ -100,13 +98,15 @@ def _select_head(head: str, tip: str, names: dict[str, str]) -> str | None:
 
 
 async def _set_refs(folder: Path, names: dict[str, str]) -> None:
-    """Set refs all at once, or those that can be set."""
-    told = [f"update {ref}\0{at}\0\0" for ref, at in names.items()]
+    """Set refs in one transaction, or else one by one those that git accepts."""
+    commands = [f"update {ref}\0{at}\0\0" for ref, at in names.items()]
     try:
         await git(
-            folder, "update-ref", "-z", "--stdin", input_text="".join(told), ignore_config=True
+            folder, "update-ref", "-z", "--stdin", input_text="".join(commands), ignore_config=True
         )
     except GitFailedError:
-        for one in told[:_MAX_SINGLE_UPDATES]:
+        for command in commands[:_MAX_SINGLE_UPDATES]:
             with suppress(GitFailedError):
-                await git(folder, "update-ref", "-z", "--stdin", input_text=one, ignore_config=True)
+                await git(
+                    folder, "update-ref", "-z", "--stdin", input_text=command, ignore_config=True
+                )

@@ -1,4 +1,4 @@
-"""The only place that makes a session's private clone, before any agent has been in it."""
+"""Create the private clone of a session, before an agent has access to it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from para_server.git.user_config import Identity, read_excludes
 from para_server.host import file_trees
 from para_server.host.filesystem import reporting_os_errors
 
-_config_templates: Final[dict[str, str]] = {}  # of a new repository, by its object format
+_config_templates: Final[dict[str, str]] = {}  # of new repositories, by object format
 _TEXT: Final[_Text] = {"encoding": "utf-8", "errors": "surrogateescape"}
-AGENT_UID: Final = 1000  # of the user para in the images, where the host's user is root
+AGENT_UID: Final = 1000  # of the user para in the images; used if the host's user is root
 
 
 class _Text(TypedDict):
@@ -28,14 +28,14 @@ class _Text(TypedDict):
 
 
 class StartPoint(Model):
-    """What a clone begins with.
+    """The state that a clone or worktree starts with.
 
-    The branch is at `tip`; the files are those of `tree` where it is given, which is how work
-    that was not committed comes back as such. In a worktree, HEAD is detached at `head` where it is
-    given. `carried` is what else there was. All of it can be reached from `anchor`, which stays
-    alive in the repository as long as the clone. `base` is what the session once began with, where
-    the branch may have no history in common with it. `filtered` is whether the user's own filters
-    write its files: what a session wrote is given to none.
+    The branch is at `tip`. The files are those of `tree` if set (else of `tip`), so that restored
+    work stays uncommitted. In a worktree, HEAD is detached at `head` if set. `carried` is what else
+    the archive contains. All of it is reachable from `anchor`, which is protected from git's
+    garbage collection as long as the clone exists. `base` is the original base commit, with which
+    the branch may share no history. `filtered` is whether the user's filters write the files: never
+    set for files that a session wrote.
     """
 
     branch: str
@@ -57,44 +57,44 @@ async def create_clone(
     owner: int | None,
     index: Path | None = None,
 ) -> None:
-    """Fill a folder with a clone that leans on the repository's objects, or has its own.
+    """Create a clone in a folder, with its `own` objects or the repository's as alternates.
 
-    Where the files lie in a layer beneath already, `index` is the one that knows them.
-    `owner` is the uid that is given all of it, where it does not stay ours.
+    If a lower layer has the files already, `index` is their index. `owner` is the uid that all
+    files are changed to; None keeps the uid of this process.
     """
-    here = folder / ".git"
+    git_folder = folder / ".git"
     names, _ = await run_both(
         clone_refs.list_reachable_refs(repo, start.base or start.tip),
         _init_repository(repo, folder, start.branch),
     )
     with reporting_os_errors(folder):
         if repo.shallow:
-            shutil.copyfile(repo.common / "shallow", here / "shallow")
-        with (here / "config").open("a", **_TEXT) as config:
+            shutil.copyfile(repo.common / "shallow", git_folder / "shallow")
+        with (git_folder / "config").open("a", **_TEXT) as config:
             config.write(f"{_format_identity(repo.who)}{clone_refs.REMOTE_CONFIG}")
         if ignored := read_excludes(repo.common, repo.excludes_file):
-            (here / "info").mkdir(exist_ok=True)
-            (here / "info/exclude").write_text(ignored, **_TEXT)
+            (git_folder / "info").mkdir(exist_ok=True)
+            (git_folder / "info/exclude").write_text(ignored, **_TEXT)
         if not own:
-            (here / "objects/info").mkdir(exist_ok=True)
-            (here / "objects/info/alternates").write_text(f"{list_object_stores(repo)[0]}\n")
+            (git_folder / "objects/info").mkdir(exist_ok=True)
+            (git_folder / "objects/info/alternates").write_text(f"{list_object_stores(repo)[0]}\n")
     if own:
         tips = (start.anchor, *sorted(set(names.values())))  # of tags, the objects too
-        await copy_objects(repo, here / "objects", tips)
+        await copy_objects(repo, git_folder / "objects", tips)
     with reporting_os_errors(folder):
-        names = clone_refs.write_refs(here, names, start.branch)
+        names = clone_refs.write_refs(git_folder, names, start.branch)
     await _set_refs(repo, folder, start, names)
     if index is None:
         tree = start.tree or "HEAD"
         await git(folder, "read-tree", "-u", "--reset", tree, ignore_config=True, long_running=True)
         if start.filtered:
             await filters.write_filtered_files(repo, start.tip, folder, {})
-    beneath = here if index is None else index.parent
-    if (beneath / filters.FILTERED_LIST).exists():
-        await filters.configure_filters(repo, start.tip, here)
+    checkout = git_folder if index is None else index.parent
+    if (checkout / filters.FILTERED_LIST).exists():
+        await filters.configure_filters(repo, start.tip, git_folder)
     if start.tree is not None:
         if index is not None:
-            shutil.copyfile(index, here / "index")
+            shutil.copyfile(index, git_folder / "index")
         staged = start.carried.index or "HEAD"
         await git(folder, "read-tree", "--reset", staged, ignore_config=True)
     await change_owner(folder, owner)
@@ -112,8 +112,8 @@ async def _set_refs(repo: Repo, folder: Path, start: StartPoint, names: dict[str
 
 
 async def _init_repository(repo: Repo, folder: Path, branch: str) -> None:
-    """Make a repository without a commit; git is asked once how that looks, and then no more."""
-    here = folder / ".git"
+    """Create an empty repository: with git the first time, then from a copy of its config."""
+    git_folder = folder / ".git"
     known = _config_templates.get(repo.object_format)
     if known is None:
         await git(
@@ -122,23 +122,23 @@ async def _init_repository(repo: Repo, folder: Path, branch: str) -> None:
             *(f"--initial-branch={branch}", "--", str(folder)),
             ignore_config=True,
         )
-        _config_templates[repo.object_format] = (here / "config").read_text()
+        _config_templates[repo.object_format] = (git_folder / "config").read_text()
         return
     with reporting_os_errors(folder):
         for part in ("", "objects", "objects/info", "objects/pack", "refs", "refs/heads"):
-            (here / part).mkdir(parents=True)
-        (here / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
-        (here / "config").write_text(known)
+            (git_folder / part).mkdir(parents=True)
+        (git_folder / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
+        (git_folder / "config").write_text(known)
 
 
 def _write_ref(file: Path, commit: str) -> None:
-    # as git does it: each git that need not be started saves milliseconds
+    # not with git, since each process costs milliseconds
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"{commit}\n")
 
 
 async def change_owner(folder: Path, owner: int | None) -> None:
-    """Give a new folder to the uid of the host that agents run as, where it is not ours."""
+    """Change the owner of a new folder to the uid that agents run as; None changes nothing."""
     if owner is None:
         return
     with reporting_os_errors(folder):
@@ -146,10 +146,10 @@ async def change_owner(folder: Path, owner: int | None) -> None:
 
 
 async def copy_objects(repo: Repo, store: Path, tips: Sequence[str]) -> None:
-    """Copy all objects that commits reach into an object store, and no others."""
+    """Copy the objects that commits reach, and no others, into an object store."""
     with reporting_os_errors(store):
         (store / "pack").mkdir(parents=True, exist_ok=True)
-    # no transport: the user's configuration may forbid or redirect any of them
+    # no transport, since the user's configuration may forbid or redirect any of them
     await git(
         repo.top,
         *("pack-objects", "-q", "--revs", "--delta-base-offset"),
@@ -160,11 +160,11 @@ async def copy_objects(repo: Repo, store: Path, tips: Sequence[str]) -> None:
 
 
 def _format_identity(who: Identity) -> str:
-    told = f"[user]\n\tname = {_quote(who.author)}\n\temail = {_quote(who.email)}\n"
+    section = f"[user]\n\tname = {_quote(who.author)}\n\temail = {_quote(who.email)}\n"
     if (who.committer, who.committer_email) != (who.author, who.email):
-        told += f"[committer]\n\tname = {_quote(who.committer)}\n"
-        told += f"\temail = {_quote(who.committer_email)}\n"
-    return told
+        section += f"[committer]\n\tname = {_quote(who.committer)}\n"
+        section += f"\temail = {_quote(who.committer_email)}\n"
+    return section
 
 
 def _quote(text: str) -> str:

@@ -1,6 +1,7 @@
-"""Keep what repositories within a worktree have: submodules, and others that a person made there.
+"""Find the nested repositories of a worktree, and copy their commits and changed files.
 
-git notes of such a repository the commit alone, and its files and history go with the worktree.
+Of a nested repository (a submodule, or one that the user created), git records only the commit; its
+files and history would be lost with the worktree.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ _MAX_REPOSITORIES: Final = 1000  # repositories
 
 
 class NestedRepository(Model):
-    """A repository within a worktree: a submodule of it, one that git ignores, or a plain one.
+    """A repository within a worktree: a submodule, an ignored one, or another (plain) one.
 
-    `path` is relative to the worktree. `changed` tells whether it has files that its commit has
-    not, and `tips` are the commits that may be nowhere else.
+    `path` is relative to the worktree. `changed` is whether it has uncommitted changes, `tips` are
+    the commits that may be in no other repository.
     """
 
     path: str
@@ -38,60 +39,63 @@ class NestedRepository(Model):
 
 async def find_nested(folder: Path) -> tuple[NestedRepository, ...]:
     """Return the repositories within a worktree, outermost first."""
-    found = await run_in_thread(lambda: list(_walk_git_folders(folder)))
-    if not found:
+    paths = await run_in_thread(lambda: list(_walk_git_folders(folder)))
+    if not paths:
         return ()
-    listed = await git(folder, "ls-files", "-s", "-z")
+    entries = await git(folder, "ls-files", "-s", "-z")
     linked = await _list_committed_links(folder)
-    linked |= {e.partition("\t")[2] for e in listed.split("\0") if e.startswith(GITLINK)}
-    known: list[NestedRepository] = []
-    for path in found[:_MAX_REPOSITORIES]:
+    linked |= {e.partition("\t")[2] for e in entries.split("\0") if e.startswith(GITLINK)}
+    repositories: list[NestedRepository] = []
+    for path in paths[:_MAX_REPOSITORIES]:
         if not await _is_repository(folder / path):
             continue
-        above = next((one for one in reversed(known) if path.startswith(f"{one.path}/")), None)
+        outer = next(
+            (one for one in reversed(repositories) if path.startswith(f"{one.path}/")), None
+        )
         kind: Literal["submodule", "ignored", "plain"] = "plain"
-        if path in linked or (above is not None and above.kind == "submodule"):
+        if path in linked or (outer is not None and outer.kind == "submodule"):
             kind = "submodule"
-        elif (above is not None and above.kind == "ignored") or await _is_ignored(
-            folder, path, above
+        elif (outer is not None and outer.kind == "ignored") or await _is_ignored(
+            folder, path, outer
         ):
             kind = "ignored"
-        known.append(await _describe_repository(folder, path, kind))
-    return tuple(known)
+        repositories.append(await _describe_repository(folder, path, kind))
+    return tuple(repositories)
 
 
 async def find_uninitialized_submodules(
     folder: Path, found: Sequence[NestedRepository]
 ) -> tuple[str, ...]:
-    """Return the submodules' folders with files that are none of the repositories found.
+    """Return the submodule folders that contain files but no repository; git skips those files.
 
-    One that was never fetched, whose .git was removed or is broken, or that came back from an
-    archive: git overlooks all that is in it.
+    Such a submodule was never fetched, lost its .git, or was restored from an archive.
     """
     listed = (await git(folder, "ls-files", "-s", "-z")).split("\0")
     links = {entry.partition("\t")[2] for entry in listed if entry.startswith(GITLINK)}
     links -= {one.path for one in found}
-    full = await run_in_thread(lambda: [one for one in sorted(links) if _has_files(folder / one)])
-    return tuple([one for one in full if await list_files_below(folder, one)])
+    with_files = await run_in_thread(
+        lambda: [one for one in sorted(links) if _has_files(folder / one)]
+    )
+    return tuple([one for one in with_files if await list_files_below(folder, one)])
 
 
 async def copy_commits(
     repo: Repo, folder: Path, one: NestedRepository, found: Sequence[NestedRepository], message: str
 ) -> tuple[str, ...]:
-    """Bring the commits of an inner repository, and its changed files as one, to the repository.
+    """Copy the commits of a nested repository, and a commit of its changes, to the repository.
 
-    Gives the commits; `found` are all inner repositories, of which each is brought by itself.
-    Raises workspace.git-failed where it can't be done.
+    Returns the commits. `found` are all nested repositories; deeper ones are copied by calls of
+    their own. Raises workspace.git-failed, for example for another object format.
     """
-    place = folder / one.path
+    nested = folder / one.path
     tips = list(one.tips)
     if one.changed:
-        within = f"{one.path}/"
-        deeper = [o.path.removeprefix(within) for o in found if o.path.startswith(within)]
-        tree = await write_tree(place, one.head, excluded=deeper)
+        prefix = f"{one.path}/"
+        deeper = [o.path.removeprefix(prefix) for o in found if o.path.startswith(prefix)]
+        tree = await write_tree(nested, one.head, excluded=deeper)
         parent = ("-p", one.head) if one.head else ()
-        made = await git(
-            place,
+        commit = await git(
+            nested,
             *_identity_options(repo),
             "commit-tree",
             tree,
@@ -100,20 +104,20 @@ async def copy_commits(
             "-",
             input_text=message,
         )
-        tips.insert(0, made.strip())
+        tips.insert(0, commit.strip())
     if not tips:
         return ()
-    hashes = (await git(place, "rev-parse", "--show-object-format")).strip()
-    if hashes != repo.object_format:
+    object_format = (await git(nested, "rev-parse", "--show-object-format")).strip()
+    if object_format != repo.object_format:
         raise ParaError(
             "workspace.git-failed",
-            f"The repository {one.path} has objects of another format ({hashes})",
+            f"The nested repository {one.path} has another object format ({object_format})",
         )
-    git_dir = (await git(place, "rev-parse", "--absolute-git-dir")).removesuffix("\n")
+    git_dir = (await git(nested, "rev-parse", "--absolute-git-dir")).removesuffix("\n")
     with tempfile.TemporaryFile(dir=git_dir) as pack:
-        listed = "".join(f"{tip}\n" for tip in dict.fromkeys(tips))
+        revisions = "".join(f"{tip}\n" for tip in dict.fromkeys(tips))
         packing = ("pack-objects", "-q", "--revs", "--stdout", "--delta-base-offset")
-        await git(place, *packing, input_text=listed, stdout=pack, long_running=True)
+        await git(nested, *packing, input_text=revisions, stdout=pack, long_running=True)
         os.lseek(pack.fileno(), 0, os.SEEK_SET)
         await git(repo.top, "index-pack", "--stdin", stdin=pack, long_running=True)
     return tuple(dict.fromkeys(tips))
@@ -143,17 +147,17 @@ def _walk_files(place: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 async def _is_repository(place: Path) -> bool:
-    """Return whether git works on a folder itself, and not on the one around it."""
+    """Return whether a folder is the top of a repository for git."""
     try:
         top = await retry_git(place, "rev-parse", "--show-toplevel")
-    except GitFailedError:  # its own is broken: git takes it for a plain folder, or says so
+    except GitFailedError:  # its .git is broken: git fails, or uses the outer repository
         return False
     return top.removesuffix("\n") == str(place.resolve())
 
 
-async def _is_ignored(folder: Path, path: str, above: NestedRepository | None) -> bool:
+async def _is_ignored(folder: Path, path: str, outer: NestedRepository | None) -> bool:
     """Return whether a folder is ignored by the rules of the repository around it."""
-    around = folder / above.path if above is not None else folder
+    around = folder / outer.path if outer is not None else folder
     return await git_succeeds(
         around, "check-ignore", "-q", "--", os.path.relpath(folder / path, around)
     )
@@ -175,28 +179,28 @@ async def _describe_repository(
         head = (await retry_git(place, "rev-parse", "--verify", "-q", "HEAD^{commit}")).strip()
     except GitFailedError:
         head = None
-    here = [*([head] if head else []), *await _list_local_tips(place)]
-    tips = [tip for tip in dict.fromkeys(here) if kind == "plain" or await _is_new(place, tip)]
+    commits = [*([head] if head else []), *await _list_local_tips(place)]
+    tips = [tip for tip in dict.fromkeys(commits) if kind == "plain" or await _is_new(place, tip)]
     status = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=dirty")
     changed = kind != "ignored" and bool(await git(place, *status))
     if kind == "submodule" and head is None:
-        kind = "plain"  # git can note no commit of it
+        kind = "plain"  # git cannot record a commit of it
     return NestedRepository(path=path, kind=kind, head=head, tips=tuple(tips), changed=changed)
 
 
 async def _list_local_tips(place: Path) -> list[str]:
-    """Return the commits that refs of a repository's own name; every stash is one."""
+    """Return the commits of a repository's own refs, with all stashes."""
     local = ("refs/heads", "refs/tags", "refs/stash", "refs/notes", "refs/worktree", "refs/bisect")
-    found = (await git(place, "for-each-ref", "--format=%(objectname)", *local)).split()
+    commits = (await git(place, "for-each-ref", "--format=%(objectname)", *local)).split()
     try:
         stashes = await retry_git(place, "reflog", "show", "--format=%H", "refs/stash", "--")
-    except GitFailedError:  # there is none
-        return found
-    return [*found, *stashes.split()]
+    except GitFailedError:  # no stash
+        return commits
+    return [*commits, *stashes.split()]
 
 
 async def _is_new(place: Path, tip: str) -> bool:
-    """Return whether a commit is in no repository that this one was fetched from."""
+    """Return whether a commit is on no remote-tracking branch."""
     return bool(await git(place, "rev-list", "-n", "1", tip, "--not", "--remotes"))
 
 
@@ -205,5 +209,5 @@ def _identity_options(repo: Repo) -> tuple[str, ...]:
 
 
 def list_plain_paths(found: tuple[NestedRepository, ...]) -> tuple[str, ...]:
-    """Return the folders whose files are taken as the worktree's own."""
+    """Return the paths of plain repositories, whose files are added like the worktree's own."""
     return tuple(one.path for one in found if one.kind == "plain")
