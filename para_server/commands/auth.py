@@ -64,7 +64,7 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
             agent, login_container.login_environment(context, settings)
         )
     shown = ("--env-file", str(file), "--workdir", str(_HOME), name, *login.command)
-    program, *options = context.engine.command_line
+    program, *options = context.engine.command_prefix
     terminal = Terminal(command=program, args=(*options, "exec", "-it", *shown))
     return SetupResult(terminal=terminal, container=name)
 

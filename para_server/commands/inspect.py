@@ -61,9 +61,9 @@ async def open_session(context: Context, params: SessionParams) -> OpenResult:
             terminal=_terminal_on_host(context, record),
         )
     name = container_name(record.id)
-    attached = _attached(name, context.engine.for_editors)
+    attached = _attached(name, context.engine.editor_settings)
     supervised = session.agent is not None and not broken
-    program, *options = context.engine.command_line
+    program, *options = context.engine.command_prefix
     inside = supervisor.ATTACH if supervised else ("sh", "-c", _SHELL)
     return OpenResult(
         session=session,

@@ -49,7 +49,7 @@ async def _of_container(context: Context, record: Record, *, measured: bool) -> 
     # what is not heard out is ended in there too, so that it does not pile up
     asked = ("timeout", f"{_SECONDS:g}", "sh", "-c", _COUNT, "sh", record.base)
     said = await container_stats.run_within_limits(
-        context.engine, name, asked, seconds=_SECONDS, most=_MAX_SAID
+        context.engine, name, asked, seconds=_SECONDS, max_bytes=_MAX_SAID
     )
     changes = _claimed(said)
     if not measured:

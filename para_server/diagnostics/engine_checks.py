@@ -24,7 +24,7 @@ async def engine(context: Context) -> Check:
     """Check that an engine answers, in an API and by a connection that para knows."""
     known = await query_engine(context.engine)
     version = await context.engine.call(lambda api: api.api_version)
-    tls = ", by TLS" if "--tlsverify" in context.engine.command_line else ""
+    tls = ", by TLS" if "--tlsverify" in context.engine.command_prefix else ""
     where = f"{context.engine.address}{tls}"
     return Check(name="engine", ok=True, detail=f"{known.version} (API {version}) at {where}")
 

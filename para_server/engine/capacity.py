@@ -1,4 +1,4 @@
-"""The only place that asks how large an engine is: what a container may use is at most that."""
+"""Limit containers to the CPUs and memory that their engine has."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ if TYPE_CHECKING:
 
 
 class Capacity(NamedTuple):
-    """How many CPUs and how many bytes of memory an engine has; infinite where it does not say."""
+    """The number of CPUs and bytes of memory of an engine; infinite if unknown."""
 
     cpus: float
     memory: float
 
 
 def get_capacity(engine: Engine, api: APIClient) -> Capacity:
-    """Return the capacity of an engine, which is asked for it once."""
-    if engine not in _known:
-        told = api.info()
-        cpus, memory = told.get("NCPU") or "inf", told.get("MemTotal") or "inf"
+    """Return the capacity of an engine, from the cache if known."""
+    if engine not in _capacities:
+        info = api.info()
+        cpus, memory = info.get("NCPU") or "inf", info.get("MemTotal") or "inf"
         set_capacity(engine, Capacity(float(cpus), float(memory)))
-    return _known[engine]
+    return _capacities[engine]
 
 
-def set_capacity(engine: Engine, known: Capacity) -> None:
-    """Take a capacity for the engine's until it is forgotten."""
-    _known[engine] = known
+def set_capacity(engine: Engine, value: Capacity) -> None:
+    """Cache the capacity of an engine."""
+    _capacities[engine] = value
 
 
 def forget_capacity(engine: Engine) -> None:
-    """Ask an engine again the next time: its machine was given more, or less."""
-    _known.pop(engine, None)
+    """Drop the cached capacity of an engine whose machine has changed."""
+    _capacities.pop(engine, None)
 
 
-def fit_to_capacity(spec: ContainerSpec, most: Capacity) -> ContainerSpec:
-    """Return a container that may use at most what there is."""
-    cpus, memory = min(spec.cpus, most.cpus), min(spec.memory, most.memory)
+def fit_to_capacity(spec: ContainerSpec, limit: Capacity) -> ContainerSpec:
+    """Return the container with CPUs and memory reduced to what the engine has."""
+    cpus, memory = min(spec.cpus, limit.cpus), min(spec.memory, limit.memory)
     return spec.model_copy(update={"cpus": cpus, "memory": int(memory)})
 
 
-_known: Final[WeakKeyDictionary[Engine, Capacity]] = WeakKeyDictionary()
+_capacities: Final[WeakKeyDictionary[Engine, Capacity]] = WeakKeyDictionary()

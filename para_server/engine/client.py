@@ -1,4 +1,4 @@
-"""The only place that knows how the engine is called: threads, connections, errors."""
+"""Call an engine from the event loop: threads, connections, API version and errors."""
 
 from __future__ import annotations
 
@@ -20,167 +20,168 @@ if TYPE_CHECKING:  # docker is slow to import: only the thread that calls the en
     from docker import APIClient
 
 T = TypeVar("T")
-_THREADS: Final = 8
-_SLOW_THREADS: Final = 64
-_MAX_STREAMS: Final = 32  # commands in containers that are followed at once
-_MAX_REMOVALS: Final = 2  # at once
-_UNVERSIONED: Final = (
-    "1.41"  # of a connection that only asks for versions, which has none in its URL
-)
-SLOW_FACTOR: Final = (
-    15  # times as long as for other answers: builds, and what saves a large container
-)
+_MAX_CALLS: Final = 8  # threads
+_MAX_LONG_CALLS: Final = 64  # threads
+_MAX_STREAMS: Final = 32  # commands in containers whose output is streamed at once
+_MAX_REMOVALS: Final = 2  # containers that are removed at once
+_PROBE_VERSION: Final = "1.41"  # never sent: the URL of a version request has no version
+SLOW_FACTOR: Final = 15  # multiplies the timeout for builds and for saving large containers
 
 
 class Engine:
-    """One engine; `call` is the only way to it, and `removals` how many may be under way."""
+    """A container engine; all requests go through `call` and `call_long_running`.
+
+    `removals` and `streams` limit how many of these run at once.
+    """
 
     def __init__(self, settings: EngineSettings, environ: Mapping[str, str]) -> None:
         self.settings = settings
         self.removals = asyncio.Semaphore(_MAX_REMOVALS)
         self.streams = asyncio.Semaphore(_MAX_STREAMS)
         self._environ = environ
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="engine")
-        self._slow_threads = ThreadPoolExecutor(_SLOW_THREADS, thread_name_prefix="engine-slow")
-        self._own = threading.local()
+        self._threads = ThreadPoolExecutor(_MAX_CALLS, thread_name_prefix="engine")
+        self._long_threads = ThreadPoolExecutor(_MAX_LONG_CALLS, thread_name_prefix="engine-long")
+        self._local = threading.local()
         self._clients: list[APIClient] = []
-        self._agreeing = threading.Lock()
+        self._version_lock = threading.Lock()
         self._versions: dict[str, Future[str]] = {}  # of the API, by address
 
     async def call(
-        self, ask: Callable[[APIClient], T], interrupt: Callable[[], None] | None = None
+        self, request: Callable[[APIClient], T], interrupt: Callable[[], None] | None = None
     ) -> T:
-        """Ask the engine beside the event loop, to the end of the request.
+        """Run a request in a thread and return its result; a cancellation waits for its end.
 
-        Raises ParaError: engine.* and store.unreadable, for whatever the engine says.
+        Every error of the engine is raised as a ParaError: engine.* or store.unreadable.
         """
         loop = asyncio.get_running_loop()
-        return await run_to_end(loop.run_in_executor(self._threads, self._asked, ask), interrupt)
+        return await run_to_end(
+            loop.run_in_executor(self._threads, self._call_translated, request), interrupt
+        )
 
-    async def call_slowly(
-        self, ask: Callable[[APIClient], T], interrupt: Callable[[], None] | None = None
+    async def call_long_running(
+        self, request: Callable[[APIClient], T], interrupt: Callable[[], None] | None = None
     ) -> T:
-        """Ask for what lasts as long as a session likes, which keeps no other call waiting."""
+        """Do the same in a pool of its own, for requests that may take minutes."""
         loop = asyncio.get_running_loop()
         return await run_to_end(
-            loop.run_in_executor(self._slow_threads, self._asked, ask), interrupt
+            loop.run_in_executor(self._long_threads, self._call_translated, request), interrupt
         )
 
     @property
     def address(self) -> str:
-        """Name where the engine listens; raises engine.unreachable."""
+        """Return the engine's address; raises engine.unreachable."""
         return self._endpoint.address
 
     @property
-    def for_editors(self) -> dict[str, str]:
-        """Say how an editor is told of this engine; nothing where it is the usual one."""
+    def editor_settings(self) -> dict[str, str]:
+        """Return an editor's settings for this engine; empty for the default engine."""
         return endpoint.editor_settings(self.settings, self._environ)
 
     @property
-    def command_line(self) -> tuple[str, ...]:
-        """Return how a command for this engine begins in a person's terminal."""
+    def command_prefix(self) -> tuple[str, ...]:
+        """Return the program and options that call this engine in a terminal."""
         return endpoint.command_prefix(self._endpoint, self._environ)
 
     @property
     def session_proxies(self) -> dict[str, str]:
-        """Return the proxy variables that docker's configuration has for containers."""
+        """Return the proxy variables for containers from Docker's configuration."""
         return endpoint.read_session_proxies(self.address, self._environ)
 
     def connect(self, timeout: float | None) -> APIClient:
-        """Open a connection for one thread; no timeout is for streams.
+        """Return a connection for one thread; `timeout` is in seconds, None for streams.
 
-        The first one to an engine asks for its API versions; all others use the same.
+        The first connection to an engine negotiates the API version, which the others use.
         """
-        found = self._endpoint
-        version = self._version(found, timeout or self.settings.timeout)
-        return self._open(found, version, timeout)
+        target = self._endpoint
+        version = self._version(target, timeout or self.settings.timeout)
+        return self._open(target, version, timeout)
 
     def translate_error(self, error: Exception) -> Exception:
-        """Return what went wrong with this engine as a ParaError; what is no error of its stays."""
+        """Return an error of this engine as a ParaError, and any other error as it is."""
         try:
-            where = f" at {endpoint.describe(self._endpoint)}"
-        except ParaError:  # its socket is gone meanwhile
-            where = ""
-        return translate_error(error, self.settings, where)
+            place = f" at {endpoint.describe(self._endpoint)}"
+        except ParaError:  # the socket has been removed
+            place = ""
+        return translate_error(error, self.settings, place)
 
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._slow_threads.shutdown(wait=False, cancel_futures=True)
+        self._long_threads.shutdown(wait=False, cancel_futures=True)
         for client in self._clients:
             client.close()
 
-    def _asked(self, ask: Callable[[APIClient], T]) -> T:
+    def _call_translated(self, request: Callable[[APIClient], T]) -> T:
         try:
-            return self._answered(ask)
+            return self._call_with_retry(request)
         except ParaError:
             raise
         except Exception as error:
             raise self.translate_error(error) from error
 
-    def _answered(self, ask: Callable[[APIClient], T]) -> T:
+    def _call_with_retry(self, request: Callable[[APIClient], T]) -> T:
         try:
-            return ask(self._client())
+            return request(self._client())
         except Exception as error:
             if not connection.is_version_refusal(error):
                 raise
-        # another engine listens there since, or this one was upgraded; it has done nothing yet
+        # The engine was upgraded or replaced. It rejected the request, so a retry is safe.
         self._versions.pop(self.address, None)
-        self._own.client = None
-        return ask(self._client())
+        self._local.client = None
+        return request(self._client())
 
-    def _version(self, found: Endpoint, timeout: float) -> str:
-        with self._agreeing:
-            agreed = self._versions.get(found.address)
-            asks = agreed is None
-            if agreed is None:
-                agreed = self._versions[found.address] = Future()
-        if asks:
+    def _version(self, target: Endpoint, timeout: float) -> str:
+        with self._version_lock:
+            negotiated = self._versions.get(target.address)
+            is_first = negotiated is None
+            if negotiated is None:
+                negotiated = self._versions[target.address] = Future()
+        if is_first:
             try:
-                with closing(self._open(found, _UNVERSIONED, timeout)) as client:
-                    agreed.set_result(connection.negotiate_version(client, found))
-            except BaseException as error:  # noqa: BLE001 # whoever waits for it fails with it
-                self._versions.pop(found.address, None)
-                agreed.set_exception(error)
-        return agreed.result(timeout)
+                with closing(self._open(target, _PROBE_VERSION, timeout)) as client:
+                    negotiated.set_result(connection.negotiate_version(client, target))
+            except BaseException as error:  # noqa: BLE001 # raised in all waiting threads
+                self._versions.pop(target.address, None)
+                negotiated.set_exception(error)
+        return negotiated.result(timeout)
 
     @property
     def _endpoint(self) -> Endpoint:
         return endpoint.locate_engine(self.settings, self._environ)
 
-    def _open(self, found: Endpoint, version: str, timeout: float | None) -> APIClient:
-        return connection.open_client(found, self._environ, version, timeout)
+    def _open(self, target: Endpoint, version: str, timeout: float | None) -> APIClient:
+        return connection.open_client(target, self._environ, version, timeout)
 
     def _client(self) -> APIClient:
-        # a client is not safe between threads
-        client: APIClient | None = getattr(self._own, "client", None)
+        # an APIClient is not thread-safe
+        client: APIClient | None = getattr(self._local, "client", None)
         address = self.address
-        if client is None or self._own.address != address:
+        if client is None or self._local.address != address:
             client = self.connect(self.settings.timeout)
-            self._own.client, self._own.address = client, address
+            self._local.client, self._local.address = client, address
             self._clients.append(client)
         return client
 
 
 class Engines:
-    """The connections of this process, one for each engine that settings name."""
+    """The engines that this process uses, one for each engine settings."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self._known: dict[EngineSettings, Engine] = {}
+        self._engines: dict[EngineSettings, Engine] = {}
 
     def __call__(self, settings: EngineSettings) -> Engine:
-        """Give the connection to an engine."""
-        if settings not in self._known:
-            self._known[settings] = Engine(settings, self._environ)
-        return self._known[settings]
+        """Return the engine of settings."""
+        if settings not in self._engines:
+            self._engines[settings] = Engine(settings, self._environ)
+        return self._engines[settings]
 
     def close(self) -> None:
-        """End all connections."""
-        for engine in self._known.values():
+        """Close the connections to all engines."""
+        for engine in self._engines.values():
             engine.close()
 
 
 def create_engines(environ: Mapping[str, str]) -> Engines:
-    """Know no engine yet."""
+    """Return an empty collection of engines."""
     return Engines(environ)

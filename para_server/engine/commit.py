@@ -1,4 +1,4 @@
-"""The only place that knows how a container is saved as an image."""
+"""Save a container as an image."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from para_server.engine.exec_command import Stopper
 if TYPE_CHECKING:
     from docker import APIClient
 
-_TOO_DEEP: Final = "max depth exceeded"  # what the engine says of a layer too many (about 125)
+_TOO_DEEP: Final = "max depth exceeded"  # the engine's error for more than about 125 layers
 
 
 async def save_as_image(engine: Engine, container: str, image: str, labels: dict[str, str]) -> None:
-    """Save what a container has become as an image that is its session's alone.
+    """Save a container as an image with these labels.
 
-    Every save adds a layer; where there are too many, the image becomes one layer again.
+    Each save adds a layer. An image with too many layers is flattened into one.
     """
     repository, _, tag = image.partition(":")
 
-    def ask(_: APIClient) -> None:
+    def request(_: APIClient) -> None:
         from docker.errors import APIError
 
-        # what a container has written may be much: the usual time for an answer is too short
-        patience = engine.settings.timeout * SLOW_FACTOR
-        with closing(engine.connect(patience)) as api, Stopper().closing(api):
+        # a container can have written gigabytes, so the usual timeout is too short
+        timeout = engine.settings.timeout * SLOW_FACTOR
+        with closing(engine.connect(timeout)) as api, Stopper().closing(api):
             try:
                 api.commit(
                     container, repository, tag, pause=True, changes=_label_instructions(labels)
@@ -37,7 +37,7 @@ async def save_as_image(engine: Engine, container: str, image: str, labels: dict
                     raise
                 _save_flattened(api, container, image, labels)
 
-    await engine.call_slowly(ask)
+    await engine.call_long_running(request)
 
 
 def _save_flattened(api: APIClient, container: str, image: str, labels: dict[str, str]) -> None:
@@ -50,20 +50,20 @@ def _save_flattened(api: APIClient, container: str, image: str, labels: dict[str
 
 
 def _config_instructions(config: dict[str, Any], labels: dict[str, str]) -> list[str]:
-    """Say again what an image of files alone does not know."""
-    said = [f"ENV {name}={_quote(value)}" for name, value in _environment(config)]
-    said += _label_instructions(labels)
+    """Return the instructions that restore a configuration, which an export doesn't include."""
+    instructions = [f"ENV {name}={_quote(value)}" for name, value in _environment(config)]
+    instructions += _label_instructions(labels)
     if config.get("Volumes"):
-        said.append(f"VOLUME {json.dumps(sorted(config['Volumes']))}")
+        instructions.append(f"VOLUME {json.dumps(sorted(config['Volumes']))}")
     if config.get("User"):
-        said.append(f"USER {config['User']}")
+        instructions.append(f"USER {config['User']}")
     if config.get("WorkingDir"):
-        said.append(f"WORKDIR {config['WorkingDir']}")
-    return said
+        instructions.append(f"WORKDIR {config['WorkingDir']}")
+    return instructions
 
 
 def _label_instructions(labels: dict[str, str]) -> list[str]:
-    """Write labels as instructions: Podman 4 takes no configuration with a commit."""
+    """Return labels as instructions: Podman 4 ignores the configuration of a commit."""
     return [f"LABEL {name}={_quote(value)}" for name, value in labels.items()]
 
 

@@ -1,4 +1,4 @@
-"""The only place that writes a container down in the engine's own words."""
+"""Convert container specifications into the engine's configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ROOT_FOLDER: Final = "/"
 
 
 def build_config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
-    """Write a container down as the engine wants it."""
+    """Return the engine's configuration for a container."""
     from docker.types import Healthcheck, Ulimit
 
     limits = [Ulimit(name="core", soft=0, hard=0)]
@@ -42,10 +42,10 @@ def build_config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
         environment=spec.environment,
         working_dir=_ROOT_FOLDER if spec.read_only else WORKSPACE,
         host_config=host,
-        # without even a loopback of its own to set up, it starts in half the time
+        # without a loopback interface to set up, it starts in half the time
         network_disabled=spec.network is None,
-        entrypoint=[],  # neither what the image would run first
-        healthcheck=Healthcheck(test=["NONE"]),  # nor what it would run beside it
+        entrypoint=[],  # run no program of the image first
+        healthcheck=Healthcheck(test=["NONE"]),  # nor beside the command
     )
     return config
 
@@ -53,12 +53,12 @@ def build_config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
 def _mount(mount: Mount) -> Any:
     from docker import types
 
-    # the engine would fill an empty volume with what the image has at its place
-    bare = mount.volume and mount.target == WORKSPACE
+    # the engine would copy the image's files at the target into an empty volume
+    no_copy = mount.volume and mount.target == WORKSPACE
     return types.Mount(
         mount.target,
         mount.source,
         type="volume" if mount.volume else "bind",
         read_only=mount.read_only,
-        no_copy=bare,
+        no_copy=no_copy,
     )

@@ -1,4 +1,4 @@
-"""The only place that knows the calls which make, change and list containers."""
+"""Create, change and list containers."""
 
 from __future__ import annotations
 
@@ -30,20 +30,18 @@ from para_server.engine.error_translation import error_text, image_missing_error
 if TYPE_CHECKING:
     from docker import APIClient
 
-_STOP_TIMEOUT: Final = 3  # seconds that a container has to stop by itself
-_MAX_FREEZE_TRIES: Final = (
-    5  # tries: where the machine is busy, processes may not stand still in time
-)
-_MAX_START_TRIES: Final = 3  # tries, where the network that it needs comes and goes
+_STOP_TIMEOUT: Final = 3  # seconds until a container is killed
+_MAX_FREEZE_TRIES: Final = 5  # on a busy machine, the engine can fail to freeze in time
+_MAX_START_TRIES: Final = 3  # other processes can remove the network at the same time
 _NOT_FOUND: Final = 404
-_BEING_REMOVED: Final = "is already in progress"  # what the engine says of a removal
-_TOO_MANY_CPUS: Final = "Range of CPUs"  # what the engine says where it has fewer than before
-_INVALID_MOUNT: Final = "invalid mount option"  # what Podman says of a path with a comma
+_BEING_REMOVED: Final = "is already in progress"  # the engine's error for a second removal
+_TOO_MANY_CPUS: Final = "Range of CPUs"  # the engine's error for more CPUs than it has
+_INVALID_MOUNT: Final = "invalid mount option"  # Podman's error for a path with a comma
 _ALREADY_DONE: Final = (304, 409)
 
 
 class ContainerInfo(Model):
-    """A container as the engine lists it; `state` is the engine's own word."""
+    """A container as the engine lists it; `state` is the engine's name for its state."""
 
     id: str
     name: str
@@ -54,14 +52,14 @@ class ContainerInfo(Model):
     session: str | None
     home: str | None
     helper: str | None = None
-    works: bool = False  # a workspace is mounted in it: it was not made from a session's image
-    volumes: Mapping[str, str] = Field(default_factory=dict)  # where the engine has them mounted
+    has_workspace: bool = False  # unlike in a user's container from a session's image
+    volumes: Mapping[str, str] = Field(default_factory=dict)  # their paths on the engine by name
 
 
 async def create(engine: Engine, spec: ContainerSpec) -> str:
-    """Make a container and give its id; raises engine.image-missing."""
+    """Create a container and return its id; raises engine.image-missing."""
 
-    def ask(api: APIClient) -> str:
+    def request(api: APIClient) -> str:
         from docker.errors import APIError
 
         _require_sources(spec)
@@ -78,17 +76,17 @@ async def create(engine: Engine, spec: ContainerSpec) -> str:
         forget_capacity(engine)
         return _create(engine, api, spec)
 
-    return await engine.call(ask)
+    return await engine.call(request)
 
 
 def _require_sources(spec: ContainerSpec) -> None:
-    """Refuse a mount of what is not there, which Podman would create."""
-    for one in spec.mounts:
-        if not one.volume and _is_absent(one.source):
+    """Raise engine.refused for a mount whose source is missing, since Podman would create it."""
+    for item in spec.mounts:
+        if not item.volume and _is_absent(item.source):
             raise ParaError(
                 "engine.refused",
-                f"There is no {one.source} on this machine, which is to be mounted",
-                Remedy(title="Mount what is there", setting="container.mounts"),
+                f"There is no {item.source} on this machine, which is to be mounted",
+                Remedy(title="Change the mounts", setting="container.mounts"),
                 CHECK_SETUP,
             )
 
@@ -98,16 +96,16 @@ def _is_absent(path: str) -> bool:
         Path(path).stat()
     except FileNotFoundError:
         return True
-    except OSError:  # it may be there, where this user may not look
+    except OSError:  # it may exist, but this user has no access
         pass
     return False
 
 
 def _comma_error(spec: ContainerSpec) -> ParaError:
-    path = next((one.source for one in spec.mounts if "," in one.source), "")
+    path = next((item.source for item in spec.mounts if "," in item.source), "")
     return ParaError(
         "engine.refused",
-        f"Podman cannot mount {path}, since its path has a comma",
+        f"Podman cannot mount {path}: its path contains a comma",
         Remedy(title="Mount another folder", setting="container.mounts"),
         DISABLE_CONTAINERS,
     )
@@ -120,7 +118,7 @@ def _create(engine: Engine, api: APIClient, spec: ContainerSpec) -> str:
         spec = spec.model_copy(update={"network": networks.ensure_network(api, spec.labels)})
     wanted = build_config(api, fit_to_capacity(spec, get_capacity(engine, api)))
     try:
-        return str(api.create_container_from_config(wanted, spec.name)["Id"])  # type: ignore[no-untyped-call] # as the stubs have it
+        return str(api.create_container_from_config(wanted, spec.name)["Id"])  # type: ignore[no-untyped-call] # untyped in the stubs
     except NotFound as error:
         if "image" in str(error.explanation).lower():
             raise image_missing_error(spec.image) from None
@@ -128,21 +126,21 @@ def _create(engine: Engine, api: APIClient, spec: ContainerSpec) -> str:
 
 
 def separate_files_error(engine: Engine, path: str) -> ParaError:
-    """Make the error of an engine that has other files than this machine."""
+    """Return the error for an engine that does not share this machine's file system."""
     return ParaError(
         "engine.refused",
-        f"The engine at {engine.address} does not see the files of this machine: there is no "
-        f"{path} where it runs. It can be used where both see the same files",
-        Remedy(title="Name another engine", setting="engine.host"),
+        f"The engine at {engine.address} does not see the files of this machine: {path} does not "
+        "exist there. Sessions need an engine that shares this machine's files",
+        Remedy(title="Choose another engine", setting="engine.host"),
         DISABLE_CONTAINERS,
         CHECK_SETUP,
     )
 
 
 async def start(engine: Engine, container: str) -> None:
-    """Start a container; the network of sessions is made again where somebody removed it."""
+    """Start a container; recreate the sessions' network if it was removed."""
 
-    def ask(api: APIClient) -> None:
+    def request(api: APIClient) -> None:
         from docker.errors import APIError
 
         for _ in range(_MAX_START_TRIES):
@@ -153,11 +151,11 @@ async def start(engine: Engine, container: str) -> None:
                     raise
         return api.start(container)
 
-    await engine.call(ask)
+    await engine.call(request)
 
 
 def started_info(container: str, name: str, image: str) -> ContainerInfo:
-    """Tell how the engine would list a container that it has just started, without asking it."""
+    """Return the info of a container that was just started, without a request to the engine."""
     return ContainerInfo(
         id=container,
         name=name,
@@ -171,16 +169,16 @@ def started_info(container: str, name: str, image: str) -> ContainerInfo:
 
 
 async def stop(engine: Engine, container: str) -> None:
-    """Stop a container; one that stands still is stopped already."""
+    """Stop a container; do nothing if it is not running."""
     await engine.call(
         lambda api: _ignoring_status(lambda: api.stop(container, timeout=_STOP_TIMEOUT))
     )
 
 
 async def freeze(engine: Engine, container: str) -> None:
-    """Freeze all processes of a container; one that is frozen already stays so."""
+    """Freeze all processes of a container; do nothing if it is frozen."""
 
-    def ask(api: APIClient) -> None:
+    def request(api: APIClient) -> None:
         from docker.errors import APIError
 
         tries = 0
@@ -194,21 +192,21 @@ async def freeze(engine: Engine, container: str) -> None:
                 if tries == _MAX_FREEZE_TRIES or "unable to freeze" not in error_text(error):
                     raise
 
-    await engine.call(ask)
+    await engine.call(request)
 
 
 async def thaw(engine: Engine, container: str) -> None:
-    """Let the processes of a container go on."""
+    """Thaw the processes of a frozen container."""
     await engine.call(lambda api: api.unpause(container))
 
 
 async def remove(engine: Engine, container: str) -> None:
-    """Remove a container with its anonymous volumes; what is gone is removed already.
+    """Remove a container and its anonymous volumes; do nothing if it does not exist.
 
-    A few at a time: Docker 20.10 can come to a standstill where dozens are removed at once.
+    Only a few are removed at once: Docker 20.10 can hang when dozens are.
     """
 
-    def ask(api: APIClient) -> None:
+    def request(api: APIClient) -> None:
         from docker.errors import APIError
 
         try:
@@ -218,82 +216,87 @@ async def remove(engine: Engine, container: str) -> None:
                 return
             if _BEING_REMOVED not in str(error.explanation):
                 raise
-            # whoever asked before may not have waited for it
+            # another process has requested the removal: wait for it to complete
             _ignoring_status(lambda: api.wait(container, api.timeout, "removed"), _NOT_FOUND)
 
     async with engine.removals:
-        await engine.call(ask)
+        await engine.call(request)
 
 
 async def list_session_containers(engine: Engine) -> list[ContainerInfo]:
-    """List the containers of all sessions on the engine, whoever made them."""
+    """Return the containers of all sessions on the engine, of every installation of para."""
     return await _list_by_prefix(engine, CONTAINER_PREFIX)
 
 
 async def list_oneshot_containers(engine: Engine) -> list[ContainerInfo]:
-    """List the helper containers on the engine."""
+    """Return the one-shot containers on the engine, of every installation of para."""
     return await _list_by_prefix(engine, HELPER_PREFIX)
 
 
 async def find(engine: Engine, name: str) -> ContainerInfo | None:
-    """Find a container by its exact name."""
+    """Return the container with exactly this name, or None."""
     return next((seen for seen in await _list_by_prefix(engine, name) if seen.name == name), None)
 
 
 async def list_renamed(engine: Engine, session_id: str | None = None) -> list[ContainerInfo]:
-    """List the containers of one or all sessions that somebody gave other names."""
+    """Return the containers of one or all sessions that were renamed outside para."""
     label = LABEL_SESSION if session_id is None else f"{LABEL_SESSION}={session_id}"
     raw = await engine.call(lambda api: api.containers(all=True, filters={"label": label}))
-    seen = [_parse_info(one) for one in raw]
-    # a person's own container may be made from a session's image, which has the same labels
-    return [one for one in seen if one.works and not one.name.startswith(CONTAINER_PREFIX)]
+    seen = [_parse_info(item) for item in raw]
+    # a user's container that is created from a session's image inherits its labels
+    return [
+        item for item in seen if item.has_workspace and not item.name.startswith(CONTAINER_PREFIX)
+    ]
 
 
 async def restore_name(
     engine: Engine, session_id: str, is_mine: Callable[[str | None], bool]
 ) -> bool:
-    """Give the container of a session its own name again; tells whether there was one."""
-    found = [one for one in await list_renamed(engine, session_id) if is_mine(one.home)]
-    if not found:
+    """Restore the name of a session's renamed container; return whether there was one.
+
+    `is_mine` is given the label with the container's installation.
+    """
+    renamed = [item for item in await list_renamed(engine, session_id) if is_mine(item.home)]
+    if not renamed:
         return False
-    await engine.call(lambda api: api.rename(found[0].id, container_name(session_id)))
+    await engine.call(lambda api: api.rename(renamed[0].id, container_name(session_id)))
     return True
 
 
 async def _list_by_prefix(engine: Engine, prefix: str) -> list[ContainerInfo]:
-    # the plain list: the convenient one inspects each container
+    # the low-level list: docker-py's high-level one inspects each container
     raw = await engine.call(lambda api: api.containers(all=True, filters={"name": prefix}))
-    seen = [_parse_info(one) for one in raw]
-    return [one for one in seen if one.name.startswith(prefix)]
+    seen = [_parse_info(item) for item in raw]
+    return [item for item in seen if item.name.startswith(prefix)]
 
 
-def _parse_info(one: dict[str, Any]) -> ContainerInfo:
-    labels = one.get("Labels") or {}
-    names = one.get("Names") or ["/"]
+def _parse_info(item: dict[str, Any]) -> ContainerInfo:
+    labels = item.get("Labels") or {}
+    names = item.get("Names") or ["/"]
     return ContainerInfo(
-        id=one["Id"],
+        id=item["Id"],
         name=names[0].lstrip("/"),
-        image=one.get("Image", ""),
-        image_id=one.get("ImageID", ""),
-        state=one.get("State", ""),
-        status=one.get("Status", ""),
+        image=item.get("Image", ""),
+        image_id=item.get("ImageID", ""),
+        state=item.get("State", ""),
+        status=item.get("Status", ""),
         session=labels.get(LABEL_SESSION),
         home=labels.get(LABEL_HOME),
         helper=labels.get(LABEL_HELPER),
-        works=any(m.get("Destination") == WORKSPACE for m in one.get("Mounts") or ()),
+        has_workspace=any(m.get("Destination") == WORKSPACE for m in item.get("Mounts") or ()),
         volumes={
             mount["Name"]: mount.get("Source", "")
-            for mount in one.get("Mounts") or ()
+            for mount in item.get("Mounts") or ()
             if mount.get("Type") == "volume"
         },
     )
 
 
-def _ignoring_status(ask: Any, *codes: int) -> None:
+def _ignoring_status(call: Any, *codes: int) -> None:
     from docker.errors import APIError
 
     try:
-        ask()
+        call()
     except APIError as error:
         if error.status_code not in (codes or (_NOT_FOUND, *_ALREADY_DONE)):
             raise

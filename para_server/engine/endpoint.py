@@ -1,4 +1,4 @@
-"""The only place that knows where an engine may be listening, and how it is reached there."""
+"""Find the container engine: its address, TLS certificates and proxy."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from para_server.core.untrusted import one_line
 from para_server.host.paths import user_home
 
 _LOCAL_SCHEMES: Final = ("unix://", "npipe://")
-_DEFAULT_PORT: Final = 2375  # what the docker command line adds to an address that has none
+_DEFAULT_PORT: Final = 2375  # as in the docker command line
 _DEFAULT_TLS_PORT: Final = 2376
 _MAX_ADDRESS: Final = 300  # characters of an address in a message
 
 
 class Tls(Model):
-    """The certificates of a connection; without `verify` the engine's own is not checked."""
+    """The certificates of a connection; `verify` is whether the engine's is verified."""
 
     ca: Path | None = None
     cert: Path | None = None
@@ -34,9 +34,9 @@ class Tls(Model):
 
 
 class Endpoint(Model):
-    """The address of an engine, complete with its port, and the TLS that it is reached with.
+    """The address of an engine, including its port, and its TLS certificates.
 
-    `origin` is what decided on it; nothing for the usual sockets.
+    `origin` names the setting or variable that chose it; empty for a default socket.
     """
 
     address: str
@@ -50,9 +50,10 @@ def find_address(settings: EngineSettings, environ: Mapping[str, str]) -> str:
 
 
 def locate_engine(settings: EngineSettings, environ: Mapping[str, str]) -> Endpoint:
-    """Find the engine: settings, DOCKER_HOST, current context, the usual sockets.
+    """Return the engine of the settings, DOCKER_HOST, the Docker context or a default socket.
 
-    Raises engine.unreachable where there is nothing to ask, or a certificate is missing.
+    The first one that is configured or exists is used. Raises engine.unreachable if there is none
+    or a certificate is missing.
     """
     if settings.host:
         return _with_origin("engine.host", _endpoint_of_host(settings.host, environ))
@@ -66,27 +67,27 @@ def locate_engine(settings: EngineSettings, environ: Mapping[str, str]) -> Endpo
     for socket in _default_sockets(environ):
         if Path(socket).exists():
             return Endpoint(address=f"unix://{socket}")
-    looked = ", ".join(_default_sockets(environ))
-    raise unreachable_error(f"No container engine answers (looked for {looked})")
+    sockets = ", ".join(_default_sockets(environ))
+    raise unreachable_error(f"No container engine found (tried {sockets})")
 
 
 def describe(endpoint: Endpoint) -> str:
-    """Name the address of an engine without a password, and what decided on it."""
+    """Return an engine's address without its password, and its origin, for messages."""
     address = hide_password(endpoint.address)
     return one_line(f"{address} ({endpoint.origin})" if endpoint.origin else address, _MAX_ADDRESS)
 
 
 def hide_password(address: str) -> str:
-    """Return an address as it may be shown."""
-    scheme, between, rest = address.partition("://")
+    """Return an address without its password."""
+    scheme, separator, rest = address.partition("://")
     user, at, host = rest.rpartition("@")
-    return f"{scheme}{between}{user.partition(':')[0]}{at}{host}"
+    return f"{scheme}{separator}{user.partition(':')[0]}{at}{host}"
 
 
 def editor_settings(settings: EngineSettings, environ: Mapping[str, str]) -> dict[str, str]:
-    """Say how an editor, which asks the docker command line, is told of the engine.
+    """Return the engine settings of an editor, which calls the docker command line.
 
-    Nothing is to be said of one on this machine, unless it is a named context's.
+    They are empty for an engine on this machine unless a Docker context chose it.
     """
     host = settings.host or ("" if settings.context else environ.get("DOCKER_HOST", ""))
     if host:
@@ -96,31 +97,32 @@ def editor_settings(settings: EngineSettings, environ: Mapping[str, str]) -> dic
 
 
 def command_prefix(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return how a command for the engine begins: with docker, or podman where it is alone."""
-    there = [one for one in ("docker", "podman") if shutil.which(one, path=environ.get("PATH"))]
-    if there == ["podman"] and endpoint.tls is None:
+    """Return the program and options that call the engine: docker, or podman without docker."""
+    path = environ.get("PATH")
+    programs = [name for name in ("docker", "podman") if shutil.which(name, path=path)]
+    if programs == ["podman"] and endpoint.tls is None:
         return ("podman", "--url", endpoint.address)
     return ("docker", *docker_options(endpoint))
 
 
 def docker_options(endpoint: Endpoint) -> tuple[str, ...]:
-    """Return the options by which the docker command line reaches the engine."""
-    named = ("--host", endpoint.address)
+    """Return the options of the docker command line for the engine."""
+    host = ("--host", endpoint.address)
     if endpoint.tls is None:
-        return named
+        return host
     files = (
         ("--tlscacert", endpoint.tls.ca),
         ("--tlscert", endpoint.tls.cert),
         ("--tlskey", endpoint.tls.key),
     )
     given = [word for option, file in files if file for word in (option, str(file))]
-    return (*named, "--tlsverify" if endpoint.tls.verify else "--tls", *given)
+    return (*host, "--tlsverify" if endpoint.tls.verify else "--tls", *given)
 
 
 def find_proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> str | None:
-    """Return the proxy that stands before the engine, by the rules of the docker command line.
+    """Return the proxy for the engine, by the rules of the docker command line.
 
-    There is none before a socket or a loopback address, whatever NO_PROXY says.
+    Sockets and loopback addresses have none. NO_PROXY is not applied here.
     """
     url = urlsplit(endpoint.address)
     if url.scheme not in {"tcp", "http", "https"} or _is_loopback(url.hostname or ""):
@@ -130,14 +132,14 @@ def find_proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> str | None:
 
 
 def read_session_proxies(address: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that `proxies` of docker's config.json puts into containers."""
-    known = _read_docker_config(environ).get("proxies")
-    known = known if isinstance(known, dict) else {}
-    found = known.get(address, known.get("default"))
-    found = found if isinstance(found, dict) else {}
+    """Return the environment variables for containers from `proxies` of docker's config.json."""
+    proxies = _read_docker_config(environ).get("proxies")
+    proxies = proxies if isinstance(proxies, dict) else {}
+    chosen = proxies.get(address, proxies.get("default"))
+    chosen = chosen if isinstance(chosen, dict) else {}
     variables: dict[str, str] = {}
     for key, name in _PROXY_VARIABLES.items():
-        value = found.get(key)
+        value = chosen.get(key)
         if isinstance(value, str) and value:
             variables |= {name: value, name.lower(): value}
     return variables
@@ -153,13 +155,13 @@ _PROXY_VARIABLES: Final = {
 
 
 def unreachable_error(message: str) -> ParaError:
-    """Make the error that says how to get an engine."""
+    """Return an engine.unreachable error with remedies."""
     return ParaError(
         "engine.unreachable",
         message,
         CHECK_SETUP,
-        Remedy(title="Start Docker or Podman, where one is installed"),
-        Remedy(title="Name the engine", setting="engine.host"),
+        Remedy(title="Start Docker or Podman if it is installed"),
+        Remedy(title="Set the engine's address", setting="engine.host"),
         DISABLE_CONTAINERS,
         Remedy(title="Install Docker", url="https://docs.docker.com/engine/install/"),
     )
@@ -182,7 +184,7 @@ def _endpoint_of_host(host: str, environ: Mapping[str, str]) -> Endpoint:
 
 
 def _complete_address(host: str, port: int) -> str:
-    """Complete an address as the docker command line does: tcp where no scheme is, and a port."""
+    """Return an address with a scheme and a port, defaulting to tcp as the docker command line."""
     host = host.strip()
     if host.startswith("/"):
         return f"unix://{host}"
@@ -195,7 +197,7 @@ def _complete_address(host: str, port: int) -> str:
         given = url.port
     except ValueError as error:
         shown = hide_password(host)
-        raise unreachable_error(f"{shown} is no address of an engine: {error}") from None
+        raise unreachable_error(f"{shown} is not a valid engine address: {error}") from None
     if given is not None:
         return host
     name = url.netloc.removesuffix(":") or "localhost"
@@ -203,13 +205,15 @@ def _complete_address(host: str, port: int) -> str:
 
 
 def _find_certificates(folder: Path, *, verify: bool) -> Tls:
-    """Find the certificates of a folder; raises engine.unreachable where one is missing."""
+    """Return the certificates in a folder; raises engine.unreachable if one is missing."""
     ca, cert, key = (folder / name for name in ("ca.pem", "cert.pem", "key.pem"))
     if verify and not ca.is_file():
-        raise unreachable_error(f"The engine wants TLS, and there is no certificate authority {ca}")
+        raise unreachable_error(
+            f"The engine requires TLS, but there is no certificate authority {ca}"
+        )
     if cert.is_file() != key.is_file():
         missing = key if cert.is_file() else cert
-        raise unreachable_error(f"The engine wants TLS, and there is no {missing}")
+        raise unreachable_error(f"The engine requires TLS, but there is no {missing}")
     pair = cert.is_file()
     return Tls(
         ca=ca if ca.is_file() else None,
@@ -258,7 +262,7 @@ def _read_current_context(environ: Mapping[str, str]) -> str:
 
 
 def _endpoint_of_context(name: str, environ: Mapping[str, str]) -> Endpoint:
-    # the docker command line keeps a context under the digest of its name
+    # the docker command line names a context's folder by the digest of the context's name
     digest = hashlib.sha256(name.encode()).hexdigest()
     contexts = _docker_config_folder(environ) / "contexts"
     try:
@@ -273,7 +277,7 @@ def _endpoint_of_context(name: str, environ: Mapping[str, str]) -> Endpoint:
         secured or not verify
     ):
         return Endpoint(address=_complete_address(host, _DEFAULT_PORT))
-    # a context need not have an authority of its own: then the system's count
-    known = verify and (folder / "ca.pem").is_file()
-    tls = _find_certificates(folder, verify=known).model_copy(update={"verify": verify})
+    # a context without a certificate authority uses those of the system
+    has_authority = verify and (folder / "ca.pem").is_file()
+    tls = _find_certificates(folder, verify=has_authority).model_copy(update={"verify": verify})
     return Endpoint(address=_complete_address(host, _DEFAULT_TLS_PORT), tls=tls)

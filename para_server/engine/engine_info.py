@@ -1,4 +1,4 @@
-"""The only place that asks an engine what it is: whose ids its containers have, and what it has."""
+"""Query an engine's version, resources and user id mapping."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from para_server.engine import capacity
 from para_server.engine.capacity import Capacity
 from para_server.engine.client import Engine
 
-_MAX_AGE: Final = 60.0  # seconds: whoever configures an engine anew restarts it
-_REMAPPED_FOLDER: Final = re.compile(r"/(\d+)\.(\d+)/?$")  # what Docker adds to its folder of data
+_MAX_AGE: Final = 60.0  # seconds; an engine must be restarted to change its configuration
+_REMAPPED_FOLDER: Final = re.compile(r"/(\d+)\.(\d+)/?$")  # of Docker's data folder
 
 
 class EngineInfo(Model):
-    """What an engine says of itself; memory in bytes.
+    """An engine's description of itself; memory in bytes.
 
-    `root` is the uid of this machine that root has in its containers: 0, the user whose engine it
-    is (rootless), or the first of a range (userns-remap).
+    `root` is the host's uid of root in the engine's containers: 0, the user who runs the engine
+    (rootless), or the first uid of a range (userns-remap).
     """
 
     version: str
@@ -32,64 +32,64 @@ class EngineInfo(Model):
     rootless: bool
     remapped: bool
     root: int
-    limits: tuple[str, ...]  # kinds of limits that it cannot hold containers to
+    limits: tuple[str, ...]  # names of the limits that the engine can't enforce
     time: str
     architecture: str
     warnings: tuple[str, ...] = ()
 
 
 async def inspect_engine(engine: Engine) -> EngineInfo:
-    """Return what an engine says of itself; it is asked once a minute."""
-    known = _known.get(engine)
-    if known is not None and time.monotonic() < known[0] + _MAX_AGE:
-        return known[1]
-    found = await query_engine(engine)
-    _known[engine] = (time.monotonic(), found)
-    return found
+    """Return an engine's info, which is cached for a minute."""
+    cached = _known.get(engine)
+    if cached is not None and time.monotonic() < cached[0] + _MAX_AGE:
+        return cached[1]
+    current = await query_engine(engine)
+    _known[engine] = (time.monotonic(), current)
+    return current
 
 
 @single_flight
 async def query_engine(engine: Engine) -> EngineInfo:
-    """Ask an engine what it is now."""
-    told: dict[str, Any] = await engine.call(lambda api: api.info())
+    """Return an engine's current info."""
+    info: dict[str, Any] = await engine.call(lambda api: api.info())
     options = {
         part.partition("name=")[2]
-        for option in told.get("SecurityOptions") or ()
+        for option in info.get("SecurityOptions") or ()
         for part in str(option).split(",")
         if part.startswith("name=")
     }
-    rootless = "rootless" in options or told.get("Rootless") is True  # Podman's own word
+    rootless = "rootless" in options or info.get("Rootless") is True  # Podman's key
     remapped = "userns" in options
-    found = EngineInfo(
-        version=str(told.get("ServerVersion", "")),
-        podman="BuildahVersion" in told,
-        cpus=int(told.get("NCPU") or 0),
-        memory=int(told.get("MemTotal") or 0),
+    current = EngineInfo(
+        version=str(info.get("ServerVersion", "")),
+        podman="BuildahVersion" in info,
+        cpus=int(info.get("NCPU") or 0),
+        memory=int(info.get("MemTotal") or 0),
         rootless=rootless,
         remapped=remapped,
-        root=_host_uid_of_root(engine, told, rootless=rootless, remapped=remapped),
-        limits=tuple(name for key, name in _LIMIT_NAMES.items() if told.get(key) is False),
-        time=str(told.get("SystemTime") or ""),
-        architecture=str(told.get("Architecture") or ""),
-        warnings=tuple(str(one) for one in told.get("Warnings") or ()),
+        root=_host_uid_of_root(engine, info, rootless=rootless, remapped=remapped),
+        limits=tuple(name for key, name in _LIMIT_NAMES.items() if info.get(key) is False),
+        time=str(info.get("SystemTime") or ""),
+        architecture=str(info.get("Architecture") or ""),
+        warnings=tuple(str(one) for one in info.get("Warnings") or ()),
     )
-    capacity.set_capacity(engine, Capacity(found.cpus or inf, found.memory or inf))
-    return found
+    capacity.set_capacity(engine, Capacity(current.cpus or inf, current.memory or inf))
+    return current
 
 
 _LIMIT_NAMES: Final = {"CpuCfsQuota": "CPUs", "MemoryLimit": "memory", "PidsLimit": "processes"}
 
 
 def _host_uid_of_root(
-    engine: Engine, told: dict[str, Any], *, rootless: bool, remapped: bool
+    engine: Engine, info: dict[str, Any], *, rootless: bool, remapped: bool
 ) -> int:
     if rootless:
-        # whoever runs it owns the socket
+        # the user who runs the engine owns its socket
         socket = Path(engine.address.removeprefix("unix://"))
         return socket.stat().st_uid if socket.exists() else 0
     if remapped:
-        found = _REMAPPED_FOLDER.search(str(told.get("DockerRootDir", "")))
-        return int(found[1]) if found else 0
+        current = _REMAPPED_FOLDER.search(str(info.get("DockerRootDir", "")))
+        return int(current[1]) if current else 0
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The only place that translates what goes wrong with the engine, each by its cause."""
+"""Translate the errors of the engine and its connection into ParaErrors."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _GROUP_URL: Final = "https://docs.docker.com/engine/install/linux-postinstall/"
 _MAX_TEXT: Final = 500
 _IN_USE: Final = 409
-# the kernel says the same of namespaces, keys, watches and cgroups: only a file that could not be
-# written means a disk, and those of the kernel's own file systems lie on none
+# The kernel reports the same error for namespaces, keys, watches and cgroups. Only an error with
+# the path of a file outside the kernel's own file systems means that a disk is full.
 _NO_SPACE: Final = re.compile(r"\b[a-z]+ (/[^\s:]*)(?: [^\s:]+)?: no space left on device")
 _KERNEL_FILE_SYSTEMS: Final = ("/sys/", "/proc/", "/dev/")
 _BIND: Final = re.compile(r"bind source path does not exist: (.+)|statfs (/.+): no such file")
@@ -29,13 +29,13 @@ _WANTS_TLS: Final = "Client sent an HTTP request to an HTTPS server"
 
 
 def translate_error(error: Exception, settings: EngineSettings, where: str) -> Exception:
-    """Return what went wrong with the engine as a ParaError; what is no error of its stays.
+    """Return an error of the engine as a ParaError, and any other error as it is.
 
-    `where` is the engine's address, for people: the end of a sentence, or nothing.
+    `where` is appended to messages: " at " and the engine's address, or empty.
     """
     from docker import errors as docker_errors
     from requests import exceptions as http
-    from urllib3 import exceptions as stream  # a stream that is read raises them as they are
+    from urllib3 import exceptions as stream  # reading a stream raises these unwrapped
 
     broken = (
         http.ConnectionError | http.ChunkedEncodingError | stream.ProtocolError | ConnectionError
@@ -55,7 +55,7 @@ def translate_error(error: Exception, settings: EngineSettings, where: str) -> E
 
 
 def image_missing_error(image: str) -> ParaError:
-    """Say which image is missing, and how to get it."""
+    """Return an engine.image-missing error; the remedy builds or chooses an image."""
     name = image.removeprefix("No such image: ").removeprefix("no such image: ") or BASE_IMAGE
     params = image_build_params(name)
     build = Remedy(title="Build image", command="para.image.build", params=params)
@@ -66,18 +66,18 @@ def image_missing_error(image: str) -> ParaError:
 
 
 def refused_error(text: str, remedy: Remedy = CHECK_SETUP) -> ParaError:
-    """Repeat what the engine said in refusing."""
+    """Return an engine.refused error with the text of the engine's error."""
     return ParaError("engine.refused", f"The engine refused: {one_line(text, _MAX_TEXT)}", remedy)
 
 
 def missing_bind_path(error: Exception) -> str | None:
-    """Return the path of this machine that an engine did not find, where that is what it said."""
-    found = _BIND.search(error_text(error))
-    return (found[1] or found[2]).strip() if found else None
+    """Return the host path that the engine did not find for a mount, or None for other errors."""
+    match = _BIND.search(error_text(error))
+    return (match[1] or match[2]).strip() if match else None
 
 
 def remove_if_unused(removal: Callable[[], object]) -> bool:
-    """Remove something unless something else uses it; returns whether it is gone."""
+    """Call a removal and return whether the object is gone, False if it is in use."""
     from docker.errors import APIError, NotFound
 
     try:
@@ -92,7 +92,7 @@ def remove_if_unused(removal: Callable[[], object]) -> bool:
 
 
 def error_text(error: Exception) -> str:
-    """Return what an engine said, or an error says of itself."""
+    """Return the text of the engine's response, or else of the exception."""
     explanation = getattr(error, "explanation", None)
     if isinstance(explanation, bytes):
         explanation = explanation.decode(errors="replace")
@@ -102,13 +102,15 @@ def error_text(error: Exception) -> str:
 def _translate_api_error(error: APIError) -> ParaError:
     text = error_text(error)
     if _WANTS_TLS in text:
-        return unreachable_error("The engine wants TLS: set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH")
+        return unreachable_error(
+            "The engine requires TLS: set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
+        )
     if _NO_HOST_NETWORK in text:
         return refused_error(
             text, Remedy(title="Choose another network", setting="container.network")
         )
-    found = _NO_SPACE.search(text)
-    if found and not found[1].startswith(_KERNEL_FILE_SYSTEMS):
+    match = _NO_SPACE.search(text)
+    if match and not match[1].startswith(_KERNEL_FILE_SYSTEMS):
         return _disk_full_error(text)
     return refused_error(text)
 
@@ -121,16 +123,16 @@ def _translate_connection_error(error: Exception, where: str) -> ParaError:
             return _permission_error(where)
         if isinstance(cause, ssl.SSLError):
             why = one_line(str(cause), _MAX_TEXT)
-            return unreachable_error(f"The engine could not be reached by TLS: {why}")
+            return unreachable_error(f"The TLS connection to the engine failed: {why}")
     if isinstance(error, ProxyError):
         return unreachable_error(
-            "The proxy before the container engine (HTTP_PROXY) does not let para by"
+            "The proxy of the container engine (HTTP_PROXY) refused the connection"
         )
     return unreachable_error(f"The container engine does not answer{where}")
 
 
 def _walk_causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk from what a library raised to what the system said."""
+    """Yield an error and all its causes, down to those of the operating system."""
     waiting, seen = [error], set[int]()
     while waiting:
         one = waiting.pop()
@@ -145,7 +147,7 @@ def _walk_causes(error: BaseException) -> Iterator[BaseException]:
 def _permission_error(where: str) -> ParaError:
     return ParaError(
         "engine.permission-denied",
-        f"The engine's socket{where} may not be used by this user",
+        f"You have no permission to use the engine's socket{where}",
         Remedy(title="Add yourself to the group docker", url=_GROUP_URL),
         CHECK_SETUP,
     )
@@ -155,12 +157,12 @@ def _timeout_error(settings: EngineSettings) -> ParaError:
     return ParaError(
         "engine.timeout",
         f"The engine did not answer in time (engine.timeout is {settings.timeout:g} seconds)",
-        Remedy(title="Give it more time", setting="engine.timeout"),
+        Remedy(title="Increase the timeout", setting="engine.timeout"),
         CHECK_SETUP,
     )
 
 
 def _disk_full_error(text: str) -> ParaError:
-    clean = Remedy(title="Remove what is left over", command="para.clean", params={})
+    clean = Remedy(title="Remove leftovers", command="para.clean", params={})
     why = one_line(text, _MAX_TEXT)
     return ParaError("store.unreadable", f"The engine's disk is full: {why}", clean)

@@ -1,4 +1,4 @@
-"""The only place that knows how the engine tells that a container changed."""
+"""Watch the engine's events for changes of session containers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _ACTIONS: Final = "create start die stop pause unpause destroy oom rename".split()
-_EARLY_ACTIONS: Final = ("die", "pause", "unpause")  # what Docker says before its list shows it
+_EARLY_ACTIONS: Final = ("die", "pause", "unpause")  # sent before Docker's list shows the change
 
 
 async def watch_session_containers(engine: Engine) -> AsyncIterator[str]:
-    """Give the name of each session container that changed, and "" once the engine listens.
+    """Yield "" once the stream is open, then the name of each session container that changes.
 
-    Raises ParaError when the stream ends, since what happens afterwards is not seen.
+    Raises ParaError when the stream ends, since later changes are not reported.
     """
     loop = asyncio.get_running_loop()
     cache = container_cache.get_cache(engine)
@@ -51,16 +51,16 @@ def _enqueue(
     arrived: asyncio.Queue[str | Exception],
     event: str | Exception,
 ) -> None:
-    with suppress(RuntimeError):  # the loop has ended, and nobody listens
+    with suppress(RuntimeError):  # the event loop is closed
         loop.call_soon_threadsafe(arrived.put_nowait, event)
 
 
 class _Reader(threading.Thread):
-    """Reads the stream with a connection of its own, which `stop` shuts."""
+    """Reads the event stream on a connection of its own, which `stop` closes."""
 
-    def __init__(self, engine: Engine, tell: Any) -> None:
+    def __init__(self, engine: Engine, report: Any) -> None:
         super().__init__(name="engine-events", daemon=True)
-        self._engine, self._tell = engine, tell
+        self._engine, self._report = engine, report
         self._stream: Any = None
         self._stopped = False
 
@@ -71,13 +71,13 @@ class _Reader(threading.Thread):
             self._stream = api.events(decode=True, filters={"type": "container"})
             if self._stopped:
                 return
-            self._tell("")
+            self._report("")
             for event in self._stream:
-                self._heard(api, event)
-            self._tell(unreachable_error("The container engine has gone away"))
-        except Exception as error:  # noqa: BLE001 # whatever it is, the listener is told
+                self._handle(api, event)
+            self._report(unreachable_error("The container engine closed its event stream"))
+        except Exception as error:  # noqa: BLE001 # raised in the consumer of the events
             if not self._stopped:
-                self._tell(self._engine.translate_error(error))
+                self._report(self._engine.translate_error(error))
         finally:
             if api is not None:
                 api.close()
@@ -88,22 +88,24 @@ class _Reader(threading.Thread):
             with suppress(Exception):
                 self._stream.close()
 
-    def _heard(self, api: APIClient, event: dict[str, Any]) -> None:
-        told = (event.get("Actor") or {}).get("Attributes", {})
-        name, action = told.get("name", ""), str(event.get("Action", ""))
+    def _handle(self, api: APIClient, event: dict[str, Any]) -> None:
+        attributes = (event.get("Actor") or {}).get("Attributes", {})
+        name, action = attributes.get("name", ""), str(event.get("Action", ""))
         if action == "rename" and not name.startswith(CONTAINER_PREFIX):
-            name = told.get("oldName", "").removeprefix("/")  # a session's container went away
+            name = attributes.get("oldName", "").removeprefix(
+                "/"
+            )  # a session's container went away
         if not name.startswith(CONTAINER_PREFIX) or action not in _ACTIONS:
             return
         cache = container_cache.get_cache(self._engine)
         if action == "die":
             cache.dying.add(name)
         cache.events += 1
-        self._tell(name)
+        self._report(name)
         if action in _EARLY_ACTIONS:
-            # an answer about the container comes after it is listed so
+            # the engine answers an inspection only after its list shows the change
             with suppress(Exception):
                 api.inspect_container(name)
             cache.dying.discard(name)
             cache.events += 1
-            self._tell(name)
+            self._report(name)

@@ -1,4 +1,4 @@
-"""The only place that runs a short command in a container, whose programs may be an agent's own."""
+"""Run short commands in containers, with a timeout since their programs are not trusted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from para_server.engine.client import Engine
 if TYPE_CHECKING:
     from docker import APIClient
 
-_MAX_OUTPUT: Final = 4000  # bytes of its output
+_MAX_OUTPUT: Final = 4000  # bytes
 
 
 async def execute(
@@ -26,37 +26,37 @@ async def execute(
     environment: Mapping[str, str] | None = None,
     workdir: str = WORKSPACE,
 ) -> tuple[int, str]:
-    """Run a command; gives its exit code and the end of its output.
+    """Run a command and return its exit code and the end of its output.
 
-    It has the time that the engine has for an answer; then raises engine.timeout.
+    Raises engine.timeout if it takes longer than the setting of that name.
     """
 
-    def ask(api: APIClient) -> tuple[int, str]:
-        made = api.exec_create(
+    def request(api: APIClient) -> tuple[int, str]:
+        created = api.exec_create(
             container,
             list(command),
             user=user,
             workdir=workdir,
             environment=dict(environment or {}),
         )
-        said = b""
+        output = b""
         stopper = Stopper()
         with stopper.after(api, engine.settings.timeout):
-            for part in api.exec_start(made["Id"], stream=True):
-                said = (said + part)[-_MAX_OUTPUT:]
+            for part in api.exec_start(created["Id"], stream=True):
+                output = (output + part)[-_MAX_OUTPUT:]
         if stopper.stopped.is_set():
             raise _timeout_error(container, command[0], engine.settings.timeout)
-        code = api.exec_inspect(made["Id"])["ExitCode"]
-        return int(code if code is not None else 1), said.decode(errors="replace")
+        code = api.exec_inspect(created["Id"])["ExitCode"]
+        return int(code if code is not None else 1), output.decode(errors="replace")
 
-    return await engine.call_slowly(ask)
+    return await engine.call_long_running(request)
 
 
 class Stopper:
-    """Ends what the engine streams to one thread, from another one, also where it is silent.
+    """Closes response streams of the engine, from any thread, even while nothing arrives.
 
-    What is still streamed at the end of a block is ended with it. An engine that goes on writing to
-    somebody who does not read waits for ever, and answers no call for the container any more.
+    Every stream must be closed: an engine that writes to a stream that nobody reads blocks forever,
+    and then answers no request for the container.
     """
 
     def __init__(self) -> None:
@@ -64,13 +64,13 @@ class Stopper:
         self._streams: list[Any] = []
 
     def stop(self) -> None:
-        """End the streams there are, and those to come."""
+        """Close all streams, and those that are opened later."""
         self.stopped.set()
         self._close()
 
     @contextmanager
     def after(self, api: APIClient, seconds: float) -> Iterator[None]:
-        """Stop after a while what a connection streams within the block."""
+        """Stop the streams that a connection opens within the block after some seconds."""
         timer = threading.Timer(seconds, self.stop)
         with self.closing(api):
             timer.start()
@@ -81,7 +81,7 @@ class Stopper:
 
     @contextmanager
     def closing(self, api: APIClient) -> Iterator[None]:
-        """Close at the end of the block what a connection streams within it."""
+        """Close the streams that a connection opens within the block at its end."""
         from docker.types import CancellableStream
 
         def remember(response: Any, *_rest: object, **_options: object) -> None:
@@ -99,14 +99,14 @@ class Stopper:
 
     def _close(self) -> None:
         for stream in self._streams:
-            with suppress(Exception):  # it may have ended in the meantime
+            with suppress(Exception):  # it may have been closed already
                 stream.close()
 
 
 def _timeout_error(container: str, program: str, seconds: float) -> ParaError:
     return ParaError(
         "engine.timeout",
-        f"{program} in {container} did not end in time (engine.timeout is {seconds:g} seconds)",
-        Remedy(title="Give it more time", setting="engine.timeout"),
+        f"{program} in {container} timed out (engine.timeout is {seconds:g} seconds)",
+        Remedy(title="Increase the timeout", setting="engine.timeout"),
         CHECK_SETUP,
     )

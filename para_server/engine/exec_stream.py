@@ -1,4 +1,4 @@
-"""The only place that knows how a long command in a container is followed line by line."""
+"""Run long commands in containers and stream their output line by line."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from para_server.engine.exec_command import Stopper
 if TYPE_CHECKING:
     from docker import APIClient
 
-_LINE_INTERVAL: Final = 0.1  # seconds between two lines that are told: nobody reads faster
-_MAX_LINE: Final = 4096  # bytes of a line; what is longer is told in parts
+_LINE_INTERVAL: Final = 0.1  # seconds between two reported lines
+_MAX_LINE: Final = 4096  # bytes; a longer line is split
 
 
 async def stream_command(
-    engine: Engine, container: str, command: Sequence[str], told: Callable[[str], None]
+    engine: Engine, container: str, command: Sequence[str], report_line: Callable[[str], None]
 ) -> int:
-    """Run a command as `para` for as long as it takes, tell its output, and give its exit code.
+    """Run a command as `para` without a timeout, report its output, and return its exit code.
 
-    Of what it prints without a pause, a line now and then is told. A cancellation kills the
-    container: the engine has no way to end a command alone.
+    If lines come faster than ten a second, some are skipped. A cancellation kills the container,
+    since the engine can't stop a single command.
     """
     loop = asyncio.get_running_loop()
 
-    def ask(_: APIClient) -> int:
-        # the engine has its usual time to begin; then the command may be silent for long
+    def request(_: APIClient) -> int:
+        # the timeout applies to the engine's first response; the command may print nothing for long
         with closing(engine.connect(engine.settings.timeout)) as api, Stopper().closing(api):
-            made = api.exec_create(container, list(command), user="para", workdir=WORKSPACE)
-            latest = -_LINE_INTERVAL
-            for line in _lines(api.exec_start(made["Id"], stream=True)):
-                if time.monotonic() - latest >= _LINE_INTERVAL:
-                    latest = time.monotonic()
-                    loop.call_soon_threadsafe(told, line)
-            code = api.exec_inspect(made["Id"])["ExitCode"]
+            created = api.exec_create(container, list(command), user="para", workdir=WORKSPACE)
+            reported_at = -_LINE_INTERVAL
+            for line in _lines(api.exec_start(created["Id"], stream=True)):
+                if time.monotonic() - reported_at >= _LINE_INTERVAL:
+                    reported_at = time.monotonic()
+                    loop.call_soon_threadsafe(report_line, line)
+            code = api.exec_inspect(created["Id"])["ExitCode"]
             return int(code if code is not None else 1)
 
     async with engine.streams:
-        return await engine.call_slowly(ask, interrupt=lambda: _kill(engine, container))
+        return await engine.call_long_running(request, interrupt=lambda: _kill(engine, container))
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterable[str]:
@@ -57,6 +57,6 @@ def _lines(chunks: Iterable[bytes]) -> Iterable[str]:
 
 
 def _kill(engine: Engine, container: str) -> None:
-    # on the event loop's thread, while the pool's thread waits: hence a connection of its own
+    # runs on the event loop's thread while the pool's thread waits, so it needs its own connection
     with suppress(Exception), closing(engine.connect(5)) as api:
         api.kill(container)

@@ -1,4 +1,4 @@
-"""The only place that knows how files are copied into and out of containers."""
+"""Copy files into and out of containers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from para_server.engine.exec_command import Stopper
 if TYPE_CHECKING:
     from docker import APIClient
 
-_MAX_FILE: Final = 4 << 20  # bytes: what is copied are small files
+_MAX_FILE: Final = 4 << 20  # bytes
 
 
 async def write_files(
     engine: Engine, container: str, files: Mapping[PurePosixPath, bytes], owner: tuple[int, int]
 ) -> None:
-    """Write files into a container, running or not, for its `owner` alone.
+    """Write files into a container, running or not, readable by `owner` (uid, gid) alone.
 
-    The folders that they stand in become the owner's too.
+    Their folders become the owner's too.
     """
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
@@ -44,33 +44,38 @@ async def write_files(
 async def change_owner(
     engine: Engine, container: str, folder: PurePosixPath, before: int, owner: tuple[int, int]
 ) -> None:
-    """Give what the uid `before` has in a folder of a container, running or not, to an owner."""
+    """Change the owner of a container's files in a folder from the uid `before`, running or not."""
 
-    def ask(api: APIClient) -> None:
-        with tempfile.TemporaryFile() as packed, tempfile.TemporaryFile() as given:
+    def request(api: APIClient) -> None:
+        with tempfile.TemporaryFile() as packed, tempfile.TemporaryFile() as repacked:
             with Stopper().closing(api):
                 stream, _ = api.get_archive(container, str(folder))
                 for chunk in stream:
                     packed.write(chunk)
             packed.seek(0)
             with (
-                tarfile.open(fileobj=packed) as found,
-                tarfile.open(fileobj=given, mode="w", format=tarfile.PAX_FORMAT) as archive,
+                tarfile.open(fileobj=packed) as original,
+                tarfile.open(fileobj=repacked, mode="w", format=tarfile.PAX_FORMAT) as archive,
             ):
-                for entry in found:
+                for entry in original:
                     if entry.uid == before:
                         entry.uid, entry.gid = owner
-                        archive.addfile(entry, found.extractfile(entry) if entry.isreg() else None)
-            given.seek(0)
-            api.put_archive(container, str(folder.parent), given)
+                        archive.addfile(
+                            entry, original.extractfile(entry) if entry.isreg() else None
+                        )
+            repacked.seek(0)
+            api.put_archive(container, str(folder.parent), repacked)
 
-    await engine.call(ask)
+    await engine.call(request)
 
 
 async def read_file(engine: Engine, container: str, path: PurePosixPath) -> bytes | None:
-    """Read a plain file of a container; None where there is none."""
+    """Return the content of a container's regular file, or None if there is none.
 
-    def ask(api: APIClient) -> bytes | None:
+    Raises engine.refused for a file of more than 4 MiB.
+    """
+
+    def request(api: APIClient) -> bytes | None:
         from docker.errors import NotFound
 
         packed = io.BytesIO()
@@ -89,4 +94,4 @@ async def read_file(engine: Engine, container: str, path: PurePosixPath) -> byte
             content = archive.extractfile(entry) if entry is not None and entry.isfile() else None
             return content.read() if content is not None else None
 
-    return await engine.call(ask)
+    return await engine.call(request)

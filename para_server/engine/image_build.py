@@ -1,4 +1,4 @@
-"""The only place that knows how images are built."""
+"""Build images from the recipes of this project."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ESCAPE: Final = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_=>])"
 )
 _ENGINE_LINES: Final = ("Step ", " ---> ", "Removing intermediate container ")
-_ID_LINES: Final = re.compile(  # lines of the engine that only name what it made on the way
+_ID_LINES: Final = re.compile(  # lines of the engine that only name intermediate images
     r" ---> (?:[0-9a-f]+|Running in [0-9a-f]+|Removed intermediate container [0-9a-f]+)\s*$"
     r"|Removing intermediate container "
 )
@@ -46,9 +46,9 @@ ProgressCallback = Callable[[str, int | None], None]
 
 
 class Recipe(Model):
-    """What an image is made from: the folder of its Dockerfile, arguments of the build, labels.
+    """The inputs of an image's build: folder of the Dockerfile, build arguments and labels.
 
-    `offline` is for what runs programs of an image that is not para's own.
+    `offline` disables the network for builds that run programs of a foreign base image.
     """
 
     image: str
@@ -59,14 +59,14 @@ class Recipe(Model):
 
 
 def recipe_folder(*path: str) -> Path:
-    """Find the folder of a Dockerfile: in the package, or beside it."""
+    """Return the folder of a Dockerfile: in the installed package, or in the source tree."""
     package = Path(__file__).resolve().parent.parent
-    packed = package / "_images"
-    return (packed if packed.is_dir() else package.parent / "images").joinpath(*path)
+    installed = package / "_images"
+    return (installed if installed.is_dir() else package.parent / "images").joinpath(*path)
 
 
 def digest_inputs(recipe: Recipe) -> str:
-    """Digest what an image is made from, so that a stale one is known."""
+    """Return the digest of an image's inputs, which shows whether a built image is stale."""
     digest = hashlib.sha256()
     for file in sorted(recipe.folder.iterdir()):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
@@ -78,21 +78,21 @@ async def build_image(
     engine: Engine,
     recipe: Recipe,
     ca_bundle: Path | None,
-    tell: ProgressCallback,
+    report_progress: ProgressCallback,
     *,
     no_cache: bool,
 ) -> Image:
-    """Build an image; a cancellation ends the build in the engine too.
+    """Build an image and return it; a cancellation stops the build in the engine too.
 
-    Raises engine.build-failed with the last lines of what the build printed.
+    Raises engine.build-failed with the last lines of the build's output.
     """
     context = _pack_context(recipe.folder, ca_bundle)
     labels = {LABEL_INPUTS: digest_inputs(recipe), **recipe.labels}
     stopper = Stopper()
 
-    def ask(api: APIClient) -> None:
+    def request(api: APIClient) -> None:
         with stopper.closing(api):
-            answers = api.build(
+            responses = api.build(
                 fileobj=context,
                 custom_context=True,
                 tag=recipe.image,
@@ -105,23 +105,23 @@ async def build_image(
                 network_mode="none" if recipe.offline else None,
                 timeout=math.ceil(engine.settings.timeout * SLOW_FACTOR),
             )
-            _read_progress(answers, recipe.image, tell)
+            _read_progress(responses, recipe.image, report_progress)
 
-    await engine.call_slowly(ask, stopper.stop)
-    made = await images.find(engine, recipe.image)
-    if made is None:
-        raise _build_error(recipe.image, "it is not there after its build")
-    return made
+    await engine.call_long_running(request, stopper.stop)
+    image = await images.find(engine, recipe.image)
+    if image is None:
+        raise _build_error(recipe.image, "the engine does not list it after the build")
+    return image
 
 
-def _read_progress(answers: Any, image: str, tell: ProgressCallback) -> None:
+def _read_progress(responses: Any, image: str, report_progress: ProgressCallback) -> None:
     last: list[str] = []
     untrusted = False
     percentage: int | None = None
-    for answer in answers:
-        if "error" in answer:
-            raise _build_error(image, one_line(str(answer["error"])), last, untrusted=untrusted)
-        for line in _ESCAPE.sub("", str(answer.get("stream", ""))).splitlines():
+    for response in responses:
+        if "error" in response:
+            raise _build_error(image, one_line(str(response["error"])), last, untrusted=untrusted)
+        for line in _ESCAPE.sub("", str(response.get("stream", ""))).splitlines():
             if not line.strip():
                 continue
             untrusted = untrusted or _CERTIFICATE_ERROR.search(line) is not None
@@ -129,7 +129,7 @@ def _read_progress(answers: Any, image: str, tell: ProgressCallback) -> None:
                 last = [*last[1 - _LAST_LINES :], one_line(line)]
             percentage = _percentage(line) if line.startswith("Step ") else percentage
             if not _ID_LINES.match(line):
-                tell(one_line(line), percentage)
+                report_progress(one_line(line), percentage)
 
 
 def _percentage(line: str) -> int | None:
@@ -142,17 +142,17 @@ def _percentage(line: str) -> int | None:
 def _build_error(
     image: str, message: str, last: Sequence[str] = (), *, untrusted: bool = False
 ) -> ParaError:
-    shown = "\n".join([message, *last])
+    details = "\n".join([message, *last])
     params = image_build_params(image)
-    of_proxy = "Name the CA certificates of your network's proxy, here or in SSL_CERT_FILE"
-    trusting = (Remedy(title=of_proxy, setting="container.caBundle"),) if untrusted else ()
+    title = "Set the CA certificates of your network's proxy, here or in SSL_CERT_FILE"
+    set_bundle = (Remedy(title=title, setting="container.caBundle"),) if untrusted else ()
     return ParaError(
         "engine.build-failed",
-        f"The image {image} could not be built: {shown}",
-        *trusting,
+        f"The image {image} could not be built: {details}",
+        *set_bundle,
         Remedy(title="Build again", command="para.image.build", params=params),
         Remedy(
-            title="Build every layer anew",
+            title="Rebuild every layer",
             command="para.image.build",
             params={**params, "noCache": True},
         ),
@@ -171,7 +171,7 @@ def _pack_context(folder: Path, ca_bundle: Path | None) -> io.BytesIO:
 
 
 def _add_file(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    # no times, no owners: the same files make the same layers
+    # without times and owners, the same files result in the same layers
     entry = tarfile.TarInfo(name)
     entry.size = len(content)
     entry.mode = 0o644

@@ -1,4 +1,4 @@
-"""The only place that knows how images are found and removed."""
+"""Find, list and remove images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from para_server.engine.error_translation import remove_if_unused
 if TYPE_CHECKING:
     from docker import APIClient
 
-_NAMELESS: Final = "<none>:<none>"  # what older engines say of an image that lost its name
+_NAMELESS: Final = "<none>:<none>"  # how older engines list an image that lost its name
 _NOT_FOUND: Final = 404
 
 
@@ -36,33 +36,34 @@ class Image(Model):
     tags: tuple[str, ...]
     size: int
     labels: dict[str, str]
-    volumes: tuple[str, ...] = ()  # where containers get volumes of their own
+    volumes: tuple[str, ...] = ()  # paths where each container has an anonymous volume
 
 
 async def find(engine: Engine, name: str) -> Image | None:
-    """Find an image by its name."""
+    """Return the image with this name or id, or None."""
 
-    def ask(api: APIClient) -> Image | None:
+    def request(api: APIClient) -> Image | None:
         raw = _inspect(api, name)
         return _parse_image(raw) if raw else None
 
-    return await engine.call(ask)
+    return await engine.call(request)
 
 
 async def list_saved(engine: Engine, session_id: str | None = None) -> list[Image]:
-    """List the images that sessions are saved in, also those that lost their name to a later one.
+    """Return the saved images of one or all sessions, including those without a name.
 
-    An image that a person made from one has its labels, and a name of its own: it is not listed.
+    An image loses its name to a later one. A user's image that is built from a saved image has its
+    labels too, but another name, and is not returned.
     """
     label = LABEL_SESSION if session_id is None else f"{LABEL_SESSION}={session_id}"
-    found = await _list_labelled(engine, label)
-    return [one for one in found if all(f"{SAVED_IMAGE}:" in tag for tag in one.tags)]
+    labelled = await _list_labelled(engine, label)
+    return [one for one in labelled if all(f"{SAVED_IMAGE}:" in tag for tag in one.tags)]
 
 
 async def list_logins(engine: Engine, agent: str | None) -> list[Image]:
-    """List the images with a login, also those that lost their name to a later one.
+    """Return the images with a login of one or all agents, including those without a name.
 
-    What was made from one has its labels too: sessions that were saved, and a person's own images.
+    Images built from one inherit its labels: saved sessions and users' images, which are excluded.
     """
     label = LABEL_LOGIN if agent is None else f"{LABEL_LOGIN}={agent}"
     repository = AUTHENTICATED_IMAGE.partition(":")[0]
@@ -74,9 +75,9 @@ async def list_logins(engine: Engine, agent: str | None) -> list[Image]:
 
 
 async def list_fitted(engine: Engine, is_mine: Callable[[str | None], bool]) -> list[Image]:
-    """List the images that were fitted from others; `is_mine` judges the home's label.
+    """Return the images that were fitted to a user's ids, of the homes that `is_mine` accepts.
 
-    What was made from one has its labels too: sessions that were saved, and a person's own images.
+    Images built from one inherit its labels: saved sessions and users' images, which are excluded.
     """
     return [
         one
@@ -90,11 +91,10 @@ async def list_fitted(engine: Engine, is_mine: Callable[[str | None], bool]) -> 
 async def remove_stale_fitted(
     engine: Engine, is_mine: Callable[[str | None], bool], agent: str | None = None
 ) -> list[str]:
-    """Remove images that were fitted from one that is gone, or that has an agent's login.
+    """Remove fitted images whose original is gone or has an agent's login; return their names.
 
-    An image that lost its name is as good as gone: it is there because others are made from it.
-    `is_mine` judges the home's label. Those that sessions were made from stay. Returns the names
-    of what was removed.
+    An original without a name counts as gone: it only exists because images are built from it.
+    Images in use stay. `is_mine` is given the label with the image's home.
     """
     gone: list[str] = []
     for one in await list_fitted(engine, is_mine):
@@ -107,53 +107,55 @@ async def remove_stale_fitted(
 
 
 class ImageDependencies(Model):
-    """What is made from which image."""
+    """The containers and images that were created from images."""
 
     containers: tuple[tuple[str, str], ...]  # the name of each, and the id of its image
     images: tuple[tuple[str, bool], ...]  # the id of each, and whether it has a name
-    parents: dict[str, str]  # by id; newer engines do not say
+    parents: dict[str, str]  # by id; empty ids from newer engines
 
 
 async def query_dependencies(engine: Engine) -> ImageDependencies:
-    """Ask the engine what is made from which image."""
-    boxes = await engine.call(lambda api: api.containers(all=True))
+    """Return which containers and images were created from which image."""
+    containers = await engine.call(lambda api: api.containers(all=True))
     raw = await engine.call(lambda api: api.images(all=True))
     return ImageDependencies(
         containers=tuple(
-            ((one["Names"] or [one["Id"]])[0].removeprefix("/"), one["ImageID"]) for one in boxes
+            ((one["Names"] or [one["Id"]])[0].removeprefix("/"), one["ImageID"])
+            for one in containers
         ),
         images=tuple((one["Id"], _tags(one) != ()) for one in raw),
         parents={one["Id"]: _full_id(one.get("ParentId")) for one in raw},
     )
 
 
-def find_needed(known: ImageDependencies, gone: Collection[str]) -> set[str]:
-    """Return the ids of the images that cannot be removed, since something is made from them.
+def find_needed(dependencies: ImageDependencies, gone: Collection[str]) -> set[str]:
+    """Return the ids of the images that cannot be removed because others depend on them.
 
-    `gone` names the containers, and holds the ids of the images, that will not be there any more.
-    The nameless steps of a build go with what they led to.
+    `gone` has the names of the containers and the ids of the images that will be removed. The
+    nameless intermediate images of a build are removed with its result.
     """
-    steps = set(known.parents.values())
-    found = {image for name, image in known.containers if name not in gone}
-    found |= {
-        known.parents[image]
-        for image, has_name in known.images
+    steps = set(dependencies.parents.values())
+    needed = {image for name, image in dependencies.containers if name not in gone}
+    needed |= {
+        dependencies.parents[image]
+        for image, has_name in dependencies.images
         if image not in gone and (has_name or image not in steps)
     }
-    new = set(found)
+    new = set(needed)
     while new:
-        new = {known.parents.get(image, "") for image in new} - found
-        found |= new
-    return found - {""}
+        new = {dependencies.parents.get(image, "") for image in new} - needed
+        needed |= new
+    return needed - {""}
 
 
 async def remove_unused(engine: Engine, name: str) -> bool:
-    """Remove an image unless something is made from it; tells whether it is gone.
+    """Remove an image unless others depend on it; return whether it is gone.
 
-    The nameless steps of its build go too, which containerd's image store would leave.
+    The nameless intermediate images of its build are removed too, which containerd's image store
+    would keep.
     """
 
-    def ask(api: APIClient) -> bool:
+    def request(api: APIClient) -> bool:
         step = _inspect(api, name)
         above = _full_id(step.get("Parent"))
         if not remove_if_unused(partial(api.remove_image, name)):
@@ -164,11 +166,11 @@ async def remove_unused(engine: Engine, name: str) -> bool:
             above = _full_id(step.get("Parent"))
         return True
 
-    return await engine.call(ask)
+    return await engine.call(request)
 
 
 def _full_id(parent: str | None) -> str:
-    """Write the id of a parent as all ids are: Podman leaves out what they begin with."""
+    """Return a parent's id with the prefix `sha256:`, which Podman leaves out."""
     return f"sha256:{parent.removeprefix('sha256:')}" if parent else ""
 
 
@@ -176,19 +178,16 @@ def _inspect(api: APIClient, name: str) -> dict[str, Any]:
     from docker.errors import ImageNotFound
 
     try:
-        found: dict[str, Any] = api.inspect_image(name)  # type: ignore[no-untyped-call] # as the stubs have it
+        image: dict[str, Any] = api.inspect_image(name)  # type: ignore[no-untyped-call] # untyped in the stubs
     except ImageNotFound:
         return {}
-    return found
+    return image
 
 
 async def remove(engine: Engine, name: str) -> None:
-    """Remove an image, or only its name where something is made from it.
+    """Remove an image, or only its names if others depend on it; do nothing if it is gone."""
 
-    What is gone is removed already.
-    """
-
-    def ask(api: APIClient) -> None:
+    def request(api: APIClient) -> None:
         if remove_if_unused(partial(api.remove_image, name)):
             return
         if podman.is_podman(api):
@@ -196,32 +195,35 @@ async def remove(engine: Engine, name: str) -> None:
         else:
             api.remove_image(name, force=True)
 
-    await engine.call(ask)
+    await engine.call(request)
 
 
 def _remove_names(api: APIClient, name: str) -> None:
-    """Take the names from an image of Podman, which a forced removal would rid of its containers.
+    """Remove the names of an image in Podman, whose forced removal would remove containers too.
 
-    Docker's API cannot do this, so it is Podman's own that is asked.
+    Docker's API has no request for this, so Podman's own API is used.
     """
     from docker.errors import APIError
 
-    answer = podman.post(api, f"images/{quote(name, safe='')}/untag")
-    if not answer.ok and answer.status_code != _NOT_FOUND:
-        raise APIError(answer.text, response=answer, explanation=answer.text)
+    response = podman.post(api, f"images/{quote(name, safe='')}/untag")
+    if not response.ok and response.status_code != _NOT_FOUND:
+        raise APIError(response.text, response=response, explanation=response.text)
 
 
 async def remove_saved(
-    engine: Engine, session_id: str, is_mine: Callable[[str | None], bool], but: str = ""
+    engine: Engine, session_id: str, is_mine: Callable[[str | None], bool], keep: str = ""
 ) -> None:
-    """Remove the images that a session was saved in, but one; `is_mine` judges the home's label."""
+    """Remove a session's saved images except the one with the id `keep`.
+
+    `is_mine` is given the label with the image's home.
+    """
     for image in await list_saved(engine, session_id):
-        if is_mine(image.labels.get(LABEL_HOME)) and image.id != but:
+        if is_mine(image.labels.get(LABEL_HOME)) and image.id != keep:
             await remove(engine, image.id)
 
 
 def saved_labels(session_id: str, home: Path) -> dict[str, str]:
-    """Mark a saved image as its session's."""
+    """Return the labels of a session's saved image."""
     return {LABEL_SESSION: session_id, LABEL_HOME: str(home)}
 
 

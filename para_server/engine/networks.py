@@ -1,9 +1,9 @@
-"""The only place that creates the networks of sessions, on which none reaches another.
+"""Create the networks of sessions, which isolate sessions from each other.
 
-With Docker all sessions on an engine are on one bridge, whoever started them, which lets nothing
-through between its containers: Docker has addresses for some thirty networks. It is created where
-it is missing, and may be removed whenever no container is on it. Podman has no such bridge: there,
-each session has a network of its own, which lets nothing through to others.
+With Docker, all sessions on an engine share one bridge that forwards nothing between its
+containers, since Docker has addresses for only about thirty networks. It is created when it is
+missing, and can be removed when no container uses it. Podman has no such bridge, so each session
+has an isolated network of its own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from docker.errors import APIError
 
 _ISOLATION: Final = {"com.docker.network.bridge.enable_icc": "false"}
-_MAX_TRIES: Final = 3  # other processes make and remove it at the same time
+_MAX_TRIES: Final = 3  # other processes can create and remove the network at the same time
 _IN_USE: Final = (403, 409)
 _ABSENT: Final = re.compile(
     r"network \S+ (is ambiguous|not found)|unable to find network|no such network", re.IGNORECASE
@@ -41,7 +41,7 @@ _NO_ISOLATION: Final = ("restrict inter-container", "br_netfilter", "bridge-nf-c
 
 
 class Network(Model):
-    """The network of sessions on an engine; `home` is the installation that made it."""
+    """The network that sessions share; `home` is the installation that created it."""
 
     name: str
     home: str | None
@@ -49,7 +49,7 @@ class Network(Model):
 
 
 class SessionNetwork(Model):
-    """A network that is one session's alone."""
+    """The network of a single session."""
 
     name: str
     session: str | None
@@ -57,35 +57,37 @@ class SessionNetwork(Model):
 
 
 def ensure_network(api: APIClient, labels: Mapping[str, str]) -> str:
-    """Return the network for a session's container with these labels, created where it is missing.
+    """Return the network for a session's container with these labels; create it if missing.
 
-    Raises engine.refused where it cannot be. Of two processes that create it the older one stays.
+    If two processes create it at once, the older network stays. Raises engine.refused.
     """
     from docker.errors import APIError
 
     try:
         for _ in range(_MAX_TRIES):
-            found = _list_by_name(api)
-            if len(found) == 1:
+            existing = _list_by_name(api)
+            if len(existing) == 1:
                 break
-            if not found and podman.is_podman(api):
+            if not existing and podman.is_podman(api):
                 return _ensure_own(api, labels)
-            if not found:
+            if not existing:
                 _create(api, labels[LABEL_HOME])
-            for one in sorted(_list_by_name(api), key=lambda one: (one["Created"], one["Id"]))[1:]:
-                _remove(api, one["Id"])
+            for network in sorted(
+                _list_by_name(api), key=lambda network: (network["Created"], network["Id"])
+            )[1:]:
+                _remove(api, network["Id"])
     except APIError as error:
         raise _creation_error(error) from error
-    for one in _list_by_name(api):
-        _require_isolation(one)
+    for network in _list_by_name(api):
+        _require_isolation(network)
     return SESSION_NETWORK
 
 
 def reconnect(api: APIClient, container: str, error: APIError) -> bool:
-    """Connect a container again that could not be started since its network was removed.
+    """Reconnect a container whose start failed because its network was removed.
 
-    Return whether that was the reason. With Docker a container knows its network by an id, which
-    is another one then.
+    Return whether that was the reason. In Docker a container refers to its network by id, and the
+    recreated network has another one.
     """
     if not _ABSENT.search(error_text(error)):
         return False
@@ -104,52 +106,52 @@ def reconnect(api: APIClient, container: str, error: APIError) -> bool:
 
 
 async def find(engine: Engine) -> Network | None:
-    """Find the network of sessions, and whether any container has it, running or not."""
+    """Return the shared network, with whether a container uses it, running or not; or None."""
 
-    def ask(api: APIClient) -> Network | None:
-        found = _list_by_name(api)
-        if not found:
+    def request(api: APIClient) -> Network | None:
+        existing = _list_by_name(api)
+        if not existing:
             return None
         on_it = api.containers(all=True, filters={"network": SESSION_NETWORK})
-        home = (found[0].get("Labels") or {}).get(LABEL_HOME)
+        home = (existing[0].get("Labels") or {}).get(LABEL_HOME)
         return Network(name=SESSION_NETWORK, home=home, used=bool(on_it))
 
-    return await engine.call(ask)
+    return await engine.call(request)
 
 
 async def remove(engine: Engine) -> None:
-    """Remove the network of all sessions unless a container is on it."""
+    """Remove the shared network unless a container uses it."""
 
-    def ask(api: APIClient) -> None:
-        for one in _list_by_name(api):
-            _remove(api, one["Id"])
+    def request(api: APIClient) -> None:
+        for network in _list_by_name(api):
+            _remove(api, network["Id"])
 
-    await engine.call(ask)
+    await engine.call(request)
 
 
 async def list_own(engine: Engine) -> list[SessionNetwork]:
-    """List the networks that are one session's alone."""
+    """Return the networks of single sessions."""
     listed = await engine.call(lambda api: api.networks(filters={"label": LABEL_NETWORK}))
     return [
         SessionNetwork(
-            name=one["Name"],
-            session=(one["Labels"] or {}).get(LABEL_SESSION),
-            home=(one["Labels"] or {}).get(LABEL_HOME),
+            name=network["Name"],
+            session=(network["Labels"] or {}).get(LABEL_SESSION),
+            home=(network["Labels"] or {}).get(LABEL_HOME),
         )
-        for one in listed
-        if one["Name"].startswith(session_network(""))
+        for network in listed
+        if network["Name"].startswith(session_network(""))
     ]
 
 
 async def remove_own(engine: Engine, network: str) -> None:
-    """Remove a network that is one session's alone; what is not there is removed already."""
+    """Remove the network of a single session; do nothing if it does not exist."""
     await engine.call(lambda api: _remove(api, network))
 
 
 def _ensure_own(api: APIClient, labels: Mapping[str, str]) -> str:
-    """Create a session's own network; older Podmans know of `strict` only as true.
+    """Create the network of a single session; older Podmans accept `true` but not `strict`.
 
-    Docker's API leaves the option out, so it is Podman's own that is asked.
+    Docker's API ignores the option, so Podman's own API is used.
     """
     from docker.errors import APIError
 
@@ -161,15 +163,15 @@ def _ensure_own(api: APIClient, labels: Mapping[str, str]) -> str:
     for isolate in ("strict", "true"):
         wanted = {"name": name, "driver": "bridge", "labels": marks}
         options = {"isolate": isolate}
-        answer = podman.post(api, "networks/create", {**wanted, "options": options})
-        if answer.ok or _list_by_name(api, name):
+        response = podman.post(api, "networks/create", {**wanted, "options": options})
+        if response.ok or _list_by_name(api, name):
             return name
-    raise APIError(answer.text, response=answer, explanation=answer.text)
+    raise APIError(response.text, response=response, explanation=response.text)
 
 
 def _list_by_name(api: APIClient, name: str = SESSION_NETWORK) -> list[dict[str, Any]]:
-    # the filter takes a part of a name for the name
-    return [one for one in api.networks(filters={"name": name}) if one["Name"] == name]
+    # the engine's filter matches parts of names too
+    return [network for network in api.networks(filters={"name": name}) if network["Name"] == name]
 
 
 def _create(api: APIClient, home: str) -> None:
@@ -191,7 +193,7 @@ def _remove(api: APIClient, network: str) -> None:
     try:
         api.remove_network(network)
     except APIError as error:
-        # gone by now, or a container is on it
+        # already removed, or a container uses it
         if error.status_code not in (404, *_IN_USE):
             raise
 
@@ -202,7 +204,7 @@ def _require_isolation(network: dict[str, Any]) -> None:
         return
     raise ParaError(
         "engine.refused",
-        f"The network {SESSION_NETWORK} is not as para makes it: sessions would reach each other",
+        f"The network {SESSION_NETWORK} does not isolate its containers from each other",
         Remedy(title=f"Remove it: docker network rm {SESSION_NETWORK}"),
         _CHOOSE_NETWORK,
     )
@@ -210,18 +212,18 @@ def _require_isolation(network: dict[str, Any]) -> None:
 
 def _creation_error(error: APIError) -> ParaError:
     text = error_text(error)
-    if any(said in text for said in _NO_ADDRESSES):
+    if any(fragment in text for fragment in _NO_ADDRESSES):
         return ParaError(
             "engine.refused",
             f"The engine has no addresses left for the network {SESSION_NETWORK}",
             Remedy(title="Remove networks that nothing uses: docker network prune"),
             _CHOOSE_NETWORK,
         )
-    if any(said in text for said in _NO_ISOLATION):
+    if any(fragment in text for fragment in _NO_ISOLATION):
         return ParaError(
             "engine.refused",
-            f"The engine cannot keep sessions apart on a network: {one_line(text)}",
-            Remedy(title="Load the kernel's module: modprobe br_netfilter"),
+            f"The engine cannot isolate sessions on a network: {one_line(text)}",
+            Remedy(title="Load the kernel module: modprobe br_netfilter"),
             _CHOOSE_NETWORK,
         )
     return ParaError(

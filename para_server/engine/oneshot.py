@@ -1,4 +1,4 @@
-"""The only place that knows how a helper container is run: bounded, and always removed."""
+"""Run one-shot containers, with a timeout, and remove them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 async def run(engine: Engine, spec: ContainerSpec, seconds: float) -> int | None:
-    """Run a container to its end, remove it and give its exit code; None where it took too long.
+    """Run a container, remove it and return its exit code, None after a timeout.
 
-    What it has to say it writes into a mount. A cancellation kills it.
+    Its output is what it writes into a mount. A cancellation kills it.
     """
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(containers.remove, engine, spec.name)
@@ -27,10 +27,10 @@ async def run(engine: Engine, spec: ContainerSpec, seconds: float) -> int | None
 
 
 async def run_and_keep(engine: Engine, spec: ContainerSpec, seconds: float) -> int | None:
-    """Do the same for a caller that removes the container, however this ends."""
+    """Run a container and return its exit code, None after a timeout; the caller removes it."""
     await containers.create(engine, spec)
     await containers.start(engine, spec.name)
-    return await engine.call_slowly(
+    return await engine.call_long_running(
         lambda api: _wait(api, spec.name, seconds), interrupt=lambda: _kill(engine, spec.name)
     )
 
@@ -44,19 +44,19 @@ def _wait(api: APIClient, name: str, seconds: float) -> int | None:
     except ReadTimeout:
         pass
     except Broken as error:
-        if "Read timed out" not in str(error):  # how urllib3 tells it in the midst of an answer
+        if "Read timed out" not in str(error):  # urllib3's timeout in the middle of a response
             raise
-    # the engine may have failed to say that it ended, or does not answer at all
+    # the engine may have missed that the container ended, or may not answer at all
     state = api.inspect_container(name)["State"]
     return None if state["Running"] else int(state["ExitCode"])
 
 
 def _kill(engine: Engine, name: str) -> None:
-    # on the event loop's thread, while the pool's thread waits: hence a connection of its own
+    # runs on the event loop's thread while the pool's thread waits, so it needs its own connection
     api = engine.connect(5)
     try:
         api.remove_container(name, force=True)
-    except Exception:  # noqa: BLE001, S110 # it only hurries; the undo removes it properly
+    except Exception:  # noqa: BLE001, S110 # only to hurry: the rollback removes the container
         pass
     finally:
         api.close()

@@ -1,4 +1,4 @@
-"""The only place that asks Podman's own API, for what Docker's leaves out."""
+"""Call Podman's own API for requests that Docker's API does not have."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from docker import APIClient
     from requests import Response
 
-_API: Final = "/v4.0.0/libpod"  # the oldest; newer Podmans answer to it too
+_API: Final = "/v4.0.0/libpod"  # the oldest supported version, which newer Podmans accept
 
 
 def is_podman(api: APIClient) -> bool:
-    """Return whether it is an engine of Podman's."""
+    """Return whether the engine is Podman."""
     components = api.version().get("Components") or ()
     return any("podman" in str(one.get("Name")).lower() for one in components)
 
 
 def post(api: APIClient, path: str, body: Mapping[str, Any] | None = None) -> Response:
-    """Send a request to Podman's own API."""
+    """Post a request to Podman's own API and return the response, whatever its status."""
     return api.post(f"{api.base_url}{_API}/{path}", json=body, timeout=api.timeout)

@@ -1,4 +1,4 @@
-"""The only place that knows how volumes of the engine are made, found and removed."""
+"""Create, list and remove volumes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from para_server.engine.error_translation import remove_if_unused
 if TYPE_CHECKING:
     from docker import APIClient
 
-_MAX_OPTIONS: Final = (
-    4000  # bytes of options that a mount may have: a page, less what the engine adds
-)
-_SEPARATORS: Final = frozenset(',:\\"')  # what the options themselves are written with
+_MAX_OPTIONS: Final = 4000  # bytes: a page, less what the engine adds
+_SEPARATORS: Final = frozenset(',:\\"')  # characters that separate or quote the options
 
 
 class Volume(Model):
-    """A volume of para's on the engine."""
+    """A volume that para created."""
 
     name: str
     session: str | None
@@ -30,32 +28,35 @@ class Volume(Model):
 
 
 def overlay_options(lower: Sequence[Path], upper: Path, work: Path) -> str | None:
-    """Give the options that lay a folder over others, topmost first; None where none can say it."""
+    """Return the mount options of an overlay, or None if they can't express these paths.
+
+    `lower` has the lower folders, topmost first.
+    """
     folders = [str(folder) for folder in (*lower, upper, work)]
     if any(_SEPARATORS & set(folder) for folder in folders):
         return None
-    # without redirect_dir, `git mv FOLDER` fails
-    said = f"redirect_dir=on,lowerdir={':'.join(folders[:-2])},upperdir={upper},workdir={work}"
-    return said if len(said.encode()) <= _MAX_OPTIONS else None
+    # without redirect_dir, `git mv` of a folder fails
+    options = f"redirect_dir=on,lowerdir={':'.join(folders[:-2])},upperdir={upper},workdir={work}"
+    return options if len(options.encode()) <= _MAX_OPTIONS else None
 
 
 async def create_overlay(
     engine: Engine, name: str, options: str, labels: Mapping[str, str]
 ) -> None:
-    """Make a volume of layers, which are mounted when a container starts; what is there stays."""
+    """Create an overlay volume, which is mounted when a container starts; keep an existing one."""
     driver = {"type": "overlay", "device": "overlay", "o": options}
     await engine.call(lambda api: api.create_volume(name, "local", driver, dict(labels)))
 
 
 async def create(engine: Engine, name: str, labels: dict[str, str]) -> None:
-    """Make a volume; one that is there stays as it is."""
+    """Create a volume; keep an existing one."""
     await engine.call(lambda api: api.create_volume(name, labels=labels))
 
 
 async def exists(engine: Engine, name: str) -> bool:
-    """Tell whether there is a volume of this name."""
+    """Return whether a volume of this name exists."""
 
-    def ask(api: APIClient) -> bool:
+    def request(api: APIClient) -> bool:
         from docker.errors import NotFound
 
         try:
@@ -64,24 +65,24 @@ async def exists(engine: Engine, name: str) -> bool:
             return False
         return True
 
-    return await engine.call(ask)
+    return await engine.call(request)
 
 
 async def remove(engine: Engine, name: str) -> bool:
-    """Remove a volume unless a container has it; tells whether it is gone."""
+    """Remove a volume unless a container uses it; return whether it is gone."""
     return await engine.call(lambda api: remove_if_unused(partial(api.remove_volume, name)))
 
 
 async def list_volumes(engine: Engine, session_id: str | None = None) -> list[Volume]:
-    """List the volumes of one or of all sessions on the engine, whoever made them."""
+    """Return the volumes of one or all sessions on the engine, of every installation of para."""
     label = {} if session_id is None else {"label": f"{LABEL_SESSION}={session_id}"}
-    answer = await engine.call(lambda api: api.volumes(filters={"name": VOLUME_PREFIX, **label}))
+    reply = await engine.call(lambda api: api.volumes(filters={"name": VOLUME_PREFIX, **label}))
     return [
         Volume(
             name=one["Name"],
             session=(one.get("Labels") or {}).get(LABEL_SESSION),
             home=(one.get("Labels") or {}).get(LABEL_HOME),
         )
-        for one in answer.get("Volumes") or ()
+        for one in reply.get("Volumes") or ()
         if one["Name"].startswith(VOLUME_PREFIX)
     ]

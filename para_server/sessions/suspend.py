@@ -45,7 +45,7 @@ async def complete_pause(context: Context, record: Record) -> Record:
     await containers.remove(context.engine, container_name(record.id))
     image = await images.find(context.engine, saved_image(record.id))
     if image is not None:
-        await images.remove_saved(context.engine, record.id, context.store.owns, but=image.id)
+        await images.remove_saved(context.engine, record.id, context.store.owns, keep=image.id)
     return context.store.write(record.but(doing=None))
 
 
