@@ -1,4 +1,4 @@
-"""The only place that knows how a record lies on the disk, and what may lie there instead."""
+"""Read and write the JSON file of a record; what is there may be damaged or hostile."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from para_server.host.filesystem import unreadable_error
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_TEXT: Final = 32 << 20  # bytes of a text in a record, as JSON has it
+MAX_TEXT: Final = 32 << 20  # bytes of a string in a record, encoded as JSON
 _MAX_RECORD: Final = MAX_TEXT + (1 << 20)  # bytes of a record
 _MAX_VALUES: Final = (
     1 << 20
-)  # bytes of a record whose values take a bounded memory, whatever they are
+)  # bytes of JSON, strings aside, that take little memory whatever they are
 _JSON_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 def write_file(file: Path, content: bytes, *, lasting: bool = True) -> None:
-    """Write a file that is there whole or not at all; `lasting` is for power cuts too."""
+    """Write a file atomically; with `lasting` it also survives a power cut."""
     draft = file.with_name(f"{file.stem}.{secrets.token_hex(4)}.tmp")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -47,15 +47,18 @@ def write_file(file: Path, content: bytes, *, lasting: bool = True) -> None:
 
 
 def read_record(file: Path, session_id: str) -> Record | None:
-    """Read the record of a session; raises store.unreadable and store.too-new."""
+    """Return the record of a session, None if there is no file.
+
+    Raises store.unreadable and store.too-new.
+    """
     try:
-        # a pipe in its place would be waited for
+        # opening a named pipe would block
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as stream:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise unreadable_error(file, "it is no file")
-            if status.st_size > _MAX_RECORD:  # which a file without content may claim to be
+                raise unreadable_error(file, "it is not a regular file")
+            if status.st_size > _MAX_RECORD:  # also of a sparse file
                 raise unreadable_error(file, "it is too large for a record")
             content = stream.read(_MAX_RECORD)
     except FileNotFoundError:
@@ -68,7 +71,7 @@ def read_record(file: Path, session_id: str) -> Record | None:
 
 
 def _has_few_values(content: bytes) -> bool:
-    """Tell whether JSON is long because of its texts: other values take many times their length."""
+    """Return whether JSON is long only because of strings: other values take far more memory."""
     room, at = _MAX_VALUES, 0
     for text in _JSON_TEXT.finditer(content):
         room -= text.start() - at + 1
@@ -84,7 +87,7 @@ def _parse_record(file: Path, content: bytes, session_id: str) -> Record:
         version = raw.get("version")
         if isinstance(version, int) and version > SCHEMA:
             raise ParaError(
-                "store.too-new", f"{file} was written by a newer para: update this one", CHECK_SETUP
+                "store.too-new", f"{file} was written by a newer para: update para", CHECK_SETUP
             )
         record = Record.model_validate(raw, by_alias=True)
     except (ValidationError, ValueError, AttributeError, RecursionError) as error:

@@ -1,6 +1,6 @@
-"""The only place that knows how a command is found, and its params validated.
+"""Register commands, validate their params and run them.
 
-Every face (LSP, command line, MCP) and every generated file is a loop over `COMMANDS`.
+Every interface (LSP, command line, MCP) and every generated file is a loop over `COMMANDS`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ P = TypeVar("P", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
 _log = logging.getLogger(__name__)
 _MAX_ISSUES: Final = 20
+_NOT_AN_OBJECT: Final = "expected one JSON object"
 
 
 @dataclass(frozen=True)
 class Command:
-    """A row of the table: `title` is for palettes, `summary` is the function's own docstring."""
+    """A registered command; `title` is for palettes."""
 
     name: str
     title: str
@@ -36,12 +37,12 @@ class Command:
 
     @property
     def summary(self) -> str:
-        """Say in one line what it does."""
+        """Return the first line of the docstring."""
         return (inspect.getdoc(self.run) or "").partition("\n")[0].rstrip(".")
 
     @property
     def description(self) -> str:
-        """Say all there is to say."""
+        """Return the whole docstring."""
         return inspect.getdoc(self.run) or ""
 
 
@@ -51,26 +52,26 @@ COMMANDS: Final[dict[str, Command]] = {}
 def command(
     name: str, title: str
 ) -> Callable[[Callable[[Context, P], Awaitable[R]]], Callable[[Context, P], Awaitable[R]]]:
-    """Enter a function into the table; params and result are read off its signature."""
+    """Register a function as a command; its annotations define params and result."""
 
-    def enter(
+    def register(
         run: Callable[[Context, P], Awaitable[R]],
     ) -> Callable[[Context, P], Awaitable[R]]:
         hints = get_type_hints(run)
         COMMANDS[name] = Command(name, title, hints["params"], hints["return"], run)
         return run
 
-    return enter
+    return register
 
 
 async def call(context: Context, name: str, arguments: object) -> BaseModel:
-    """Run a command; `arguments` is what JSON-RPC gave: nothing, [] or [{…}].
+    """Run a command and return its result; `arguments` is None, [] or [{…}], as in JSON-RPC.
 
-    Raises ParaError: command.unknown, command.invalid-params, and what the command raises.
+    Raises command.unknown, command.invalid-params and the errors of the command.
     """
     found = COMMANDS.get(name)
     if found is None:
-        raise ParaError("command.unknown", f"There is no command {name[:100]}")
+        raise ParaError("command.unknown", f"Unknown command {name[:100]}")
     params = _parse_params(found, arguments)
     try:
         return await found.run(context, params)
@@ -78,22 +79,20 @@ async def call(context: Context, name: str, arguments: object) -> BaseModel:
         refusal = error_for(error)
         if refusal is None:
             raise
-        _log.warning("%s was refused a file", name, exc_info=error)
+        _log.warning("%s could not access a file", name, exc_info=error)
         raise refusal from None
 
 
 def _parse_params(found: Command, arguments: object) -> BaseModel:
-    given = [] if arguments is None else arguments
-    if not isinstance(given, list | tuple) or len(given) > 1:
-        raise _invalid_params(found, [Issue(path="", message="give one JSON object")])
-    params = given[0] if given else {}
+    items = [] if arguments is None else arguments
+    if not isinstance(items, list | tuple) or len(items) > 1:
+        raise _invalid_params(found, [Issue(path="", message=_NOT_AN_OBJECT)])
+    params = items[0] if items else {}
     if not isinstance(params, dict):
-        raise _invalid_params(found, [Issue(path="", message="give one JSON object")])
+        raise _invalid_params(found, [Issue(path="", message=_NOT_AN_OBJECT)])
     broken = next((k for k, v in params.items() if not (_is_utf8(k) and _is_utf8(v))), None)
     if broken is not None:
-        raise _invalid_params(
-            found, [Issue(path=ascii(broken)[1:-1][:100], message="it is not UTF-8")]
-        )
+        raise _invalid_params(found, [Issue(path=ascii(broken)[1:-1][:100], message="not UTF-8")])
     try:
         return found.params.model_validate(params, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -108,8 +107,8 @@ def _parse_params(found: Command, arguments: object) -> BaseModel:
 
 
 def _describe_error(kind: str, message: str) -> str:
-    """Write what is wrong with a param for a person."""
-    if kind == "string_pattern_mismatch":  # names alone have a pattern
+    """Return a message for people about an invalid parameter."""
+    if kind == "string_pattern_mismatch":  # only names have a pattern
         return NAME_RULE
     if kind == "string_too_short":
         return "it is empty"
@@ -117,7 +116,7 @@ def _describe_error(kind: str, message: str) -> str:
 
 
 def _is_utf8(value: object) -> bool:
-    """Return whether a text is UTF-8: JSON and terminals can bring halves of characters."""
+    """Return whether a text is UTF-8: JSON and terminals can contain lone surrogates."""
     try:
         return not isinstance(value, str) or bool(value.encode()) or not value
     except UnicodeEncodeError:
@@ -129,6 +128,6 @@ def _invalid_params(found: Command, issues: list[Issue]) -> ParaError:
     where = f"{first.path}: " if first.path else ""
     return ParaError(
         "command.invalid-params",
-        f"The params of {found.name} do not fit: {where}{first.message}",
+        f"Invalid parameters for {found.name}: {where}{first.message}",
         issues=issues,
     )

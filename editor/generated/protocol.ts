@@ -137,7 +137,7 @@ export interface FinishResult {
   left: readonly Left[];
   archive: string | null;
 }
-/** One field of the params or of the settings that does not fit. */
+/** One invalid field of the params or of the settings. */
 export interface Issue {
   path: string;
   message: string;
@@ -200,7 +200,7 @@ export interface PauseParams {
   repo?: string | null;
   mode?: 'save' | 'freeze';
 }
-/** What clients are told of a failure. */
+/** A failure as clients get it. */
 export interface Problem {
   slug: string;
   message: string;
@@ -212,7 +212,7 @@ export interface RecoverParams {
   name: string;
   repo?: string | null;
 }
-/** One thing that a person can do about a problem, as it stands. */
+/** One action that solves a problem, complete enough to be run as it is. */
 export interface Remedy {
   title: string;
   command: string | null;

@@ -136,7 +136,7 @@ def _of(context: Context, session: str, removal: Removal) -> Removal:
     """Make the removal of what a session has, unless it lives by then: it may be recovered."""
 
     async def removed() -> None:
-        async with context.store.locked_session(session, patience=0):
+        async with context.store.locked_session(session, timeout=0):
             if context.store.may_be_live(session):
                 raise ParaError("session.illegal-transition", "its session lives", SHOW_SESSIONS)
             await removal()

@@ -1,1 +1,1 @@
-"""How tasks, threads and processes work beside each other: cancellation, locks, shared results."""
+"""Coordinate tasks, threads and processes: cancellation, locks and shared results."""

@@ -1,4 +1,4 @@
-"""The only place that knows how a command is stopped between its steps and never within one."""
+"""Delay a cancellation until the current step of a command has ended, then roll back."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _log: Final = logging.getLogger(__name__)
 
 
 async def run_to_end(step: Awaitable[T], interrupt: Callable[[], object] | None = None) -> T:
-    """Let a step run to its end, and pass a cancellation on only then.
+    """Return the result of a step, which a cancellation does not interrupt.
 
-    Otherwise the undo races the step that it undoes.
-    `interrupt` hurries a long step along; it is called once, and the step is still awaited.
+    The cancellation is raised after the step has ended: a rollback must not race the step.
+    `interrupt` can end a long step early; it is called once, and the step is still awaited.
     """
     task = asyncio.ensure_future(step)
     cancelled: asyncio.CancelledError | None = None
@@ -30,13 +30,13 @@ async def run_to_end(step: Awaitable[T], interrupt: Callable[[], object] | None 
             cancelled = error
     if cancelled is not None:
         if not task.cancelled():
-            task.exception()  # looked at, so that nobody complains that it never was
+            task.exception()  # retrieved, or asyncio logs that it never was
         raise cancelled
     return task.result()
 
 
 async def ignore_cancellation(step: Awaitable[T]) -> T:
-    """Let a step run to its end and overhear a cancellation: what it does cannot be taken back."""
+    """Return the result of a step that cannot be rolled back; a cancellation is ignored."""
     task = asyncio.ensure_future(step)
     try:
         return await run_to_end(task)
@@ -50,7 +50,11 @@ async def ignore_cancellation(step: Awaitable[T]) -> T:
 
 
 async def run_both(one: Awaitable[T], other: Awaitable[U]) -> tuple[T, U]:
-    """Take two steps side by side; when one fails, the other is stopped first."""
+    """Return the results of two concurrent steps.
+
+    If one fails, the other is cancelled and awaited first. The error is raised as it is, not in an
+    ExceptionGroup as asyncio.TaskGroup does.
+    """
     tasks = asyncio.ensure_future(one), asyncio.ensure_future(other)
     try:
         first, second = await asyncio.gather(*tasks)
@@ -63,10 +67,10 @@ async def run_both(one: Awaitable[T], other: Awaitable[U]) -> tuple[T, U]:
 
 
 async def wait_for_other_tasks() -> None:
-    """Wait for the other tasks of the loop, which the one who asked for them no longer awaits.
+    """Wait for all other tasks of the loop, which their callers no longer await.
 
-    `asyncio.run` would cancel each of them, and so break a step in its midst: the start of a
-    process that is cancelled between its fork and its pipes is awaited for ever.
+    `asyncio.run` would cancel them in the middle of a step: a process start that is cancelled
+    between the fork and its pipes never returns.
     """
     this = asyncio.current_task()
     while rest := asyncio.all_tasks() - {this}:
@@ -74,15 +78,15 @@ async def wait_for_other_tasks() -> None:
 
 
 async def run_in_thread(work: Callable[[], T]) -> T:
-    """Do slow work beside the event loop, to its end."""
+    """Return the result of a blocking call, made in a thread and not interrupted."""
     return await run_to_end(asyncio.to_thread(work))
 
 
 @asynccontextmanager
 async def rollback_on_failure() -> AsyncIterator[AsyncExitStack]:
-    """Give a stack of undos that run, last first, unless the block ends well.
+    """Enter a stack of callbacks that run in reverse order if the block raises.
 
-    An undo is pushed before its step, and finds by itself whether there is something to undo.
+    Push a rollback before its step; it must detect by itself whether there is anything to do.
     """
     stack = AsyncExitStack()
     try:
@@ -95,6 +99,6 @@ async def rollback_on_failure() -> AsyncIterator[AsyncExitStack]:
 async def _roll_back(stack: AsyncExitStack) -> None:
     try:
         await stack.aclose()
-    except Exception as error:  # noqa: BLE001 # a failure of any kind is contained
-        # what failed first is what people need to know; the next process undoes the rest
-        _log.warning("not all could be undone: %s", str(error) or type(error).__name__)
+    except Exception as error:  # noqa: BLE001 # the first error is reported, not this one
+        # the next process reconciles the rest
+        _log.warning("The rollback is incomplete: %s", str(error) or type(error).__name__)

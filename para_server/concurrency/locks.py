@@ -1,4 +1,4 @@
-"""The only place that knows how the processes of a user wait for each other, and count together."""
+"""Lock files between the processes of a user, and reserve containers under a common limit."""
 
 from __future__ import annotations
 
@@ -20,25 +20,28 @@ from para_server.host.filesystem import reporting_os_errors, unreadable_error
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterator
 
-_RETRY_SECONDS: Final = 0.01  # seconds between two tries of a lock
-LOCK_TIMEOUT: Final = 60.0  # seconds that a command waits for the one before it
-_COUNT_LABEL: Final = "the number of containers"
-_COUNT_LIFETIME: Final = 2.0  # seconds that a count holds: so late is seen what takes no place here
+_RETRY_SECONDS: Final = 0.01  # between two attempts to lock a file
+LOCK_TIMEOUT: Final = 60.0  # seconds that a command waits for another one
+_COUNT_LABEL: Final = "The container limit"
+_COUNT_LIFETIME: Final = 2.0  # seconds; containers of other programs are noticed this late
 
 
 @asynccontextmanager
-async def locked(file: Path, patience: float, what: str) -> AsyncIterator[None]:
-    """Hold a lock file alone; after `patience` seconds raises session.illegal-transition."""
-    until = asyncio.get_running_loop().time() + patience
-    # within this process they wait for each other, and one of them for other processes
+async def locked(file: Path, seconds: float, subject: str) -> AsyncIterator[None]:
+    """Lock a file exclusively; raises session.illegal-transition after `seconds`.
+
+    `subject` starts the error message, which says that it is busy.
+    """
+    deadline = asyncio.get_running_loop().time() + seconds
+    # the tasks of this process wait for each other, and one of them for other processes
     inner = _process_locks.setdefault(file, asyncio.Lock())
     try:
-        async with asyncio.timeout_at(until):
+        async with asyncio.timeout_at(deadline):
             await inner.acquire()
     except TimeoutError:
-        raise _busy_error(what) from None
+        raise _busy_error(subject) from None
     try:
-        descriptor = await _wait_for_lock(file, until, what)
+        descriptor = await _wait_for_lock(file, deadline, subject)
         try:
             yield
         finally:
@@ -48,7 +51,7 @@ async def locked(file: Path, patience: float, what: str) -> AsyncIterator[None]:
 
 
 def try_lock(file: Path) -> int | None:
-    """Hold a lock file until the descriptor is closed; None where another process holds it."""
+    """Return a descriptor that locks a file until it is closed; None if another process has it."""
     with reporting_os_errors(file):
         file.parent.mkdir(mode=0o700, exist_ok=True)
         return _open_locked(file)
@@ -61,28 +64,28 @@ async def reserve(
     limit: int,
     listed: Callable[[], Awaitable[Collection[str]]],
 ) -> AsyncIterator[bool]:
-    """Take a place for a container that is about to be made; tells whether there was one.
+    """Reserve a container that the block creates; yields whether the limit permits it.
 
-    It is taken until the block ends, in which the container is made: from then on `listed`, which
-    asks the engine for the names of all there are, has it. No lock is held while the engine works:
-    who comes counts what is listed and the places that were taken before, and waits for those at
-    most a minute; then raises session.illegal-transition. For two seconds after a count nothing is
-    asked where even with all places that were taken since there is room.
+    A ticket file counts until the block ends; by then `listed`, which returns the names of all
+    containers of the engine, includes the new one. No lock is kept while the engine works: a caller
+    counts the listed containers and the earlier tickets, and waits for those tickets for at most
+    LOCK_TIMEOUT seconds, then raises session.illegal-transition. For two seconds after a count the
+    engine is not asked if the limit permits even all tickets that were created since.
     """
     folder = _tickets_folder()
     async with locked(folder / "lock", LOCK_TIMEOUT, _COUNT_LABEL):
-        mine = _draw_ticket(folder, container)
+        ticket = _draw_ticket(folder, container)
     try:
-        has_room = _estimate_count(engine, mine.number) <= limit
-        yield has_room or await _has_room(engine, folder, mine.number, limit, listed)
+        permitted = _estimate_count(engine, ticket.number) <= limit
+        yield permitted or await _has_room(engine, folder, ticket.number, limit, listed)
     finally:
-        # first the file: whoever finds it without its lock would believe its maker to be dead
-        mine.file.unlink(missing_ok=True)
-        os.close(mine.descriptor)
+        # the file goes first: without its lock it would look like one of a killed process
+        ticket.file.unlink(missing_ok=True)
+        os.close(ticket.descriptor)
 
 
 class _Ticket(NamedTuple):
-    """A place that is taken: its file is `NUMBER.CONTAINER`, and locked as long as it counts."""
+    """A reservation: the file is `NUMBER.CONTAINER`, and locked for as long as it counts."""
 
     number: int
     file: Path
@@ -90,23 +93,21 @@ class _Ticket(NamedTuple):
 
 
 class _ContainerCount(NamedTuple):
-    """How many containers there were, or were to be, once a place was taken; and when."""
+    """The largest number of containers at the time of a ticket, and when the engine was asked."""
 
     number: int
-    most: int
-    asked: float
+    maximum: int
+    asked_at: float
 
 
 def _estimate_count(engine: Hashable, number: int) -> float:
-    """Tell how many containers there are at most once this place is filled."""
-    counted = _counts.get(engine)
-    if (
-        counted is None
-        or counted.number >= number
-        or time.monotonic() > counted.asked + _COUNT_LIFETIME
-    ):
+    """Return the largest number of containers that there can be with this ticket."""
+    last = _counts.get(engine)
+    if last is None or last.number >= number:
         return math.inf
-    return counted.most + number - counted.number
+    if time.monotonic() > last.asked_at + _COUNT_LIFETIME:
+        return math.inf
+    return last.maximum + number - last.number
 
 
 async def _has_room(
@@ -116,10 +117,10 @@ async def _has_room(
     limit: int,
     listed: Callable[[], Awaitable[Collection[str]]],
 ) -> bool:
-    """Count the containers and the places before this one, and wait where those decide."""
-    until = time.monotonic() + LOCK_TIMEOUT
+    """Return whether the containers and the earlier tickets leave room; wait if those decide."""
+    deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
-        # in this order: a place that is given back between the two has its container listed
+        # in this order: a ticket that is removed between the two has its container listed
         asked, before = time.monotonic(), _earlier_containers(folder, number)
         there = set(await listed())
         _counts[engine] = _ContainerCount(number, len(there | before) + 1, asked)
@@ -127,19 +128,18 @@ async def _has_room(
             return True
         if len(there) >= limit:
             return False
-        # one of those before may come to nothing, which leaves its place to this one
+        # an earlier caller may fail, which leaves room for this one
         while _earlier_containers(folder, number) == before:
-            if time.monotonic() >= until:
+            if time.monotonic() >= deadline:
                 raise _busy_error(_COUNT_LABEL)
             await asyncio.sleep(_RETRY_SECONDS)
 
 
 def _tickets_folder() -> Path:
-    """Name the folder of all places of this user, whatever the home and the engine.
+    """Return the folder of this user's tickets, the same for every PARA_HOME and engine.
 
-    A place for another engine's container makes nobody fail: it is waited for at most. The first
-    folder for temporary files that serves is taken: one may have gone away, and in one that all
-    users share somebody else may have been first.
+    A ticket for another engine makes no caller fail, only wait. The first usable folder for
+    temporary files is taken: one may be gone, and in a shared one the name may be another user's.
     """
     name = f"para-{os.getuid()}"
     roots = dict.fromkeys(filter(None, (os.environ.get("TMPDIR"), "/tmp", "/var/tmp")))  # noqa: S108 # the folder in it is checked
@@ -154,8 +154,8 @@ def _tickets_folder() -> Path:
 
 
 def _create_tickets_folder(folder: Path) -> Path:
-    """Make the folder of places for this user alone; raises OSError where it is another's."""
-    for one in (folder, folder / "places"):  # no link by which files of others would be changed
+    """Create a folder that only this user can write; raises OSError if another user owns it."""
+    for one in (folder, folder / "places"):  # a link would lead to files of others
         one.mkdir(mode=0o700, exist_ok=True)
         status = one.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
@@ -166,11 +166,11 @@ def _create_tickets_folder(folder: Path) -> Path:
 
 
 def _draw_ticket(folder: Path, container: str) -> _Ticket:
-    """Take the next place, and clear away those of the dead; nobody else draws meanwhile."""
+    """Create the next ticket and remove those of ended processes; the caller has the lock."""
     with reporting_os_errors(folder):
-        with (folder / "drawn").open("ab") as drawn:  # its length is how many were ever taken
+        with (folder / "drawn").open("ab") as drawn:  # its length is the last number
             last = drawn.tell()
-            drawn.truncate(last + 1)  # nothing is written, which a full disk would not let
+            drawn.truncate(last + 1)  # works on a full disk, unlike a write
         for number, file in _all_tickets(folder):
             if _is_locked(file):
                 last = max(last, number)
@@ -179,9 +179,9 @@ def _draw_ticket(folder: Path, container: str) -> _Ticket:
         file = folder / f"{last + 1}.{container}"
         draft = folder / "draft"
         descriptor = _open_locked(draft)
-        assert descriptor is not None, "nobody else draws"
+        assert descriptor is not None, "the caller has the lock"
         try:
-            draft.rename(file)  # there it is locked from its beginning
+            draft.rename(file)  # so it is locked from the start
         except OSError:
             os.close(descriptor)
             raise
@@ -189,7 +189,7 @@ def _draw_ticket(folder: Path, container: str) -> _Ticket:
 
 
 def _earlier_containers(folder: Path, number: int) -> set[str]:
-    """Name the containers that places were taken for before this one, and that may still come."""
+    """Return the containers of earlier tickets, which may still be created."""
     with reporting_os_errors(folder):
         return {
             file.name.partition(".")[2]
@@ -206,7 +206,7 @@ def _all_tickets(folder: Path) -> Iterator[tuple[int, Path]]:
 
 
 def _is_locked(file: Path) -> bool:
-    """Tell whether the process that took a place still has it: the kernel gives it back."""
+    """Return whether the process of a ticket runs: the kernel releases the lock of an ended one."""
     try:
         descriptor = os.open(file, os.O_RDONLY)
     except FileNotFoundError:
@@ -220,21 +220,21 @@ def _is_locked(file: Path) -> bool:
     return False
 
 
-async def _wait_for_lock(file: Path, until: float, what: str) -> int:
+async def _wait_for_lock(file: Path, deadline: float, subject: str) -> int:
     while True:
         with reporting_os_errors(file):
             descriptor = _open_locked(file)
         if descriptor is not None:
             return descriptor
-        if asyncio.get_running_loop().time() >= until:
-            raise _busy_error(what)
+        if asyncio.get_running_loop().time() >= deadline:
+            raise _busy_error(subject)
         await asyncio.sleep(_RETRY_SECONDS)
 
 
 def _open_locked(file: Path) -> int | None:
-    """Lock a file until the descriptor is closed; None where another process has it.
+    """Return a descriptor that locks a file until it is closed; None if another process has it.
 
-    The kernel drops a lock with its holder, so nobody waits for the dead.
+    The kernel releases the lock when the process ends.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
@@ -247,8 +247,8 @@ def _open_locked(file: Path) -> int | None:
     return descriptor
 
 
-def _busy_error(what: str) -> ParaError:
-    message = f"Another command is at work on {what}"
+def _busy_error(subject: str) -> ParaError:
+    message = f"{subject} is busy: another command is running"
     return ParaError("session.illegal-transition", message, SHOW_SESSIONS)
 
 

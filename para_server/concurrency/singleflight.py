@@ -1,4 +1,4 @@
-"""The only place that lets all who ask the same of the world have one answer."""
+"""Share one result among identical concurrent calls (single-flight)."""
 
 from __future__ import annotations
 
@@ -10,61 +10,61 @@ from weakref import WeakValueDictionary
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
-_MAX_CACHED: Final = 1000  # answers that are remembered
+_MAX_CACHED: Final = 1000  # results that are cached for each function
 
 
 def single_flight(
-    ask: Callable[[*Args], Awaitable[T]],
+    function: Callable[[*Args], Awaitable[T]],
 ) -> Callable[[*Args], Awaitable[T]]:
-    """Ask one thing once at a time; whoever asks it meanwhile shares the next answer.
+    """Run one call at a time for the same arguments; callers that wait share the next result.
 
-    So nobody is given an answer that is older than their question.
+    No caller gets a result of a call that started before its own.
     """
-    questions: WeakValueDictionary[tuple[*Args], _Call[T]] = WeakValueDictionary()
+    calls: WeakValueDictionary[tuple[*Args], _Call[T]] = WeakValueDictionary()
 
-    async def answered(question: _Call[T], *asked: *Args) -> T:
-        async with question.turn:
-            question.following = None  # who asks from now on may know of more than this answer
-            return await ask(*asked)
+    async def start(call: _Call[T], *args: *Args) -> T:
+        async with call.lock:
+            call.next = None  # later callers may depend on something that this call does not see
+            return await function(*args)
 
-    async def answer(*asked: *Args) -> T:
-        question = questions.setdefault(asked, _Call())
-        if question.following is None or question.following.done():
-            question.following = asyncio.create_task(answered(question, *asked))
-            question.following.add_done_callback(_retrieve_exception)
-        return await asyncio.shield(question.following)
+    async def shared(*args: *Args) -> T:
+        call = calls.setdefault(args, _Call())
+        if call.next is None or call.next.done():
+            call.next = asyncio.create_task(start(call, *args))
+            call.next.add_done_callback(_retrieve_exception)
+        return await asyncio.shield(call.next)
 
-    return answer
+    return shared
 
 
-def cached(ask: Callable[[*Args], Awaitable[T]]) -> Callable[[*Args], Awaitable[T]]:
-    """Ask once for what can never become something else."""
-    known: dict[tuple[*Args], T] = {}
-    asking = single_flight(ask)
+def cached(function: Callable[[*Args], Awaitable[T]]) -> Callable[[*Args], Awaitable[T]]:
+    """Cache results that never change, for as long as the process runs; errors are not cached."""
+    results: dict[tuple[*Args], T] = {}
+    shared = single_flight(function)
 
-    async def answer(*asked: *Args) -> T:
-        if asked in known:
-            return known[asked]
-        found = await asking(*asked)
-        if len(known) >= _MAX_CACHED:
-            known.pop(next(iter(known)))
-        known[asked] = found
-        return found
+    async def cached_call(*args: *Args) -> T:
+        if args in results:
+            return results[args]
+        result = await shared(*args)
+        if len(results) >= _MAX_CACHED:
+            results.pop(next(iter(results)))
+        results[args] = result
+        return result
 
-    return answer
+    return cached_call
 
 
 def _retrieve_exception(task: asyncio.Task[T]) -> None:
-    """Let nobody complain of an error that only those would have met who no longer ask."""
+    """Retrieve an error that no caller awaits any more, or asyncio logs it."""
     if not task.cancelled():
         task.exception()
 
 
 @dataclass
 class _Call(Generic[T]):
-    """What is asked: by one at a time, and for all who wait."""
+    """The running call for some arguments, and the next one, which the waiting callers share."""
 
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    following: asyncio.Task[T] | None = None  # it has not begun yet
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    next: asyncio.Task[T] | None = None  # not started yet
 
     __hash__ = object.__hash__

@@ -1,4 +1,4 @@
-"""The only place that says how long a watcher rests when changes come in a storm."""
+"""Throttle refreshes: the delay before the next one grows with the cost of the last ones."""
 
 from __future__ import annotations
 
@@ -6,33 +6,31 @@ from typing import Final
 
 from para_server.core.model import Model
 
-_PAUSE_FACTOR: Final = 4  # a look is followed by a rest of so many times what it took
-_MAX_CREDIT: Final = 0.25  # seconds of looking that quiet saves up: a few changes are told at once
-_LIGHT_LOAD: Final = (
-    2  # sessions that begin at once; where there are more, each look counts for more
-)
-_MAX_DELAY: Final = 2.0  # seconds that a client waits for news at most
+_PAUSE_FACTOR: Final = 4  # the delay, as a multiple of the time that a refresh took
+_MAX_CREDIT: Final = 0.25  # seconds of refreshing that need no delay after a quiet time
+_LIGHT_LOAD: Final = 2  # sessions that start at once; with more of them, a refresh costs more
+_MAX_DELAY: Final = 2.0  # seconds
 
 
 class RefreshPace(Model):
-    """How much looking is owed for: `debt` in seconds of looking, as of `at`."""
+    """The cost of recent refreshes: `debt` in seconds of refreshing, as of the time `at`."""
 
     debt: float = 0.0
     at: float = 0.0
 
 
-def record_refresh(pace: RefreshPace, began: float, ended: float, beginning: int) -> RefreshPace:
-    """Note a look, which saw so many sessions begin; time pays back what is owed for it.
+def record_refresh(pace: RefreshPace, started: float, ended: float, starting: int) -> RefreshPace:
+    """Record a refresh and what it cost; `starting` is the number of sessions that start.
 
-    No more is owed than the longest rest pays back: one slow look puts off no others.
+    The debt is limited to what the longest delay pays back, so one slow refresh delays one other.
     """
-    weight = max(1.0, beginning / _LIGHT_LOAD)
-    owed = _current_debt(pace, began) + weight * (ended - began)
-    return RefreshPace(debt=min(owed, _MAX_CREDIT + _MAX_DELAY / _PAUSE_FACTOR), at=ended)
+    weight = max(1.0, starting / _LIGHT_LOAD)
+    debt = _current_debt(pace, started) + weight * (ended - started)
+    return RefreshPace(debt=min(debt, _MAX_CREDIT + _MAX_DELAY / _PAUSE_FACTOR), at=ended)
 
 
 def refresh_delay(pace: RefreshPace, now: float) -> float:
-    """Tell for how many seconds not to look."""
+    """Return the seconds to wait before the next refresh."""
     return max(0.0, (_current_debt(pace, now) - _MAX_CREDIT) * _PAUSE_FACTOR)
 
 

@@ -1,7 +1,7 @@
-"""The only place that knows which errors para has, and how each is told to a client.
+"""Define the errors of para and how a client gets them.
 
 An expected failure is a `ParaError` with a slug of the table below.
-Anything else that is raised is a bug and is told as one.
+Any other exception is a bug, and is reported as an internal error.
 """
 
 from __future__ import annotations
@@ -19,56 +19,59 @@ REQUEST_CANCELLED: Final = -32800
 SERVER_CANCELLED: Final = -32802
 INTERNAL_ERROR: Final = -32603
 
-# slug -> (JSON-RPC code, what it means)
+# slug -> (JSON-RPC code, meaning)
 SLUGS: Final[dict[str, tuple[int, str]]] = {
-    "command.unknown": (INVALID_PARAMS, "There is no such command"),
+    "command.unknown": (INVALID_PARAMS, "The command does not exist"),
     "command.invalid-params": (
         INVALID_PARAMS,
-        "The params of a command do not fit; `issues` says which",
+        "A parameter of a command is invalid; `issues` lists each",
     ),
     "settings.invalid": (
         INVALID_PARAMS,
-        "A setting has a wrong value, or may not be set where it is",
+        "A setting is unknown, has an invalid value, or is not permitted where it is set",
     ),
-    "engine.unreachable": (REQUEST_FAILED, "No container engine answers"),
+    "engine.unreachable": (REQUEST_FAILED, "No container engine responds"),
     "engine.permission-denied": (
         REQUEST_FAILED,
-        "The engine's socket may not be used by this user",
+        "This user is not permitted to use the engine's socket",
     ),
-    "engine.timeout": (REQUEST_FAILED, "The engine did not answer in time"),
-    "engine.image-missing": (REQUEST_FAILED, "The image that the session needs does not exist"),
-    "engine.build-failed": (REQUEST_FAILED, "An image could not be built"),
-    "engine.refused": (REQUEST_FAILED, "The engine answered with an error"),
+    "engine.timeout": (REQUEST_FAILED, "The engine did not respond in time"),
+    "engine.image-missing": (REQUEST_FAILED, "The image of the session does not exist"),
+    "engine.build-failed": (REQUEST_FAILED, "The build of an image failed"),
+    "engine.refused": (
+        REQUEST_FAILED,
+        "The engine returned an error, or cannot do what para needs",
+    ),
     "workspace.not-a-repository": (INVALID_PARAMS, "The folder is not in a git repository"),
     "workspace.no-commits": (REQUEST_FAILED, "The repository has no commit to start from"),
-    "workspace.unknown-base": (INVALID_PARAMS, "The base is no revision of the repository"),
+    "workspace.unknown-base": (INVALID_PARAMS, "The base is not a revision of the repository"),
     "workspace.branch-exists": (REQUEST_FAILED, "The branch exists already, or cannot be moved"),
     "workspace.nothing-to-finish": (REQUEST_FAILED, "The session has changed nothing"),
-    "workspace.ambiguous": (INVALID_PARAMS, "It cannot be told which repository is meant"),
+    "workspace.ambiguous": (INVALID_PARAMS, "More than one repository matches"),
     "workspace.git-failed": (REQUEST_FAILED, "A git command failed"),
-    "session.not-found": (INVALID_PARAMS, "There is no such session"),
-    "session.ambiguous": (INVALID_PARAMS, "It cannot be told which session is meant"),
-    "session.name-taken": (REQUEST_FAILED, "A live session of the repository has this name"),
-    "session.limit-reached": (REQUEST_FAILED, "As many session containers exist as may"),
+    "session.not-found": (INVALID_PARAMS, "The session does not exist"),
+    "session.ambiguous": (INVALID_PARAMS, "More than one session matches"),
+    "session.name-taken": (REQUEST_FAILED, "An active session of the repository has this name"),
+    "session.limit-reached": (REQUEST_FAILED, "The container limit is reached"),
     "session.wrong-type": (REQUEST_FAILED, "The command does not apply to this type of session"),
     "session.illegal-transition": (
         REQUEST_FAILED,
-        "The command does not apply to a session in this state",
+        "The command does not apply to the state of the session, or the session is busy",
     ),
-    "agent.unknown": (INVALID_PARAMS, "There is no such agent"),
+    "agent.unknown": (INVALID_PARAMS, "The agent does not exist"),
     "auth.missing": (REQUEST_FAILED, "The agent has no login"),
     "auth.incomplete": (REQUEST_FAILED, "The login was not completed"),
     "store.unreadable": (REQUEST_FAILED, "para's own files cannot be read or written"),
-    "store.too-new": (REQUEST_FAILED, "para's own files were written by a newer para"),
+    "store.too-new": (REQUEST_FAILED, "para's own files were written by a newer version of para"),
 }
 
 
-# text for people, whatever it was made of
+# text for people, without control characters and of limited length
 SafeText = Annotated[str, AfterValidator(safe_message)]
 
 
 class Remedy(Model):
-    """One thing that a person can do about a problem, as it stands."""
+    """One action that solves a problem, complete enough to be run as it is."""
 
     title: SafeText
     command: str | None = None
@@ -78,14 +81,14 @@ class Remedy(Model):
 
 
 class Issue(Model):
-    """One field of the params or of the settings that does not fit."""
+    """One invalid field of the params or of the settings."""
 
     path: SafeText
     message: SafeText
 
 
 class Problem(Model):
-    """What clients are told of a failure."""
+    """A failure as clients get it."""
 
     slug: str
     message: SafeText
@@ -94,7 +97,7 @@ class Problem(Model):
 
 
 class ParaError(Exception):
-    """An expected failure; `code` is the one that JSON-RPC gives it."""
+    """An expected failure; `code` is its JSON-RPC error code."""
 
     def __init__(
         self, slug: str, message: str, *remedies: Remedy, issues: list[Issue] | None = None
@@ -110,7 +113,7 @@ class ParaError(Exception):
 
     @property
     def slug(self) -> str:
-        """Name the kind of failure."""
+        """Return the identifier of the error."""
         return self.problem.slug
 
 

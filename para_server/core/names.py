@@ -1,4 +1,4 @@
-"""The only place that knows how things are called: sessions, containers, images, refs, labels."""
+"""Define the names of sessions, containers, images, volumes, refs and labels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 NAME_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,49}$"
-NAME_RULE: Final = "a name is 1 to 50 of a-z A-Z 0-9 - _, and begins with a letter or a digit"
+NAME_RULE: Final = "a name is 1 to 50 of a-z A-Z 0-9 - _, and starts with a letter or a digit"
 SESSION_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,56}$"  # a name, or an id made from one
 
-# what git takes in no ref
+# what git does not permit in a ref
 _INVALID_REF: Final = re.compile(
     r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|\Z)|^/|[/.]\Z"
 )
@@ -21,13 +21,13 @@ LABEL_SESSION: Final = "dev.para.session"
 LABEL_NAME: Final = "dev.para.name"
 LABEL_REPO: Final = "dev.para.repo"
 LABEL_HOME: Final = "dev.para.home"
-LABEL_HELPER: Final = "dev.para.helper"  # the session that a helper container works for
+LABEL_HELPER: Final = "dev.para.helper"  # the session of a one-shot container
 LABEL_NETWORK: Final = "dev.para.network"
 LABEL_INPUTS: Final = "dev.para.inputs"
-LABEL_LOGIN: Final = "dev.para.login"  # the agent that a container, image or volume has a login of
+LABEL_LOGIN: Final = "dev.para.login"  # the agent whose login a container, image or volume has
 LABEL_LOGIN_DATE: Final = "dev.para.login.date"
-LABEL_FITTED: Final = "dev.para.fitted"  # the id of the image that another was fitted from
-LABEL_PRIVATE: Final = "dev.para.private"  # never to be pushed: there are credentials in it
+LABEL_FITTED: Final = "dev.para.fitted"  # the id of the image that this one was adapted from
+LABEL_PRIVATE: Final = "dev.para.private"  # contains credentials: never push it
 
 CONTAINER_PREFIX: Final = "para-session-"
 HELPER_PREFIX: Final = "para-helper-"
@@ -53,96 +53,96 @@ NOUNS: Final = (
 
 
 def generate_name() -> str:
-    """Make up a name (adjective-noun)."""
+    """Return a random name (adjective-noun)."""
     return f"{secrets.choice(ADJECTIVES)}-{secrets.choice(NOUNS)}"
 
 
 def generate_session_id(name: str) -> str:
-    """Give a session an id that no other has: its name in a-z 0-9 -, and six hex digits."""
+    """Return a unique session id: the name in a-z 0-9 -, and six hex digits."""
     slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower()).strip("-")
     return f"{slug or 'session'}-{secrets.token_hex(3)}"
 
 
 def is_valid_branch(text: str) -> bool:
-    """Tell whether git takes a name for a branch, by its own rules, and for no option."""
+    """Return whether git accepts a branch name, and does not read it as an option."""
     return text != "" and not text.startswith("-") and _INVALID_REF.search(text) is None
 
 
 def container_name(session_id: str) -> str:
-    """Name the container of a session."""
+    """Return the name of a session's container."""
     return f"{CONTAINER_PREFIX}{session_id}"
 
 
 def session_network(session_id: str) -> str:
-    """Name the network that is one session's alone, where sessions cannot share one."""
+    """Return the name of a session's own network, for engines where sessions cannot share one."""
     return f"{SESSION_NETWORK}-{session_id}"
 
 
 def overlay_volume_name(session_id: str) -> str:
-    """Name the volume that lays a session's files over those that it shares."""
+    """Return the name of the volume that overlays a session's files on a base checkout."""
     return f"{VOLUME_PREFIX}{session_id}"
 
 
 def declared_volume_name(session_id: str, target: str) -> str:
-    """Name the volume that a session has where its image declares one."""
+    """Return the name of a session's volume for a VOLUME that its image declares."""
     place = hashlib.sha256(target.encode()).hexdigest()[:8]
     return f"{VOLUME_PREFIX}{session_id}.{place}"
 
 
 def is_para_image(image: str) -> bool:
-    """Tell whether an image is one that para builds."""
+    """Return whether para builds an image of this name."""
     repository = AUTHENTICATED_IMAGE.partition(":")[0]
     return image == BASE_IMAGE or image.startswith((f"{repository}:", AGENT_IMAGE_PREFIX))
 
 
 def saved_image(session_id: str) -> str:
-    """Name the image that a paused session is saved in."""
+    """Return the name of the image that a paused session is saved in."""
     return f"{SAVED_IMAGE}:{session_id}"
 
 
 def fitted_image(image_id: str, ids: tuple[int, int]) -> str:
-    """Name the image that was made from another for a user of other ids."""
+    """Return the name of the image that was adapted to a user id and a group id."""
     return f"{FITTED_IMAGE}:{ids[0]}-{ids[1]}-{image_id.rpartition(':')[2][:12]}"
 
 
 def agent_image(agent: str) -> str:
-    """Name the image that has an agent."""
+    """Return the name of an agent's image without a login."""
     return f"{AGENT_IMAGE_PREFIX}{agent}:latest"
 
 
 def login_image(agent: str) -> str:
-    """Name the image that has an agent and its login."""
+    """Return the name of an agent's image with its login."""
     repository = AUTHENTICATED_IMAGE.partition(":")[0]
     return AUTHENTICATED_IMAGE if agent == "claude" else f"{repository}:{agent}"
 
 
 def login_name(agent: str, home: Path) -> str:
-    """Name the container that a person logs in in, and the volume of a login that is shared."""
+    """Return the name of an agent's login container, which is also that of its login volume."""
     return f"{LOGIN_PREFIX}{agent}-{hashlib.sha256(str(home).encode()).hexdigest()[:6]}"
 
 
 def image_build_params(image: str) -> dict[str, str]:
-    """Give the params of `para.image.build` that make an image of para's own."""
+    """Return the params with which `para.image.build` builds an image of para."""
     if not image.startswith(AGENT_IMAGE_PREFIX):
         return {}
     return {"agent": image.removeprefix(AGENT_IMAGE_PREFIX).partition(":")[0]}
 
 
 def base_ref(session_id: str) -> str:
-    """Name the ref that keeps a session's base from git's garbage collection."""
+    """Return the ref that protects a session's base commit from garbage collection."""
     return f"refs/para/base/{session_id}"
 
 
 def archive_ref(session_id: str) -> str:
-    """Name the ref that keeps what a session had beside its finished branch."""
+    """Return the ref of the work that is not in a session's finished branch."""
     return f"refs/para/archive/{session_id}"
 
 
 def review_ref(session_id: str) -> str:
-    """Name the ref that keeps what was shown of a live session when it was last reviewed."""
+    """Return the ref of the latest review of an active session."""
     return f"refs/para/review/{session_id}"
 
 
 def incoming_ref(session_id: str) -> str:
-    """Name the ref that a session's commits arrive under before they are judged."""
+    """Return the ref of a session's commits before they are verified."""
     return f"refs/para/incoming/{session_id}"

@@ -48,12 +48,12 @@ def release(home: Path) -> bool:
     return False
 
 
-def retry_with_reserve(home: Path, write: Callable[[], None], *, may_use_it: bool) -> None:
+def retry_with_reserve(home: Path, write: Callable[[], None], *, permitted: bool) -> None:
     """Write something, where the disk is full with the room that was kept; raises OSError."""
     try:
         write()
     except OSError as error:
-        if error.errno != errno.ENOSPC or not may_use_it or not release(home):
+        if error.errno != errno.ENOSPC or not permitted or not release(home):
             raise
         write()
 

@@ -33,7 +33,7 @@ async def _remove_containers(context: Context) -> list[str]:
         if not context.store.owns(one.home) or session is None or _is_needed(context, one):
             continue
         try:
-            async with context.store.locked_session(session, patience=0):
+            async with context.store.locked_session(session, timeout=0):
                 if not _is_needed(context, one):
                     await containers.remove(engine, one.name)
                     removed.append(one.name)
@@ -48,7 +48,7 @@ async def _remove_images(context: Context) -> None:
         if not context.store.owns(image.labels.get(LABEL_HOME)):
             continue
         try:
-            async with context.store.locked_session(session, patience=0):
+            async with context.store.locked_session(session, timeout=0):
                 await _remove_if_orphaned(context, session, image)
         except Exception as error:  # noqa: BLE001 # whatever it is, the others are removed
             log_postponed(f"image {image.id} is not removed", error)

@@ -43,7 +43,7 @@ async def _reconcile_each(context: Context) -> None:
         if record.doing is None:
             continue
         try:
-            async with context.store.locked_session(record.id, patience=0):
+            async with context.store.locked_session(record.id, timeout=0):
                 await reconcile_session(context, record.id)
         except Exception as error:  # noqa: BLE001 # one failure must not stop the others
             log_postponed(f"session {record.name} is not reconciled", error)
@@ -213,7 +213,7 @@ async def _delete_empty_branch(context: Context, record: Record, branch: str) ->
 
 async def _remove_leftover(context: Context, stray: Path) -> None:
     session_id = stray.name.partition(".")[0]
-    async with context.store.locked_session(session_id, patience=0):
+    async with context.store.locked_session(session_id, timeout=0):
         if stray not in context.store.leftovers():
             return  # its session has started meanwhile
         if stray.parent.name == "scratch":
