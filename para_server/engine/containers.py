@@ -242,20 +242,16 @@ async def list_renamed(engine: Engine, session_id: str | None = None) -> list[Co
     """Return the containers of one or all sessions that were renamed outside para."""
     label = LABEL_SESSION if session_id is None else f"{LABEL_SESSION}={session_id}"
     raw = await engine.call(lambda api: api.containers(all=True, filters={"label": label}))
-    seen = [_parse_info(item) for item in raw]
+    labelled = [_parse_info(item) for item in raw]
     # a user's container that is created from a session's image inherits its labels
-    return [
-        item for item in seen if item.has_workspace and not item.name.startswith(CONTAINER_PREFIX)
-    ]
+    ours = [item for item in labelled if item.has_workspace]
+    return [item for item in ours if not item.name.startswith(CONTAINER_PREFIX)]
 
 
 async def restore_name(
     engine: Engine, session_id: str, is_mine: Callable[[str | None], bool]
 ) -> bool:
-    """Restore the name of a session's renamed container; return whether there was one.
-
-    `is_mine` is given the label with the container's installation.
-    """
+    """Restore the name of a session's renamed container; return whether there was one."""
     renamed = [item for item in await list_renamed(engine, session_id) if is_mine(item.home)]
     if not renamed:
         return False

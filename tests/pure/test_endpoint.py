@@ -95,7 +95,7 @@ def test_an_address_is_completed_as_docker_completes_it(
 
 def test_an_address_with_a_port_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
     environ = {"DOCKER_HOST": "tcp://build:many", "DOCKER_CONFIG": str(tmp_path)}
-    with pytest.raises(ParaError, match="tcp://build:many is no address"):
+    with pytest.raises(ParaError, match="tcp://build:many is not a valid engine address"):
         find_address(EngineSettings(), environ)
 
 
