@@ -1,4 +1,4 @@
-"""The only place that tells what changed between two commits, within bounds of time and size."""
+"""Compare two commits, within limits of time and size."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from para_server.git.process import GitFailedError, GitTooSlowError
 from para_server.git.repository import Repo
 from para_server.git.symlink_names import SymlinkNames
 
-MAX_PATCH: Final = 16 << 20  # bytes of a patch that an editor can still show
+MAX_PATCH: Final = 16 << 20  # bytes; editors show no larger patches
 MAX_FILES: Final = 20_000  # changed files that are listed; all are counted
-MAX_AUTO_RUN: Final = 1000  # the same of those that run by themselves
-_MAX_PATHS: Final = 8 << 20  # characters of the paths of a list
+MAX_AUTO_RUN: Final = 1000  # the same for files that run automatically
+_MAX_PATHS: Final = 8 << 20  # characters of all paths of a list
 _MAX_PATH: Final = 1 << 16  # bytes; no system opens a longer one
-_LISTING_TIMEOUT: Final = 60.0  # trees alone are compared, a million files take a few
-_MAX_NOTE: Final = 500  # characters of a line that says what is left out
+_LISTING_TIMEOUT: Final = 60.0  # seconds; comparing the trees of a million files takes a few
+_MAX_NOTE: Final = 500  # characters of a line about an omission
 _GITLINK: Final = "160000"
 
 
 class _TextLimits(NamedTuple):
-    """How long texts are compared, and up to which size: a few can take git hours."""
+    """The size of files and the time for comparing texts: a few files can take git hours."""
 
-    largest: str
-    seconds: float
+    max_size: str
+    timeout: float  # seconds
 
 
-# a text of nothing but line ends takes git forty times its size: what is larger counts as binary
+# larger files count as binary: git needs forty times the size of a text of empty lines
 _TEXT_LIMITS: Final = (_TextLimits("8m", 8.0), _TextLimits("64k", 8.0))
-# the user's own configuration does not change what is shown, and none of its programs run
+# no setting of the user changes the output or runs a program
 _CONFIG: Final = (
     *("-c", "diff.suppressBlankEmpty=false", "-c", "diff.indentHeuristic=true"),
     *("-c", "core.quotePath=true", "-c", "core.abbrev=12", "-c", "core.fsmonitor=false"),
@@ -50,10 +50,10 @@ _PATCH: Final = (
 
 
 class CommitDiff(Model):
-    """What changed between two commits: `files` are the first of `count`.
+    """The changes between two commits: `files` are the first of `count`.
 
-    `auto_run` are those that run by themselves. What is not known is 0, and `omitted` says why.
-    `coarse` is whether texts of an ordinary size took too long to compare.
+    `auto_run` are those that run automatically. Unknown numbers are 0, with the reason in
+    `omitted`. `coarse` is whether comparing texts of ordinary size took too long.
     """
 
     files: tuple[FileChange, ...] = ()
@@ -66,7 +66,7 @@ class CommitDiff(Model):
 
 
 async def compare_commits(repo: Repo, old: str, new: str) -> CommitDiff:
-    """Compare two commits; a comparison that takes too long leaves something out, and says so."""
+    """Compare two commits; what takes too long is left out, with a line in `omitted`."""
     omitted: list[str] = []
     listing = _ChangeList(await _find_symlink_names(repo, new, omitted))
     try:
@@ -74,17 +74,19 @@ async def compare_commits(repo: Repo, old: str, new: str) -> CommitDiff:
             repo, ["--raw", "--no-abbrev", old, new], listing, "8m", _LISTING_TIMEOUT
         )
     except GitFailedError as error:
-        omitted.append(f"not all changed files were looked at: {error}")
-    if not listing.names.whole:
-        omitted.append("there are too many links: not all files were looked at by all their names")
+        omitted.append(f"not all changed files are listed: {error}")
+    if not listing.names.complete:
+        omitted.append(
+            "there are too many symbolic links: files were not checked by all their names"
+        )
     if listing.running > len(listing.auto_run):
-        named = f"only {len(listing.auto_run)} of {listing.running}"
-        omitted.append(f"{named} files that run by themselves are named")
-    counts, effort = await _count_lines(repo, old, new, listing)
-    if effort is None:
+        listed = f"only {len(listing.auto_run)} of {listing.running}"
+        omitted.append(f"{listed} files that run automatically are listed")
+    counts, limits = await _count_lines(repo, old, new, listing)
+    if limits is None:
         omitted.append(f"lines were not counted: it took longer than {_total_timeout():g} seconds")
-    elif effort is not _TEXT_LIMITS[0]:
-        omitted.append(_describe_omission(effort, "their lines are not counted"))
+    elif limits is not _TEXT_LIMITS[0]:
+        omitted.append(_describe_omission(limits, "their lines are not counted"))
     files = tuple(
         FileChange(path=shown, status=letter, insertions=more, deletions=less)
         for raw, (shown, letter) in listing.files.items()
@@ -97,46 +99,46 @@ async def compare_commits(repo: Repo, old: str, new: str) -> CommitDiff:
         deletions=counts.deletions,
         auto_run=tuple(sorted(listing.auto_run)),
         omitted=tuple(omitted),
-        coarse=effort is not _TEXT_LIMITS[0],
+        coarse=limits is not _TEXT_LIMITS[0],
     )
 
 
 class Patch(NamedTuple):
-    """A patch, whose last lines say what is left out, and the same as a sentence each."""
+    """A patch, which ends with comments on omissions, and the same omissions as sentences."""
 
     text: str
     omitted: tuple[str, ...]
 
 
 async def create_patch(repo: Repo, old: str, new: str, known: CommitDiff) -> Patch:
-    """Return the patch between two commits that were compared.
+    """Return the patch between two commits that were compared before.
 
-    It is cut after a whole file where it is enormous, or would take too long.
+    A patch that is too large or takes too long ends after a complete file.
     """
     raw = bytearray()
     notes = list(known.omitted)
     if known.count > len(known.files):
         notes.append(f"only {len(known.files)} of {known.count} changed files are listed")
 
-    def take(part: bytes) -> bool:
-        raw.extend(part)
+    def receive(chunk: bytes) -> bool:
+        raw.extend(chunk)
         return len(raw) <= MAX_PATCH
 
     cut = ""
-    for effort in _TEXT_LIMITS[1:] if known.coarse else _TEXT_LIMITS:
+    for limits in _TEXT_LIMITS[1:] if known.coarse else _TEXT_LIMITS:
         raw.clear()
         cut = ""
         try:
-            asked = [*_diff_arguments(effort.largest), *_PATCH, old, new]
-            await stream_git_output(repo.top, asked, take, effort.seconds)
+            command = [*_diff_arguments(limits.max_size), *_PATCH, old, new]
+            await stream_git_output(repo.top, command, receive, limits.timeout)
         except GitTooSlowError:
             cut = f"it took longer than {_total_timeout():g} seconds"
             continue
         except GitFailedError as error:
             cut = str(error)
             continue
-        if effort is not _TEXT_LIMITS[0] and not known.coarse:
-            notes.append(_describe_omission(effort, "they are shown as binary"))
+        if limits is not _TEXT_LIMITS[0] and not known.coarse:
+            notes.append(_describe_omission(limits, "they are shown as binary"))
         break
     if len(raw) > MAX_PATCH:
         cut = f"the patch has more than {MAX_PATCH >> 20} MiB"
@@ -149,24 +151,24 @@ async def create_patch(repo: Repo, old: str, new: str, known: CommitDiff) -> Pat
 
 
 class _FieldSplitter:
-    """Splits what git prints at its NULs, part by part; what is too long for a path is cut."""
+    """Split the output of git at NULs, chunk by chunk; fields are cut at the limit of a path."""
 
-    def __init__(self, take: Callable[[bytes], None]) -> None:
-        self._take = take
+    def __init__(self, handle_field: Callable[[bytes], None]) -> None:
+        self._handle_field = handle_field
         self._rest = b""
 
-    def __call__(self, part: bytes) -> bool:
-        """Take a part of the output."""
-        first, *others = part.split(b"\0")
+    def __call__(self, chunk: bytes) -> bool:
+        """Receive a chunk of the output."""
+        first, *others = chunk.split(b"\0")
         self._rest = (self._rest + first)[:_MAX_PATH]
         for field in others:
-            self._take(self._rest)
+            self._handle_field(self._rest)
             self._rest = field[:_MAX_PATH]
         return True
 
 
 class _ChangeList:
-    """The changed files, as they come: the first are kept, all are counted."""
+    """The changed files, as they arrive: the first are listed, all are counted."""
 
     def __init__(self, names: SymlinkNames) -> None:
         self.names = names
@@ -177,21 +179,21 @@ class _ChangeList:
         self.running = 0
         self._running_length = 0
         self._entry = b""
-        self.take = _FieldSplitter(self._field)
+        self.receive = _FieldSplitter(self._handle_field)
 
-    def _field(self, field: bytes) -> None:
+    def _handle_field(self, field: bytes) -> None:
         if not self._entry:
             self._entry = field
             return
         old_mode, new_mode, *_, letter = self._entry[1:].decode().split(" ")
         self._entry = b""
         path = field.decode(errors="surrogateescape")
-        # what is not UTF-8 cannot go over the wire
+        # JSON requires UTF-8
         shown = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
         self.count += 1
         runs = letter != "D" and (
             runs_automatically(path)
-            or any(runs_automatically(name) for name in self.names.of(path))
+            or any(runs_automatically(name) for name in self.names.names_of(path))
         )
         if runs or _GITLINK in {old_mode, new_mode}:
             self.running += 1
@@ -204,16 +206,16 @@ class _ChangeList:
 
 
 class _LineCounts:
-    """The lines that came and went, in all and of the files that are listed."""
+    """The inserted and deleted lines, of all files and of each listed file."""
 
     def __init__(self, listing: _ChangeList) -> None:
         self.insertions = 0
         self.deletions = 0
         self.of: dict[bytes, tuple[int, int]] = {}
         self._listing = listing
-        self.take = _FieldSplitter(self._field)
+        self.receive = _FieldSplitter(self._handle_field)
 
-    def _field(self, field: bytes) -> None:
+    def _handle_field(self, field: bytes) -> None:
         more, less, path = field.split(b"\t", 2)
         if not more.isdigit():  # a binary file has "-"
             return
@@ -224,49 +226,53 @@ class _LineCounts:
 
 
 async def _find_symlink_names(repo: Repo, commit: str, omitted: list[str]) -> SymlinkNames:
-    """Return the further names of a commit's files; what cannot be told is said in `omitted`."""
+    """Return the further names of a commit's files; a failure is added to `omitted`."""
     try:
         return await symlink_names.find_symlink_names(repo, commit)
     except GitFailedError as error:
-        omitted.append(f"files were not looked at by their names behind links: {error}")
+        omitted.append(f"files were not checked by their names behind symbolic links: {error}")
         return SymlinkNames({}, "")
 
 
 async def _count_lines(
     repo: Repo, old: str, new: str, listing: _ChangeList
 ) -> tuple[_LineCounts, _TextLimits | None]:
-    """Count lines, with less and less effort; no effort is given back where none was enough."""
+    """Count changed lines, and return the limits that sufficed, or None."""
     if listing.count == 0:
         return _LineCounts(listing), _TEXT_LIMITS[0]
-    for effort in _TEXT_LIMITS:
+    for limits in _TEXT_LIMITS:
         counts = _LineCounts(listing)
         try:
-            asked = ["--numstat", old, new]
-            await _stream_fields(repo, asked, counts, effort.largest, effort.seconds)
+            arguments = ["--numstat", old, new]
+            await _stream_fields(repo, arguments, counts, limits.max_size, limits.timeout)
         except GitFailedError:
             continue
-        return counts, effort
+        return counts, limits
     return _LineCounts(listing), None
 
 
 async def _stream_fields(
-    repo: Repo, asked: list[str], fields: _ChangeList | _LineCounts, largest: str, seconds: float
+    repo: Repo,
+    arguments: list[str],
+    fields: _ChangeList | _LineCounts,
+    max_size: str,
+    seconds: float,
 ) -> None:
     await stream_git_output(
-        repo.top, [*_diff_arguments(largest), "-z", *asked], fields.take, seconds
+        repo.top, [*_diff_arguments(max_size), "-z", *arguments], fields.receive, seconds
     )
 
 
-def _diff_arguments(largest: str) -> tuple[str, ...]:
-    return ("-c", f"core.bigFileThreshold={largest}", *_CONFIG, *_COMPARE)
+def _diff_arguments(max_size: str) -> tuple[str, ...]:
+    return ("-c", f"core.bigFileThreshold={max_size}", *_CONFIG, *_COMPARE)
 
 
-def _describe_omission(effort: _TextLimits, what: str) -> str:
+def _describe_omission(limits: _TextLimits, consequence: str) -> str:
     return (
-        f"some files have more than {effort.largest}, and {what}: "
-        f"comparing all texts took longer than {_TEXT_LIMITS[0].seconds:g} seconds"
+        f"some files are larger than {limits.max_size}, and {consequence}: "
+        f"comparing all texts took longer than {_TEXT_LIMITS[0].timeout:g} seconds"
     )
 
 
 def _total_timeout() -> float:
-    return sum(effort.seconds for effort in _TEXT_LIMITS)
+    return sum(limits.timeout for limits in _TEXT_LIMITS)

@@ -1,4 +1,4 @@
-"""Find the user's repository that a folder or a session belongs to, and never one of para's own."""
+"""Find the user's repository of a folder or a session, and refuse the folders of para itself."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ from para_server.git.process import SEARCH_UPWARDS, GitFailedError, GitMissingEr
 from para_server.git.repository import Repo
 from para_server.host.installations import is_in_para_home
 
-# what git marks a partial clone with: a remote since 2.22, before that the repository
+# the marks of a partial clone: of a remote since git 2.22, of the repository before
 _PARTIAL: Final = r"extensions\.partialclone|remote\..*\.promisor"
 _CONFIG_KEYS: Final = f"^({user_config.KEYS}|{_PARTIAL})$"
 _OWN_SCOPES: Final = frozenset({"system", "global", "command"})
 _NOTHING_SET: Final = 1  # exit code of `git config` where no key matches
-# a tree can hold what looks like a bare repository, with hooks in it; git knows this since 2.38
+# a work tree can contain a bare repository with hooks; git has this protection since 2.38
 _NO_BARE: Final = ("-c", "safe.bareRepository=explicit")
 _LOCATIONS: Final = ("--show-toplevel", "--git-common-dir", "--absolute-git-dir")
 _PROPERTIES: Final = ("--show-object-format", "--is-shallow-repository")
-# files of a repository that git opens whatever it does
+# files that git opens in every command
 _FILES_GIT_OPENS: Final = (
     *("HEAD", "index", "packed-refs", "shallow", "info/attributes", "info/exclude"),
     *("info/sparse-checkout", "info/grafts", "objects/info/alternates"),
 )
-_MAX_REASON: Final = 300  # characters of what git says
+_MAX_REASON: Final = 300  # characters of an error of git
 
 
 class _Config(NamedTuple):
-    """What git's configuration says where it is asked, and what of it no repository said."""
+    """git's effective configuration for a folder, and the part that is not the repository's."""
 
-    told: Mapping[str, str]
+    effective: Mapping[str, str]
     own: Mapping[str, str]
 
 
 async def find_repository(folder: Path) -> Repo:
-    """Return the repository that holds a folder of the user's.
+    """Return the repository of a folder of the user.
 
-    Raises workspace.not-a-repository, also for every folder of para's own: git reads the
-    configuration of the repository that it runs in, and the one in a workspace is an agent's.
-    Raises workspace.git-failed where there is one that git can't work with.
+    Raises workspace.not-a-repository, also for folders of para itself: git reads the configuration
+    of the repository that it runs in, and an agent controls the one in a workspace.
+    Raises workspace.git-failed if git cannot work with the repository.
     """
     if is_in_para_home(folder):
         raise _para_folder_error(folder)
     repo = await find_repository_anywhere(folder)
-    for found in (repo.top, repo.common):
-        if is_in_para_home(found):  # by a link, a .git file, or core.worktree
-            raise _para_folder_error(found)
+    for path in (repo.top, repo.common):
+        if is_in_para_home(path):  # through a link, a .git file, or core.worktree
+            raise _para_folder_error(path)
     return repo
 
 
 @single_flight
 async def find_repository_anywhere(folder: Path) -> Repo:
-    """Return the repository that holds a folder; for the user's folders and worktree sessions."""
+    """Return the repository of a folder, which may be the worktree of a session."""
     try:
         (top, common, git_folder, object_format, shallow), config = await run_both(
             _read_layout(folder), _read_config(folder)
@@ -71,22 +71,21 @@ async def find_repository_anywhere(folder: Path) -> Repo:
     except GitFailedError as error:
         raise _explain_failure(folder, error) from None
     if Path(git_folder) in (absolute := folder.absolute(), *absolute.parents):
-        raise _no_work_tree_error(folder)  # a bare one that no `.git` names, for a git before 2.38
-    where = (Path(top), Path(common))
-    return _build_repo(where, object_format, config, shallow=shallow == "true")
+        raise _no_work_tree_error(folder)  # a bare one, which git before 2.38 accepts
+    return _build_repo((Path(top), Path(common)), object_format, config, shallow=shallow == "true")
 
 
 async def find_session_repository(record: Record) -> Repo | None:
-    """Return the repository of a session, or None where it is gone."""
+    """Return the repository of a session, or None if it no longer exists."""
     if Path(record.repo).is_dir() or (record.common and Path(record.common).is_dir()):
         return await get_session_repository(record)
     return None
 
 
 async def get_session_repository(record: Record) -> Repo:
-    """Return the repository of a session, also where the worktree that it began in is gone.
+    """Return the repository of a session, even if the worktree that it started in is gone.
 
-    Raises workspace.not-a-repository where the repository itself is gone.
+    Raises workspace.not-a-repository if the repository itself is gone.
     """
     top = Path(record.repo)
     if not record.common:
@@ -104,12 +103,12 @@ async def get_session_repository(record: Record) -> Repo:
 
 
 async def _find_by_git_folder(record: Record) -> Repo:
-    """Return a repository by its git folder: by its main worktree where it has one."""
+    """Return a repository by its git folder, through its main worktree if it has one."""
     common = Path(record.common)
     if not common.is_dir():
         raise ParaError(
             "workspace.not-a-repository",
-            f"The repository of session {record.name} is gone: there is no {common}",
+            f"The repository of session {record.name} is gone: {common} does not exist",
             Remedy(title=f"Move it back to {record.repo}"),
         )
     if is_in_para_home(common):
@@ -119,34 +118,35 @@ async def _find_by_git_folder(record: Record) -> Repo:
         if repo.common == common:
             return repo
     try:
-        told, config = await run_both(
+        # there are only linked worktrees, so git runs in the git folder itself
+        output, config = await run_both(
             git(common, "rev-parse", *_PROPERTIES), _read_config(common)
-        )  # it has only linked worktrees, so git runs in the folder itself
+        )
     except GitFailedError as error:
         raise _explain_failure(common, error) from None
-    object_format, shallow = told.split()
+    object_format, shallow = output.split()
     return _build_repo((common, common), object_format, config, shallow=shallow == "true")
 
 
 def _build_repo(
-    where: tuple[Path, Path], object_format: str, config: _Config, *, shallow: bool
+    paths: tuple[Path, Path], object_format: str, config: _Config, *, shallow: bool
 ) -> Repo:
-    top, common = where
+    top, common = paths
     _require_regular_files(common)
     return Repo(
         top=top,
         common=common,
         object_format=object_format,
         shallow=shallow,
-        partial=any(re.fullmatch(_PARTIAL, key, re.DOTALL) for key in config.told),
-        who=user_config.build_identity(config.told),
+        partial=any(re.fullmatch(_PARTIAL, key, re.DOTALL) for key in config.effective),
+        who=user_config.build_identity(config.effective),
         excludes_file=user_config.find_excludes_file(top, config.own),
-        warnings=user_config.list_warnings(common, config.told, config.own),
+        warnings=user_config.list_warnings(common, config.effective, config.own),
     )
 
 
 def _require_regular_files(common: Path) -> None:
-    """Raise workspace.git-failed where git would wait for ever for a file of its own."""
+    """Raise workspace.git-failed if git would wait forever for one of its files (a named pipe)."""
     for name in _FILES_GIT_OPENS:
         try:
             mode = (common / name).stat().st_mode
@@ -155,94 +155,96 @@ def _require_regular_files(common: Path) -> None:
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise ParaError(
                 "workspace.git-failed",
-                f"git cannot work in {common}: {name} is no plain file",
-                Remedy(title=f"Remove {common}/{name}, if nothing of yours needs it"),
+                f"git cannot work in {common}: {name} is not a regular file",
+                Remedy(title=f"Remove {common}/{name}, unless you need it"),
             )
 
 
 async def _read_layout(folder: Path) -> list[str]:
-    asked = (*_LOCATIONS, *_PROPERTIES)
+    options = (*_LOCATIONS, *_PROPERTIES)
     rev_parse = (*_NO_BARE, "rev-parse", "--path-format=absolute")
-    told = (await git(folder, *rev_parse, *asked, environment=SEARCH_UPWARDS)).splitlines()
-    if len(told) == len(asked):
-        return told
-    # a path has a newline in it
-    one_by_one = [await git(folder, *rev_parse, one, environment=SEARCH_UPWARDS) for one in asked]
-    return [told.removesuffix("\n") for told in one_by_one]
+    lines = (await git(folder, *rev_parse, *options, environment=SEARCH_UPWARDS)).splitlines()
+    if len(lines) == len(options):
+        return lines
+    # a path contains a newline
+    outputs = [
+        await git(folder, *rev_parse, option, environment=SEARCH_UPWARDS) for option in options
+    ]
+    return [output.removesuffix("\n") for output in outputs]
 
 
 async def _read_config(folder: Path) -> _Config:
     try:
-        asked = ("config", "--show-scope", "-z", "--get-regexp", _CONFIG_KEYS)
-        shown = await git(folder, *asked, environment=SEARCH_UPWARDS)
+        command = ("config", "--show-scope", "-z", "--get-regexp", _CONFIG_KEYS)
+        output = await git(folder, *command, environment=SEARCH_UPWARDS)
     except GitFailedError as error:
         if error.exit_code != _NOTHING_SET:
             raise
         return _Config({}, {})
-    told: dict[str, str] = {}
+    effective: dict[str, str] = {}
     own: dict[str, str] = {}
-    fields = shown.split("\0")
+    fields = output.split("\0")
     for scope, entry in zip(fields[0::2], fields[1::2], strict=False):
         key, _, value = entry.partition("\n")
-        told[key] = value
+        effective[key] = value
         if scope in _OWN_SCOPES:
             own[key] = value
-    return _Config(told, own)
+    return _Config(effective, own)
 
 
 def _explain_failure(folder: Path, error: GitFailedError) -> ParaError:
-    """Make the error that blames what is wrong: git's own configuration, an owner, the folder."""
-    said = error.output
-    if "dubious ownership" in said:
+    """Return the error for the cause of a failure: the configuration, the owner, or the folder."""
+    output = error.output
+    if "dubious ownership" in output:
         return ParaError(
             "workspace.git-failed",
             f"git refuses to work in {folder}: the repository belongs to another user",
             Remedy(
-                title="If you trust it, tell git so: "
+                title="If you trust it: "
                 f"git config --global --add safe.directory {shlex.quote(str(_find_root(folder)))}"
             ),
         )
-    if "work tree" in said or "bare repository" in said:
+    if "work tree" in output or "bare repository" in output:
         return _no_work_tree_error(folder)
     marker = _find_dot_git(folder)
-    if "not a git repository" in said and marker is None:
+    if "not a git repository" in output and marker is None:
         return ParaError(
             "workspace.not-a-repository",
             f"{folder} is not in a git repository with a work tree",
-            Remedy(title="Make it one: git init && git commit --allow-empty"),
+            Remedy(title="Create one: git init && git commit --allow-empty"),
         )
-    begin = max(said.rfind("fatal: "), 0)  # what follows it may name the thing
-    reason = printable(" ".join(said[begin:].split())) or "no reason given"
-    if "not a git repository" in said:
-        reason = f"there is {marker}, but git takes it for no repository ({reason})"
+    start = max(output.rfind("fatal: "), 0)  # the following lines may name the cause
+    reason = printable(" ".join(output[start:].split())) or "no reason given"
+    if "not a git repository" in output:
+        reason = f"{marker} exists, but git does not accept it as a repository ({reason})"
     return ParaError(
         "workspace.git-failed",
         f"git cannot work in {folder}: {reason[:_MAX_REASON]}",
-        Remedy(title=f"Correct what git names, then try: git -C {shlex.quote(str(folder))} status"),
+        Remedy(title=f"Fix the problem, then check with: git -C {shlex.quote(str(folder))} status"),
     )
 
 
 def _no_work_tree_error(folder: Path) -> ParaError:
     return ParaError(
         "workspace.not-a-repository",
-        f"{folder} is a bare repository, or within a git folder: it has no work tree",
-        Remedy(title="Give the folder of a work tree; git worktree add makes one"),
+        f"{folder} is a bare repository or in a git folder, without a work tree",
+        Remedy(title="Use the folder of a work tree; git worktree add creates one"),
     )
 
 
 def _para_folder_error(folder: Path) -> ParaError:
     return ParaError(
         "workspace.not-a-repository",
-        f"{folder} belongs to para itself: no git runs there on the host",
-        Remedy(title="Give the folder of the repository that the session began in"),
+        f"{folder} belongs to para itself, where git never runs on the host",
+        Remedy(title="Use the folder of the repository that the session started in"),
     )
 
 
 def _find_dot_git(folder: Path) -> Path | None:
     """Return the nearest `.git` at or above a folder."""
     absolute = folder.absolute()
-    candidates = (one / ".git" for one in (absolute, *absolute.parents))
-    return next((one for one in candidates if one.exists() or one.is_symlink()), None)
+    candidates = (parent / ".git" for parent in (absolute, *absolute.parents))
+    return next((path for path in candidates if path.exists() or path.is_symlink()), None)
 
 
 def _find_root(folder: Path) -> Path:

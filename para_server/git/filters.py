@@ -1,7 +1,7 @@
-"""Runs the user's own content filters on files of the user's own commits, and no others.
+"""Run the user's content filters on files of the user's commits.
 
-A filter is a program. Only those of the user's own and the machine's configuration are run: a
-repository's `.git/config` may have come with it. What a session wrote is given to none of them.
+A filter is a program, so only filters of the user's and the system's configuration run: the
+repository's `.git/config` may have come with it. They never run on files that a session wrote.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from para_server.git.repository import Repo
 from para_server.git.retry import EXIT_NO
 
 FILTERED_LIST: Final = (
-    "para-filtered"  # in a workspace's .git: what filters wrote, for the end of a session
+    "para-filtered"  # in a workspace's .git: the objects that filters wrote, for extraction
 )
 _CLEAN: Final = "para-clean"
 _SCRIPT: Final = f"""#!/bin/sh
-# What a filter of the user's wrote is to git what it came from; all else is as it is.
+# Maps unchanged files that a filter of the user wrote back to their objects.
 file=$(mktemp)
 trap 'rm -f "$file"' EXIT
 cat >"$file"
@@ -34,64 +34,64 @@ if [ -n "$from" ]; then git cat-file blob "$from"; else cat "$file"; fi
 _ATTRIBUTES: Final = ":(glob)**/.gitattributes"
 _FILTER_NAME: Final = re.compile(r"filter=(\S+)")
 _SCOPES: Final = frozenset({"system", "global"})
-_BATCH_SIZE: Final = 1000  # paths in one command
-_REGULAR_FILE: Final = "100"  # what the mode of a plain file begins with
+_BATCH_SIZE: Final = 1000  # paths per command
+_REGULAR_FILE: Final = "100"  # prefix of the mode of a regular file
 
 
 @cached
 async def list_filters(repo: Repo, commit: str) -> tuple[str, ...]:
-    """Return the filters that the attributes in a commit, named by its hash, ask for."""
+    """Return the filters that the attributes in a commit request; cached by its hash."""
     try:
-        told = await git(repo.top, "grep", "-hI", "-e", "filter=", commit, "--", _ATTRIBUTES)
+        output = await git(repo.top, "grep", "-hI", "-e", "filter=", commit, "--", _ATTRIBUTES)
     except GitFailedError as error:
         if error.exit_code != EXIT_NO:
             raise
         return ()
-    lines = [line for line in told.splitlines() if not line.startswith("#")]
+    lines = [line for line in output.splitlines() if not line.startswith("#")]
     return tuple(sorted({name for line in lines for name in _FILTER_NAME.findall(line)}))
 
 
 async def list_warnings(repo: Repo, commit: str) -> tuple[str, ...]:
-    """Say what a person should know of the filters of a commit, in one line each."""
-    wanted = await list_filters(repo, commit)
-    if not wanted:
+    """Return a warning for each filter of a commit, in one line."""
+    names = await list_filters(repo, commit)
+    if not names:
         return ()
-    known = await _read_drivers(repo)
+    drivers = await _read_drivers(repo)
     return tuple(
         f"The git filter {name} is not in the container: files that need it cannot be finished "
         "once they are changed"
-        if _has_smudge(known.get(name, {}))
+        if _has_smudge(drivers.get(name, {}))
         else f"The git filter {name} is not in your own git configuration: files that need it are "
         "in the session as git stores them, and cannot be finished once they are changed"
-        for name in wanted
+        for name in names
     )
 
 
 async def write_filtered_files(
     repo: Repo, commit: str, folder: Path, environment: Mapping[str, str]
 ) -> None:
-    """Write the files of a checkout again that a filter has to convert, before a session has it.
+    """Write the files of a checkout that a filter converts, before a session has access to it.
 
-    Where a filter fails, as one that fetches from somewhere, they stay as git stores them.
+    If a filter fails, for example one that downloads files, they stay as git stores them.
     """
-    wanted = await list_filters(repo, commit)
-    if not wanted:
+    names = await list_filters(repo, commit)
+    if not names:
         return
-    known = await _read_drivers(repo)
-    usable = {name: known[name] for name in wanted if _has_smudge(known.get(name, {}))}
+    drivers = await _read_drivers(repo)
+    usable = {name: drivers[name] for name in names if _has_smudge(drivers.get(name, {}))}
     paths = await _find_filtered_paths(folder, environment, frozenset(usable)) if usable else []
     if not paths:
         return
-    given = "".join(f"{path}\0" for path in paths)
-    for path in paths:  # git does not write a file again that it takes for unchanged
+    listing = "".join(f"{path}\0" for path in paths)
+    for path in paths:  # git would skip existing files as unchanged
         (folder / path).unlink()
-    again = ("checkout-index", "-q", "-f", "-u", "-z", "--stdin")
+    command = ("checkout-index", "-q", "-f", "-u", "-z", "--stdin")
     try:
         configured = {**environment, **_create_environment(repo, usable)}
         await git(
             folder,
-            *again,
-            input_text=given,
+            *command,
+            input_text=listing,
             ignore_config=True,
             long_running=True,
             environment=configured,
@@ -99,8 +99,8 @@ async def write_filtered_files(
     except GitFailedError:
         await git(
             folder,
-            *again,
-            input_text=given,
+            *command,
+            input_text=listing,
             ignore_config=True,
             long_running=True,
             environment=environment,
@@ -110,7 +110,7 @@ async def write_filtered_files(
 
 
 async def configure_filters(repo: Repo, commit: str, git_folder: Path) -> None:
-    """Let the git of a session find what a filter wrote unchanged, until somebody changes it."""
+    """Configure a session's git to see filtered files as unchanged until they are changed."""
     (git_folder / _CLEAN).write_text(_SCRIPT)
     with (git_folder / "config").open("a", encoding="utf-8", errors="surrogateescape") as config:
         for name in await list_filters(repo, commit):
@@ -121,29 +121,31 @@ async def configure_filters(repo: Repo, commit: str, git_folder: Path) -> None:
 async def _record_filtered(
     folder: Path, environment: Mapping[str, str], paths: Sequence[str]
 ) -> None:
-    """Note for each path what a filter made, and of which object."""
+    """Record for each path the object that a filter wrote, and the stored object."""
     lines: list[str] = []
-    for begin in range(0, len(paths), _BATCH_SIZE):
-        some = paths[begin : begin + _BATCH_SIZE]
-        raw = await git(
+    for start in range(0, len(paths), _BATCH_SIZE):
+        batch = paths[start : start + _BATCH_SIZE]
+        output = await git(
             folder,
-            *("hash-object", "--no-filters", "--", *some),
+            *("hash-object", "--no-filters", "--", *batch),
             ignore_config=True,
             environment=environment,
         )
         index = await git(
             folder,
-            *("--literal-pathspecs", "ls-files", "-s", "-z", "--", *some),
+            *("--literal-pathspecs", "ls-files", "-s", "-z", "--", *batch),
             ignore_config=True,
             environment=environment,
         )
         stored = {
-            path: how.split()[1]
-            for how, _, path in (one.partition("\t") for one in index.split("\0") if one)
+            path: description.split()[1]
+            for description, _, path in (
+                entry.partition("\t") for entry in index.split("\0") if entry
+            )
         }
         lines += [
-            f"{made} {stored[path]}\t{path}\0"
-            for path, made in zip(some, raw.split(), strict=True)
+            f"{filtered} {stored[path]}\t{path}\0"
+            for path, filtered in zip(batch, output.split(), strict=True)
             if path in stored
         ]
     text = "".join(lines)
@@ -154,37 +156,39 @@ async def _find_filtered_paths(
     folder: Path, environment: Mapping[str, str], names: frozenset[str]
 ) -> list[str]:
     staged = await git(folder, "ls-files", "-s", "-z", ignore_config=True, environment=environment)
-    # of a link git filters nothing, and who opens it is led to any file of the host
-    entries = [one.partition("\t") for one in staged.split("\0") if one.startswith(_REGULAR_FILE)]
-    listed = "".join(f"{path}\0" for _, _, path in entries)
-    told = await git(
+    # git does not filter symbolic links, and opening one could reach any file of the host
+    entries = [
+        entry.partition("\t") for entry in staged.split("\0") if entry.startswith(_REGULAR_FILE)
+    ]
+    listing = "".join(f"{path}\0" for _, _, path in entries)
+    output = await git(
         folder,
         *("check-attr", "-z", "--stdin", "filter"),
-        input_text=listed,
+        input_text=listing,
         ignore_config=True,
         environment=environment,
     )
-    fields = told.split("\0")
+    fields = output.split("\0")
     triples = zip(fields[0::3], fields[2::3], strict=False)
     return [path for path, value in triples if value in names and (folder / path).is_file()]
 
 
 async def _read_drivers(repo: Repo) -> dict[str, dict[str, str]]:
-    """Return the filters of the user's own configuration, and what each is configured with."""
-    found: dict[str, dict[str, str]] = {}
+    """Return the filters of the user's and the system's configuration, with their settings."""
+    drivers: dict[str, dict[str, str]] = {}
     try:
-        told = await git(repo.top, "config", "--show-scope", "-z", "--get-regexp", r"^filter\.")
+        output = await git(repo.top, "config", "--show-scope", "-z", "--get-regexp", r"^filter\.")
     except GitFailedError as error:
         if error.exit_code != EXIT_NO:
             raise
-        return found
-    fields = told.split("\0")
+        return drivers
+    fields = output.split("\0")
     for scope, entry in zip(fields[0::2], fields[1::2], strict=False):
         key, _, value = entry.partition("\n")
-        name, _, what = key.removeprefix("filter.").rpartition(".")
+        name, _, setting = key.removeprefix("filter.").rpartition(".")
         if scope in _SCOPES:
-            found.setdefault(name, {})[what] = value
-    return found
+            drivers.setdefault(name, {})[setting] = value
+    return drivers
 
 
 def _has_smudge(driver: Mapping[str, str]) -> bool:
@@ -192,14 +196,14 @@ def _has_smudge(driver: Mapping[str, str]) -> bool:
 
 
 def _create_environment(repo: Repo, drivers: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Configure git by its environment, which no other user of the machine can read."""
+    """Return variables that configure git; unlike arguments, other users cannot read them."""
     pairs = [
-        (f"filter.{name}.{what}", value)
+        (f"filter.{name}.{setting}", value)
         for name, driver in drivers.items()
-        for what, value in driver.items()
+        for setting, value in driver.items()
     ]
-    pairs.append(("lfs.storage", str(repo.common / "lfs")))  # where the user's checkout has it
-    told = {"GIT_CONFIG_COUNT": str(len(pairs))}
+    pairs.append(("lfs.storage", str(repo.common / "lfs")))  # as in the user's checkout
+    variables = {"GIT_CONFIG_COUNT": str(len(pairs))}
     for n, (key, value) in enumerate(pairs):
-        told |= {f"GIT_CONFIG_KEY_{n}": key, f"GIT_CONFIG_VALUE_{n}": value}
-    return told
+        variables |= {f"GIT_CONFIG_KEY_{n}": key, f"GIT_CONFIG_VALUE_{n}": value}
+    return variables

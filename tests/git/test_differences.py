@@ -130,7 +130,7 @@ async def test_very_many_deep_paths_are_all_counted_and_the_first_are_listed(
     assert len(found.files) <= MAX_FILES
     assert len(found.auto_run) <= MAX_AUTO_RUN
     assert found.omitted == (
-        f"only {len(found.auto_run)} of {MANY + 1} files that run by themselves are named",
+        f"only {len(found.auto_run)} of {MANY + 1} files that run automatically are listed",
     )
     whole = await commit_diff.compare_commits(where, base, committed(repo, tree))
     assert whole.count == MANY + 1 + gone

@@ -70,14 +70,19 @@ async def test_finish_names_what_runs_behind_a_link(para: Para, repo: Repository
 def test_links_in_circles_and_without_number_end_and_are_told() -> None:
     circles = SymlinkNames({"a": ".", "b/c": "..", "d": "d", "e": "f", "f": "e"}, TOP)
     for _ in range(100):
-        assert set(circles.of("x/y/z")) == {"a/x/y/z", "b/c/x/y/z", "a/b/c/x/y/z", "b/c/a/x/y/z"}
-    assert circles.whole
+        assert set(circles.names_of("x/y/z")) == {
+            "a/x/y/z",
+            "b/c/x/y/z",
+            "a/b/c/x/y/z",
+            "b/c/a/x/y/z",
+        }
+    assert circles.complete
     few = SymlinkNames({f"link{n}": "folder" for n in range(50)}, TOP)
-    assert sum(len(list(few.of(f"folder/{n}"))) for n in range(20_000)) == 100_000
-    assert not few.whole
+    assert sum(len(list(few.names_of(f"folder/{n}"))) for n in range(20_000)) == 100_000
+    assert not few.complete
     many = SymlinkNames({f"link{n}": "folder" for n in range(5000)}, TOP)
-    assert len(list(many.of("folder/1"))) < 100
-    assert not many.whole
+    assert len(list(many.names_of("folder/1"))) < 100
+    assert not many.complete
 
 
 async def test_what_a_link_says_that_no_system_follows_is_no_name(repo: Repository) -> None:
