@@ -369,7 +369,7 @@ export const TITLES: Record<Command, string> = {
   'para.send': 'Send to Agent',
   'para.show': 'Show Session',
   'para.start': 'Start Session',
-  'para.stats': 'Show Figures',
+  'para.stats': 'Show Stats',
 };
 export const SETTINGS = [
   'container.enabled',

@@ -1,1 +1,1 @@
-"""The commands, one story each; importing this package fills the registry."""
+"""The commands, one module for each command or small family."""

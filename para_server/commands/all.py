@@ -1,4 +1,4 @@
-"""The only place that knows which modules hold commands; importing it fills the registry."""
+"""Import all command modules, which register their commands."""
 
 from para_server.commands import (
     auth,

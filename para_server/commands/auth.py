@@ -1,4 +1,4 @@
-"""The only place that makes, judges and removes logins: the commands of `para.auth`."""
+"""Create, check and remove logins of agents: the commands `para.auth.*`."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ _HOME: Final = PurePosixPath("/home/para")
 
 @command("para.auth.setup", "Log In")
 async def setup(context: Context, params: SetupParams) -> SetupResult:
-    """Start a container to log an agent in in; run `terminal`, log in, then complete.
+    """Start a login container and print the command that opens it.
 
-    A login that was begun before is given up. Sessions that are at work are not touched.
-    Nothing of the host is in it, unless `copyHostLogin` says so.
+    Run the command in `terminal`, log in there, then run `para.auth.complete`. A login that was
+    started before and not completed is discarded; running sessions are not affected. Nothing from
+    the host is copied into the container, unless `copyHostLogin` is set.
     """
     settings = context.settings(None)
-    agent, login = _meant(settings, params.agent)
+    agent, login = _choose_login(settings, params.agent)
     if settings.agent.credentials == "volume":
-        credentials.demand_shareable(agent)
+        credentials.require_shareable(agent)
     given = (
         logins.read_host_login(agent, user_home() or Path("/")) if params.copy_host_login else {}
     )
@@ -71,46 +72,46 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
 
 @command("para.auth.complete", "Complete Login")
 async def complete(context: Context, params: LoginParams) -> LoginResult:
-    """Keep the login that was made after `para.auth.setup`, for all sessions to come.
+    """Save the login of the login container for all new sessions.
 
     It is committed as an image, para-authenticated:latest for Claude Code and
-    para-authenticated:AGENT for others; never push it. With `agent.credentials` set to `volume`
-    it goes into a volume that sessions share instead, and into no image.
+    para-authenticated:AGENT for others; never push this image. With `agent.credentials` set to
+    `volume`, the login is stored in a volume that sessions share, and in no image.
     """
     settings = context.settings(None)
-    agent, _ = _meant(settings, params.agent)
+    agent, _ = _choose_login(settings, params.agent)
     name = login_name(agent, context.store.home)
     async with context.store.locked_login(agent):
         seen = await containers.find(context.engine, name)
         if seen is None:
-            raise _incomplete(agent, f"No login of {agent} was begun")
+            raise _incomplete_error(agent, f"No login of {agent} was started")
         if seen.state != "running":
             await containers.start(context.engine, name)
-        context.report(f"Looking for the login of {agent}", 10)
+        context.report(f"Checking the login of {agent}", 10)
         told = await login_container.query_login(
             context, name, agent, login_container.login_environment(context, settings)
         )
         if not told.present:
-            raise _incomplete(agent, f"Nobody has logged in to {agent} yet in {name}")
+            raise _incomplete_error(agent, f"{agent} is not logged in yet in {name}")
         if told.verdict == "refused" and not told.renews:
-            raise _incomplete(agent, f"The API of {agent} refuses the login")
-        context.report(f"Keeping the login of {agent}", 50)
-        await _clean_out(context, name, agent)
-        keep = _shared if settings.agent.credentials == "volume" else _committed
+            raise _incomplete_error(agent, f"The API of {agent} refuses the login")
+        context.report(f"Saving the login of {agent}", 50)
+        await _remove_traces(context, name, agent)
+        keep = _share_login if settings.agent.credentials == "volume" else _commit_login
         image = await ignore_cancellation(keep(context, name, agent))
     return LoginResult(image=image, state=told.state)
 
 
 @command("para.auth.status", "Show Login")
 async def status(context: Context, params: LoginParams) -> LoginStatus:
-    """Tell how good an agent's login is, by asking the agent's API.
+    """Check an agent's login with a request to the agent's API.
 
-    A short-lived container asks, and the login never leaves it. It is `unknown` where the API does
-    not answer, or has no question that changes nothing; that a login is there proves nothing.
-    A login that is `expired` may yet renew itself when an agent uses it, if nobody did before.
+    A short-lived container sends the request, so the login never leaves the engine. The state is
+    `unknown` if the API does not answer or has no request without side effects. A login that is
+    `expired` may still be renewed when an agent uses it.
     """
     settings = context.settings(None)
-    agent, _ = _meant(settings, params.agent)
+    agent, _ = _choose_login(settings, params.agent)
     mounts, environment = await credentials.find_shared_login(context, settings, agent)
     given = credentials.read_secrets(context, settings.agent)
     image, there = credentials.image_without_login(agent), bool(mounts or given)
@@ -132,43 +133,45 @@ async def status(context: Context, params: LoginParams) -> LoginStatus:
 
 @command("para.auth.cleanup", "Remove Login")
 async def cleanup(context: Context, params: CleanupParams) -> RemovedResult:
-    """Remove logins: images, volumes, and containers that somebody was logging in in.
+    """Remove logins: their images, volumes and login containers.
 
-    Sessions that are at work keep theirs: what they were made from goes with the last of them.
+    Running sessions keep their login; its image is removed after the last of them.
     """
     settings = context.settings(None)
-    agents = list(LOGINS) if params.agent is None else [_meant(settings, params.agent)[0]]
+    agents = list(LOGINS) if params.agent is None else [_choose_login(settings, params.agent)[0]]
     removed: list[str] = []
     for agent in agents:
         async with context.store.locked_login(agent):
-            removed += await _removed(context, agent)
+            removed += await _remove_login(context, agent)
     return RemovedResult(removed=tuple(removed))
 
 
-def _meant(settings: Settings, given: str | None) -> tuple[str, Login]:
+def _choose_login(settings: Settings, given: str | None) -> tuple[str, Login]:
     agent = find_profile(given or settings.agent.name, settings.agent).name
     login = LOGINS.get(agent)
     if login is None:
         known = ", ".join(LOGINS)
         raise ParaError(
             "agent.unknown",
-            f"The agent {agent} has no login of para's making (there are: {known})",
+            f"para cannot log in the agent {agent} (supported: {known})",
             Remedy(title="Choose an agent", setting="agent.name"),
         )
     return agent, login
 
 
-async def _clean_out(context: Context, name: str, agent: str) -> None:
-    """Take away what would make every session the same machine to the agent's maker."""
+async def _remove_traces(context: Context, name: str, agent: str) -> None:
+    """Remove identifiers by which the agent's vendor would take all sessions for one machine."""
     forget = (logins.forget_command(agent), "para")
     machine = (("sh", "-c", "! [ -e /etc/machine-id ] || : >/etc/machine-id"), "root")
     for argv, user in (forget, machine):
         code, said = await exec_command.execute(context.engine, name, argv, user=user, workdir="/")
         if code != 0:
-            raise ParaError("engine.refused", f"{name} could not be cleaned out: {said.strip()}")
+            raise ParaError(
+                "engine.refused", f"Identifiers could not be removed from {name}: {said.strip()}"
+            )
 
 
-async def _committed(context: Context, name: str, agent: str) -> str:
+async def _commit_login(context: Context, name: str, agent: str) -> str:
     image = login_image(agent)
     before = await images.find(context.engine, image)
     date = {LABEL_LOGIN_DATE: f"{datetime.now(UTC):%Y-%m-%d}"}
@@ -180,19 +183,21 @@ async def _committed(context: Context, name: str, agent: str) -> str:
     return image
 
 
-async def _shared(context: Context, name: str, agent: str) -> None:
-    """Put a login into the volume; whoever has the volume finds the new one there."""
+async def _share_login(context: Context, name: str, agent: str) -> None:
+    """Copy a login into the shared volume, where running sessions find it too."""
     settings = context.settings(None)
     found: dict[PurePosixPath, bytes] = {}
     for path in LOGINS[agent].files:
         content = await file_copy.read_file(context.engine, name, _HOME / path)
         if content is None:
-            raise _incomplete(agent, f"{path} is missing: this way to log in cannot be shared")
+            raise _incomplete_error(
+                agent, f"{path} is missing: a login of this kind cannot be shared"
+            )
         found[PurePosixPath(SHARED_FOLDER, PurePosixPath(path).name)] = content
     volume = login_name(agent, context.store.home)
     async with rollback_on_failure() as rollback:
         if not await volumes.exists(context.engine, volume):
-            # a volume that is there is taken for one with a login
+            # an existing volume counts as one with a login
             rollback.push_async_callback(volumes.remove, context.engine, volume)
         await volumes.create(context.engine, volume, _labels(context, agent))
         mounts, _ = await credentials.find_shared_login(context, settings, agent)
@@ -215,9 +220,9 @@ def _labels(context: Context, agent: str) -> dict[str, str]:
     }
 
 
-async def _removed(context: Context, agent: str) -> list[str]:
+async def _remove_login(context: Context, agent: str) -> list[str]:
     engine, name = context.engine, login_name(agent, context.store.home)
-    removed: list[str] = []  # first what may be refused
+    removed: list[str] = []  # first the volume, whose removal can fail
     if await volumes.exists(engine, name):
         if not await volumes.remove(engine, name):
             message = f"Sessions share the login of {agent}: the volume {name} is in use"
@@ -232,18 +237,18 @@ async def _removed(context: Context, agent: str) -> list[str]:
             await images.remove(engine, login_image(agent))
             removed.append(f"image {login_image(agent)}")
         elif context.store.owns(image.labels.get(LABEL_HOME)):
-            # of a login that was replaced: it goes now, or where it is in use with a later one
+            # a replaced login: if it is in use, a later cleanup removes it
             await images.remove_unused(engine, image.id)
     fitted = await images.remove_stale_fitted(engine, context.store.owns, agent)
     removed += [f"image {normalize_image(name)}" for name in fitted]
     return removed
 
 
-def _incomplete(agent: str, message: str) -> ParaError:
+def _incomplete_error(agent: str, message: str) -> ParaError:
     params = {"agent": agent}
     return ParaError(
         "auth.incomplete",
         message,
-        Remedy(title="Begin to log in", command="para.auth.setup", params=params),
-        Remedy(title="Try again when you have", command="para.auth.complete", params=params),
+        Remedy(title="Start to log in", command="para.auth.setup", params=params),
+        Remedy(title="Complete the login", command="para.auth.complete", params=params),
     )

@@ -1,4 +1,4 @@
-"""The only place that tells where a session can start from: `para.branches`."""
+"""List branches that a session can start from: `para.branches`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from para_server.sessions import lookup
 
 @command("para.branches", "List Branches")
 async def branches(context: Context, params: RepoParams) -> BranchesResult:
-    """List the branches to start a session from, latest commit first: at most 10,000, or 4 MiB."""
+    """List the branches that a session can start from.
+
+    The branch with the latest commit is first; at most 10,000 branches or 4 MiB are listed.
+    """
     repo = await lookup.find_repo(context, params.repo)
     return BranchesResult(branches=await repository.list_branches(repo))

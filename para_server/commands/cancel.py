@@ -1,4 +1,4 @@
-"""The only place that ends sessions without a branch, and brings them back."""
+"""Cancel sessions and recover them: `para.cancel` and `para.recover`."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from para_server.sessions.workspace import checkout_cache
 
 @command("para.cancel", "Cancel Session")
 async def cancel(context: Context, params: SessionParams) -> CancelResult:
-    """End a session and keep all its work, uncommitted and untracked files too, in an archive.
+    """Cancel a session and keep its work in an archive.
 
-    The archive is a ref of the repository, refs/para/archive/ID; `para.recover` brings it back.
-    Files that git ignores are not kept.
+    The archive is the ref refs/para/archive/ID of the repository, with uncommitted and untracked
+    files too; `para.recover` restores it. Files that git ignores are not kept.
     """
     async with locking.locked_session(context, "cancel", params.name, params.repo) as (
         record,
@@ -52,19 +52,19 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
         begun = context.store.write(record.but(doing="cancel"))
         async with rollback_on_failure() as rollback:
             rollback.push_async_callback(reconcile.roll_back_end, context, begun)
-            context.report(f"Keeping the work of {record.name}", 10)
+            context.report(f"Archiving the work of {record.name}", 10)
             message = f"para: {record.name} as it was cancelled"
             if record.type == "worktree":
                 work = await worktree_extract.snapshot_worktree(context, repo, begun, message)
                 begun = begun.but(archive_head=work.head)
                 result = await ignore_cancellation(
-                    _archived(context, repo, begun, work.keep or work.tip, work.tip)
+                    _archive_and_end(context, repo, begun, work.keep or work.tip, work.tip)
                 )
                 return result.model_copy(update={"left": work.left})
             await suspend.freeze_session(context, record, seen)
             async with extracted_work(context, repo, begun, message, "cancel") as taken:
                 result = await ignore_cancellation(
-                    _archived(context, repo, begun, taken.keep, taken.head)
+                    _archive_and_end(context, repo, begun, taken.keep, taken.head)
                 )
                 left = off_branch.not_in_archive(taken.found, archive_ref(record.id))
                 return result.model_copy(update={"left": left})
@@ -72,11 +72,11 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
 
 @command("para.recover", "Recover Session")
 async def recover(context: Context, params: RecoverParams) -> Session:
-    """Bring a cancelled session back, with all that it had.
+    """Recover a cancelled session with its work.
 
-    Its set-up script runs in the new container. Its agent does not begin anew by itself:
-    `para.send` or `para.resume` with a prompt starts it.
-    Also one whose record is gone or cannot be read, and which `para.doctor` names.
+    The set-up script runs in the new container. The agent does not start automatically: start it
+    with `para.send`, or with `para.resume` and a prompt. A session whose record is missing or
+    unreadable, as reported by `para.doctor`, is restored too.
     """
     back = await lost_records.restore_record(context, params.name, params.repo)
     if back is not None:
@@ -84,8 +84,8 @@ async def recover(context: Context, params: RecoverParams) -> Session:
     async with locking.locked_session(context, "recover", params.name, params.repo) as (record, *_):
         repo = await discovery.get_session_repository(record)
         settings = context.settings(repo.top)
-        await _demand_free(context, repo, record)
-        start = await _start_of(repo, record)
+        await _require_free(context, repo, record)
+        start = await _start_point_of(repo, record)
         begun = context.store.write(record.but(doing="recover"))
         async with rollback_on_failure() as rollback:
             rollback.push_async_callback(reconcile.roll_back_recover, context, begun)
@@ -94,7 +94,7 @@ async def recover(context: Context, params: RecoverParams) -> Session:
             begun = await checkout_cache.find_or_create(context, repo, begun, settings, start)
             scripted = await setup_script.can_have_script(context, repo, begun)
             await provision.provision_session(context, repo, begun, settings, record.image, start)
-            begun = context.store.read_record(record.id) or begun  # there may be warnings
+            begun = context.store.read_record(record.id) or begun  # warnings may have been added
             problem = await setup_script.run_script(context, begun) if scripted else None
             ready = begun.but(
                 state=State.FAILED if problem else State.RUNNING,
@@ -108,7 +108,7 @@ async def recover(context: Context, params: RecoverParams) -> Session:
         return session
 
 
-async def _archived(
+async def _archive_and_end(
     context: Context, repo: Repo, record: Record, keep: str, head: str
 ) -> CancelResult:
     kept = record.but(archive=keep, archive_tip=head)
@@ -122,8 +122,8 @@ async def _archived(
     return CancelResult(session=present.build_session(context, over, None), archive=ref)
 
 
-async def _start_of(repo: Repo, record: Record) -> StartPoint:
-    """Read an archive: its files are the work, its first parent is where the branch was."""
+async def _start_point_of(repo: Repo, record: Record) -> StartPoint:
+    """Return the start point in an archive: its files, and its first parent as the branch."""
     at = record.archive or record.base
     if await repository.resolve_ref(repo, f"{at}^{{commit}}") is None:
         raise ParaError(
@@ -145,8 +145,8 @@ async def _start_of(repo: Repo, record: Record) -> StartPoint:
     )
 
 
-async def _demand_free(context: Context, repo: Repo, record: Record) -> None:
-    """Raise session.name-taken or workspace.branch-exists where something took its place."""
+async def _require_free(context: Context, repo: Repo, record: Record) -> None:
+    """Raise session.name-taken or workspace.branch-exists if its name or branch is in use."""
     live = [
         r
         for r in context.store.read_all()
@@ -155,7 +155,7 @@ async def _demand_free(context: Context, repo: Repo, record: Record) -> None:
         and r.state not in lifecycle.ENDED_STATES
     ]
     if any(r.name == record.name for r in live):
-        raise ParaError("session.name-taken", f"Another session is called {record.name} now")
+        raise ParaError("session.name-taken", f"The name {record.name} is used by another session")
     there = await repository.resolve_branch(repo, record.branch)
     is_taken = record.type == "worktree" and there not in {None, record.archive_tip}
     if is_taken or any(r.branch == record.branch for r in live):

@@ -1,4 +1,4 @@
-"""The only place that looks for what nothing needs any more: `para.clean`."""
+"""Find and remove leftovers of ended sessions: `para.clean`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from para_server.sessions import orphans, provision, reconcile
 from para_server.sessions.workspace import checkout_cache
 
 Removal = Callable[[], Awaitable[object]]
-_NEEDED: Final = "sessions were made from it"
+_IN_USE: Final = "session images are based on it"
 
 
 @command("para.clean", "Remove Leftovers")
 async def clean(context: Context, params: CleanParams) -> CleanResult:
-    """Remove what is left of sessions that are over: containers, images, folders of this home.
+    """Remove leftovers of ended sessions.
 
-    What belongs to a live session, or to another installation, is kept.
+    These are containers, images, volumes, networks, folders and base checkouts. Those of active
+    sessions and of other installations are kept.
     """
     if not params.dry_run:
         await reconcile.reconcile_all(context)
@@ -36,7 +37,7 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
     kept: list[str] = []
     async with context.store.locked_names():
         kept += [f"session {one}" for one in context.store.sessions_without_record()]
-        for what, removal in await _leftovers(context, kept):
+        for what, removal in await _find_leftovers(context, kept):
             if not params.dry_run:
                 try:
                     await removal()
@@ -57,17 +58,17 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
             f"base {one}" for one in await checkout_cache.evict(context, 0, dry_run=params.dry_run)
         ]
         kept += [f"base {one}" for one in checkout_cache.used_checkouts(context)]
-    # an engine may list in another order each time
+    # sorted, because engines list in no fixed order
     return CleanResult(removed=tuple(removed), kept=tuple(sorted(kept)))
 
 
-async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
+async def _find_leftovers(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
     live = context.store.may_be_live
     clear = partial(provision.remove_folder, context)
     gone: set[str] = set()  # names of containers, ids of images
     removal: Removal
     found: list[tuple[str, Removal]] = [
-        (f"folder {stray.name}", _of(context, whose, partial(clear, stray, whose)))
+        (f"folder {stray.name}", _locked_removal(context, whose, partial(clear, stray, whose)))
         for stray in context.store.leftovers()
         if not live(whose := stray.name.partition(".")[0])
     ]
@@ -85,7 +86,7 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
         else:
             gone.add(one.name)
             removal = partial(containers.remove, engine, one.name)
-            found.append((f"container {one.name}", _of(context, session, removal)))
+            found.append((f"container {one.name}", _locked_removal(context, session, removal)))
     for image in await images.list_saved(engine):
         session = image.labels.get(LABEL_SESSION, "")
         name = ", ".join(map(normalize_image, image.tags)) or image.id
@@ -94,23 +95,25 @@ async def _leftovers(context: Context, kept: list[str]) -> list[tuple[str, Remov
         else:
             gone.add(image.id)
             removal = partial(images.remove, engine, image.id)
-            found.append((f"image {name}", _of(context, session, removal)))
+            found.append((f"image {name}", _locked_removal(context, session, removal)))
     for volume in await volumes.list_volumes(engine):
         if not owns(volume.home) or volume.session is None or live(volume.session):
             kept.append(f"volume {volume.name}")
         else:
             removal = partial(volumes.remove, engine, volume.name)
-            found.append((f"volume {volume.name}", _of(context, volume.session, removal)))
-    found += await _networks(context, kept)
-    return [*found, *await _images_between(context, gone, kept)]
+            found.append(
+                (f"volume {volume.name}", _locked_removal(context, volume.session, removal))
+            )
+    found += await _find_networks(context, kept)
+    return [*found, *await _find_unused_images(context, gone, kept)]
 
 
-async def _images_between(
+async def _find_unused_images(
     context: Context, gone: Collection[str], kept: list[str]
 ) -> list[tuple[str, Removal]]:
-    """List the images that para made for others to be made from, and that nothing needs."""
+    """Return unused images that para built as a base of other images."""
     engine, owns = context.engine, context.store.owns
-    # a later login has the name of these; what is made from one needs it still
+    # images of replaced logins have no tag any more, but images made from them need them
     old = [
         one
         for one in await images.list_logins(engine, None)
@@ -122,7 +125,7 @@ async def _images_between(
     for image in [
         *await images.list_fitted(engine, owns),
         *old,
-    ]:  # fitted ones may be made from logins
+    ]:  # in this order: fitted images may be made from logins
         what = f"image {', '.join(map(normalize_image, image.tags)) or image.id}"
         if image.id in images.find_needed(known, gone):
             kept.append(f"{what}: {_NEEDED}")
@@ -132,19 +135,21 @@ async def _images_between(
     return found
 
 
-def _of(context: Context, session: str, removal: Removal) -> Removal:
-    """Make the removal of what a session has, unless it lives by then: it may be recovered."""
+def _locked_removal(context: Context, session: str, removal: Removal) -> Removal:
+    """Return a removal that locks the session first, and fails if it was recovered."""
 
     async def removed() -> None:
         async with context.store.locked_session(session, timeout=0):
             if context.store.may_be_live(session):
-                raise ParaError("session.illegal-transition", "its session lives", SHOW_SESSIONS)
+                raise ParaError(
+                    "session.illegal-transition", "its session is active", SHOW_SESSIONS
+                )
             await removal()
 
     return removed
 
 
-async def _networks(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
+async def _find_networks(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
     engine = context.engine
     found: list[tuple[str, Removal]] = []
     shared = await networks.find(engine)
@@ -161,10 +166,10 @@ async def _networks(context: Context, kept: list[str]) -> list[tuple[str, Remova
             kept.append(f"network {one.name}")
         else:
             removal = partial(networks.remove_own, engine, one.name)
-            found.append((f"network {one.name}", _of(context, one.session, removal)))
+            found.append((f"network {one.name}", _locked_removal(context, one.session, removal)))
     return found
 
 
 async def _remove_unused(engine: Engine, image: str) -> None:
     if not await images.remove_unused(engine, image):
-        raise ParaError("engine.refused", _NEEDED, SHOW_SESSIONS)
+        raise ParaError("engine.refused", _IN_USE, SHOW_SESSIONS)

@@ -1,4 +1,4 @@
-"""The only place that starts sessions: `para.dispatch` and `para.start`."""
+"""Start sessions: `para.dispatch` and `para.start`."""
 
 from __future__ import annotations
 
@@ -38,53 +38,53 @@ from para_server.sessions import (
 )
 from para_server.sessions.workspace import checkout_cache
 
-_TRIES: Final = 50
+_MAX_TRIES: Final = 50
 _SUBMODULES: Final = ".gitmodules"
 _NO_SUBMODULES: Final = (
-    "A new session has no files of submodules: git submodule update --init in it fetches them, "
-    "where it can reach their addresses"
+    "Submodules are empty in a new session: git submodule update --init in it fetches them, "
+    "if it can reach their URLs"
 )
 
 
 @command("para.dispatch", "Dispatch Agent")
 async def dispatch(context: Context, params: DispatchParams) -> Session:
-    """Start a session with a task for an agent.
+    """Start a session and its agent with a prompt.
 
-    The agent works in a container of its own, on a private clone of the repository.
+    The agent works in its own container on a private clone of the repository.
     """
     prompt = await task_prompt.read_prompt(context, params)
-    return await _started(context, params, prompt)
+    return await _start_session(context, params, prompt)
 
 
 @command("para.start", "Start Session")
 async def start(context: Context, params: StartParams) -> Session:
-    """Start a session for a person: a container and a clone, without an agent."""
-    return await _started(context, params, "")
+    """Start a session without an agent, for a person to work in."""
+    return await _start_session(context, params, "")
 
 
-async def _started(context: Context, params: StartParams, prompt: str) -> Session:
+async def _start_session(context: Context, params: StartParams, prompt: str) -> Session:
     repo = await lookup.find_repo(context, params.repo)
-    settings = context.settings(repo.top, _own(params))
-    kind = _type_of(params, settings)
-    if kind == "worktree":  # what its person is to run there, no repository chooses
-        own = context.settings(None, _own(params))
+    settings = context.settings(repo.top, _settings_of(params))
+    kind = _choose_type(params, settings)
+    if kind == "worktree":  # a repository must not choose what a person runs on the host
+        own = context.settings(None, _settings_of(params))
         settings = settings.model_copy(update={"agent": own.agent})
     agent = find_profile(settings.agent.name, settings.agent).name if prompt else None
     base = await repository.resolve_commit(repo, params.base or "HEAD")
     await repository.require_complete_commit(repo, base)
     image = ""
     if kind == "container":
-        _demand_one_line(repo)
-        # what no container could write to is not even begun
+        _require_one_line_path(repo)
+        # refuse files that a container cannot own before anything is created
         image, _ = await run_both(
             credentials.choose_image(context, settings, agent), file_ownership.find_owner(context)
         )
-        if context.chose_image(repo.top, settings, _own(params)):
-            await credentials.demand_without_login(context, image)
-        await credentials.demand_login(context, settings, agent, image)
-        await engine_trial.demand_same_files(context)
+        if context.chose_image(repo.top, settings, _settings_of(params)):
+            await credentials.require_no_private_content(context, image)
+        await credentials.require_login(context, settings, agent, image)
+        await engine_trial.require_shared_files(context)
         if settings.container.network == "allowlist":
-            raise _no_allowlist()
+            raise _no_allowlist_error()
     now = datetime.now(UTC)
     draft = Record(
         id="",
@@ -107,7 +107,7 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
     )
     async with AsyncExitStack() as holds, rollback_on_failure() as rollback:
         async with context.store.locked_names():
-            record = await _named(context, repo, params, settings, draft)
+            record = await _choose_name(context, repo, params, settings, draft)
             await holds.enter_async_context(context.store.locked_session(record.id))
             rollback.push_async_callback(reconcile.roll_back_start, context, record)
             context.store.write(record)
@@ -122,18 +122,18 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
             ),
             run_both(
                 provision.keep_base_commit(context, repo, record, base, new=True),
-                _warnings(repo, record),
+                _find_warnings(repo, record),
             ),
         )
         if kind == "container" and not scripted:
             await agents.prepare_agent(context, record)
         seen = await provision.provision_session(context, repo, record, settings, image, beginning)
-        record = context.store.read_record(record.id) or record  # there may be warnings
+        record = context.store.read_record(record.id) or record  # warnings may have been added
         if scripted:
             problem = await setup_script.run_script(context, record)
         if kind == "container" and problem is None:
             problem = await agents.start_agent(context, record)
-        # shown before it is written: afterwards nothing may fail
+        # built before the record is written: nothing may fail afterwards
         ready = record.but(
             state=State.FAILED if problem else State.RUNNING,
             doing=None,
@@ -141,14 +141,14 @@ async def _started(context: Context, params: StartParams, prompt: str) -> Sessio
             warnings=(*record.warnings, *warnings),
             started_at=datetime.now(UTC),
         )
-        # a script takes its time, in which anything may happen
+        # a script takes long, so the container is inspected again
         session = await present.load_session(context, ready, None if scripted or problem else seen)
         context.store.write(ready)
     return session
 
 
-async def _warnings(repo: Repo, record: Record) -> tuple[str, ...]:
-    of_submodules = await _of_submodules(repo, record)
+async def _find_warnings(repo: Repo, record: Record) -> tuple[str, ...]:
+    of_submodules = await _submodule_warnings(repo, record)
     if record.type == "worktree":
         return of_submodules
     of_filters, of_setup = await run_both(
@@ -157,8 +157,8 @@ async def _warnings(repo: Repo, record: Record) -> tuple[str, ...]:
     return (*of_filters, *of_setup, *of_submodules, *repo.warnings)
 
 
-async def _of_submodules(repo: Repo, record: Record) -> tuple[str, ...]:
-    """Say so where submodules are empty; git is asked only where there may be some."""
+async def _submodule_warnings(repo: Repo, record: Record) -> tuple[str, ...]:
+    """Return a warning if submodules are empty; runs git only if the work tree has some."""
     if not os.path.lexists(repo.top / _SUBMODULES):
         return ()
     if not await repository.has_path(repo, record.base, _SUBMODULES):
@@ -166,22 +166,22 @@ async def _of_submodules(repo: Repo, record: Record) -> tuple[str, ...]:
     return (_NO_SUBMODULES,)
 
 
-async def _named(
+async def _choose_name(
     context: Context, repo: Repo, params: StartParams, settings: Settings, draft: Record
 ) -> Record:
     """Choose name, id and branch; raises session.name-taken and workspace.branch-exists.
 
-    For a container, git says while the base is kept whether it has the branch already.
+    For a container session, `keep_base_commit` checks whether the branch exists.
     """
     mine = [r for r in context.store.read_all() if r.refs_at == draft.refs_at]
     live = [r for r in mine if r.state not in ENDED_STATES]
-    name = params.name or await _free_name(repo, settings, {r.name for r in mine})
+    name = params.name or await _generate_free_name(repo, settings, {r.name for r in mine})
     if name in {r.name for r in live}:
-        raise _name_taken(name, draft.repo)
+        raise _name_taken_error(name, draft.repo)
     branch = params.branch or f"{settings.git.branch_prefix}{name}"
     await repository.require_branch_name(repo, branch)
     exists = branch in {r.branch for r in live}
-    # a worktree that is undone takes its branch with it, which must then be its own
+    # rolling back a worktree deletes its branch, which must therefore be a new one
     if not exists and draft.type == "worktree":
         exists = await repository.resolve_branch(repo, branch) is not None
     if exists:
@@ -189,8 +189,8 @@ async def _named(
     return draft.but(id=generate_session_id(name), name=name, branch=branch)
 
 
-async def _free_name(repo: Repo, settings: Settings, taken: set[str]) -> str:
-    for _ in range(_TRIES):
+async def _generate_free_name(repo: Repo, settings: Settings, taken: set[str]) -> str:
+    for _ in range(_MAX_TRIES):
         name = generate_name()
         branch = f"{settings.git.branch_prefix}{name}"
         if name not in taken and await repository.resolve_branch(repo, branch) is None:
@@ -198,44 +198,44 @@ async def _free_name(repo: Repo, settings: Settings, taken: set[str]) -> str:
     return generate_session_id(generate_name())
 
 
-def _own(params: StartParams) -> dict[str, dict[str, object]]:
+def _settings_of(params: StartParams) -> dict[str, dict[str, object]]:
     return {
         "container": {"image": params.image, "network": params.network},
         "agent": {"name": params.agent},
     }
 
 
-def _demand_one_line(repo: Repo) -> None:
-    """Refuse a repository that a clone cannot borrow from: git names one to a line."""
+def _require_one_line_path(repo: Repo) -> None:
+    """Raise workspace.git-failed if the path has a line break, which git alternates cannot have."""
     if "\n" not in str(repo.objects):
         return
     raise ParaError(
         "workspace.git-failed",
-        f"{one_line(str(repo.top))} has a line break in its path: git lends a container no objects "
+        f"The path {one_line(str(repo.top))} has a line break: a container cannot use git objects "
         "from there",
-        Remedy(title="Move it, or use --type worktree"),
+        Remedy(title="Rename the folder, or use --type worktree"),
     )
 
 
-def _type_of(params: StartParams, settings: Settings) -> SessionType:
+def _choose_type(params: StartParams, settings: Settings) -> SessionType:
     if params.type is not None:
         return params.type
     return "container" if settings.container.enabled else "worktree"
 
 
-def _no_allowlist() -> ParaError:
+def _no_allowlist_error() -> ParaError:
     return ParaError(
         "settings.invalid",
-        "The network allowlist is not there yet: choose bridge, host or none",
+        "The network allowlist is not implemented yet: use bridge, host or none",
         Remedy(title="Choose a network", setting="container.network"),
     )
 
 
-def _name_taken(name: str, repo: str) -> ParaError:
+def _name_taken_error(name: str, repo: str) -> ParaError:
     return ParaError(
         "session.name-taken",
-        f"There is a session {name} already",
+        f"Session {name} already exists",
         Remedy(title="Show it", command="para.show", params={"name": name, "repo": repo}),
-        Remedy(title="Leave the name out, and one is made up"),
+        Remedy(title="Leave out the name to generate one"),
         SHOW_SESSIONS,
     )

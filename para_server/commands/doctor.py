@@ -1,4 +1,4 @@
-"""The only place that checks what para needs: `para.doctor`."""
+"""Check the setup of para: `para.doctor`."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ from para_server.core.results import Check, DoctorResult
 from para_server.diagnostics import engine_checks, host_checks
 from para_server.registry import command
 
-Look = Callable[[Context], Awaitable[Check | None]]  # none where it does not apply
-_HOST: Final[dict[str, Look]] = {
-    "git": host_checks.git_version,
-    "home": host_checks.home,
-    "records": host_checks.records,
-    "settings": host_checks.settings,
+CheckFunction = Callable[[Context], Awaitable[Check | None]]  # None if it does not apply
+_HOST_CHECKS: Final[dict[str, CheckFunction]] = {
+    "git": host_checks.check_git,
+    "home": host_checks.check_home,
+    "records": host_checks.check_records,
+    "settings": host_checks.check_settings,
 }
-_ENGINE: Final[dict[str, Look]] = {"engine": engine_checks.engine}
-_UNREAD: Final = "not checked, since the settings that name it cannot be read"
-# what only an engine that answers can be asked
-_ANSWERING: Final[dict[str, Look]] = {
-    "owner": engine_checks.owner,
-    "limits": engine_checks.limits,
-    "image": engine_checks.image,
-    "files": engine_checks.files,
-    "user": engine_checks.user,
-    "sessions": engine_checks.sessions,
-    "login": engine_checks.login,
+_ENGINE_CHECKS: Final[dict[str, CheckFunction]] = {"engine": engine_checks.check_engine}
+_NOT_CHECKED: Final = "not checked, because the settings are invalid"
+# these need an engine that answers
+_SESSION_CHECKS: Final[dict[str, CheckFunction]] = {
+    "owner": engine_checks.check_owner,
+    "limits": engine_checks.check_limits,
+    "image": engine_checks.check_images,
+    "files": engine_checks.check_files,
+    "user": engine_checks.check_user,
+    "sessions": engine_checks.count_sessions,
+    "login": engine_checks.check_login,
 }
 
 
 @command("para.doctor", "Check Setup")
 async def doctor(context: Context, params: NoParams) -> DoctorResult:  # noqa: ARG001 # every command takes params
-    """Check everything that para needs, and say how to mend what is missing.
+    """Check the setup and suggest a fix for each problem.
 
-    A check that is needed fails with level `error`; one of level `warning` leaves para usable.
+    A failed check of level `error` makes para unusable; one of level `warning` does not.
     """
-    found = [await _checked(name, look, context) for name, look in _HOST.items()]
+    found = [await _run_check(name, look, context) for name, look in _HOST_CHECKS.items()]
     if not _can_read_settings(context):
-        found.append(host_checks.warning("engine", "settings.invalid", _UNREAD))
+        found.append(host_checks.make_warning("engine", "settings.invalid", _NOT_CHECKED))
     else:
-        found += [await _checked(name, look, context) for name, look in _ENGINE.items()]
+        found += [await _run_check(name, look, context) for name, look in _ENGINE_CHECKS.items()]
     if found[-1] is not None and found[-1].ok:
-        found += [await _checked(name, look, context) for name, look in _ANSWERING.items()]
+        found += [await _run_check(name, look, context) for name, look in _SESSION_CHECKS.items()]
     return DoctorResult(checks=tuple(check for check in found if check is not None))
 
 
-async def _checked(name: str, look: Look, context: Context) -> Check | None:
+async def _run_check(name: str, look: CheckFunction, context: Context) -> Check | None:
     try:
         return await look(context)
     except ParaError as error:
-        needed = name in _HOST or _wants_containers(context)
+        needed = name in _HOST_CHECKS or _wants_containers(context)
         level: Literal["error", "warning"] = "error" if needed else "warning"
         others = tuple(one for one in error.problem.remedies if one != CHECK_SETUP)
         problem = error.problem.model_copy(update={"remedies": others})
@@ -63,11 +63,11 @@ async def _checked(name: str, look: Look, context: Context) -> Check | None:
 def _can_read_settings(context: Context) -> bool:
     try:
         context.settings(None)
-    except ParaError:  # it has a check of its own
+    except ParaError:  # a check of its own reports it
         return False
     return True
 
 
 def _wants_containers(context: Context) -> bool:
-    """Return whether sessions are containers: worktrees need no engine."""
+    """Return whether sessions need an engine, which worktrees do not."""
     return not _can_read_settings(context) or context.settings(None).container.enabled

@@ -1,4 +1,4 @@
-"""The only place that brings a session's work into the repository: `para.finish`."""
+"""Bring a session's work into the repository as a branch: `para.finish`."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from para_server.sessions.worktree_extract import WorktreeWork
 
 @command("para.finish", "Finish Session")
 async def finish(context: Context, params: FinishParams) -> FinishResult:
-    """Bring a session's work into the repository as a branch, and remove the session.
+    """Finish a session and bring its work into the repository as a branch.
 
-    What is uncommitted is committed with `message`. Container and workspace are removed only
-    after the branch holds the work. `autoRunFiles` are the changed files that run by themselves
-    when a person opens or builds the branch.
+    Uncommitted changes are committed with `message`. Container and workspace are removed after the
+    branch has the work. `autoRunFiles` are changed files that run automatically when a person opens
+    or builds the branch.
     """
     async with locking.locked_session(context, "finish", params.name, params.repo) as (
         record,
@@ -45,31 +45,33 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
         if record.type == "worktree":
             return await _finish_worktree(context, repo, record, params)
         branch = params.branch or record.branch
-        existing = await _demand_usable(repo, record, branch, params.message)
+        existing = await _require_usable(repo, record, branch, params.message)
         begun = context.store.write(record.but(doing="finish"))
         async with rollback_on_failure() as rollback:
             rollback.push_async_callback(reconcile.roll_back_end, context, begun)
-            context.report(f"Taking the work of {record.name} out", 10)
+            context.report(f"Extracting the work of {record.name}", 10)
             await suspend.freeze_session(context, record, seen)
             async with extracted_work(context, repo, begun, params.message, "finish") as taken:
-                begun = await _judged(context, repo, begun, taken, branch, existing)
+                begun = await _note_target(context, repo, begun, taken, branch, existing)
                 # beforehand, since it can be cancelled
                 changed = await commit_diff.compare_commits(repo, taken.since, taken.tip)
-                result = ignore_cancellation(_kept(context, repo, begun, taken, existing, changed))
+                result = ignore_cancellation(
+                    _create_branch(context, repo, begun, taken, existing, changed)
+                )
                 return await result
 
 
-async def _demand_usable(repo: Repo, record: Record, branch: str, message: str) -> str | None:
-    """Raise unless branch and message can be used; gives where the branch is."""
+async def _require_usable(repo: Repo, record: Record, branch: str, message: str) -> str | None:
+    """Return the commit of the branch, if it exists; raises if branch or message are unusable."""
     await repository.require_branch_name(repo, branch)
     if not message.strip():
         raise ParaError("command.invalid-params", "The message is empty")
     user_config.require_identity(repo.who, repo.top)
-    return await _demand_free(repo, record, branch)
+    return await _require_free_branch(repo, record, branch)
 
 
-async def _demand_free(repo: Repo, record: Record, branch: str) -> str | None:
-    """Raise workspace.branch-exists unless the branch is new, or is where this session left it."""
+async def _require_free_branch(repo: Repo, record: Record, branch: str) -> str | None:
+    """Raise workspace.branch-exists unless the branch is new or as this session left it."""
     existing = await repository.resolve_branch(repo, branch)
     if existing is None or (record.type == "worktree" and branch == record.branch):
         return existing
@@ -79,7 +81,7 @@ async def _demand_free(repo: Repo, record: Record, branch: str) -> str | None:
     return existing
 
 
-async def _judged(
+async def _note_target(
     context: Context,
     repo: Repo,
     record: Record,
@@ -87,17 +89,17 @@ async def _judged(
     branch: str,
     existing: str | None,
 ) -> Record:
-    """Note where the work is about to go, so that a killed process can be completed."""
-    off_branch.demand_mergeable(record, taken.found)
+    """Check the work and write its target to the record, so that reconciling can complete it."""
+    off_branch.require_mergeable(record, taken.found)
     if taken.tip in {record.base, record.finished} and not taken.more:
-        raise nothing(record)
+        raise nothing_to_finish_error(record)
     if existing is not None and not await repository.is_ancestor(repo, existing, taken.tip):
         raise repository.branch_exists_error(branch)
-    context.report(f"Making the branch {branch}", 60)
+    context.report(f"Creating the branch {branch}", 60)
     return context.store.write(record.but(target=taken.tip, target_branch=branch))
 
 
-async def _kept(
+async def _create_branch(
     context: Context,
     repo: Repo,
     record: Record,
@@ -110,13 +112,13 @@ async def _kept(
         if taken.more:
             await archive_work(repo, record, taken.keep)
         await repository.move_ref(repo, f"refs/heads/{branch}", taken.tip, existing)
-    result = await _ended(context, record, branch, taken.tip, changed)
+    result = await _end(context, record, branch, taken.tip, changed)
     kept = archive_ref(record.id)
     left = off_branch.not_on_branch(taken.found, kept)
     return result.model_copy(update={"left": left, "archive": kept if taken.more else None})
 
 
-async def _ended(
+async def _end(
     context: Context, record: Record, branch: str, tip: str, changed: CommitDiff
 ) -> FinishResult:
     kept = record.but(branch=branch, finished=tip)
@@ -138,8 +140,8 @@ async def _finish_worktree(
 ) -> FinishResult:
     record = await worktree_extract.follow_renamed_branch(context, repo, record)
     branch = params.branch or record.branch
-    await _demand_usable(repo, record, branch, params.message)
-    where = await worktree_extract.demand_finishable(context, repo, record, branch)
+    await _require_usable(repo, record, branch, params.message)
+    where = await worktree_extract.require_finishable(context, repo, record, branch)
     begun = context.store.write(record.but(doing="finish", head=where.head))
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(reconcile.roll_back_end, context, begun)
@@ -147,14 +149,14 @@ async def _finish_worktree(
             context, repo, begun, where, params.message
         ) as work:
             if work.tip in {record.base, record.finished} and work.keep is None:
-                raise nothing(record)
+                raise nothing_to_finish_error(record)
             # beforehand, since it can be cancelled
             changed = await commit_diff.compare_commits(repo, record.base, work.tip)
-            kept = _kept_of_worktree(context, repo, begun, work, branch, changed)
+            kept = _end_worktree(context, repo, begun, work, branch, changed)
             return await ignore_cancellation(kept)
 
 
-async def _kept_of_worktree(
+async def _end_worktree(
     context: Context,
     repo: Repo,
     record: Record,
@@ -165,19 +167,19 @@ async def _kept_of_worktree(
     async with context.store.locked_refs(record.refs_at):
         if work.keep is not None:
             await archive_work(repo, record, work.keep)
-        # only now: the branch has the work already, so a killed process is completed from here on
+        # after the archive: the branch has the work, so from here on reconciling completes it
         begun = context.store.write(record.but(target=work.tip, target_branch=branch))
         await worktree.rename_branch(repo, record.branch, branch)
-    result = await _ended(context, begun, branch, work.tip, changed)
+    result = await _end(context, begun, branch, work.tip, changed)
     kept = archive_ref(record.id) if work.keep is not None else None
     return result.model_copy(update={"left": work.left, "archive": kept})
 
 
-def nothing(record: Record) -> ParaError:
-    """Make the error that says that there is no work."""
+def nothing_to_finish_error(record: Record) -> ParaError:
+    """Return the error for a session without changes."""
     params = {"name": record.name, "repo": record.repo}
     return ParaError(
         "workspace.nothing-to-finish",
-        f"Session {record.name} has changed nothing",
+        f"Session {record.name} has no changes",
         Remedy(title="Cancel it", command="para.cancel", params=params),
     )

@@ -1,4 +1,4 @@
-"""The only place that makes images for people: `para.image.build`."""
+"""Build the images that sessions run in: `para.image.build`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from para_server.sessions.recipes import find_recipe, image_for_agent
 
 @command("para.image.build", "Build Image")
 async def build(context: Context, params: BuildParams) -> BuildResult:
-    """Build the image that sessions run in, para-base:latest; with `agent`, that agent's.
+    """Build the image that sessions run in, or the image of an agent.
 
-    An agent's image, para-agent-NAME:latest, is a layer on para-base:latest, which must be there.
-    An agent that has none of its own runs in para-base:latest.
-    What did not change is taken from the engine's cache, unless `noCache` says otherwise.
+    Without `agent` it is para-base:latest. The image of an agent, para-agent-NAME:latest, is based
+    on para-base:latest, which must exist; an agent without its own image uses para-base:latest.
+    Unchanged layers come from the engine's cache, unless `noCache` is set.
     """
     settings = context.settings(None)
     image = BASE_IMAGE

@@ -1,4 +1,4 @@
-"""The only place that lets people look: `para.list`, `show`, `open`, `diff`, `file` and `logs`."""
+"""Inspect sessions: `para.list`, `show`, `open`, `diff`, `file` and `logs`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from para_server.sessions.extract import extracted_work
 
 @command("para.list", "List Sessions")
 async def list_sessions(context: Context, params: ListParams) -> ListResult:
-    """List sessions, and count the session containers on the engine."""
+    """List sessions and count the running session containers."""
     return await present.list_sessions(context, params.repo, every=params.all)
 
 
@@ -46,11 +46,11 @@ async def show(context: Context, params: SessionParams) -> Session:
 
 @command("para.open", "Open Session")
 async def open_session(context: Context, params: SessionParams) -> OpenResult:
-    """Say how to get into a session: an editor's URI, and a command for a terminal."""
+    """Print the URI and the terminal command that open a session."""
     record = await lookup.find_session(context, params.name, params.repo)
     session = await present.load_session(context, record)
-    broken = record.problem is not None and await _runs(context, record)
-    if not broken:  # where its set-up failed, the container is left for a look
+    broken = record.problem is not None and await _is_running(context, record)
+    if not broken:  # after a failed set-up the container is kept for inspection
         lifecycle.require_allowed("open", record.name, record.repo, session.state)
     if record.type == "worktree":
         folder = context.store.workspace(record.id)
@@ -61,10 +61,10 @@ async def open_session(context: Context, params: SessionParams) -> OpenResult:
             terminal=_terminal_on_host(context, record),
         )
     name = container_name(record.id)
-    attached = _attached(name, context.engine.editor_settings)
+    attached = _attach_authority(name, context.engine.editor_settings)
     supervised = session.agent is not None and not broken
     program, *options = context.engine.command_prefix
-    inside = supervisor.ATTACH if supervised else ("sh", "-c", _SHELL)
+    inside = supervisor.ATTACH if supervised else ("sh", "-c", _SHELL_COMMAND)
     return OpenResult(
         session=session,
         uri=f"vscode-remote://attached-container+{attached}{container_spec.WORKSPACE}",
@@ -75,63 +75,63 @@ async def open_session(context: Context, params: SessionParams) -> OpenResult:
 
 @command("para.diff", "Review Changes")
 async def diff(context: Context, params: SessionParams) -> DiffResult:
-    """Show what a session has changed since its base, also what is uncommitted."""
+    """Show the changes of a session since its base, including uncommitted ones."""
     record = await lookup.find_session(context, params.name, params.repo, live_only=False)
     repo = await discovery.get_session_repository(record)
     if record.state in lifecycle.ENDED_STATES:
-        return await _between(repo, record, _tip_of(record))
+        return await _diff(repo, record, _end_commit(record))
     async with context.store.locked_session(record.id):
         await reconcile.reconcile_session(context, record.id)
         if record.type == "worktree":
             shown = await worktree_extract.commit_for_review(context, repo, record)
-            return await _shown(context, repo, record, shown)
+            return await _keep_and_diff(context, repo, record, shown)
         async with extracted_work(context, repo, record, "para: as it is now", "look") as taken:
-            return await _shown(context, repo, record, taken.tip)
+            return await _keep_and_diff(context, repo, record, taken.tip)
 
 
 @command("para.file", "Show File")
 async def file(context: Context, params: FileParams) -> FileResult:
-    """Show one file of a session, at its base or as `para.diff` last showed it."""
+    """Show a file of a session, at its base or as `para.diff` last showed it."""
     record = await lookup.find_session(context, params.name, params.repo, live_only=False)
     repo = await discovery.get_session_repository(record)
-    commit = record.base if params.side == "base" else await _reviewed(repo, record)
+    commit = record.base if params.side == "base" else await _reviewed_commit(repo, record)
     return await blob.read_file(repo, commit, params.path)
 
 
 @command("para.logs", "Show Logs")
 async def logs(context: Context, params: LogsParams) -> LogsResult:
-    """Show what a session's agent printed."""
+    """Show the output of a session's agent."""
     record = await lookup.find_session(context, params.name, params.repo, live_only=False)
     folder = context.store.agent_folder(record.id)
     name, tail = record.agent or "", params.tail
     return LogsResult(text=await run_in_thread(lambda: reported.read_output(folder, name, tail)))
 
 
-def _attached(container: str, engine: dict[str, str]) -> str:
-    """Name a container in the way of editors that attach to it."""
+def _attach_authority(container: str, engine: dict[str, str]) -> str:
+    """Return the part of a vscode-remote URI that identifies a container."""
     named = {"containerName": f"/{container}"} | ({"settings": engine} if engine else {})
     return json.dumps(named, separators=(",", ":")).encode().hex()
 
 
-_SHELL = "command -v zsh >/dev/null && exec zsh; exec sh"
+_SHELL_COMMAND = "command -v zsh >/dev/null && exec zsh; exec sh"
 
 
-async def _shown(context: Context, repo: Repo, record: Record, tip: str) -> DiffResult:
-    """Show a live session's changes, and keep them: their files are asked for one by one."""
-    found = await _between(repo, record, tip)
+async def _keep_and_diff(context: Context, repo: Repo, record: Record, tip: str) -> DiffResult:
+    """Return the changes of an active session, and keep their commit for `para.file`."""
+    found = await _diff(repo, record, tip)
     async with context.store.locked_refs(record.refs_at):
         await repository.protect_reviewed_commit(repo, record.id, tip)
     return found
 
 
-async def _reviewed(repo: Repo, record: Record) -> str:
+async def _reviewed_commit(repo: Repo, record: Record) -> str:
     if record.state in lifecycle.ENDED_STATES:
-        return _tip_of(record)
+        return _end_commit(record)
     found = await repository.resolve_ref(repo, review_ref(record.id))
     if found is None:
         raise ParaError(
             "workspace.unknown-base",
-            f"The changes of {record.name} were not reviewed yet",
+            f"The changes of {record.name} have not been reviewed yet",
             Remedy(
                 title="Review them",
                 command="para.diff",
@@ -141,20 +141,20 @@ async def _reviewed(repo: Repo, record: Record) -> str:
     return found
 
 
-def _tip_of(record: Record) -> str:
+def _end_commit(record: Record) -> str:
     tip = record.finished if record.state.value == "finished" else record.archive
     return tip or record.base
 
 
-async def _runs(context: Context, record: Record) -> bool:
+async def _is_running(context: Context, record: Record) -> bool:
     seen = await containers.find(context.engine, container_name(record.id))
     return seen is not None and seen.state == "running"
 
 
-async def _between(repo: Repo, record: Record, tip: str) -> DiffResult:
+async def _diff(repo: Repo, record: Record, tip: str) -> DiffResult:
     if await repository.resolve_ref(repo, f"{tip}^{{commit}}") is None:
         raise ParaError(
-            "workspace.unknown-base", f"The work of {record.name} is not in {record.repo} any more"
+            "workspace.unknown-base", f"The work of {record.name} is gone from {record.repo}"
         )
     found = await commit_diff.compare_commits(repo, record.base, tip)
     patch = await commit_diff.create_patch(repo, record.base, tip, found)
@@ -162,9 +162,9 @@ async def _between(repo: Repo, record: Record, tip: str) -> DiffResult:
 
 
 def _terminal_on_host(context: Context, record: Record) -> Terminal:
-    """Give the agent's own command line, for a person to run in the worktree.
+    """Return the agent's command line for a person to run in the worktree.
 
-    The repository has no say in it: its files are on the host, and so is what runs there.
+    Settings of the repository are ignored, because the command runs on the host.
     """
     if not record.prompt:
         return Terminal(command=context.environ.get("SHELL", "/bin/sh"), args=())

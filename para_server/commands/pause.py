@@ -1,4 +1,4 @@
-"""The only place that lets sessions rest and go on: `para.pause` and `para.resume`."""
+"""Pause and resume sessions: `para.pause` and `para.resume`."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from para_server.sessions.workspace import checkout_cache
 
 @command("para.pause", "Pause Session")
 async def pause(context: Context, params: PauseParams) -> Session:
-    """Let a session rest.
+    """Pause a session.
 
     `save` saves the container as an image and removes it, which frees CPU, memory and its slot.
-    `freeze` stops its processes where they are; it keeps its memory and its slot.
+    `freeze` freezes the container's processes, which keep their memory and the slot.
     """
     async with locking.locked_session(context, "pause", params.name, params.repo) as (
         record,
@@ -50,43 +50,44 @@ async def pause(context: Context, params: PauseParams) -> Session:
                 "session.wrong-type",
                 "Pause only works with container sessions",
                 Remedy(
-                    title="Keep its work and end it",
+                    title="Cancel it and archive its work",
                     command="para.cancel",
                     params={"name": record.name, "repo": record.repo},
                 ),
             )
         if params.mode == "freeze":
-            return await ignore_cancellation(_frozen(context, record, seen))
+            return await ignore_cancellation(_freeze(context, record, seen))
         return await suspend.save_session(context, record)
 
 
 @command("para.resume", "Resume Session")
 async def resume(context: Context, params: ResumeParams) -> Session:
-    """Let a session go on: its container, then its agent; `prompt` gives the agent more to do.
+    """Resume a session and its agent.
 
-    A finished session goes on with more work on the same branch.
+    With `prompt`, the agent receives it as its next task. A finished session continues on the same
+    branch.
     """
 
     def instead(running: Record) -> Remedy | None:
-        return _sending(running, params.prompt)
+        return _send_remedy(running, params.prompt)
 
     chosen = locking.locked_session(context, "resume", params.name, params.repo, instead)
     async with chosen as (record, session, seen):
         if params.prompt is None and seen is not None and seen.state == "paused":
-            return await ignore_cancellation(_thawed(context, record, seen))
+            return await ignore_cancellation(_thaw(context, record, seen))
         fresh = record.type == "container" and seen is None
-        more = await _more(context, record, params)
+        more = await _resume_fields(context, record, params)
         begun = context.store.write(record.but(doing="resume", fresh=fresh))
         async with rollback_on_failure() as rollback:
             rollback.push_async_callback(reconcile.roll_back_resume, context, begun)
             context.report(f"Resuming {record.name}", 10)
             going, released = begun.but(**more), None
             if session.state is State.FINISHED:
-                going, released = await _reopened(context, going)
+                going, released = await _reopen(context, going)
             problem = None
             if record.type == "container":
                 released = released or provision.workspace_of_started(going)
-                problem = await _revived(context, going, released, params.prompt)
+                problem = await _restart(context, going, released, params.prompt)
             state = State.FAILED if problem else State.RUNNING
             ready = going.but(
                 state=state,
@@ -100,8 +101,8 @@ async def resume(context: Context, params: ResumeParams) -> Session:
         return shown
 
 
-def _sending(record: Record, text: str | None) -> Remedy | None:
-    """Propose to send a text to an agent that runs, which need not be resumed."""
+def _send_remedy(record: Record, text: str | None) -> Remedy | None:
+    """Return a remedy for an agent that is running already: send it the text."""
     params: dict[str, object] = {"name": record.name, "repo": record.repo}
     if record.type == "worktree" or record.agent is None:
         return Remedy(title="Open it", command="para.open", params=params)
@@ -112,14 +113,16 @@ def _sending(record: Record, text: str | None) -> Remedy | None:
     )
 
 
-async def _more(context: Context, record: Record, params: ResumeParams) -> dict[str, object]:
+async def _resume_fields(
+    context: Context, record: Record, params: ResumeParams
+) -> dict[str, object]:
     if params.prompt is None:
         return {}
-    # what a person is to run in a worktree, no repository chooses
+    # a repository must not choose what a person runs on the host
     settings = context.settings(None if record.type == "worktree" else Path(record.repo))
     name = find_profile(record.agent or settings.agent.name, settings.agent).name
     if record.type == "container":
-        await credentials.demand_login(context, settings, name, record.image)
+        await credentials.require_login(context, settings, name, record.image)
     return {
         "prompt": params.prompt,
         "agent": name,
@@ -127,7 +130,7 @@ async def _more(context: Context, record: Record, params: ResumeParams) -> dict[
     }
 
 
-async def _frozen(context: Context, record: Record, seen: ContainerInfo | None) -> Session:
+async def _freeze(context: Context, record: Record, seen: ContainerInfo | None) -> Session:
     await containers.freeze(context.engine, container_name(record.id))
     rests = seen and seen.model_copy(update={"state": "paused"})
     return present.build_session(
@@ -135,8 +138,8 @@ async def _frozen(context: Context, record: Record, seen: ContainerInfo | None) 
     )
 
 
-async def _thawed(context: Context, record: Record, seen: ContainerInfo) -> Session:
-    """Let a frozen session go on, or leave it frozen."""
+async def _thaw(context: Context, record: Record, seen: ContainerInfo) -> Session:
+    """Thaw a frozen session; it stays frozen if that fails."""
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(reconcile.freeze_again, context, record)
         await containers.thaw(context.engine, seen.name)
@@ -145,8 +148,8 @@ async def _thawed(context: Context, record: Record, seen: ContainerInfo) -> Sess
     return present.build_session(context, ready, seen.model_copy(update={"state": "running"}))
 
 
-async def _reopened(context: Context, record: Record) -> tuple[Record, ReleasedWorkspace]:
-    """Give a finished session a workspace again, at its branch."""
+async def _reopen(context: Context, record: Record) -> tuple[Record, ReleasedWorkspace]:
+    """Create the workspace of a finished session again, at its branch."""
     repo = await discovery.get_session_repository(record)
     settings = context.settings(repo.top)
     tip = await repository.resolve_branch(repo, record.branch) or record.finished
@@ -161,10 +164,10 @@ async def _reopened(context: Context, record: Record) -> tuple[Record, ReleasedW
     return standing.but(finished=tip), released
 
 
-async def _revived(
+async def _restart(
     context: Context, record: Record, released: ReleasedWorkspace, more: str | None
 ) -> Problem | None:
-    """Start the container again, set it up where it is new, and let the agent go on."""
+    """Start the container, run the set-up script if it is new, and resume the agent."""
     name = container_name(record.id)
     seen = await containers.find(context.engine, name)
     if seen is not None and seen.state == "paused":
@@ -182,7 +185,7 @@ async def _revived(
         )
         await give(context, record, more)
         return None
-    new = record.problem is not None  # its set-up failed
+    new = record.problem is not None  # its set-up has failed
     if seen is None:
         repo = await discovery.get_session_repository(record)
         saved = await images.find(context.engine, saved_image(record.id))

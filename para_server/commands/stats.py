@@ -1,4 +1,4 @@
-"""The only place that tells what a session uses and how much it has changed: `para.stats`."""
+"""Measure the resource use and the changes of a session: `para.stats`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from para_server.git import commit_diff, discovery, repository
 from para_server.registry import command
 from para_server.sessions import lookup, present
 
-_SECONDS: Final = 10.0  # that a container has to say what has changed
-_MAX_SAID: Final = 1000  # bytes of it
-# untracked files count too, so they are entered into an index that is then thrown away
-_COUNT: Final = """\
+_TIMEOUT: Final = 10.0  # seconds for the container to count its changes
+_MAX_OUTPUT: Final = 1000  # bytes
+# untracked files count too, so they are added to a temporary index
+_COUNT_SCRIPT: Final = """\
 index=$(mktemp) && cp .git/index "$index" && export GIT_INDEX_FILE="$index" LC_ALL=C
 git add -N . && git -c core.bigFileThreshold=8m diff --shortstat --no-renames --no-ext-diff \
     --no-textconv --ignore-submodules=none "$1" && echo counted
@@ -30,28 +30,28 @@ rm -f "$index"
 _FIGURE: Final = re.compile(r"(\d{1,9}) (file|insertion|deletion)")
 
 
-@command("para.stats", "Show Figures")
+@command("para.stats", "Show Stats")
 async def stats(context: Context, params: StatsParams) -> StatsResult:
-    """Tell what a session uses, and how much it has changed since its base."""
+    """Show a session's resource use and changes since its base."""
     record = await lookup.find_session(context, params.name, params.repo, live_only=False)
     session = await present.load_session(context, record)
     if record.state in lifecycle.ENDED_STATES:
-        figures = StatsResult(changes=await _of_branch(record))
+        figures = StatsResult(changes=await _branch_changes(record))
     elif session.state is State.RUNNING and session.container is not None:
-        figures = await _of_container(context, record, measured=params.load)
+        figures = await _measure_container(context, record, measured=params.load)
     else:
         figures = StatsResult()
     return figures.model_copy(update={"tooltip": session_tooltip(session, figures)})
 
 
-async def _of_container(context: Context, record: Record, *, measured: bool) -> StatsResult:
+async def _measure_container(context: Context, record: Record, *, measured: bool) -> StatsResult:
     name = container_name(record.id)
-    # what is not heard out is ended in there too, so that it does not pile up
-    asked = ("timeout", f"{_SECONDS:g}", "sh", "-c", _COUNT, "sh", record.base)
+    # timeout ends the command in the container too, so that commands do not pile up
+    asked = ("timeout", f"{_SECONDS:g}", "sh", "-c", _COUNT_SCRIPT, "sh", record.base)
     said = await container_stats.run_within_limits(
-        context.engine, name, asked, seconds=_SECONDS, max_bytes=_MAX_SAID
+        context.engine, name, asked, seconds=_TIMEOUT, max_bytes=_MAX_OUTPUT
     )
-    changes = _claimed(said)
+    changes = _parse_changes(said)
     if not measured:
         return StatsResult(changes=changes)
     used = await container_stats.measure_stats(context.engine, name)
@@ -60,12 +60,12 @@ async def _of_container(context: Context, record: Record, *, measured: bool) -> 
     )
 
 
-def _claimed(said: str) -> Changes | None:
-    """Read what git in the container printed, if that is what it was."""
+def _parse_changes(said: str) -> Changes | None:
+    """Parse the output of git in the container; None if it is incomplete or malformed."""
     counted, whole, _ = said.partition("counted")
     figures = {word: int(number) for number, word in _FIGURE.findall(counted)}
     if not whole or (counted.strip() and "file" not in figures):
-        return None  # it was not heard out, or is something else
+        return None  # incomplete or malformed
     return Changes(
         files=figures.get("file", 0),
         insertions=figures.get("insertion", 0),
@@ -73,7 +73,7 @@ def _claimed(said: str) -> Changes | None:
     )
 
 
-async def _of_branch(record: Record) -> Changes | None:
+async def _branch_changes(record: Record) -> Changes | None:
     repo = await discovery.find_session_repository(record) if record.finished is not None else None
     if repo is None or record.finished is None:
         return None

@@ -1,1 +1,1 @@
-"""What `para.doctor` checks, and what dispatch tries before a first session."""
+"""Checks of `para.doctor`, and the trial of an engine before its first session."""

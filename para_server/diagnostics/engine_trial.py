@@ -1,4 +1,4 @@
-"""The only place that tries in a container whether an engine can serve sessions on this machine."""
+"""Run a trial container to check that an engine can run sessions on this machine."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from para_server.host.filesystem import remove_tree, reporting_os_errors
 from para_server.sessions import file_ownership
 from para_server.sessions.recipes import find_helper_image
 
-_SECONDS: Final = 60
-_HOLDER: Final = "trial"  # whom its folder and its container belong to
-_LONGEST: Final = 4096  # bytes of what the container says
-_TRIAL: Final = (
+_TIMEOUT: Final = 60
+_LOCK: Final = "trial"  # owner of the folder and the container
+_MAX_OUTPUT: Final = 4096  # bytes of each output file
+_SCRIPT: Final = (
     f"cd {container_spec.OUT} && cat given >back && date +%s >time && df -Pk / | tail -n 1 >room"
     " && for tool in bash tmux git; do command -v $tool >/dev/null || echo $tool; done >missing"
 )
 
 
-class Outcome(Model):
-    """What a container of the engine found: bytes free on its disk, its clock, tools it lacks."""
+class TrialResult(Model):
+    """Result of a trial: free bytes on the engine's disk, clock difference, missing tools."""
 
     room: int | None
-    ahead: float | None  # seconds that its clock is before ours
+    ahead: float | None  # seconds that its clock is ahead of ours
     missing: tuple[str, ...]
 
 
-async def demand_same_files(context: Context) -> None:
-    """Raise engine.refused where an engine that is no socket of this machine has other files.
+async def require_shared_files(context: Context) -> None:
+    """Raise engine.refused if the engine does not see the files of this machine.
 
-    It is tried once; of a socket's engine the first container shows it. But Podman creates what it
-    does not find.
+    Tried once for each engine. Docker on a local socket is not tried, because it refuses to mount a
+    missing folder; Podman creates it instead.
     """
     podman = (await inspect_engine(context.engine)).podman
     if context.engine.address.startswith("unix://") and not podman:
@@ -52,21 +52,21 @@ async def demand_same_files(context: Context) -> None:
     known = context.store.checkouts_folder / f"seen-{address}"
     if known.is_file():
         return
-    await run(context)
+    await run_trial(context)
     with reporting_os_errors(known):
         known.touch()
 
 
-async def run(context: Context, image: str | None = None) -> Outcome:
-    """Let a container read and write a file of this machine, and look around in an image.
+async def run_trial(context: Context, image: str | None = None) -> TrialResult:
+    """Read and write a file of this machine in a container, and inspect its image.
 
-    Raises engine.refused where it does not see the file, and engine.image-missing.
+    Raises engine.refused if the container does not see the file, and engine.image-missing.
     """
     chosen = image or await find_helper_image(context)
     word = secrets.token_hex(8)
-    # what nobody holds is cleared away by other processes
-    async with context.store.locked_session(_HOLDER), rollback_on_failure() as rollback:
-        scratch = context.store.make_scratch_folder(_HOLDER)
+    # locked, because other processes remove unlocked leftovers
+    async with context.store.locked_session(_LOCK), rollback_on_failure() as rollback:
+        scratch = context.store.make_scratch_folder(_LOCK)
         name = f"{HELPER_PREFIX}{scratch.name}"
         rollback.push_async_callback(run_in_thread, lambda: remove_tree(scratch))
         rollback.push_async_callback(containers.remove, context.engine, name)
@@ -75,36 +75,36 @@ async def run(context: Context, image: str | None = None) -> Outcome:
         await file_ownership.hand_to_helper(context, scratch)
         wanted = container_spec.helper_container(
             name,
-            _HOLDER,
+            _LOCK,
             image=chosen,
             home=context.store.home,
-            command=("sh", "-c", _TRIAL),
+            command=("sh", "-c", _SCRIPT),
             environment={},
             mounts=[container_spec.Mount(source=str(scratch), target=container_spec.OUT)],
             file_size=parse_size("1m"),
         )
-        await oneshot.run(context.engine, wanted, _SECONDS)
+        await oneshot.run(context.engine, wanted, _TIMEOUT)
         now = time.time()
-        if _said(scratch / "back") != word:
+        if _read_text(scratch / "back") != word:
             raise containers.separate_files_error(context.engine, str(scratch))
-        outcome = _outcome(scratch, now)
+        outcome = _read_outcome(scratch, now)
         await run_in_thread(lambda: remove_tree(scratch))
     return outcome
 
 
-def _outcome(scratch: Path, now: float) -> Outcome:
-    clock, room = _said(scratch / "time"), _said(scratch / "room").split()
-    free = room[3] if len(room) > 3 else ""  # noqa: PLR2004 # as df -P has its columns
-    return Outcome(
+def _read_outcome(scratch: Path, now: float) -> TrialResult:
+    clock, room = _read_text(scratch / "time"), _read_text(scratch / "room").split()
+    free = room[3] if len(room) > 3 else ""  # noqa: PLR2004 # columns of df -P
+    return TrialResult(
         room=int(free) << 10 if free.isdigit() else None,
         ahead=int(clock) - now if clock.isdigit() else None,
-        missing=tuple(_said(scratch / "missing").split()),
+        missing=tuple(_read_text(scratch / "missing").split()),
     )
 
 
-def _said(file: Path) -> str:
+def _read_text(file: Path) -> str:
     try:
-        said = read_bounded(file, _LONGEST)
+        said = read_bounded(file, _MAX_OUTPUT)
     except ParaError:
         return ""
     return (said or b"").decode(errors="replace").strip()

@@ -1,4 +1,4 @@
-"""The only place that checks what this machine has: git, room, settings."""
+"""Check git, disk space, records and settings for `para.doctor`."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from para_server.git import version
 from para_server.host.filesystem import unreadable_error
 from para_server.sessions import lost_records
 
-_SCARCE: Final = 1 << 30  # bytes: a session's clone, and what is on its way out, may need as much
-_NONE: Final = 16 << 20
+_LITTLE_ROOM: Final = 1 << 30  # bytes that a clone and an extraction may need
+_NO_ROOM: Final = 16 << 20  # bytes
 
 
-async def git_version(context: Context) -> Check:
-    """Check that git is there, and new enough."""
+async def check_git(context: Context) -> Check:
+    """Check that git is installed and new enough."""
     context.store.make_folders()
     told = await version.require_supported_version(context.store.home)
     return Check(name="git", ok=True, detail=told)
 
 
-async def home(context: Context) -> Check:
-    """Check that para's folder can be read, and has room."""
+async def check_home(context: Context) -> Check:
+    """Check that para's folder can be read and has free space."""
     context.store.make_folders()
     place = context.store.home
     count = len(context.store.read_all())
     disk = os.statvfs(place)
     free = disk.f_bavail * disk.f_frsize
-    if free < _NONE:
+    if free < _NO_ROOM:
         raise unreadable_error(place, f"its disk is full ({free >> 20} MiB are free)")
-    detail = f"{count} sessions in {place}, {gib(free)} free"
-    return scarce("home", detail, free)
+    detail = f"{count} sessions in {place}, {format_gib(free)} free"
+    return check_room("home", detail, free)
 
 
-async def records(context: Context) -> Check:
-    """Check that every session has a record that can be read."""
+async def check_records(context: Context) -> Check:
+    """Check that every session has a readable record."""
     return lost_records.check_records(context)
 
 
-async def settings(context: Context) -> Check:
-    """Check that the settings can be read, and those of the repositories that are open."""
+async def check_settings(context: Context) -> Check:
+    """Check that the user's settings and those of open repositories are valid."""
     found = context.settings(None)
     for folder in (context.cwd,) if context.cwd else context.folders:
         if (repo := find_repository(folder)) is not None:
@@ -51,21 +51,21 @@ async def settings(context: Context) -> Check:
     return Check(name="settings", ok=True, detail=detail)
 
 
-def scarce(name: str, detail: str, free: int) -> Check:
-    """Warn where a disk has little room."""
-    if free >= _SCARCE:
+def check_room(name: str, detail: str, free: int) -> Check:
+    """Return a check with a warning if little disk space is free."""
+    if free >= _LITTLE_ROOM:
         return Check(name=name, ok=True, detail=detail)
-    clean = Remedy(title="Remove what is left over", command="para.clean", params={})
-    message = f"{detail}: little room is left"
-    return warning(name, "store.unreadable", message, clean)
+    clean = Remedy(title="Remove leftovers", command="para.clean", params={})
+    message = f"{detail}: little disk space is left"
+    return make_warning(name, "store.unreadable", message, clean)
 
 
-def warning(name: str, slug: str, message: str, *remedies: Remedy) -> Check:
-    """Make a check that failed, and leaves para usable."""
+def make_warning(name: str, slug: str, message: str, *remedies: Remedy) -> Check:
+    """Return a failed check of level `warning`."""
     problem = Problem(slug=slug, message=message, remedies=remedies)
     return Check(name=name, ok=False, detail=message, problem=problem, level="warning")
 
 
-def gib(size: int) -> str:
-    """Write a size for people."""
+def format_gib(size: int) -> str:
+    """Return a size in GiB as text."""
     return f"{size / (1 << 30):.1f} GiB"

@@ -50,7 +50,7 @@ async def choose_image(context: Context, settings: Settings, agent: str | None) 
     return image_without_login(name)
 
 
-async def demand_without_login(context: Context, name: str) -> None:
+async def require_no_private_content(context: Context, name: str) -> None:
     """Raise settings.invalid if an image that a repository chose contains a login or a session.
 
     The labels and tags of the image on the engine decide, not the name in the settings.
@@ -75,7 +75,9 @@ def image_without_login(agent: str) -> str:
     return BASE_IMAGE if agent in _IN_BASE_IMAGE else image_for_agent(agent)
 
 
-async def demand_login(context: Context, settings: Settings, agent: str | None, image: str) -> None:
+async def require_login(
+    context: Context, settings: Settings, agent: str | None, image: str
+) -> None:
     """Raise auth.missing if an agent would start without a login.
 
     An image of the user's own is not checked. A login in the container's environment is enough.
@@ -86,9 +88,9 @@ async def demand_login(context: Context, settings: Settings, agent: str | None, 
         return
     match settings.agent.credentials:
         case "env":
-            _demand_variables(context, settings, agent)
+            _require_variables(context, settings, agent)
         case "volume":
-            demand_shareable(agent)
+            require_shareable(agent)
             if not await volumes.exists(context.engine, login_name(agent, context.store.home)):
                 raise _no_login_error(agent)
         case "image" if image == image_without_login(agent) and not settings.container.image:
@@ -116,7 +118,7 @@ async def find_shared_login(
     return [Mount(source=volume, target=SHARED_FOLDER, volume=True)], dict(login.shared)
 
 
-def demand_shareable(agent: str) -> None:
+def require_shareable(agent: str) -> None:
     """Raise settings.invalid if sessions cannot share the login of an agent."""
     if LOGINS[agent].shared:
         return
@@ -129,7 +131,7 @@ def demand_shareable(agent: str) -> None:
     )
 
 
-def _demand_variables(context: Context, settings: Settings, agent: str) -> None:
+def _require_variables(context: Context, settings: Settings, agent: str) -> None:
     unset = [name for name in settings.agent.env if not context.environ.get(name)]
     if settings.agent.env and not unset:
         return

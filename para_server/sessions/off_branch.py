@@ -89,7 +89,7 @@ def _is_lost(one: Finding) -> bool:
     return one.how in _LOST
 
 
-def demand_mergeable(record: Record, found: Findings) -> None:
+def require_mergeable(record: Record, found: Findings) -> None:
     """Raise workspace.git-failed if a person or the agent has to decide something first."""
     params = {"name": record.name, "repo": record.repo}
     cancel = Remedy(title="Cancel it; an archive keeps all", command="para.cancel", params=params)

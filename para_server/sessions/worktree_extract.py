@@ -88,7 +88,7 @@ async def committed_work(
         else:
             tip = own
             plain = ()
-            await _demand_all_on_branch(repo, record, folder, where, own)
+            await _require_all_on_branch(repo, record, folder, where, own)
             kept += await find_unreachable(repo, [where.head]) if where.branch is None else []
         if where.branch not in {None, record.branch} and not await _is_ancestor(
             repo, where.head, tip
@@ -97,7 +97,7 @@ async def committed_work(
         yield await _collect_off_branch(repo, record, folder, tip, kept, found, left, plain)
 
 
-async def demand_finishable(
+async def require_finishable(
     context: Context, repo: Repo, record: Record, branch: str
 ) -> WorktreeState:
     """Return the state of the worktree; raises if a person has to decide something first."""
@@ -110,7 +110,7 @@ async def demand_finishable(
             Remedy(title="Cancel it; its commits are kept", command="para.cancel", params=params),
         )
     where = await read_state(repo, folder)
-    off_branch.demand_mergeable(record, Findings(stopped=where.stopped, conflicts=where.conflicts))
+    off_branch.require_mergeable(record, Findings(stopped=where.stopped, conflicts=where.conflicts))
     if where.head is None:
         raise ParaError(
             "workspace.git-failed",
@@ -235,7 +235,7 @@ async def _is_ancestor(repo: Repo, old: str, new: str) -> bool:
     return old == new or await repository.is_ancestor(repo, old, new)
 
 
-async def _demand_all_on_branch(
+async def _require_all_on_branch(
     repo: Repo, record: Record, folder: Path, where: WorktreeState, own: str
 ) -> None:
     """Raise if HEAD is off the session's branch and has work that the branch would lack."""

@@ -114,10 +114,10 @@ async def test_what_is_committed_names_its_agent_and_forgets_the_machine(
 async def test_a_login_that_nobody_made_is_not_committed(
     claude: Para, api: Any, home: Path
 ) -> None:
-    assert "was begun" in (await claude.fails("auth.incomplete", "para.auth.complete")).message
+    assert "was started" in (await claude.fails("auth.incomplete", "para.auth.complete")).message
     begun = await claude.call("para.auth.setup")
     refused = await claude.fails("auth.incomplete", "para.auth.complete")
-    assert "Nobody has logged in" in refused.message
+    assert "is not logged in yet" in refused.message
     put(api, begun["container"], STORED, stored("not-accepted"))
     refused = await claude.fails("auth.incomplete", "para.auth.complete")
     assert "refuses the login" in refused.message
@@ -199,7 +199,7 @@ async def test_an_old_login_goes_with_the_last_session_that_was_made_from_it(
     old = api.inspect_image(IMAGE)["Id"]
     await logged_in(claude, api, service)
     told = await claude.call("para.clean")
-    assert f"image {old}: sessions were made from it" in told["kept"]
+    assert f"image {old}: session images are based on it" in told["kept"]
     await claude.call("para.cancel", name="fix")
     assert f"image {old}" in (await claude.call("para.clean"))["removed"]
     assert [normalize_image(tag) for tag in logins(api)] == [IMAGE]

@@ -110,7 +110,7 @@ async def test_a_dry_run_of_clean_names_what_clean_removes(
     image = api.inspect_image(other_image)["Id"]
     [fitted] = api.images(filters={"label": f"dev.para.fitted={image}"})
     what = f"image {normalize_image(fitted['RepoTags'][0])}"
-    needed = f"{what}: sessions were made from it"
+    needed = f"{what}: session images are based on it"
     for do in ("para.show", "para.pause", "para.cancel"):
         await para.call(do, name="fix")
         would = await para.call("para.clean", dryRun=True)

@@ -276,7 +276,7 @@ def test_a_login_is_made_in_a_terminal_and_kept(
     terminal = window.page.locator(".terminal-wrapper.active .xterm")
     expect(terminal).to_be_visible()
     window.press("Log in in the terminal", "Complete Login")
-    window.press("Nobody has logged in to claude yet", "Begin to log in")
+    window.press("claude is not logged in yet", "Start to log in")
     told(window, "Log in in the terminal").wait_for()
     api: Any = engine.connect()
     (container,) = engine.containers(api, place / "para")

@@ -144,11 +144,11 @@ def test_json_is_the_raw_result_and_all_that_is_on_stdout(alone: Terminal) -> No
     [
         (["show", "nobody"], WRONG, "There is no session nobody"),
         (["pause", "here"], CANNOT, "Pause only works with container sessions"),
-        (["start", "--name=here"], CANNOT, "There is a session here already"),
+        (["start", "--name=here"], CANNOT, "Session here already exists"),
         (["start", "--name=a b"], WRONG, "name"),
         (["start", "--base=v99"], WRONG, "v99"),
         (["dispatch"], WRONG, "prompt"),
-        (["finish", "x", "here"], CANNOT, "Session here has changed nothing"),
+        (["finish", "x", "here"], CANNOT, "Session here has no changes"),
         (["resume", "here"], CANNOT, "Cannot resume session here: it is running"),
         (["start", "--type=container"], CANNOT, "engine"),
         (["sttart"], WRONG, "did you mean\n  para start"),
@@ -232,7 +232,7 @@ def test_a_login_at_a_terminal(terminal: Terminal, api: Any) -> None:
         assert begun.splitlines()[-1].startswith("  docker --host ")
         assert begun.rstrip().endswith(" claude auth login")
         refused = terminal.run("auth", "complete", "--agent=claude", code=CANNOT).stderr
-        assert "Nobody has logged in" in refused
+        assert "is not logged in yet" in refused
         assert "para auth setup --agent=claude" in refused
         assert terminal.run("auth", "cleanup").stdout.startswith("removed  container para-login-")
 
