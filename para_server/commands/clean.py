@@ -128,7 +128,7 @@ async def _find_unused_images(
     ]:  # in this order: fitted images may be made from logins
         what = f"image {', '.join(map(normalize_image, image.tags)) or image.id}"
         if image.id in images.find_needed(known, gone):
-            kept.append(f"{what}: {_NEEDED}")
+            kept.append(f"{what}: {_IN_USE}")
         else:
             gone.add(image.id)
             found.append((what, partial(_remove_unused, engine, image.id)))

@@ -47,7 +47,7 @@ async def stats(context: Context, params: StatsParams) -> StatsResult:
 async def _measure_container(context: Context, record: Record, *, measured: bool) -> StatsResult:
     name = container_name(record.id)
     # timeout ends the command in the container too, so that commands do not pile up
-    asked = ("timeout", f"{_SECONDS:g}", "sh", "-c", _COUNT_SCRIPT, "sh", record.base)
+    asked = ("timeout", f"{_TIMEOUT:g}", "sh", "-c", _COUNT_SCRIPT, "sh", record.base)
     said = await container_stats.run_within_limits(
         context.engine, name, asked, seconds=_TIMEOUT, max_bytes=_MAX_OUTPUT
     )

@@ -45,9 +45,10 @@ async def check_limits(context: Context) -> Check:
     """Check that the engine can limit the CPUs and the memory of sessions."""
     known, wanted = await inspect_engine(context.engine), context.settings(None).container
     cpus, memory = wanted.cpus, parse_size(wanted.memory)
+    usable_cpus, usable_memory = min(cpus, known.cpus or cpus), min(memory, known.memory or memory)
     detail = (
         f"{known.cpus} CPUs and {format_gib(known.memory)}; a session may use "
-        f"{min(cpus, known.cpus or cpus):g} CPUs and {format_gib(min(memory, known.memory or memory))}"
+        f"{usable_cpus:g} CPUs and {format_gib(usable_memory)}"
     )
     if known.limits:
         cannot = " and ".join(known.limits)
