@@ -45,8 +45,8 @@ def para() -> None:
     """Run one command: the console script `para`."""
     from para_server.cli import overview
 
-    argv = overview.without_help(sys.argv[1:])
-    told = overview.answer(argv)
+    argv = overview.expand_help(sys.argv[1:])
+    told = overview.get_quick_answer(argv)
     if told is not None:
         sys.exit(1 if standard_streams.write(sys.stdout, told) else 0)
     gc.disable()  # all that is loaded stays: looking for garbage in it took a sixth of the time

@@ -21,7 +21,7 @@ export interface Attention {
 export interface BranchesResult {
   branches: readonly string[];
 }
-/** Say which image to build. */
+/** The image to build. */
 export interface BuildParams {
   agent?: string | null;
   noCache?: boolean;
@@ -53,7 +53,7 @@ export interface Check {
   problem: Problem | null;
   level: 'error' | 'warning' | 'ok';
 }
-/** Say whether to remove or only to tell. */
+/** Whether to remove leftovers or only list them. */
 export interface CleanParams {
   dryRun?: boolean;
 }
@@ -62,7 +62,7 @@ export interface CleanResult {
   removed: readonly string[];
   kept: readonly string[];
 }
-/** Say whose logins to remove. */
+/** The agent whose login to remove. */
 export interface CleanupParams {
   agent?: string | null;
 }
@@ -78,7 +78,7 @@ export interface DiffResult {
   patch: string;
   omitted: readonly string[];
 }
-/** Start a session with a task for an agent. */
+/** A session with a task for an agent. */
 export interface DispatchParams {
   name?: string | null;
   repo?: string | null;
@@ -102,7 +102,7 @@ export interface FileChange {
   insertions: number;
   deletions: number;
 }
-/** Name a file of a session, as it was at its base or at its latest review. */
+/** A file of a session, at its base commit or at its latest review. */
 export interface FileParams {
   name?: string | null;
   repo?: string | null;
@@ -117,7 +117,7 @@ export interface FileResult {
   cut: boolean;
   text: string;
 }
-/** Say what the work is. */
+/** A session and how to commit its work. */
 export interface FinishParams {
   name?: string | null;
   repo?: string | null;
@@ -149,7 +149,7 @@ export interface Left {
   ref: string | null;
   detail: string;
 }
-/** Choose which sessions to list. */
+/** The sessions to list. */
 export interface ListParams {
   repo?: string | null;
   all?: boolean;
@@ -160,7 +160,7 @@ export interface ListResult {
   running: number;
   limit: number;
 }
-/** Say whose login is meant. */
+/** The agent that a login is for. */
 export interface LoginParams {
   agent?: string | null;
 }
@@ -175,7 +175,7 @@ export interface LoginStatus {
   expiresAt: string | null;
   image: string | null;
 }
-/** Say how much of the output is wanted. */
+/** A session and the part of its output. */
 export interface LogsParams {
   name?: string | null;
   repo?: string | null;
@@ -185,7 +185,7 @@ export interface LogsParams {
 export interface LogsResult {
   text: string;
 }
-/** Nothing to say. */
+/** A command without params. */
 export type NoParams = Record<string, never>;
 /** How to get into a session. */
 export interface OpenResult {
@@ -194,7 +194,7 @@ export interface OpenResult {
   folder: string;
   terminal: Terminal;
 }
-/** Choose how to pause. */
+/** A session and how to pause it. */
 export interface PauseParams {
   name?: string | null;
   repo?: string | null;
@@ -207,7 +207,7 @@ export interface Problem {
   remedies: readonly Remedy[];
   issues: readonly Issue[] | null;
 }
-/** Name a cancelled session. */
+/** A cancelled session. */
 export interface RecoverParams {
   name: string;
   repo?: string | null;
@@ -224,17 +224,17 @@ export interface Remedy {
 export interface RemovedResult {
   removed: readonly string[];
 }
-/** Name a repository. */
+/** A repository. */
 export interface RepoParams {
   repo?: string | null;
 }
-/** Say what to add to the task. */
+/** A session and what to add to its task. */
 export interface ResumeParams {
   name?: string | null;
   repo?: string | null;
   prompt?: string | null;
 }
-/** Say what the agent is to be told. */
+/** A session and the text for its agent. */
 export interface SendParams {
   name?: string | null;
   repo?: string | null;
@@ -258,7 +258,7 @@ export interface Session {
   problem: Problem | null;
   warnings: readonly string[];
 }
-/** Name a session; what is left out is told by the folder and by what is live. */
+/** A session, by default the one of the current folder or the only active one. */
 export interface SessionParams {
   name?: string | null;
   repo?: string | null;
@@ -271,7 +271,7 @@ export interface SessionsChanged {
   statusBar: StatusBar;
   attention: readonly Attention[];
 }
-/** Say how to begin. */
+/** The agent that a login is for, and its first content. */
 export interface SetupParams {
   agent?: string | null;
   copyHostLogin?: boolean;
@@ -281,7 +281,7 @@ export interface SetupResult {
   terminal: Terminal;
   container: string;
 }
-/** Start a session for a person. */
+/** A session for a person. */
 export interface StartParams {
   name?: string | null;
   repo?: string | null;
@@ -294,7 +294,7 @@ export interface StartParams {
 }
 /** Where a session is in its life. */
 export type State = 'preparing' | 'running' | 'paused' | 'finished' | 'cancelled' | 'failed';
-/** Say whether the load is wanted. */
+/** A session and what to measure. */
 export interface StatsParams {
   name?: string | null;
   repo?: string | null;
@@ -406,7 +406,7 @@ export const SETTINGS = [
   'git.maxBundle',
   'git.maxSeconds',
 ] as const;
-/** What can be done with a session, by its type and state. */
+/** The verbs that apply to a session, by its type and state. */
 export const VERBS = ['pause', 'resume', 'finish', 'cancel', 'recover', 'open', 'send'] as const;
 export type Verb = (typeof VERBS)[number];
 export const APPLIES: Record<Session['type'], Record<State, readonly Verb[]>> = {
@@ -440,14 +440,14 @@ export const ACTIONS: readonly (readonly [string, string, Verb | ''])[] = [
   ['para.ui.cancel', '$(trash) Cancel Session', 'cancel'],
   ['para.ui.recover', '$(history) Recover Session', 'recover'],
 ];
-/** Commands for none in particular, with their labels. */
+/** Commands without a session: command, label. */
 export const ENTRIES: readonly (readonly [string, string])[] = [
   ['para.ui.dispatch', '$(add) Dispatch Agent'],
   ['para.ui.start', '$(account) Start Session'],
   ['para.ui.doctor', '$(checklist) Check Setup'],
   ['para.sessions.focus', '$(list-tree) Show the View'],
 ];
-/** The icon of a session by its state or its agent's, and the colour of some. */
+/** Icon and optional color of a session, by its state or its agent's. */
 export const LOOKS: Record<State | AgentState, readonly [string, string?]> = {
   cancelled: ['archive', 'disabledForeground'],
   done: ['pass', 'charts.green'],

@@ -1,1 +1,1 @@
-"""The face for people and scripts at a terminal."""
+"""The command line for people and scripts: `para`."""

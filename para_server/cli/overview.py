@@ -1,6 +1,6 @@
-"""The only place that tells which commands there are without loading them: `para --help`.
+"""Print `para --help` and `para --version` from a generated file.
 
-A person who asks for help shall not wait until all that the commands need is loaded.
+Importing the commands and their dependencies would make help slow.
 """
 
 from __future__ import annotations
@@ -12,42 +12,46 @@ from typing import Final
 
 from para_server import __version__
 
-TABLE: Final = Path(__file__).parents[1] / "commands.json"  # written by codegen
+COMMANDS_FILE: Final = Path(__file__).parents[1] / "commands.json"  # written by codegen
 _HELP: Final = {"-h", "--help"}
 
 
-def without_help(argv: Sequence[str]) -> list[str]:
-    """Return `para help COMMAND` as what it means: `para COMMAND --help`."""
+def expand_help(argv: Sequence[str]) -> list[str]:
+    """Rewrite `help COMMAND` to `COMMAND --help`."""
     return [*argv[1:], "--help"] if argv[:1] == ["help"] else list(argv)
 
 
-def answer(argv: Sequence[str]) -> str | None:
-    """Answer what can be answered without a command; None where one is called."""
+def get_quick_answer(argv: Sequence[str]) -> str | None:
+    """Return the text for `--version` and the overviews; None if a command must be loaded."""
     if argv[:1] == ["--version"]:
         return f"para {__version__}\n"
-    asked = [word for word in argv if not word.startswith("-")]
-    below = _below(asked)
-    if not _HELP & set(argv) or not below or _name(asked) in below:
+    words = [word for word in argv if not word.startswith("-")]
+    commands = _find_commands(words)
+    if not _HELP & set(argv) or not commands or _join_name(words) in commands:
         return None
-    return overview(asked)
+    return format_overview(words)
 
 
-def overview(words: Sequence[str]) -> str:
-    """List the commands that begin with some words, each with what it does."""
-    rows = sorted((" ".join(name.split(".")[1:]), text) for name, text in _below(words).items())
+def format_overview(words: Sequence[str]) -> str:
+    """Return the usage and a list of the commands whose names start with some words."""
+    rows = sorted(
+        (" ".join(name.split(".")[1:]), text) for name, text in _find_commands(words).items()
+    )
     width = max(len(name) for name, _ in rows)
     listed = "\n".join(f"  {name.ljust(width)}  {text}" for name, text in rows)
     return (
         "usage: para COMMAND … [--json]\n\n"
-        "A container, a clone, a branch and an agent of its own for each task.\n\n"
-        f"{listed}\n\n`para COMMAND --help` tells more of one.\n"
+        "Run coding agents side by side, each in its own container, clone and branch.\n\n"
+        f"{listed}\n\nRun `para COMMAND --help` for the options of a command.\n"
     )
 
 
-def _below(words: Sequence[str]) -> dict[str, str]:
-    table: dict[str, str] = json.loads(TABLE.read_text())
-    return {name: text for name, text in table.items() if f"{name}.".startswith(f"{_name(words)}.")}
+def _find_commands(words: Sequence[str]) -> dict[str, str]:
+    table: dict[str, str] = json.loads(COMMANDS_FILE.read_text())
+    return {
+        name: text for name, text in table.items() if f"{name}.".startswith(f"{_join_name(words)}.")
+    }
 
 
-def _name(words: Sequence[str]) -> str:
+def _join_name(words: Sequence[str]) -> str:
     return ".".join(("para", *words))

@@ -1,4 +1,4 @@
-"""Read what was typed at a terminal: in its encoding, and from its current folder."""
+"""Decode typed params from the terminal's encoding, and resolve the repository's path."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-_PLACES: Final = frozenset({"repo", "promptFile", "path"})  # bytes of a file system, not a text
+_PATH_PARAMS: Final = frozenset({"repo", "promptFile", "path"})  # bytes of a path, not text
 _UTF8: Final = "utf-8"
 
 
 def terminal_encoding() -> str:
-    """Return the encoding of the user's locale; UTF-8 where it has none that Python knows."""
+    """Return the encoding of the user's locale; UTF-8 if it is ASCII or unknown to Python."""
     try:
         name = codecs.lookup(locale.getencoding()).name
     except LookupError:
@@ -22,11 +22,11 @@ def terminal_encoding() -> str:
     return _UTF8 if name == "ascii" else name
 
 
-def understood(typed: Mapping[str, Any], cwd: Path | None, encoding: str) -> dict[str, Any]:
-    """Return params as they are on the wire: texts decoded, and the repository absolute."""
+def decode_params(typed: Mapping[str, Any], cwd: Path | None, encoding: str) -> dict[str, Any]:
+    """Return params as on the wire: with decoded texts and the absolute path of `repo`."""
     params = {
-        field: _decoded(value, encoding)
-        if isinstance(value, str) and field not in _PLACES
+        field: _decode(value, encoding)
+        if isinstance(value, str) and field not in _PATH_PARAMS
         else value
         for field, value in typed.items()
     }
@@ -40,9 +40,9 @@ def _is_absolute(repo: str) -> bool:
     return repo.startswith(("/", "~", "file://"))
 
 
-def _decoded(text: str, encoding: str) -> str:
-    """Decode a text that is not UTF-8 as the terminal wrote it, where that has another encoding."""
+def _decode(text: str, encoding: str) -> str:
+    """Decode a text from the terminal's encoding, which need not be UTF-8."""
     try:
         return text if encoding == _UTF8 else os.fsencode(text).decode(encoding)
     except ValueError:
-        return text  # it is refused by the name of the param
+        return text  # validation reports it with the name of the param

@@ -1,1 +1,1 @@
-"""The face for developers: files that are written from the tables."""
+"""Generated files: reference pages, TypeScript types, the extension's manifest."""

@@ -1,4 +1,4 @@
-"""Write or check the files that come from the tables: `python -m para_server.codegen`."""
+"""Write or check the generated files: `python -m para_server.codegen [--check]`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The only place that writes the shapes of the wire, and what applies when, as TypeScript."""
+"""Generate the extension's TypeScript types and tables."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from para_server.core.models import SessionType, State
 from para_server.registry import COMMANDS
 
 _NOTE: Final = "// Written by `make generate`; edit the Python side instead."
-_KINDS: Final = {"integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
+_PRIMITIVES: Final = {"integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
 
 
-def protocol(
+def render_protocol(
     actions: Sequence[tuple[str, str, str]],
     entries: Sequence[tuple[str, str]],
     looks: Mapping[str, Sequence[str]],
 ) -> str:
-    """Write the module: all shapes, the table of commands, and what applies in which state.
+    """Return the module `protocol.ts`: all types, and the tables of commands and states.
 
-    `actions` are what can be done with a session: command, label, and the verb that must apply;
-    `entries` what can be done without one. `looks` are icon and colour of each state.
+    `actions` are the commands for a session: command, label, and the verb that must apply;
+    `entries` the commands without a session: command, label. `looks` has icon and color by state.
     """
     table = [COMMANDS[name] for name in sorted(COMMANDS)]
     shapes: dict[str, str] = {}
     for command in table:
-        shapes |= _shapes(command.params, "validation")
-        shapes |= _shapes(command.result, "serialization")
-    shapes |= _shapes(results.SessionsChanged, "serialization")
+        shapes |= _render_shapes(command.params, "validation")
+        shapes |= _render_shapes(command.result, "serialization")
+    shapes |= _render_shapes(results.SessionsChanged, "serialization")
     rows = [f"  '{c.name}': [{c.params.__name__}, {c.result.__name__}];" for c in table]
-    titles = [f"  '{c.name}': {_quoted(c.title)}," for c in table]
+    titles = [f"  '{c.name}': {_quote(c.title)}," for c in table]
     keys = "\n".join(f"  '{key}'," for key in settings.setting_keys())  # no dict: the module
     parts = [
         _NOTE,
@@ -45,53 +45,57 @@ def protocol(
         *titles,
         "};",
         f"export const SETTINGS = [\n{keys}\n] as const;",
-        "/** What can be done with a session, by its type and state. */",
-        f"export const VERBS = [{', '.join(_quoted(verb) for verb in lifecycle.VERBS)}] as const;",
+        "/** The verbs that apply to a session, by its type and state. */",
+        f"export const VERBS = [{', '.join(_quote(verb) for verb in lifecycle.VERBS)}] as const;",
         "export type Verb = (typeof VERBS)[number];",
         "export const APPLIES: Record<Session['type'], Record<State, readonly Verb[]>> = {",
-        *(_applies(kind) for kind in get_args(SessionType)),
+        *(_render_verbs(kind) for kind in get_args(SessionType)),
         "};",
         "/** Commands for a session: command, label, and the verb that must apply. */",
         "export const ACTIONS: readonly (readonly [string, string, Verb | ''])[] = [",
-        *(f"  [{', '.join(_quoted(text) for text in action)}]," for action in actions),
+        *(f"  [{', '.join(_quote(text) for text in action)}]," for action in actions),
         "];",
-        "/** Commands for none in particular, with their labels. */",
+        "/** Commands without a session: command, label. */",
         "export const ENTRIES: readonly (readonly [string, string])[] = [",
-        *(f"  [{', '.join(_quoted(text) for text in entry)}]," for entry in entries),
+        *(f"  [{', '.join(_quote(text) for text in entry)}]," for entry in entries),
         "];",
-        "/** The icon of a session by its state or its agent's, and the colour of some. */",
+        "/** Icon and optional color of a session, by its state or its agent's. */",
         "export const LOOKS: Record<State | AgentState, readonly [string, string?]> = {",
-        *(f"  {state}: [{', '.join(map(_quoted, looks[state]))}]," for state in sorted(looks)),
+        *(f"  {state}: [{', '.join(map(_quote, looks[state]))}]," for state in sorted(looks)),
         "};",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _applies(kind: SessionType) -> str:
+def _render_verbs(kind: SessionType) -> str:
     rows = []
     for state in State:
-        verbs = ", ".join(f"'{verb}'" for verb in lifecycle.VERBS if _may(verb, kind, state))
+        verbs = ", ".join(
+            f"'{verb}'" for verb in lifecycle.VERBS if _is_applicable(verb, kind, state)
+        )
         rows.append(f"    {state}: [{verbs}],")
     return "\n".join([f"  {kind}: {{", *rows, "  },"])
 
 
-def _may(verb: str, kind: SessionType, state: State) -> bool:
+def _is_applicable(verb: str, kind: SessionType, state: State) -> bool:
     return lifecycle.applies_to(verb, kind) and lifecycle.is_allowed(verb, state)
 
 
-def _shapes(model: type[BaseModel], mode: Any) -> dict[str, str]:
+def _render_shapes(model: type[BaseModel], mode: Any) -> dict[str, str]:
     schema = model.model_json_schema(mode=mode)
-    found = {name: _shape(name, inner, mode) for name, inner in schema.get("$defs", {}).items()}
-    return {**found, model.__name__: _shape(model.__name__, schema, mode)}
+    shapes = {
+        name: _render_shape(name, inner, mode) for name, inner in schema.get("$defs", {}).items()
+    }
+    return {**shapes, model.__name__: _render_shape(model.__name__, schema, mode)}
 
 
-def _shape(name: str, schema: Mapping[str, Any], mode: str) -> str:
+def _render_shape(name: str, schema: Mapping[str, Any], mode: str) -> str:
     comment = f"/** {str(schema.get('description', '')).partition(chr(10))[0]} */"
     if "enum" in schema:
-        return f"{comment}\nexport type {name} = {_union(schema['enum'])};"
+        return f"{comment}\nexport type {name} = {_render_union(schema['enum'])};"
     required = schema.get("required", ()) if mode == "validation" else schema.get("properties", ())
     fields = [
-        f"  {field}{'' if field in required else '?'}: {_type(described)};"
+        f"  {field}{'' if field in required else '?'}: {_render_type(described)};"
         for field, described in schema.get("properties", {}).items()
     ]
     if not fields:
@@ -99,24 +103,24 @@ def _shape(name: str, schema: Mapping[str, Any], mode: str) -> str:
     return "\n".join([comment, f"export interface {name} {{", *fields, "}"])
 
 
-def _type(schema: Mapping[str, Any]) -> str:
+def _render_type(schema: Mapping[str, Any]) -> str:
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if "anyOf" in schema:
-        return " | ".join(_type(part) for part in schema["anyOf"])
+        return " | ".join(_render_type(part) for part in schema["anyOf"])
     if "enum" in schema:
-        return _union(schema["enum"])
+        return _render_union(schema["enum"])
     if schema.get("type") == "array":
-        inner = _type(schema.get("items", {}))
+        inner = _render_type(schema.get("items", {}))
         return f"readonly ({inner})[]" if "|" in inner else f"readonly {inner}[]"
     if schema.get("type") == "object":
         return "Readonly<Record<string, unknown>>"
-    return _KINDS.get(str(schema.get("type")), "string" if "type" in schema else "unknown")
+    return _PRIMITIVES.get(str(schema.get("type")), "string" if "type" in schema else "unknown")
 
 
-def _union(values: Iterable[str]) -> str:
+def _render_union(values: Iterable[str]) -> str:
     return " | ".join(f"'{value}'" for value in values)
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return f"'{json.dumps(text)[1:-1]}'"

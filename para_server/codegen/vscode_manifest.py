@@ -1,4 +1,4 @@
-"""The only place that writes into editor/package.json what the tables know: titles, settings."""
+"""Generate the commands, menus and settings in editor/package.json."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from para_server.core.models import AgentState, State
 from para_server.registry import COMMANDS
 
 CATEGORY: Final = "Para"
-# what people call by name; for what is left out, an editor has other ways
-_FOR_PEOPLE: Final = (
+# commands of the palette; for the others an editor has views
+_PALETTE_VERBS: Final = (
     "dispatch start pause resume finish cancel recover open diff logs send "
     "image.build auth.setup doctor"
 ).split()
@@ -32,8 +32,8 @@ _ICONS: Final = {
     "logs": "output",
     "send": "comment",
 }
-# of a session, by its state or by its agent's while it runs
-_LOOKS: Final[dict[State | AgentState, tuple[str, ...]]] = {
+# icon and color by the state of a session, or of its agent while it runs
+_STATE_ICONS: Final[dict[State | AgentState, tuple[str, ...]]] = {
     State.PREPARING: ("loading~spin",),
     State.RUNNING: ("account",),
     State.PAUSED: ("debug-pause", "disabledForeground"),
@@ -48,110 +48,124 @@ _LOOKS: Final[dict[State | AgentState, tuple[str, ...]]] = {
     AgentState.EXITED: ("circle-slash", "disabledForeground"),
     AgentState.UNKNOWN: ("question",),
 }
-# what the indicator offers beside the sessions
-_ENTRIES: Final = "dispatch start doctor".split()
-# beside a session in the view, in this order, and in its menu
+# commands in the menu of the status bar item, after the sessions
+_GENERAL_VERBS: Final = "dispatch start doctor".split()
+# buttons of a session in the view, in this order, and its context menu
 _INLINE: Final = "diff open resume pause finish recover".split()
 _MENU: Final = "open attach diff logs send pause resume finish cancel recover".split()
-_ANY_STATE: Final = {"diff", "logs"}
-_OF_OPEN: Final = {"attach"}  # applies where para.open does
+_VERBS_OF_ANY_STATE: Final = {"diff", "logs"}
+_VERBS_LIKE_OPEN: Final = {"attach"}  # apply if para.open does
 _VIEW: Final = "view == para.sessions"
 
 
-def package(text: str) -> str:
-    """Give the file with the parts that are generated as they should be."""
-    read: dict[str, Any] = json.loads(text)
-    contributes = read["contributes"]
-    made = [_command(verb) for verb in _FOR_PEOPLE if f"para.{verb}" in COMMANDS]
-    own = [one for one in contributes["commands"] if _is_own(one["command"])]
-    contributes["commands"] = [*made, *own]
-    known = {one["command"] for one in contributes["commands"]}
+def render_manifest(text: str) -> str:
+    """Return the text of package.json with its generated parts updated."""
+    manifest: dict[str, Any] = json.loads(text)
+    contributes = manifest["contributes"]
+    generated = [_create_command(verb) for verb in _PALETTE_VERBS if f"para.{verb}" in COMMANDS]
+    manual = [entry for entry in contributes["commands"] if _is_extension_command(entry["command"])]
+    contributes["commands"] = [*generated, *manual]
+    known = {entry["command"] for entry in contributes["commands"]}
     contributes["menus"]["commandPalette"] = [
-        {"command": _ui(verb), "when": f"!para.connected || para.can.{_needs(verb)}"}
-        for verb in [*lifecycle.VERBS, *sorted(_OF_OPEN)]
-        if _ui(verb) in known
-    ] + [one for one in contributes["menus"]["commandPalette"] if one.get("when") == "false"]
-    contributes["menus"]["view/item/context"] = _of_sessions(known)
-    contributes["configuration"] = [_section(name) for name in settings.section_models()] + [
-        one for one in contributes["configuration"] if one["title"] == "Editor"
+        {
+            "command": _get_ui_name(verb),
+            "when": f"!para.connected || para.can.{_get_required_verb(verb)}",
+        }
+        for verb in [*lifecycle.VERBS, *sorted(_VERBS_LIKE_OPEN)]
+        if _get_ui_name(verb) in known
+    ] + [entry for entry in contributes["menus"]["commandPalette"] if entry.get("when") == "false"]
+    contributes["menus"]["view/item/context"] = _create_session_menus(known)
+    contributes["configuration"] = [_create_section(name) for name in settings.section_models()] + [
+        entry for entry in contributes["configuration"] if entry["title"] == "Editor"
     ]
-    # what a folder's own settings say counts where it is trusted: each would lie over the user's
+    # settings of an untrusted folder must not override the user's
     restricted = [f"para.{key}" for key, _ in settings.setting_keys().items()]
-    read["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"] = restricted
-    return json.dumps({**read, "version": __version__}, indent=2, ensure_ascii=False) + "\n"
+    manifest["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"] = restricted
+    return json.dumps({**manifest, "version": __version__}, indent=2, ensure_ascii=False) + "\n"
 
 
-def actions() -> list[tuple[str, str, str]]:
-    """Give what can be done with a session: command, title with icon, and the verb it needs."""
+def list_session_actions() -> list[tuple[str, str, str]]:
+    """Return the commands for a session: command, title with icon, and the verb that must apply."""
     known = [verb for verb in _MENU if f"para.{verb}" in COMMANDS]
     titled = {verb: COMMANDS[f"para.{verb}"].title for verb in known} | {
         "attach": "Attach Terminal"
     }
     return [
-        (_ui(verb), f"$({_ICONS[verb]}) {titled[verb]}", "" if verb in _ANY_STATE else _needs(verb))
+        (
+            _get_ui_name(verb),
+            f"$({_ICONS[verb]}) {titled[verb]}",
+            "" if verb in _VERBS_OF_ANY_STATE else _get_required_verb(verb),
+        )
         for verb in _MENU
         if verb in titled
     ]
 
 
-def entries() -> list[tuple[str, str]]:
-    """Give what can be done without a session: command, and title with icon."""
-    made = [(_ui(v), f"$({_ICONS[v]}) {COMMANDS[f'para.{v}'].title}") for v in _ENTRIES]
-    return [*made, ("para.sessions.focus", "$(list-tree) Show the View")]
+def list_general_actions() -> list[tuple[str, str]]:
+    """Return the commands without a session: command, and title with icon."""
+    generated = [
+        (_get_ui_name(v), f"$({_ICONS[v]}) {COMMANDS[f'para.{v}'].title}") for v in _GENERAL_VERBS
+    ]
+    return [*generated, ("para.sessions.focus", "$(list-tree) Show the View")]
 
 
-def looks() -> dict[str, tuple[str, ...]]:
-    """Give icon and colour of every state."""
-    return {state: _LOOKS[state] for state in (*State, *AgentState)}
+def list_state_icons() -> dict[str, tuple[str, ...]]:
+    """Return the icon, and the color if any, of every state."""
+    return {state: _STATE_ICONS[state] for state in (*State, *AgentState)}
 
 
-def _ui(verb: str) -> str:
-    # vscode-languageclient registers the server's own names by itself
+def _get_ui_name(verb: str) -> str:
+    # vscode-languageclient registers the server's command names itself
     return f"para.ui.{verb}"
 
 
-def _is_own(command: str) -> bool:
-    """Tell whether a command is the extension's own and has no row in the registry."""
-    return command.removeprefix("para.ui.") not in _FOR_PEOPLE
+def _is_extension_command(command: str) -> bool:
+    """Return whether a command is written by hand, not generated from the registry."""
+    return command.removeprefix("para.ui.") not in _PALETTE_VERBS
 
 
-def _needs(verb: str) -> str:
-    return "open" if verb in _OF_OPEN else verb
+def _get_required_verb(verb: str) -> str:
+    return "open" if verb in _VERBS_LIKE_OPEN else verb
 
 
-def _command(verb: str) -> dict[str, str]:
+def _create_command(verb: str) -> dict[str, str]:
     icon = {"icon": f"$({_ICONS[verb]})"} if verb in _ICONS else {}
     title = COMMANDS[f"para.{verb}"].title
-    return {"command": _ui(verb), "title": title, "category": CATEGORY, **icon}
+    return {"command": _get_ui_name(verb), "title": title, "category": CATEGORY, **icon}
 
 
-def _of_sessions(known: set[str]) -> list[dict[str, str]]:
-    """Place the commands beside the sessions they apply to; the view names these by state."""
+def _create_session_menus(known: set[str]) -> list[dict[str, str]]:
+    """Return the buttons and menu entries of a session, with the condition of each."""
     places = [(f"inline@{place}", verb) for place, verb in enumerate(_INLINE)]
     places += [(f"session@{place:02}", verb) for place, verb in enumerate(_MENU)]
     return [
-        {"command": _ui(verb), "when": f"{_VIEW} && viewItem =~ {_applies(verb)}", "group": group}
+        {
+            "command": _get_ui_name(verb),
+            "when": f"{_VIEW} && viewItem =~ {_get_view_pattern(verb)}",
+            "group": group,
+        }
         for group, verb in places
-        if _ui(verb) in known
+        if _get_ui_name(verb) in known
     ]
 
 
-def _applies(verb: str) -> str:
-    return "/^session/" if verb in _ANY_STATE else f"/\\b{_needs(verb)}\\b/"
+def _get_view_pattern(verb: str) -> str:
+    return "/^session/" if verb in _VERBS_OF_ANY_STATE else f"/\\b{_get_required_verb(verb)}\\b/"
 
 
-def _section(name: str) -> dict[str, Any]:
+def _create_section(name: str) -> dict[str, Any]:
     model = settings.section_models()[name]
     schema = model.model_json_schema(mode="validation")
     properties = {
-        f"para.{name}.{key}": _setting(described) for key, described in schema["properties"].items()
+        f"para.{name}.{key}": _create_setting(described)
+        for key, described in schema["properties"].items()
     }
     return {"title": name.capitalize(), "properties": properties}
 
 
-def _setting(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a setting as VS Code has it; one that may reach beyond a container is not a folder's."""
-    kept = {key: value for key, value in described.items() if key not in {"title", "repo"}}
-    told = kept.pop("description", "")
-    kept.setdefault("default", {} if kept.get("type") == "object" else None)
-    return {"scope": "resource", **kept, "markdownDescription": told}
+def _create_setting(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a setting in VS Code's schema."""
+    setting = {key: value for key, value in described.items() if key not in {"title", "repo"}}
+    description = setting.pop("description", "")
+    setting.setdefault("default", {} if setting.get("type") == "object" else None)
+    return {"scope": "resource", **setting, "markdownDescription": description}

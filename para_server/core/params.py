@@ -1,4 +1,4 @@
-"""The only place that knows what commands are asked: the shapes of their params."""
+"""The params of all commands; the descriptions are the options' help at a terminal."""
 
 from __future__ import annotations
 
@@ -16,139 +16,155 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 
 
 class NoParams(Model):
-    """Nothing to say."""
+    """A command without params."""
 
 
 class StartParams(Model):
-    """Start a session for a person."""
+    """A session for a person."""
 
-    name: Name | None = Field(None, description="its name; left out, one is made up")
-    repo: str | None = Field(None, description="the repository; left out, the current one")
-    base: Text | None = Field(None, description="the git revision to start from; default HEAD")
-    branch: Text | None = Field(None, description="the branch that finish makes")
-    type: SessionType | None = Field(None, description="container or worktree")
-    agent: Text | None = Field(None, description="the agent to run")
-    image: Text | None = Field(None, description="the image of its container")
-    network: Text | None = Field(None, description="the network of its container")
+    name: Name | None = Field(None, description="name (default: generated)")
+    repo: str | None = Field(None, description="repository (default: the current one)")
+    base: Text | None = Field(None, description="git revision to start from (default: HEAD)")
+    branch: Text | None = Field(
+        None, description="branch that finish creates (default: from git.branchPrefix)"
+    )
+    type: SessionType | None = Field(
+        None, description="container or worktree (default: from container.enabled)"
+    )
+    agent: Text | None = Field(None, description="agent (default: from agent.name)")
+    image: Text | None = Field(None, description="container image (default: from container.image)")
+    network: Text | None = Field(
+        None, description="container network (default: from container.network)"
+    )
 
 
 class DispatchParams(StartParams):
-    """Start a session with a task for an agent."""
+    """A session with a task for an agent."""
 
-    prompt: Text | None = Field(None, description="the task")
-    prompt_file: Text | None = Field(None, description="a file that holds the task")
+    prompt: Text | None = Field(None, description="task for the agent")
+    prompt_file: Text | None = Field(None, description="file that contains the task")
 
     @model_validator(mode="after")
     def one_prompt(self) -> DispatchParams:
-        """Refuse both and neither."""
+        """Require exactly one of prompt and promptFile."""
         if (self.prompt is None) == (self.prompt_file is None):
-            raise ValueError("give either prompt or promptFile")
+            raise ValueError("set either prompt or promptFile")
         return self
 
 
 class SessionParams(Model):
-    """Name a session; what is left out is told by the folder and by what is live."""
+    """A session, by default the one of the current folder or the only active one."""
 
-    name: NameOrId | None = Field(None, description="its name or id; left out, the only live one")
-    repo: str | None = Field(None, description="its repository; left out, the current one")
+    name: NameOrId | None = Field(
+        None, description="session name or id (default: the only active session)"
+    )
+    repo: str | None = Field(None, description="its repository (default: the current one)")
 
 
 class RecoverParams(Model):
-    """Name a cancelled session."""
+    """A cancelled session."""
 
-    name: NameOrId = Field(description="its name or id")
-    repo: str | None = Field(None, description="its repository; left out, the current one")
+    name: NameOrId = Field(description="session name or id")
+    repo: str | None = Field(None, description="its repository (default: the current one)")
 
 
 class RepoParams(Model):
-    """Name a repository."""
+    """A repository."""
 
-    repo: str | None = Field(None, description="the repository; left out, the current one")
+    repo: str | None = Field(None, description="repository (default: the current one)")
 
 
 class ListParams(Model):
-    """Choose which sessions to list."""
+    """The sessions to list."""
 
-    repo: str | None = Field(None, description="only those of this repository")
-    all: bool = Field(default=False, description="finished and cancelled ones too")
+    repo: str | None = Field(None, description="list only the sessions of this repository")
+    all: bool = Field(default=False, description="include finished and cancelled sessions")
 
 
 class PauseParams(SessionParams):
-    """Choose how to pause."""
+    """A session and how to pause it."""
 
-    mode: Literal["save", "freeze"] = Field("save", description="save or freeze")
+    mode: Literal["save", "freeze"] = Field(
+        "save", description="save the container as an image, or freeze its processes"
+    )
 
 
 class StatsParams(SessionParams):
-    """Say whether the load is wanted."""
+    """A session and what to measure."""
 
     load: bool = Field(
-        default=True, description="measure CPU and memory too, which takes a second or two"
+        default=True, description="measure CPU and memory, which takes 1 to 2 seconds"
     )
 
 
 class ResumeParams(SessionParams):
-    """Say what to add to the task."""
+    """A session and what to add to its task."""
 
-    prompt: Text | None = Field(None, description="what to go on with")
+    prompt: Text | None = Field(None, description="further instructions for the agent")
 
 
 class FinishParams(SessionParams):
-    """Say what the work is."""
+    """A session and how to commit its work."""
 
-    message: Text = Field(description="the message of the commit of what is uncommitted")
-    branch: Text | None = Field(None, description="the branch to make; default the session's own")
+    message: Text = Field(description="commit message for uncommitted changes")
+    branch: Text | None = Field(
+        None, description="branch to create (default: the session's branch)"
+    )
 
 
 class FileParams(SessionParams):
-    """Name a file of a session, as it was at its base or at its latest review."""
+    """A file of a session, at its base commit or at its latest review."""
 
-    path: Text = Field(description="its path from the top of the repository")
-    side: Literal["base", "session"] = Field("session", description="base or session")
+    path: Text = Field(description="path from the top of the repository")
+    side: Literal["base", "session"] = Field(
+        "session", description="version: base commit or session"
+    )
 
 
 class SendParams(SessionParams):
-    """Say what the agent is to be told."""
+    """A session and the text for its agent."""
 
-    text: Text = Field(description="what is typed for the agent; Enter follows by itself")
+    text: Text = Field(description="text to type for the agent; Enter is added")
 
 
 class LogsParams(SessionParams):
-    """Say how much of the output is wanted."""
+    """A session and the part of its output."""
 
     tail: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
-        None, description="only so many lines from the end"
+        None, description="number of lines from the end (default: all)"
     )
 
 
 class BuildParams(Model):
-    """Say which image to build."""
+    """The image to build."""
 
-    agent: Text | None = Field(None, description="the agent that the image is for")
-    no_cache: bool = Field(default=False, description="build every layer anew")
+    agent: Text | None = Field(
+        None, description="agent that the image is for (default: build para-base)"
+    )
+    no_cache: bool = Field(default=False, description="build without the layer cache")
 
 
 class LoginParams(Model):
-    """Say whose login is meant."""
+    """The agent that a login is for."""
 
-    agent: Text | None = Field(None, description="the agent; left out, the one of the settings")
+    agent: Text | None = Field(None, description="agent (default: from agent.name)")
 
 
 class SetupParams(LoginParams):
-    """Say how to begin."""
+    """The agent that a login is for, and its first content."""
 
     copy_host_login: bool = Field(
-        default=False, description="begin with the login that this user has on the host"
+        default=False, description="start with a copy of your login on the host"
     )
 
 
 class CleanupParams(Model):
-    """Say whose logins to remove."""
+    """The agent whose login to remove."""
 
-    agent: Text | None = Field(None, description="the agent; left out, every one")
+    agent: Text | None = Field(None, description="agent (default: all agents)")
 
 
 class CleanParams(Model):
-    """Say whether to remove or only to tell."""
+    """Whether to remove leftovers or only list them."""
 
-    dry_run: bool = Field(default=False, description="only tell what would be removed")
+    dry_run: bool = Field(default=False, description="list what would be removed")

@@ -1,4 +1,4 @@
-"""The only place that decides what people are told of all sessions, unasked. Pure."""
+"""Create the status bar text, and the notifications for events that need a person. Pure."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _PHRASES: Final[dict[Reason, str]] = {
 _NEEDING_PERSON = (AgentState.WAITING, AgentState.FAILED)
 
 
-def status_bar(sessions: Sequence[Session], running: int, limit: int) -> StatusBar:
-    """Say how many containers run, and whether one needs a person."""
-    calling = [s for s in sessions if needs_person(s)]
+def create_status_bar(sessions: Sequence[Session], running: int, limit: int) -> StatusBar:
+    """Return the status bar: running containers, their limit, and sessions that need a person."""
+    count = sum(map(needs_person, sessions))
     text = f"Para {running}/{limit}"
-    if calling:
-        text += f" · {len(calling)} need{'s' if len(calling) == 1 else ''} you"
+    if count:
+        text += f" · {count} need{'s' if count == 1 else ''} you"
     lines = [_tooltip_line(session) for session in sessions] or ["No sessions"]
-    return StatusBar(text=text, tooltip="\n".join(lines), severity="attention" if calling else "ok")
+    return StatusBar(text=text, tooltip="\n".join(lines), severity="attention" if count else "ok")
 
 
 def engine_unreachable(message: str) -> StatusBar:
-    """Say that the engine does not answer."""
+    """Return the status bar for an engine that cannot be reached."""
     return StatusBar(text="Para: no engine", tooltip=message, severity="error")
 
 
 def needs_person(session: Session) -> bool:
-    """Tell whether a session stands still until somebody looks at it."""
+    """Return whether a session is blocked until a person acts."""
     if session.state is State.FAILED:
         return True
     agent = session.agent
@@ -48,8 +48,8 @@ def needs_person(session: Session) -> bool:
 
 
 def new_attention(before: Sequence[Session], now: Sequence[Session]) -> tuple[Attention, ...]:
-    """Tell what has happened that a person may want to hear of: each event once."""
-    known = {session.id: _reason(session) for session in before}
+    """Return the notifications for what changed between two lists; each event is reported once."""
+    known = {session.id: _get_reason(session) for session in before}
     return tuple(
         Attention(
             id=session.id,
@@ -60,11 +60,11 @@ def new_attention(before: Sequence[Session], now: Sequence[Session]) -> tuple[At
             remedies=_remedies(session, reason),
         )
         for session in now
-        if (reason := _reason(session)) is not None and known.get(session.id) != reason
+        if (reason := _get_reason(session)) is not None and known.get(session.id) != reason
     )
 
 
-def _reason(session: Session) -> Reason | None:
+def _get_reason(session: Session) -> Reason | None:
     if session.state is State.FAILED:
         return "failed"
     agent = session.agent
@@ -84,16 +84,18 @@ def _remedies(session: Session, reason: Reason) -> tuple[Remedy, ...]:
     named = {"name": session.name, "repo": session.repo}
     summary = one_line(session.prompt.partition("\n")[0], 72) or f"Work of {session.name}"
     review = Remedy(title="Review changes", command="para.diff", params=named)
-    finish = Remedy(title="Finish it", command="para.finish", params=named | {"message": summary})
+    finish = Remedy(
+        title="Finish session", command="para.finish", params=named | {"message": summary}
+    )
     logs = Remedy(title="Show logs", command="para.logs", params=named)
     if session.state is State.FAILED:
         return session.problem.remedies if session.problem else ()
     if reason == "waiting":
-        return (Remedy(title="Open its terminal", command="para.open", params=named),)
+        return (Remedy(title="Open terminal", command="para.open", params=named),)
     return (review, finish) if reason == "done" else (logs, review)
 
 
 def _tooltip_line(session: Session) -> str:
     agent = session.agent
-    doing = f", {agent.state} {one_line(agent.detail, 60)}".rstrip() if agent else ""
-    return f"{session.name}: {session.state}{doing}"
+    activity = f", {agent.state} {one_line(agent.detail, 60)}".rstrip() if agent else ""
+    return f"{session.name}: {session.state}{activity}"

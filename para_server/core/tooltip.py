@@ -1,4 +1,4 @@
-"""The only place that says in words what an editor shows of a session that is pointed at. Pure."""
+"""Format the tooltip of a session in an editor. Pure."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ _MAX_LINE: Final = 500  # characters of a line
 
 
 def session_tooltip(session: Session, figures: StatsResult) -> str:
-    """Tell what there is to tell, a line for each, the state first."""
-    told = {
-        "State": _state(session),
+    """Return the tooltip: one line for each known value, the state first."""
+    values = {
+        "State": _format_state(session),
         "Problem": session.problem.message if session.problem else "",
         "Prompt": session.prompt,
         "Repository": session.repo,
         "Image": session.container.image if session.container else "",
         "CPU": "" if figures.cpu is None else f"{figures.cpu:g} %",
-        "Memory": _memory(figures),
+        "Memory": _format_memory(figures),
         "Changed": _changed_files(figures),
     }
-    lines = {title: one_line(text, _MAX_LINE) for title, text in told.items()}
+    lines = {title: one_line(text, _MAX_LINE) for title, text in values.items()}
     return "\n".join(f"{title}: {text}" for title, text in lines.items() if text)
 
 
-def _state(session: Session) -> str:
+def _format_state(session: Session) -> str:
     agent = session.agent
-    doing = f"; {agent.name} is {agent.state} {agent.detail}" if agent else ""
-    return f"{session.state}{doing}"
+    activity = f"; {agent.name} is {agent.state} {agent.detail}" if agent else ""
+    return f"{session.state}{activity}"
 
 
-def _memory(figures: StatsResult) -> str:
+def _format_memory(figures: StatsResult) -> str:
     if figures.memory is None:
         return ""
     limit = f" of {figures.memory_limit >> 20} MiB" if figures.memory_limit else ""
@@ -41,8 +41,8 @@ def _memory(figures: StatsResult) -> str:
 
 
 def _changed_files(figures: StatsResult) -> str:
-    found = figures.changes
-    if found is None:
+    changes = figures.changes
+    if changes is None:
         return ""
-    files = f"{found.files} file{'' if found.files == 1 else 's'}"
-    return f"{files}, +{found.insertions} \N{MINUS SIGN}{found.deletions}"
+    files = f"{changes.files} file{'' if changes.files == 1 else 's'}"
+    return f"{files}, +{changes.insertions} \N{MINUS SIGN}{changes.deletions}"

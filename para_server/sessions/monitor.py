@@ -80,7 +80,7 @@ async def _current_state(context: Context) -> SessionsChanged:
     except ParaError as error:
         empty = ListResult(sessions=(), running=0, limit=container_limit(context))
         return SessionsChanged(**dict(empty), status_bar=status_bar.engine_unreachable(str(error)))
-    bar = status_bar.status_bar(listed.sessions, listed.running, listed.limit)
+    bar = status_bar.create_status_bar(listed.sessions, listed.running, listed.limit)
     return SessionsChanged(**dict(listed), status_bar=bar)
 
 

@@ -72,7 +72,7 @@ def test_an_agent_that_waits_turns_the_indicator_and_calls_once(window: Window) 
 
 
 def test_a_person_answers_it_in_a_terminal(window: Window) -> None:
-    window.press("waits for you", "Open its terminal")
+    window.press("waits for you", "Open terminal")
     terminal = window.page.locator(".terminal-wrapper.active .xterm")
     terminal.wait_for()
     window.page.locator(".xterm textarea").first.focus()

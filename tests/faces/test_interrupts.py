@@ -198,7 +198,7 @@ def test_a_third_ctrl_c_ends_a_command_that_cannot_end(
     process.send_signal(signal.SIGINT)
     rest = says.read()
     assert process.wait(LONGEST) == KILLED
-    assert "the next para command undoes the rest" in rest
+    assert "the next para command completes it" in rest
     hook.unlink()
     assert "No sessions" in _para(environ, repo, "list")
     assert repo.refs("refs/heads").keys() == {"refs/heads/main"}

@@ -86,11 +86,11 @@ def process_starters(tree: ast.Module) -> Iterator[str]:
 
 
 def test_generated_files_are_fresh() -> None:
-    assert [str(path) for path in reference.stale()] == [], "run `make generate`"
+    assert [str(path) for path in reference.find_stale()] == [], "run `make generate`"
 
 
 def test_nothing_stands_in_the_folder_of_generated_files_that_is_not_generated() -> None:
-    written = {str(path) for path in reference.files()}
+    written = {str(path) for path in reference.generate_files()}
     assert {name for name in tracked() if name.startswith("docs/reference/")} <= written
 
 

@@ -51,7 +51,7 @@ def session(state: State, agent: AgentState | None, detail: str = "", name: str 
 def test_a_session_that_stands_still_calls_for_a_person(
     state: State, agent: AgentState | None, calls: bool
 ) -> None:
-    bar = status_bar.status_bar([session(state, agent)], 1, 5)
+    bar = status_bar.create_status_bar([session(state, agent)], 1, 5)
     assert bar.severity == ("attention" if calls else "ok")
     assert bar.text == ("Para 1/5 · 1 needs you" if calls else "Para 1/5")
 
@@ -61,8 +61,11 @@ def test_the_tooltip_has_a_line_for_each_session() -> None:
         session(State.RUNNING, AgentState.WORKING, "reading"),
         session(State.PAUSED, None, name="next"),
     ]
-    assert status_bar.status_bar(two, 1, 5).tooltip == "fix: running, working reading\nnext: paused"
-    assert status_bar.status_bar([], 0, 5).tooltip == "No sessions"
+    assert (
+        status_bar.create_status_bar(two, 1, 5).tooltip
+        == "fix: running, working reading\nnext: paused"
+    )
+    assert status_bar.create_status_bar([], 0, 5).tooltip == "No sessions"
 
 
 def test_an_engine_that_does_not_answer_is_an_error() -> None:
@@ -82,7 +85,7 @@ def test_an_engine_that_does_not_answer_is_an_error() -> None:
     )
 )
 def test_what_agents_say_makes_no_line_of_its_own(sessions: list[Session]) -> None:
-    bar = status_bar.status_bar(sessions, len(sessions), 5)
+    bar = status_bar.create_status_bar(sessions, len(sessions), 5)
     assert len(bar.tooltip.split("\n")) == max(1, len(sessions))
     assert "\x1b" not in bar.tooltip + bar.text
     assert bar.severity in {"ok", "attention"}
