@@ -1,7 +1,7 @@
-"""Start para with its own modules and three streams, whoever starts it.
+"""Prepare the process (module path, signals, standard streams) and start para.
 
-Until then nothing is imported but what is loaded at the start of every process. The scripts of
-`bin/` also see to it that all paths and files are UTF-8.
+Before that, only modules that Python loads at every start are imported. The scripts in `bin/` also
+enable UTF-8 mode.
 """
 
 import os
@@ -35,9 +35,9 @@ def _prepare() -> None:
 
 
 def _drop_foreign_modules() -> None:
-    """Look for modules neither in PYTHONPATH nor in the current folder, unless para is there.
+    """Remove PYTHONPATH and the current folder from the module path, unless para is there.
 
-    A project's folder called `docker` or `logging` would be run in place of what is meant.
+    A project's folder named `docker` or `logging` would otherwise be imported.
     """
     own = _absolute(f"{__file__}/../..")
     prefixes = tuple({f"{one}{os.sep}lib" for one in (sys.prefix, sys.base_prefix)})
@@ -53,25 +53,25 @@ def _drop_foreign_modules() -> None:
 def _absolute(path: str) -> str:
     try:
         return os.path.abspath(path)  # noqa: PTH100 # pathlib is not loaded
-    except FileNotFoundError:  # the current folder was removed under our feet
+    except FileNotFoundError:  # the current folder was removed
         return path
 
 
 def _restore_interrupt() -> None:
-    """Let Ctrl-C end the process without a traceback as long as nothing is begun."""
-    import signal  # only now: a project's folder may have one of that name
+    """Make Ctrl-C end the process without a traceback until a command starts."""
+    import signal  # after the module path is clean
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _open_streams() -> None:
-    """Put something where a standard stream is closed, so that no file takes its number."""
+    """Open closed standard streams, so that no other file gets their descriptors."""
     for number in range(_STREAMS):
         try:
             os.fstat(number)
         except OSError:
-            # read-only: what is written to it fails, as it does where the stream is closed
+            # read-only: a write fails, as with a closed stream
             os.open(os.devnull, os.O_RDONLY)
             if number == 1:
                 sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 # it has no path

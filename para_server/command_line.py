@@ -1,4 +1,4 @@
-"""The only place that knows how a command and its params look on a command line."""
+"""Convert between command lines and the params of commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TYPES: Final[dict[str, type]] = {"integer": int, "number": float}
 
 
 class Argument(Model):
-    """One param: `field` is its name on the wire, `flag` is empty for a positional."""
+    """One parameter: `field` is its name on the wire, `flag` is empty for a positional."""
 
     field: str
     flag: str
@@ -29,14 +29,14 @@ class Argument(Model):
 
 
 def command_words(command: str) -> list[str]:
-    """Give the words that call a command: para.image.build is `para image build`."""
+    """Return the words of a command: para.image.build is `para image build`."""
     return command.split(".")
 
 
 def list_arguments(model: type[BaseModel]) -> list[Argument]:
-    """Give the arguments of a params model, positionals first.
+    """Return the arguments of a params model, positionals first.
 
-    Positional is what is required, then the prompt of a new session, or the name of another one.
+    Positional are the required ones, then the prompt of a new session or the name of an old one.
     """
     fields = model.model_fields
     first = [name for name, field in fields.items() if field.is_required()]
@@ -50,7 +50,7 @@ def list_arguments(model: type[BaseModel]) -> list[Argument]:
 
 
 def usage_line(command: Command) -> str:
-    """Give the form of a command line in one line."""
+    """Return the usage of a command as one line."""
     parts = []
     for argument in list_arguments(command.params):
         form = f"{argument.flag} {_format_label(argument)}".strip()
@@ -59,27 +59,27 @@ def usage_line(command: Command) -> str:
 
 
 def parse_arguments(command: Command, argv: Sequence[str]) -> tuple[dict[str, Any], bool]:
-    """Read a command's params, and whether --json is given; raises SystemExit as argparse does.
+    """Return the params of a command and whether --json is set; raises SystemExit.
 
-    Positionals may stand between options; all that follows `--` is positional.
+    Positionals and options may be mixed; everything after `--` is positional.
     """
-    given = list(argv)
-    cut = given.index("--") if "--" in given else len(given)
+    words = list(argv)
+    cut = words.index("--") if "--" in words else len(words)
     options, full = _make_parsers(command)
-    known, loose = options.parse_known_args(given[:cut])
+    known, loose = options.parse_known_args(words[:cut])
     values = vars(known)
     if values.pop("help", False):
         full.print_help()
         raise SystemExit(0)
     as_json = bool(values.pop("json", False))
-    strange = [text for text in loose if text.startswith("-") and text != "-" and " " not in text]
-    if strange:
-        full.error(f"there is no {' '.join(strange)}; a text that begins with - goes after --")
+    unknown = [text for text in loose if text.startswith("-") and text != "-" and " " not in text]
+    if unknown:
+        full.error(f"unknown option: {' '.join(unknown)}; put a text that starts with - after --")
     positionals = [a for a in list_arguments(command.params) if not a.flag]
-    texts = [*loose, *given[cut + 1 :]]
+    texts = [*loose, *words[cut + 1 :]]
     if len(texts) > len(positionals):
         extra = " ".join(texts[len(positionals) :])
-        full.error(f"too many arguments: {extra}; a text of several words goes between quotes")
+        full.error(f"too many arguments: {extra}; put a text of several words in quotes")
     missing = [a.label for a in positionals[len(texts) :] if a.required]
     if missing:
         full.error(f"missing: {' '.join(missing)}")
@@ -87,7 +87,7 @@ def parse_arguments(command: Command, argv: Sequence[str]) -> tuple[dict[str, An
 
 
 def format_command_line(command: Command, params: Mapping[str, Any]) -> str:
-    """Write the command line that gives these params, fit for a shell."""
+    """Return the command line for some params, quoted for a shell."""
     options: list[str] = []
     texts: list[str] = []
     for argument in list_arguments(command.params):
@@ -130,9 +130,9 @@ def _format_label(argument: Argument) -> str:
 
 
 def _make_parsers(command: Command) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
-    """Make a parser of the options, and one that tells of the positionals as well.
+    """Return a parser of the options, and one with positionals that prints help and errors.
 
-    argparse loses a positional that follows an option, so it is only given the options to read.
+    argparse loses a positional that follows an option, so it only parses the options.
     """
     prog = " ".join(command_words(command.name))
     form = usage_line(command).replace("%", "%%")
@@ -148,21 +148,23 @@ def _make_parsers(command: Command) -> tuple[argparse.ArgumentParser, argparse.A
         for parser in (options, full) if argument.flag else (full,):
             _add_argument(parser, argument)
     for parser in (options, full):
-        parser.add_argument("--json", action="store_true", help="print the raw result")
-        parser.add_argument("-h", "--help", action="store_true", help="show this and do nothing")
+        parser.add_argument("--json", action="store_true", help="print the result as JSON")
+        parser.add_argument("-h", "--help", action="store_true", help="show this help")
     return options, full
 
 
 def _add_argument(parser: argparse.ArgumentParser, argument: Argument) -> None:
-    told: dict[str, Any] = {
+    keywords: dict[str, Any] = {
         "help": argument.help.replace("%", "%%"),
         "default": argparse.SUPPRESS,
     }
     if not argument.flag:
-        parser.add_argument(argument.field, metavar=argument.label, **told)
+        parser.add_argument(argument.field, metavar=argument.label, **keywords)
     elif argument.kind == "boolean":
-        parser.add_argument(argument.flag, dest=argument.field, action="store_true", **told)
+        parser.add_argument(argument.flag, dest=argument.field, action="store_true", **keywords)
     else:
-        told |= {"choices": argument.choices} if argument.choices else {"metavar": argument.label}
-        told["type"] = _TYPES.get(argument.kind, str)
-        parser.add_argument(argument.flag, dest=argument.field, **told)
+        keywords |= (
+            {"choices": argument.choices} if argument.choices else {"metavar": argument.label}
+        )
+        keywords["type"] = _TYPES.get(argument.kind, str)
+        parser.add_argument(argument.flag, dest=argument.field, **keywords)

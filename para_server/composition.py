@@ -1,4 +1,4 @@
-"""The only composition root: it reads the command line, and puts the pieces together."""
+"""Create the context and run the server or a command: the composition root."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from para_server.host.paths import expand_home, is_utf8
 if TYPE_CHECKING:  # each face imports what it needs, when it needs it
     from para_server.context import Context
 
-# pydantic would look through all that is installed for plugins: 10 ms of each start
+# pydantic would search all installed packages for plugins: 10 ms of each start
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 _LOOPBACK: Final = "127.0.0.1"
 _HIGHEST_PORT: Final = 65535
@@ -46,10 +46,10 @@ def para() -> None:
     from para_server.cli import overview
 
     argv = overview.expand_help(sys.argv[1:])
-    told = overview.get_quick_answer(argv)
-    if told is not None:
-        sys.exit(1 if standard_streams.write(sys.stdout, told) else 0)
-    gc.disable()  # all that is loaded stays: looking for garbage in it took a sixth of the time
+    text = overview.get_quick_answer(argv)
+    if text is not None:
+        sys.exit(1 if standard_streams.write(sys.stdout, text) else 0)
+    gc.disable()  # modules are never garbage: collecting took a sixth of the start
     logs.log_to_stderr(for_person=True)
     _watch_children_by_pidfd()
     from para_server.cli.main import main
@@ -60,7 +60,7 @@ def para() -> None:
         code = main(argv, context)
     if standard_streams.flush_all() and code == 0:
         code = 1
-    gc.freeze()  # the interpreter would look through it all before it ends
+    gc.freeze()  # the interpreter would search everything at exit
     sys.exit(code)
 
 
@@ -101,33 +101,35 @@ def _open_context(environ: Mapping[str, str]) -> Iterator[Context]:
 
 
 def _watch_children_by_pidfd() -> None:
-    """Let the loop that is to run hear by itself that a git has ended, not from a thread each."""
+    """Make asyncio wait for child processes in its loop, not in a thread for each."""
     if sys.version_info >= (3, 12):
-        return  # there they do
+        return  # it is the default there
     import asyncio
 
-    with suppress(OSError, AttributeError):  # this system cannot
+    with suppress(OSError, AttributeError):  # the system has no pidfd
         os.close(os.pidfd_open(os.getpid()))
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
 
 def _choose_folder(environ: Mapping[str, str], variable: str) -> Path:
-    """Choose a folder, as the file system has it: two spellings of it are one installation."""
+    """Return the real path of PARA_HOME or PARA_CONFIG_HOME, or of its default."""
     try:
         place = expand_home(environ.get(variable, "")) or _default_folder(variable)
     except ValueError as error:
         raise _no_folder_error(variable, str(error)) from None
     if not is_utf8(place):
-        raise _no_folder_error(variable, "it is not UTF-8")
+        raise _no_folder_error(variable, "the path is not UTF-8")
     return Path(os.path.realpath(place))
 
 
 def _default_folder(variable: str) -> str:
     import platformdirs
 
-    usual = platformdirs.user_state_dir if variable == "PARA_HOME" else platformdirs.user_config_dir
+    default = (
+        platformdirs.user_state_dir if variable == "PARA_HOME" else platformdirs.user_config_dir
+    )
     try:
-        place = usual("para")
+        place = default("para")
     except RuntimeError:
         raise ValueError("HOME is not set") from None
     if not Path(place).is_absolute():
@@ -136,9 +138,7 @@ def _default_folder(variable: str) -> str:
 
 
 def _no_folder_error(variable: str, why: str) -> SystemExit:
-    standard_streams.write(
-        sys.stderr, f"para: there is no folder for {variable}: {printable(why)}\n"
-    )
+    standard_streams.write(sys.stderr, f"para: no folder for {variable}: {printable(why)}\n")
     standard_streams.write(sys.stderr, "Set HOME, or PARA_HOME and PARA_CONFIG_HOME\n")
     return SystemExit(2)
 
@@ -146,30 +146,30 @@ def _no_folder_error(variable: str, why: str) -> SystemExit:
 def _cwd() -> Path | None:
     try:
         return Path.cwd()
-    except FileNotFoundError:  # the folder was removed under our feet
+    except FileNotFoundError:  # the folder was removed
         return None
 
 
 def _parse_options(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("para-server", description="Serve editors, over stdio.")
+    parser = argparse.ArgumentParser(
+        "para-server", description="Serve editors over stdio, TCP or WebSocket."
+    )
     parser.add_argument("--version", action="version", version=f"para-server {__version__}")
     either = parser.add_mutually_exclusive_group()
-    either.add_argument("--stdio", action="store_true", help="over stdio: the default")
-    either.add_argument("--tcp", type=_parse_address, metavar="HOST:PORT", help="over TCP instead")
-    either.add_argument(
-        "--ws", type=_parse_address, metavar="HOST:PORT", help="over WebSocket instead"
-    )
+    either.add_argument("--stdio", action="store_true", help="use stdio (default)")
+    either.add_argument("--tcp", type=_parse_address, metavar="HOST:PORT", help="use TCP")
+    either.add_argument("--ws", type=_parse_address, metavar="HOST:PORT", help="use WebSocket")
     parser.add_argument(
         "--token-file",
         type=Path,
         metavar="FILE",
-        help="with --tcp or --ws: the token that clients must send; made where there is none",
+        help="file with the token that clients must send (created if missing)",
     )
     options = parser.parse_args(argv)
     if (options.tcp or options.ws) and options.token_file is None:
-        parser.error("--tcp and --ws need --token-file FILE")
+        parser.error("--tcp and --ws require --token-file FILE")
     if options.token_file is not None and not (options.tcp or options.ws):
-        parser.error("--token-file is for --tcp and --ws")
+        parser.error("--token-file requires --tcp or --ws")
     return options
 
 

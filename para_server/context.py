@@ -1,4 +1,4 @@
-"""The only place that knows what a command is given beside its params."""
+"""Define the context of a command: what it gets beside its params."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Report = Callable[[str, int | None], None]
 
 
 def ignore_progress(_message: str, _percentage: int | None = None) -> None:
-    """Report to nobody."""
+    """Ignore a progress report."""
 
 
 class CacheEntry(NamedTuple):
-    """A session as it was last put together, and from what: the same is not put together again."""
+    """A session as it was last assembled, and the inputs that it was assembled from."""
 
     of: tuple[object, ...]
     session: Session
@@ -37,12 +37,12 @@ class CacheEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class Context:
-    """What a command is given: where para lives, who asks, and the edges that hold something.
+    """The store, the caller's folders and settings, and connections to engines.
 
-    `report` tells a person how far the command is: a line, and a percentage where one is known.
-    `shown` are the sessions that this process has put together, by their ids.
-    `engine_of` gives the one connection of this process to an engine; it connects when first used.
-    `trusted` are the folders that a person trusts, in an editor.
+    `report` reports progress to a person: a line, and a percentage if one is known.
+    `shown` caches the sessions that this process has assembled, by id.
+    `engine_of` returns this process's connection to an engine, which connects when first used.
+    `trusted` are the folders that a person trusts in an editor.
     """
 
     store: Store
@@ -53,12 +53,14 @@ class Context:
     folders: tuple[Path, ...] = ()
     cwd: Path | None = None
     editor: Mapping[str, Any] = field(default_factory=dict)
-    scoped: tuple[tuple[Path, Mapping[str, Any]], ...] = ()  # what it says of single folders
+    scoped: tuple[
+        tuple[Path, Mapping[str, Any]], ...
+    ] = ()  # the editor's settings of single folders
     trusted: tuple[Path, ...] = ()
     shown: dict[str, CacheEntry] = field(default_factory=dict)
 
     def settings(self, repo: Path | None, own: Mapping[str, Any] | None = None) -> Settings:
-        """Resolve the settings for a repository; `own` is what the command's params say."""
+        """Return the settings for a repository; `own` are those in the command's params."""
         trusted = repo is not None and self.trusts(repo)
         layers = read_layers(
             self.config_home, repo, self.environ, self._editor(repo), trusted=trusted, command=own
@@ -66,13 +68,13 @@ class Context:
         return merge_layers(layers)
 
     def chose_image(self, repo: Path, settings: Settings, own: Mapping[str, Any]) -> bool:
-        """Tell whether a repository that is not trusted chose the image of these settings."""
+        """Return whether an untrusted repository chose the image of these settings."""
         if not settings.container.image or self.trusts(repo):
             return False
         return not self.settings(None, own).container.image
 
     def _editor(self, repo: Path | None) -> Mapping[str, Any]:
-        """Choose what the editor says of a repository: of its folder, or of one that it is in."""
+        """Return the editor's settings for a repository: of its folder, or of one around it."""
         if repo is None or not self.scoped:
             return self.editor
         real = repo.resolve()
@@ -83,17 +85,17 @@ class Context:
         return max(around, key=lambda one: len(one[0].parts))[1] if around else self.editor
 
     def trusts(self, repo: Path) -> bool:
-        """Tell whether a person trusts a repository: a trusted folder is in it, and in no other."""
+        """Return whether a trusted folder is in a repository, and not in a nested one."""
         return any(find_repository(folder) == repo.resolve() for folder in self.trusted)
 
     @cached_property
     def engine(self) -> Engine:
-        """Give the engine that the settings name; no repository has a say in that."""
+        """Return the engine of the settings, in which a repository has no influence."""
         return self.engine_of(self.settings(None).engine)
 
 
 def find_repository(folder: Path) -> Path | None:
-    """Find the top of the repository that a folder is in, without git."""
+    """Return the top folder of the repository around a folder; does not run git."""
     try:
         real = folder.resolve()
         return next((one for one in (real, *real.parents) if os.path.lexists(one / ".git")), None)
@@ -102,7 +104,7 @@ def find_repository(folder: Path) -> Path | None:
 
 
 def parse_path(location: str) -> Path:
-    """Read an absolute path or a file:// URI."""
+    """Return the path of an absolute path or a file:// URI."""
     if location.startswith("file://"):
         return Path(unquote(urlparse(location).path, errors="surrogateescape"))
     with suppress(ValueError):

@@ -1,1 +1,1 @@
-"""The machine that para runs on: its files, streams, signals and clock."""
+"""Access the host: its files, streams, signals and clock."""

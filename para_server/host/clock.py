@@ -1,44 +1,44 @@
-"""The only place that notices that the machine slept, or that its clock was set."""
+"""Detect that the machine slept or that its clock was set."""
 
 from __future__ import annotations
 
 import time
 from typing import Final, NamedTuple
 
-_MIN_JUMP: Final = 5.0  # seconds: less is how clocks are kept right
-_MAX_JUMPS: Final = 50  # jumps that are remembered
+_MIN_JUMP: Final = 5.0  # seconds; smaller differences come from NTP
+_MAX_JUMPS: Final = 50  # latest jumps
 
 
 class Jump(NamedTuple):
-    """A jump of the clock: what it said afterwards, and by how many seconds it went on."""
+    """A jump of the clock: the time after it, and the seconds that were skipped."""
 
     when: float
     seconds: float
 
 
 class ClockState(NamedTuple):
-    """The jumps so far, and by how much the clock is ahead of one that stands while all sleeps."""
+    """The jumps so far, and the difference between the clock and the monotonic clock."""
 
     jumps: tuple[Jump, ...]
     ahead: float
 
 
-def compare(watch: ClockState, clock: float, awake: float) -> ClockState:
-    """Compare the clock with the seconds that the machine was awake. Pure."""
-    gap = clock - awake - watch.ahead
+def compare(state: ClockState, clock: float, awake: float) -> ClockState:
+    """Return the state after a comparison of the clock with the monotonic clock. Pure."""
+    gap = clock - awake - state.ahead
     if abs(gap) < _MIN_JUMP:
-        return ClockState(watch.jumps, clock - awake)
-    return ClockState((*watch.jumps, Jump(clock, gap))[-_MAX_JUMPS:], clock - awake)
+        return ClockState(state.jumps, clock - awake)
+    return ClockState((*state.jumps, Jump(clock, gap))[-_MAX_JUMPS:], clock - awake)
 
 
 def observed_jumps() -> tuple[Jump, ...]:
-    """Tell of the jumps that this process saw, as of now."""
+    """Return the jumps of the clock since this process started."""
     _state[0] = compare(_state[0], time.time(), time.monotonic())
     return _state[0].jumps
 
 
 def jumped_seconds(moment: float, known: tuple[Jump, ...]) -> float:
-    """Sum up the seconds by which the clock jumped after it had said a moment. Pure."""
+    """Return the seconds that the clock has skipped since a time. Pure."""
     return sum(jump.seconds for jump in known if moment <= jump.when - jump.seconds)
 
 

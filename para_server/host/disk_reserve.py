@@ -1,4 +1,4 @@
-"""The only place that keeps some room of the disk, with which sessions can end when it is full."""
+"""Reserve disk space, so that sessions can end when the disk is full."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final
 
 _MAX_BYTES: Final = 16 << 20  # bytes
-_SHARE: Final = 16  # of a small disk no more than one part in so many
-_MIN_FREE: Final = 8  # times as much must be free where it is kept
+_SHARE: Final = 16  # at most this part of the disk: 1/16
+_MIN_FREE: Final = 8  # create it only if this many times its size is free
 
 
 def create(home: Path) -> None:
-    """Keep room where there is plenty; where there is not, the next process tries again."""
+    """Create the reserve if there is enough space; otherwise a later process tries again."""
     with suppress(OSError):
         disk = os.statvfs(home)
         size = min(_MAX_BYTES, disk.f_blocks * disk.f_frsize // _SHARE)
@@ -33,13 +33,13 @@ def create(home: Path) -> None:
 
 
 def remove(home: Path) -> None:
-    """Give the room back for good: no session is left to end."""
+    """Remove the reserve: no active session is left."""
     with suppress(OSError):
         _file(home).unlink()
 
 
 def release(home: Path) -> bool:
-    """Give the room back where little else is left; tells whether it did."""
+    """Remove the reserve if the disk is full; return whether it was removed."""
     with suppress(OSError):
         disk = os.statvfs(home)
         if disk.f_bavail * disk.f_frsize < _file(home).stat().st_size:
@@ -49,7 +49,7 @@ def release(home: Path) -> bool:
 
 
 def retry_with_reserve(home: Path, write: Callable[[], None], *, permitted: bool) -> None:
-    """Write something, where the disk is full with the room that was kept; raises OSError."""
+    """Call `write`, and if the disk is full again without the reserve; raises OSError."""
     try:
         write()
     except OSError as error:

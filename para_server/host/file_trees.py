@@ -1,6 +1,6 @@
-"""The only place that changes a whole tree by descriptors: what takes whose place does not matter.
+"""Walk and change folder trees safely while others modify them.
 
-Every name is used relative to the open folder that it was read from, and no link is followed.
+Every name is resolved relative to the open folder that it was read from; links are not followed.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ _REPLACED: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
 class OpenFolder(NamedTuple):
-    """A folder that a walk has come to, open, and the names in it."""
+    """An open folder of a walk and the names in it."""
 
     descriptor: int
     names: tuple[str, ...]
 
 
 class _Level(NamedTuple):
-    """A folder on the way down: what identifies it, and which of its folders are to be visited."""
+    """An ancestor of the current folder: its identity, and the folders in it to visit."""
 
     identity: tuple[int, int]
     waiting: list[str]
 
 
 def walk(folder: Path) -> Iterator[OpenFolder]:
-    """Visit a folder and all below it, each before what is in it; raises OSError.
+    """Yield a folder and all folders below it, parents first; raises OSError.
 
-    One descriptor goes down and up again, so neither the depth nor the length of a path matters.
+    It needs one descriptor only, so neither the depth nor the length of a path is limited.
     """
     here = os.open(folder, _FOLDER)
     try:
@@ -60,7 +60,7 @@ def walk(folder: Path) -> Iterator[OpenFolder]:
 
 
 def change_owner(folder: Path, owner: int) -> None:
-    """Make a user and its group the owner of a folder and of all below it."""
+    """Change the owner and group of a folder and of everything below it."""
     for entered in walk(folder):
         os.chown(entered.descriptor, owner, owner)
         for name in entered.names:
@@ -78,7 +78,7 @@ def _read_folder(descriptor: int) -> tuple[OpenFolder, _Level]:
 
 
 def _open_parent(descriptor: int, level: _Level) -> int:
-    """Open the folder above instead; raises ESTALE where this one was moved meanwhile."""
+    """Return the open parent and close the folder; raises ESTALE if the folder was moved."""
     above = os.open("..", _FOLDER, dir_fd=descriptor)
     if _identity(above) != level.identity:
         os.close(above)

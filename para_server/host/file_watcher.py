@@ -1,4 +1,4 @@
-"""The only place that is told by the system when something in a folder changes."""
+"""Watch folders for changes: with inotify on Linux, otherwise by polling."""
 
 from __future__ import annotations
 
@@ -16,78 +16,76 @@ from pathlib import Path
 from typing import Final
 
 _log: Final = logging.getLogger(__name__)
-_GATHER_SECONDS: Final = 0.02  # seconds in which changes that come together become one
-_POLL_SECONDS: Final = 1.0  # seconds between two looks where the system has to be asked
+_GATHER_SECONDS: Final = 0.02  # changes within this time are reported once
+_POLL_SECONDS: Final = 1.0  # interval of polling
 # IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE; IN_ONLYDIR, IN_DONT_FOLLOW
 _MASK: Final = 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x1000000 | 0x2000000
-_REMOVED: Final = 0x8000  # IN_IGNORED: what was watched is gone
-_OVERFLOW: Final = -1  # the number that is told where more has happened than could be
+_REMOVED: Final = 0x8000  # IN_IGNORED: a watched folder was removed
+_OVERFLOW: Final = -1  # the watch of IN_Q_OVERFLOW
 _GONE_ERRORS: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _EVENT: Final = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
 
 
 async def watch(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
-    """Give notice once it watches, and then when something in one of the folders changed.
+    """Yield once the watch is active, and then after each change in one of the folders.
 
-    Which `others` there are is asked again when something in the first folder changed.
-    What is beneath a folder is of no interest. One of the others that cannot be watched, as an
-    agent can close its own, is looked at alone.
+    `others` is called again after a change in the first folder. Subfolders are not watched.
+    One of the others that cannot be watched is polled: an agent can make its folder unreadable.
     """
     if sys.platform == "linux":
         try:
             async for _ in _watch_inotify(first, others):
                 yield
-        except OSError as error:  # there are only so many watches for each user
-            _log.warning("folders are looked at again and again, not watched: %s", error)
+        except OSError as error:  # the number of watches of a user is limited
+            _log.warning("inotify is not available, polling instead: %s", error)
     async for _ in _poll(first, others):
         yield
 
 
 async def _watch_inotify(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
-    """Watch by inotify: it costs nothing while nothing happens."""
+    """Watch with inotify, which costs nothing while nothing changes."""
     watches = _Watches()
     loop = asyncio.get_running_loop()
-    stirred = asyncio.Event()
-    heard: set[int] = set()
+    notified = asyncio.Event()
+    changed: set[int] = set()
 
-    def hear() -> None:
-        heard.update(watches.heard())
-        stirred.set()
+    def read() -> None:
+        changed.update(watches.read_events())
+        notified.set()
 
-    loop.add_reader(watches.descriptor, hear)
+    loop.add_reader(watches.descriptor, read)
     try:
         number = watches.add(str(first))
-        heard.add(number)
+        changed.add(number)
         while True:
-            if number in heard or _OVERFLOW in heard:
+            if number in changed or _OVERFLOW in changed:
                 watches.follow(others())
-            heard.clear()
+            changed.clear()
             yield
-            await _wait_for_event(stirred, watches)
+            await _wait_for_event(notified, watches)
             await asyncio.sleep(_GATHER_SECONDS)
-            stirred.clear()
+            notified.clear()
     finally:
         loop.remove_reader(watches.descriptor)
         os.close(watches.descriptor)
 
 
-async def _wait_for_event(stirred: asyncio.Event, watches: _Watches) -> None:
-    """Wait for a notice, and look meanwhile at the folders that cannot be watched."""
+async def _wait_for_event(notified: asyncio.Event, watches: _Watches) -> None:
+    """Wait for an event; poll meanwhile the folders that cannot be watched."""
     before = _modification_times(watches.closed)
     while True:
         try:
             async with asyncio.timeout(_POLL_SECONDS if watches.closed else None):
-                await stirred.wait()
+                await notified.wait()
         except TimeoutError:
-            opened = watches.reopened()
-            if opened or _modification_times(watches.closed) != before:
+            if watches.retry_unwatched() or _modification_times(watches.closed) != before:
                 return
         else:
             return
 
 
 class _Watches:
-    """The folders that inotify watches, each by the number that it has given it."""
+    """The folders that inotify watches, by their watch descriptors."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -98,7 +96,7 @@ class _Watches:
             raise OSError(ctypes.get_errno(), "inotify_init1")
 
     def add(self, folder: str) -> int:
-        """Watch a folder unless it is watched; one that is gone need not be."""
+        """Watch a folder and return its watch descriptor; negative if the folder is gone."""
         if folder in self._numbers:
             return self._numbers[folder]
         number = int(self._libc.inotify_add_watch(self.descriptor, os.fsencode(folder), _MASK))
@@ -109,7 +107,7 @@ class _Watches:
         return number
 
     def follow(self, folders: Iterable[str]) -> None:
-        """Watch folders, as far as they can be; those that went away are forgotten."""
+        """Watch folders; those that cannot be watched are added to `closed`."""
         there = set(folders)
         self.closed &= there
         for folder in there:
@@ -118,45 +116,45 @@ class _Watches:
                 self.closed.discard(folder)
             except OSError as error:
                 if folder not in self.closed:
-                    _log.info("a folder is looked at, not watched: %s", error)
+                    _log.info("Polling a folder that cannot be watched: %s", error)
                 self.closed.add(folder)
 
-    def reopened(self) -> bool:
-        """Tell whether one that could not be watched is from now on."""
+    def retry_unwatched(self) -> bool:
+        """Try to watch the closed folders; return whether one is watched now."""
         before = set(self.closed)
         self.follow(before)
         return self.closed != before
 
-    def heard(self) -> set[int]:
-        """Read in which folders something changed; another one may come where one is gone."""
+    def read_events(self) -> set[int]:
+        """Return the watch descriptors of changed folders; removed folders are forgotten."""
         events = os.read(self.descriptor, 1 << 16)
-        found, gone, at = set(), set(), 0
-        while at < len(events):
-            number, what, _, length = _EVENT.unpack_from(events, at)
-            found.add(number)
-            if what & _REMOVED:
-                gone.add(number)
-            at += _EVENT.size + length
-        if gone or _OVERFLOW in found:  # what was lost may have told that one is gone
-            kept = {} if _OVERFLOW in found else self._numbers
-            self._numbers = {f: number for f, number in kept.items() if number not in gone}
-        return found
+        changed, removed, offset = set(), set(), 0
+        while offset < len(events):
+            number, mask, _, length = _EVENT.unpack_from(events, offset)
+            changed.add(number)
+            if mask & _REMOVED:
+                removed.add(number)
+            offset += _EVENT.size + length
+        if removed or _OVERFLOW in changed:  # a lost event may have been a removal
+            kept = {} if _OVERFLOW in changed else self._numbers
+            self._numbers = {f: number for f, number in kept.items() if number not in removed}
+        return changed
 
 
 async def _poll(first: Path, others: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
-    """Look again and again whether a folder has another time than before."""
+    """Poll the modification times of the folders."""
     while True:
         yield
         before = _modification_times([str(first), *others()])
-        while _modification_times([str(first), *others()]) == before:  # noqa: ASYNC110 # nobody else can tell
+        while _modification_times([str(first), *others()]) == before:  # noqa: ASYNC110 # nothing notifies of a change
             await asyncio.sleep(_POLL_SECONDS)
 
 
 def _modification_times(folders: Iterable[str]) -> list[tuple[str, int]]:
-    found = []
+    times = []
     for folder in folders:
         with suppress(OSError):
-            told = os.lstat(folder)
-            if stat.S_ISDIR(told.st_mode):
-                found.append((folder, told.st_mtime_ns))
-    return found
+            status = os.lstat(folder)
+            if stat.S_ISDIR(status.st_mode):
+                times.append((folder, status.st_mtime_ns))
+    return times

@@ -1,4 +1,4 @@
-"""The only place that makes and removes folders, and tells what the disk refuses."""
+"""Create and remove folders, and turn errors of the operating system into those of para."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from para_server.core.errors import CHECK_SETUP, ParaError
 _GET_FLAGS: Final = 0x80086601
 _SET_FLAGS: Final = 0x40086602
 _TOPDIR: Final = 0x20000
-TIMESTAMP_LAG: Final = 0.02  # seconds by which the times of files may lag behind
+TIMESTAMP_LAG: Final = 0.02  # seconds by which timestamps of files may lag
 _WRITTEN_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _DISK_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 _FLAGS: Final = struct.Struct("I")
@@ -29,7 +29,7 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 @contextmanager
 def reporting_os_errors(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into store.unreadable."""
+    """Raise store.unreadable in place of an OSError."""
     try:
         yield
     except OSError as error:
@@ -37,12 +37,12 @@ def reporting_os_errors(path: Path) -> Iterator[None]:
 
 
 def create_private_folder(folder: Path) -> None:
-    """Make a folder for this user alone, unless it is there; what is in it comes and goes.
+    """Create a folder that only this user can access, unless it exists.
 
-    One that is there may have been made by somebody else before: raises PermissionError where it is
-    another user's, and lets nobody else write to it.
-    ext4 then lays the folders in it far apart. Where one took the place of another that was just
-    removed, ext4 would look at each inode that was freed, which made 200 files take 180 ms, not 17.
+    An existing one may come from somebody else: raises PermissionError if another user owns it, and
+    removes write access of others. On ext4 the folder gets the flag that spreads its subfolders
+    over the disk: in a folder that replaces a removed one, ext4 searches the freed inodes, and
+    200 files took 180 ms instead of 17.
     """
     with suppress(FileNotFoundError):
         status = folder.stat()
@@ -51,7 +51,7 @@ def create_private_folder(folder: Path) -> None:
             return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if sys.platform == "linux":
-        with suppress(OSError):  # a file system that knows no such flag
+        with suppress(OSError):  # not every file system has this flag
             _set_topdir_flag(folder)
 
 
@@ -59,27 +59,27 @@ def _require_own(folder: Path, status: os.stat_result) -> None:
     me = os.geteuid()
     mine = {me, 0}
     if me == 0 and os.environ.get("SUDO_UID", "").isdecimal():
-        mine.add(int(os.environ["SUDO_UID"]))  # it is the same person
+        mine.add(int(os.environ["SUDO_UID"]))  # the same person, without sudo
     if status.st_uid not in mine:
         raise PermissionError(errno.EPERM, "it belongs to another user")
     if status.st_uid == me and status.st_mode & _WRITTEN_BY_OTHERS:
-        with suppress(OSError):  # a file system without modes
+        with suppress(OSError):  # not every file system has modes
             folder.chmod(stat.S_IMODE(status.st_mode) & ~_WRITTEN_BY_OTHERS)
 
 
 def _set_topdir_flag(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        told = ioctl(descriptor, _GET_FLAGS, _FLAGS.pack(0))
-        ioctl(descriptor, _SET_FLAGS, _FLAGS.pack(_FLAGS.unpack(told)[0] | _TOPDIR))
+        flags = _FLAGS.unpack(ioctl(descriptor, _GET_FLAGS, _FLAGS.pack(0)))[0]
+        ioctl(descriptor, _SET_FLAGS, _FLAGS.pack(flags | _TOPDIR))
     finally:
         os.close(descriptor)
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder, following nothing out of it; what is not there is removed already.
+    """Remove a folder or file, if it exists, without following links; raises store.unreadable.
 
-    It may be of any depth, and folders in it that are this user's may be closed to everybody.
+    The tree may have any depth, and contain folders without any permission.
     """
     try:
         if stat.S_ISDIR(folder.lstat().st_mode):
@@ -96,7 +96,7 @@ def remove_tree(folder: Path) -> None:
 
 
 def is_kind(folder: Path, path: str, kind: Callable[[int], bool]) -> bool:
-    """Tell whether a path below a folder is of a kind, following no link on the way."""
+    """Return whether a path below a folder is of a kind, without following links."""
     above, _, last = path.rpartition("/")
     with suppress(OSError), _open_below(folder, above) as here:
         return kind(os.lstat(last, dir_fd=here).st_mode)
@@ -104,7 +104,7 @@ def is_kind(folder: Path, path: str, kind: Callable[[int], bool]) -> bool:
 
 
 def has_entries(folder: Path, path: str) -> bool:
-    """Tell whether a path below a folder is a folder with something in it, following no link."""
+    """Return whether a path below a folder is a non-empty folder, without following links."""
     with suppress(OSError), _open_below(folder, path) as here, os.scandir(here) as entries:
         return any(True for _ in entries)
     return False
@@ -124,16 +124,16 @@ def _open_below(folder: Path, path: str) -> Iterator[int]:
 
 
 class _Level(NamedTuple):
-    """A folder on the way down: who it is, and the folders in it that are still to be removed."""
+    """An ancestor of the current folder: its identity, and the folders in it still to remove."""
 
     identity: tuple[int, int]
     waiting: list[str]
 
 
 def _empty(here: int) -> None:
-    """Remove all that is in an open folder, and close it.
+    """Remove everything in an open folder, and close it.
 
-    One descriptor goes down and up again, so neither the depth nor the length of a path matters.
+    It needs one descriptor only, so neither the depth nor the length of a path is limited.
     """
     try:
         levels = [_remove_files(here)]
@@ -153,7 +153,7 @@ def _empty(here: int) -> None:
             above = os.open("..", _FOLDER, dir_fd=here)
             os.close(here)
             here = above
-            if _identity(os.fstat(here)) != levels[-1].identity:  # somebody moved it meanwhile
+            if _identity(os.fstat(here)) != levels[-1].identity:  # it was moved
                 raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
             with suppress(FileNotFoundError):
                 os.rmdir(levels[-1].waiting.pop(), dir_fd=here)
@@ -162,7 +162,7 @@ def _empty(here: int) -> None:
 
 
 def _remove_files(folder: int) -> _Level:
-    """Remove what is no folder from an open one."""
+    """Remove the files of an open folder, and return the folders in it."""
     status = os.fstat(folder)
     if status.st_uid == os.geteuid() and status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
         os.fchmod(folder, stat.S_IRWXU)
@@ -178,7 +178,7 @@ def _remove_files(folder: int) -> _Level:
 
 
 def _open_folder(name: str, parent: int | None) -> int | None:
-    """Open a folder that is to be emptied; None where it is no folder, or gone by now."""
+    """Return the descriptor of a folder to empty; None if it was a file or is gone."""
     try:
         return os.open(name, _FOLDER, dir_fd=parent)
     except FileNotFoundError:
@@ -188,22 +188,22 @@ def _open_folder(name: str, parent: int | None) -> int | None:
     except OSError as error:
         if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
             raise
-        with suppress(FileNotFoundError):  # it became a link, or a file
+        with suppress(FileNotFoundError):  # replaced by a link or a file
             os.unlink(name, dir_fd=parent)
         return None
 
 
 def _open_closed_folder(name: str, parent: int | None) -> int | None:
-    """Open a folder that is closed to everybody: its owner may change that."""
+    """Return the descriptor of a folder without permissions, which its owner can change."""
     with suppress(OSError):
-        os.rmdir(name, dir_fd=parent)  # one that may not be looked into can be empty nevertheless
+        os.rmdir(name, dir_fd=parent)  # it may be empty
         return None
     if sys.platform != "linux":
         os.chmod(name, stat.S_IRWXU, dir_fd=parent, follow_symlinks=False)
         return os.open(name, _FOLDER, dir_fd=parent)
     handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
     try:
-        # the handle itself: a name could be a link by now
+        # by descriptor: the name may have been replaced by a link
         os.chmod(f"/proc/self/fd/{handle}", stat.S_IRWXU)  # noqa: PTH101 # no path of its own
         return os.open(".", _FOLDER, dir_fd=handle)
     finally:
@@ -216,7 +216,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 @cache
 def boot_id() -> str:
-    """Name this run of the machine's kernel; nothing where it cannot be told."""
+    """Return the id of this boot of the machine; empty if it is unknown."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -224,12 +224,12 @@ def boot_id() -> str:
 
 
 def unreadable_error(path: Path, why: str) -> ParaError:
-    """Make the error that names what cannot be read or written."""
+    """Return a store.unreadable error for a path."""
     return ParaError("store.unreadable", f"{path} cannot be read or written: {why}", CHECK_SETUP)
 
 
 def error_for(error: OSError) -> ParaError | None:
-    """Make the error for what the system refused, of a file or of a disk; None for all else."""
+    """Return the error for an OSError of a file or a disk; None for any other."""
     if isinstance(error.filename, str | bytes):
         return unreadable_error(Path(os.fsdecode(error.filename)), _reason(error))
     if error.errno in _DISK_ERRORS:

@@ -1,4 +1,4 @@
-"""Recognise the folders of an installation of para, whatever path leads to them."""
+"""Detect folders of a PARA_HOME, whatever path leads to them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-# what every PARA_HOME has had since it was made
+# subfolders of every PARA_HOME, of all versions
 _PARTS: Final = ("sessions", "work", "agents", "scratch", "logins", "locks")
 _WORK: Final = "work"
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
-# a folder that may only be passed through can be opened all the same where the system has this
+# O_PATH opens a folder without read permission
 _PATH_ONLY: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
 
 
 def is_in_para_home(folder: Path) -> bool:
-    """Return whether a folder lies in the PARA_HOME of any installation, or is one itself.
+    """Return whether a folder is in the PARA_HOME of any installation, or is one.
 
-    It is known by its folders, since it may be another one's, and by the file system, since a link
-    or another spelling may lead there. The mount of a session's overlay counts, too.
+    A PARA_HOME is detected by its subfolders, as it may be another installation's. Parents are
+    those of the file system, as the path may contain links. Mounts of overlays count, too.
     """
     with _open_folder(folder) as descriptor:
         if descriptor is None:
@@ -35,7 +35,7 @@ def is_in_para_home(folder: Path) -> bool:
 
 
 def find_session_id(folder: Path, home: Path) -> str | None:
-    """Return the id of the session of this home whose workspace holds a folder."""
+    """Return the id of the session whose workspace in this PARA_HOME contains a folder."""
     with _open_folder(folder) as descriptor:
         if descriptor is None:
             return None
@@ -53,7 +53,7 @@ def find_session_id(folder: Path, home: Path) -> str | None:
 def _open_folder(folder: Path) -> Iterator[int | None]:
     try:
         descriptor = os.open(folder, _PATH_ONLY)
-    except OSError:  # whoever works there finds out by themselves
+    except OSError:  # the command reports it
         yield None
         return
     try:
@@ -63,7 +63,7 @@ def _open_folder(folder: Path) -> Iterator[int | None]:
 
 
 def _walk_up(descriptor: int) -> Iterator[int]:
-    """Yield a descriptor of a folder and of each one above it, as the file system has them."""
+    """Yield the descriptor of a folder, then one of each parent in the file system."""
     yield descriptor
     below, here = _identity(os.fstat(descriptor)), descriptor
     try:
@@ -72,12 +72,12 @@ def _walk_up(descriptor: int) -> Iterator[int]:
             if here != descriptor:
                 os.close(here)
             here = above
-            found = _identity(os.fstat(here))
-            if found == below:
+            identity = _identity(os.fstat(here))
+            if identity == below:
                 return
-            below = found
+            below = identity
             yield here
-    except OSError:  # what may not be looked at
+    except OSError:  # no permission
         return
     finally:
         if here != descriptor:
@@ -98,7 +98,7 @@ def _find_upper(descriptor: int) -> Path | None:
     number = f"{os.major(device)}:{os.minor(device)}"
     try:
         lines = _MOUNTS.read_text(errors="surrogateescape").splitlines()
-    except OSError:  # not Linux, where no overlay is
+    except OSError:  # not Linux, so there is no overlay
         return None
     for line in lines:
         fields = line.split(" ")
@@ -108,9 +108,9 @@ def _find_upper(descriptor: int) -> Path | None:
         for option in options.split(",") if kind == "overlay" else ():
             if option.startswith("upperdir="):
                 escaped = option.removeprefix("upperdir=")
-                return Path(_ESCAPED.sub(lambda found: chr(int(found[1], 8)), escaped))
+                return Path(_ESCAPED.sub(lambda match: chr(int(match[1], 8)), escaped))
     return None
 
 
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

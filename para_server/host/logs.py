@@ -1,4 +1,4 @@
-"""The only place that knows how a log record is written: for stderr, and for an editor."""
+"""Format log records for stderr and for editors."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Final, TextIO
 from para_server.core.untrusted import one_line, printable, safe_message
 
 _PACKAGE: Final = "para_server"
-_MAX_FIELD: Final = 20_000  # characters of a field: a traceback has less
-_MAX_RECORD: Final = 2000  # characters of a record that an editor is sent
+_MAX_FIELD: Final = 20_000  # characters; tracebacks are shorter
+_MAX_RECORD: Final = 2000  # characters of a record for a person or an editor
 
 SessionLog = logging.LoggerAdapter[logging.Logger]
 
 
 def log_to_stderr(stream: TextIO | None = None, *, for_person: bool = False) -> None:
-    """Write what para logs, and what others warn of, to stderr."""
+    """Log to stderr: para from level INFO, libraries from level WARNING."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(PlainFormatter() if for_person else KeyValueFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
@@ -25,12 +25,12 @@ def log_to_stderr(stream: TextIO | None = None, *, for_person: bool = False) -> 
 
 
 def session_logger(logger: logging.Logger, name: str) -> SessionLog:
-    """Give a logger whose records carry the name of a session."""
+    """Return a logger whose records contain the name of a session."""
     return logging.LoggerAdapter(logger, {"session": name})
 
 
 class PlainFormatter(logging.Formatter):
-    """A record as one line for a person at a terminal, without control characters."""
+    """Format a record as one line for a terminal, without control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record as one line."""
@@ -40,7 +40,7 @@ class PlainFormatter(logging.Formatter):
 
 
 class KeyValueFormatter(logging.Formatter):
-    """A record as one line of key=value, without control characters."""
+    """Format a record as one line of key=value pairs, without control characters."""
 
     default_msec_format = "%s.%03d"
 
@@ -58,23 +58,23 @@ class KeyValueFormatter(logging.Formatter):
 
 
 class ClientHandler(logging.Handler):
-    """Hand para's own records on, as a level and one line of text, for as long as it is open."""
+    """Send para's records to a client, as a level and one line of text, until it is closed."""
 
-    def __init__(self, tell: Callable[[int, str], None]) -> None:
+    def __init__(self, send: Callable[[int, str], None]) -> None:
         super().__init__(logging.INFO)
-        self._tell = tell
+        self._send = send
         logging.getLogger(_PACKAGE).addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand one record on."""
+        """Send one record."""
         session = getattr(record, "session", None)
         text = f"{session}: {record.getMessage()}" if session else record.getMessage()
-        if record.exc_info and record.exc_info[1]:  # the traceback stays on this side
+        if record.exc_info and record.exc_info[1]:  # without the traceback
             text += f" ({_error_text(record.exc_info[1])})"
-        self._tell(record.levelno, safe_message(text, _MAX_RECORD))
+        self._send(record.levelno, safe_message(text, _MAX_RECORD))
 
     def close(self) -> None:
-        """Hand nothing on any more."""
+        """Stop sending records."""
         logging.getLogger(_PACKAGE).removeHandler(self)
         super().close()
 

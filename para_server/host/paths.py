@@ -1,4 +1,4 @@
-"""Expand the folders that people name in settings and variables."""
+"""Expand the home folder in paths of settings and variables."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import os
 from pathlib import Path
 from typing import Final
 
-_USER_HOME: Final = "${userHome}"  # as editors write it
+_USER_HOME: Final = "${userHome}"  # as in VS Code
 
 
 def expand_home(text: str) -> str:
-    """Replace `~`, `~USER` and `${userHome}` at the beginning; raises ValueError without a home."""
+    """Return a path without `~`, `~USER` or `${userHome}`; raises ValueError without a home."""
     plain = text.replace(_USER_HOME, "~", 1) if text.startswith(_USER_HOME) else text
-    found = os.path.expanduser(plain)  # noqa: PTH111 # pathlib raises a RuntimeError for a bug
-    if found.startswith("~"):
+    path = os.path.expanduser(plain)  # noqa: PTH111 # pathlib raises RuntimeError, as bugs do
+    if path.startswith("~"):
         who = plain.partition("/")[0]
         missing = "HOME is not set" if who == "~" else f"there is no user {who[1:]}"
-        raise ValueError(f"{text} names no folder: {missing}")
-    return found
+        raise ValueError(f"{text} cannot be expanded: {missing}")
+    return path
 
 
 def user_home() -> Path | None:
-    """Return the user's home; None where nothing names one."""
+    """Return the user's home folder; None if it is unknown."""
     try:
         return Path(expand_home("~"))
     except ValueError:
@@ -29,7 +29,7 @@ def user_home() -> Path | None:
 
 
 def is_utf8(path: Path | str) -> bool:
-    """Return whether a path is UTF-8: what is not can be written down nowhere."""
+    """Return whether a path is UTF-8: para cannot store any other in JSON."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Handle the signals that ask a process to stop: with a callback for a while, else by default."""
+"""Handle SIGINT, SIGTERM and SIGHUP with a callback."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def handled_signals(loop: AbstractEventLoop, stop: Callable[[int], None]) -> Iterator[None]:
     """Call `stop` with the number of each signal, in the event loop, within the block.
 
-    What this process was started to ignore stays ignored: by nohup, or by a shell for a job in
-    the background.
+    A signal that was ignored when the process started stays ignored, as nohup and background jobs
+    of shells expect.
     """
     numbers = [one for one in _STOP_SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
     for number in numbers:
@@ -30,14 +30,14 @@ def handled_signals(loop: AbstractEventLoop, stop: Callable[[int], None]) -> Ite
         try:
             for number in numbers:
                 loop.remove_signal_handler(number)
-            if signal.SIGINT in numbers:  # asyncio puts Python's handler back, which raises
+            if signal.SIGINT in numbers:  # asyncio restores the handler that raises
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
         except KeyboardInterrupt:
             end_process_by(signal.SIGINT)
 
 
 def end_process_by(number: int) -> NoReturn:
-    """End this process at once by a signal, so that whoever started it sees which."""
+    """End this process by a signal, so that its parent sees which one."""
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
-    raise SystemExit(128 + number)  # where the signal is blocked
+    raise SystemExit(128 + number)  # if the signal is blocked

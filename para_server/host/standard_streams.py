@@ -1,4 +1,4 @@
-"""Write to the standard streams, which may be closed, full, or read by nobody any more."""
+"""Write to the standard streams, which may be closed or full."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TextIO
 
 
 def write(stream: TextIO, text: str) -> str | None:
-    """Write a text; returns why that failed, and None where it did not or nobody reads on."""
+    """Write a text; return the reason of a failure, None on success or if the reader has closed."""
     try:
         stream.write(text)
         stream.flush()
-    except BrokenPipeError:  # `para logs | head`: the reader has enough
+    except BrokenPipeError:  # as in `para logs | head`
         discard_output(stream)
     except (OSError, ValueError) as error:
         discard_output(stream)
@@ -23,15 +23,15 @@ def write(stream: TextIO, text: str) -> str | None:
 
 
 def discard_output(stream: TextIO) -> None:
-    """Let what is still to be written go nowhere: the interpreter would fail with it as it ends."""
+    """Discard buffered output, which would make the interpreter fail at exit."""
     with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 def flush_all() -> str | None:
-    """Write what is not written yet; returns why stdout could not be written."""
+    """Flush stdout and stderr; return the reason if stdout fails."""
     failed = write(sys.stdout, "")
     write(sys.stderr, "")
     return failed

@@ -1,4 +1,4 @@
-"""A folder that an agent has closed is its own loss: all others are watched as before."""
+"""A folder without permissions does not stop the watch of the others."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ WATCH = """
 import asyncio, pathlib, sys
 from para_server.host import file_watcher
 
-def asked(*_):
-    raise SystemExit("all folders are looked at again and again")
+def poll(*_):
+    raise SystemExit("polling all folders")
 
 async def main(first, *others):
-    file_watcher._asked = asked
-    async for _ in file_watcher.changes(pathlib.Path(first), lambda: others):
+    file_watcher._poll = poll
+    async for _ in file_watcher.watch(pathlib.Path(first), lambda: others):
         print("changed", flush=True)
 
 asyncio.run(main(*sys.argv[1:]))
