@@ -1,1 +1,1 @@
-"""Agents: what there is to know of each, and how one is supervised."""
+"""Agents: a profile and a login for each, their supervisor, and what they report."""

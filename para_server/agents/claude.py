@@ -1,6 +1,6 @@
-"""The facts of Claude Code.
+"""The profile of Claude Code.
 
-Its hooks stand in managed settings, which neither a repository nor the agent can change.
+Its hooks are in managed settings, which neither a repository nor the agent can change.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from para_server.agents.profile import ARGS, CONVERSATION, HOOK, PROMPT, Profile
 _MANAGED: Final = "/etc/claude-code/managed-settings.d/50-para.json"
 _ADDRESS: Final = "ANTHROPIC_BASE_URL"
 _KEY: Final = "PARA_ANTHROPIC_API_KEY"
-# event -> what it means; `kept` events make up the log
+# event -> arguments of the hook: the state, and `kept` for an event that is logged
 _EVENTS: Final = {
     "UserPromptSubmit": "working kept",
     "PreToolUse": "working kept",
@@ -25,12 +25,12 @@ _EVENTS: Final = {
     "Stop": "done kept",
     "StopFailure": "failed kept",
 }
-# of a tool's input, what tells a person most
+# the keys of a tool's input that describe it best, in this order
 _DETAIL_KEYS: Final = "command file_path notebook_path url query pattern path description".split()
 
 
-def _managed_settings(given: Mapping[str, str]) -> dict[str, str]:
-    """Write the managed settings; `given` are variables of the user's for container and agent."""
+def _managed_settings(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the managed settings' path and content from the user's environment variables."""
     hooks = {
         event: [{"hooks": [{"type": "command", "command": f"{HOOK} {meaning}"}]}]
         for event, meaning in _EVENTS.items()
@@ -38,25 +38,25 @@ def _managed_settings(given: Mapping[str, str]) -> dict[str, str]:
     settings: dict[str, object] = {
         "hooks": hooks,
         "skipDangerousModePermissionPrompt": True,
-        # also where it is what it would be anyway: a repository's settings could change it
-        "env": {_ADDRESS: given.get(_ADDRESS, "https://api.anthropic.com")},
+        # set even if it is the default, since a repository's settings could change it
+        "env": {_ADDRESS: variables.get(_ADDRESS, "https://api.anthropic.com")},
     }
-    if _KEY in given:
+    if _KEY in variables:
         settings["apiKeyHelper"] = f"printenv {_KEY}"
     return {_MANAGED: json.dumps(settings, indent=1)}
 
 
 def _detail(event: Mapping[str, object]) -> str:
-    tool, asked = event.get("tool_name"), event.get("tool_input")
+    tool, tool_input = event.get("tool_name"), event.get("tool_input")
     match event.get("hook_event_name"):
         case "PermissionRequest" if tool == "AskUserQuestion":
-            return f"question: {_first_question(asked)}"
+            return f"question: {_first_question(tool_input)}"
         case "PermissionRequest":
-            return f"permission: {_describe_use(tool, asked)}"
+            return f"permission: {_describe_use(tool, tool_input)}"
         case "Elicitation":
             return f"question: {event.get('message', '')}"
         case "PreToolUse":
-            return _describe_use(tool, asked)
+            return _describe_use(tool, tool_input)
         case "Stop" | "StopFailure":
             return str(event.get("last_assistant_message") or event.get("error") or "")
         case _:
@@ -73,14 +73,14 @@ def _log_line(event: Mapping[str, object]) -> str:
             return _detail(event)
 
 
-def _describe_use(tool: object, asked: object) -> str:
-    values = asked if isinstance(asked, Mapping) else {}
-    telling = next((values[key] for key in _DETAIL_KEYS if isinstance(values.get(key), str)), "")
-    return f"{tool}: {telling}" if telling else str(tool)
+def _describe_use(tool: object, tool_input: object) -> str:
+    values = tool_input if isinstance(tool_input, Mapping) else {}
+    detail = next((values[key] for key in _DETAIL_KEYS if isinstance(values.get(key), str)), "")
+    return f"{tool}: {detail}" if detail else str(tool)
 
 
-def _first_question(asked: object) -> str:
-    questions = asked.get("questions") if isinstance(asked, Mapping) else None
+def _first_question(tool_input: object) -> str:
+    questions = tool_input.get("questions") if isinstance(tool_input, Mapping) else None
     first = questions[0] if isinstance(questions, list) and questions else None
     return str(first.get("question", "")) if isinstance(first, Mapping) else ""
 
@@ -95,8 +95,8 @@ CLAUDE: Final = Profile(
     skip=("--dangerously-skip-permissions",),
     ask=("--permission-mode", "manual"),
     manner="terminal",
-    environment={"CLAUDE_CODE_SANDBOXED": "1"},  # no question whether the folder is trusted
-    renames={"ANTHROPIC_API_KEY": _KEY},  # by its own name it is asked about
+    environment={"CLAUDE_CODE_SANDBOXED": "1"},  # don't ask whether the folder is trusted
+    renames={"ANTHROPIC_API_KEY": _KEY},  # under its own name, Claude Code asks about it
     seeds={".claude.json": '{"hasCompletedOnboarding": true}'},
     keeps=(".claude/projects",),
     conversation=".claude/projects/-para-session/{conversation}.jsonl",

@@ -1,4 +1,4 @@
-"""The facts of Codex."""
+"""The profile of OpenAI Codex."""
 
 from typing import Final
 

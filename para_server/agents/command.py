@@ -1,4 +1,4 @@
-"""The facts of `command`: the prompt is a script for bash."""
+"""The profile of `command`, which runs the prompt as a bash script."""
 
 from typing import Final
 

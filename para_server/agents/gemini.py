@@ -1,4 +1,4 @@
-"""The facts of Gemini CLI."""
+"""The profile of Gemini CLI."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from para_server.agents.profile import ARGS, PROMPT, Profile
 GEMINI: Final = Profile(
     name="gemini",
     title="Gemini CLI",
-    # in one word, since it takes a prompt that begins with - for an option
+    # in one argument, since a prompt that begins with - would be parsed as an option
     start=("gemini", ARGS, f"--prompt={PROMPT}"),
     resume=("gemini", ARGS, "-r", "latest", f"--prompt={PROMPT}"),
     on_host=("gemini", f"--prompt-interactive={PROMPT}"),

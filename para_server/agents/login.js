@@ -1,16 +1,16 @@
-// Runs in a container with an agent's login, as `node -e`, with what to do and the agent's name.
-// tell: says as JSON what login there is, and what the agent's API makes of it.
-// forget: takes away what would give every container of this login the same identity.
-// The login itself never leaves the container, and is in nobody's arguments.
+// Runs in a container with an agent's login, as `node -e`; arguments: a task and the agent's name.
+// report: prints the state of the login as JSON, with the verdict of the agent's API.
+// removeTraces: removes the files and ids that would make all containers of this login identifiable.
+// The login itself never leaves the container, and is never an argument of a process.
 const { execFileSync } = require('node:child_process')
 const { existsSync, readFileSync, rmSync, writeFileSync } = require('node:fs')
 const { homedir } = require('node:os')
 const { join } = require('node:path')
 
-const [, task, agent, ...litter] = process.argv
+const [, task, agent, ...traces] = process.argv
 const env = process.env
 const at = (...path) => join(homedir(), ...path)
-const ANSWER_SECONDS = 15
+const TIMEOUT_SECONDS = 15
 
 function read(file) {
   try {
@@ -48,7 +48,7 @@ const logins = {
     const key = env.CODEX_API_KEY || env.OPENAI_API_KEY || OPENAI_API_KEY
     if (key) return { url, headers: [`Authorization: Bearer ${key}`] }
     if (!tokens?.access_token) return null
-    // a login of ChatGPT is for another API, which has no question that changes nothing
+    // a ChatGPT login is for another API, which has no request without side effects
     const claims = Buffer.from(tokens.access_token.split('.')[1] ?? '', 'base64url').toString()
     const expires = /"exp":\s*(\d+)/.exec(claims)
     return { expires: expires && expires[1] * 1000, renews: Boolean(tokens.refresh_token) }
@@ -65,50 +65,50 @@ const logins = {
   },
 
   opencode() {
-    // of any number of providers, each with an API of its own
-    const named = Object.keys(env).some((name) => /_API_KEY$/.test(name) && env[name])
+    // OpenCode has any number of providers, each with its own API
+    const hasKey = Object.keys(env).some((name) => /_API_KEY$/.test(name) && env[name])
     const stored = Object.keys(read(at('.local', 'share', 'opencode', 'auth.json'))).length > 0
-    return named || stored ? {} : null
+    return hasKey || stored ? {} : null
   },
 }
 
-// curl, since it knows proxies and certificates; it reads its arguments where nobody sees them
-function asked({ url, headers }) {
+// uses curl, which supports proxies and certificates, and passes it the login on standard input
+function verify({ url, headers }) {
   if (!url) return 'silent'
   const word = (text) => `"${text.replace(/[\r\n]/g, '').replace(/["\\]/g, '\\$&')}"`
   const input = [`url = ${word(url)}`, ...headers.map((line) => `header = ${word(line)}`)].join('\n')
-  const options = ['-q', '-s', '--max-time', ANSWER_SECONDS, '-w', '\n%{http_code}', '--config', '-']
-  let answer
+  const options = ['-q', '-s', '--max-time', TIMEOUT_SECONDS, '-w', '\n%{http_code}', '--config', '-']
+  let response
   try {
-    answer = execFileSync('curl', options, { input, encoding: 'utf8', stdio: ['pipe', 'pipe', 'ignore'] })
+    response = execFileSync('curl', options, { input, encoding: 'utf8', stdio: ['pipe', 'pipe', 'ignore'] })
   } catch {
     return 'silent'
   }
-  const code = answer.slice(-3)
+  const code = response.slice(-3)
   if (/^2/.test(code)) return 'accepted'
   if (code === '401') return 'refused'
-  if (/^40[03]$/.test(code) && /revoked|API_KEY_INVALID/.test(answer)) return 'refused'
+  if (/^40[03]$/.test(code) && /revoked|API_KEY_INVALID/.test(response)) return 'refused'
   return 'silent'
 }
 
-function tell() {
-  const found = logins[agent]?.()
-  const told = { present: Boolean(found), verdict: 'silent', expiresAt: null, renews: false }
-  if (found) {
-    told.verdict = asked(found)
-    told.renews = found.renews ?? false
-    if (Number.isFinite(found.expires)) told.expiresAt = found.expires / 1000
+function report() {
+  const login = logins[agent]?.()
+  const result = { present: Boolean(login), verdict: 'silent', expiresAt: null, renews: false }
+  if (login) {
+    result.verdict = verify(login)
+    result.renews = login.renews ?? false
+    if (Number.isFinite(login.expires)) result.expiresAt = login.expires / 1000
   }
-  console.log(JSON.stringify(told))
+  console.log(JSON.stringify(result))
 }
 
-function forget() {
-  for (const path of litter) rmSync(at(path), { recursive: true, force: true })
+function removeTraces() {
+  for (const path of traces) rmSync(at(path), { recursive: true, force: true })
   const file = at('.claude.json')
   if (!existsSync(file)) return
   const { machineID, userID, ...kept } = read(file)
-  // without the latter, the first thing that an agent meets is a choice of colours
+  // without hasCompletedOnboarding, the agent would first ask for a colour theme
   writeFileSync(file, JSON.stringify({ ...kept, hasCompletedOnboarding: true }, null, 2))
 }
 
-;({ tell, forget })[task]()
+;({ report, removeTraces })[task]()

@@ -1,4 +1,4 @@
-"""The facts of OpenCode."""
+"""The profile of OpenCode."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The only place that knows which facts there are of an agent: the shape of a profile."""
+"""Define the profile of an agent and fill in its command lines."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final, Literal
 
 from para_server.core.container_spec import AGENT_FOLDER
 
-PROMPT: Final = "{prompt}"  # the task: an argument of its own, or the end of one
-PROMPT_FILE: Final = "{promptFile}"  # the file in the container that holds the task
-CONVERSATION: Final = "{conversation}"  # the id that para gave the conversation
-ARGS: Final = "{args}"  # what permissions and settings add
-HOOK: Final = f"bash {AGENT_FOLDER}/in/hook.sh"  # with a state: what tells it, from its own hooks
-KEPT: Final = f"{AGENT_FOLDER}/kept"  # outlasts the container
+PROMPT: Final = "{prompt}"  # the prompt: a whole argument, or the end of one
+PROMPT_FILE: Final = "{promptFile}"  # the file in the container that has the prompt
+CONVERSATION: Final = "{conversation}"  # the conversation's id, which para generates
+ARGS: Final = "{args}"  # the arguments of permissions and settings
+HOOK: Final = f"bash {AGENT_FOLDER}/in/hook.sh"  # followed by the state that an event means
+KEPT: Final = f"{AGENT_FOLDER}/kept"  # a folder on the host, which outlives the container
 CONTINUE_PROMPT: Final = "You were interrupted. Go on with your task from where you were."
 _PROMPT_PATH: Final = f"{AGENT_FOLDER}/in/prompt"
 _READ_PROMPT_FILE: Final = (
@@ -35,13 +35,14 @@ def _no_text(_event: Event) -> str:
 
 @dataclass(frozen=True)
 class Profile:
-    """An agent as a table of facts.
+    """The command lines, files and other facts of an agent.
 
-    Command lines are argument lists and pass through no shell. `start` takes up a task, `resume`
-    goes on with a conversation and has a prompt, `reopen` has none. Without `resume` the agent
-    can only begin anew. `skip` and `ask` are the arguments for the two kinds of permissions.
-    `on_host` is the command line that a person runs in a worktree. `manner` is `terminal` for what
-    draws on one and takes more text there, `prints` for what does one turn and ends.
+    Command lines are argument lists and pass through no shell. `start` begins a conversation,
+    `resume` continues one with a prompt, `reopen` without one. An agent without `resume` can only
+    start a new conversation. `skip` and `ask` are the arguments for the two settings of
+    permissions. `on_host` is the command line that a user runs in a worktree. `manner` is
+    `terminal` for an agent that draws on a terminal and reads more prompts there, `prints` for one
+    that prints the output of one turn and exits.
     """
 
     name: str
@@ -54,19 +55,18 @@ class Profile:
     ask: Argv = ()
     needs_login: bool = True
     manner: Literal["terminal", "prints"] = "prints"
-    signal: str = "TERM"  # ends it gently
+    signal: str = "TERM"  # ends the agent gracefully
     environment: Mapping[str, str] = field(default_factory=dict)
-    renames: Mapping[str, str] = field(default_factory=dict)  # of secrets, on their way to it
-    # all beneath the home of `para`: files made where they are missing, folders that hold
-    # conversations (they are links to KEPT), a file that each conversation has, and the file in
-    # which the agent tells its status
+    renames: Mapping[str, str] = field(default_factory=dict)  # of the variables with secrets
+    # all below the home of `para`: files that are created if missing, folders with conversations
+    # (links to KEPT), a file that each conversation has, and the agent's own status file
     seeds: Mapping[str, str] = field(default_factory=dict)
     keeps: tuple[str, ...] = ()
     conversation: str = ""
     status: str = ""
-    # read-only files by their path in the container, from the variables that the user gives it
+    # read-only files by their path in the container, from the user's environment variables
     files: Callable[[Mapping[str, str]], Mapping[str, str]] = _no_files
-    # what a person is told of an event of its hooks: as the detail of its state, and in the log
+    # the text of a hook's event: as the detail of the state, and as a line of the log
     detail: Callable[[Event], str] = _no_text
     line: Callable[[Event], str] = _no_text
 
@@ -74,17 +74,20 @@ class Profile:
 def fill_command_line(
     template: Argv, prompt: str, conversation: str, args: Sequence[str]
 ) -> list[str]:
-    """Fill a command line in; what is too long for an argument is read from the file."""
-    told = _READ_PROMPT_FILE if len(prompt.encode()) > _MAX_ARGUMENT else prompt
-    given = {PROMPT_FILE: _PROMPT_PATH, CONVERSATION: conversation}
+    """Return a command line with its prompt; a prompt too long for an argument is read from a file.
+
+    `conversation` is the id that replaces CONVERSATION, `args` are the arguments for ARGS.
+    """
+    text = _READ_PROMPT_FILE if len(prompt.encode()) > _MAX_ARGUMENT else prompt
+    values = {PROMPT_FILE: _PROMPT_PATH, CONVERSATION: conversation}
     filled: list[str] = []
     for word in template:
-        filled += list(args) if word == ARGS else [given.get(word) or _fill_word(word, told)]
+        filled += list(args) if word == ARGS else [values.get(word) or _fill_word(word, text)]
     return filled
 
 
-def on_host(profile: Profile, prompt: str) -> list[str]:
-    """Fill in the command line that a person runs in a worktree."""
+def fill_host_command_line(profile: Profile, prompt: str) -> list[str]:
+    """Return the command line that a user runs in a worktree."""
     return [_fill_word(word, prompt) for word in profile.on_host]
 
 

@@ -1,4 +1,4 @@
-"""The only place that knows which agents there are: para's own, and those of the settings."""
+"""Find the profiles of agents: built-in ones, and those of the settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROFILES: Final = {one.name: one for one in (CLAUDE, CODEX, GEMINI, OPENCODE, CO
 
 
 def find_profile(name: str, settings: AgentSettings) -> Profile:
-    """Give an agent's profile; raises agent.unknown."""
+    """Return an agent's profile; raises agent.unknown."""
     own = settings.profiles.get(name)
     if own is not None:
         return Profile(
@@ -30,12 +30,12 @@ def find_profile(name: str, settings: AgentSettings) -> Profile:
             manner="terminal" if own.terminal else "prints",
             keeps=own.keeps,
         )
-    found = PROFILES.get(name)
-    if found is None:
+    profile = PROFILES.get(name)
+    if profile is None:
         known = ", ".join(sorted({*PROFILES, *settings.profiles}))
         raise ParaError(
             "agent.unknown",
-            f"There is no agent {name[:100]} (there is: {known})",
+            f"There is no agent {name[:100]} (available: {known})",
             Remedy(title="Choose an agent", setting="agent.name"),
         )
-    return found
+    return profile

@@ -1,6 +1,6 @@
-"""The only place that reads what an agent says of itself: its state, its events, its output.
+"""Read what an agent reports: its state, events and output.
 
-All of it comes from an untrusted party: it is bounded, checked and a claim, not a proof.
+Reports are not trusted: their size is limited, their content is checked, and they prove nothing.
 """
 
 from __future__ import annotations
@@ -27,63 +27,62 @@ from para_server.core.models import Agent, AgentState
 from para_server.core.untrusted import one_line, printable, read_bounded
 from para_server.host.filesystem import boot_id, is_kind, remove_tree
 
-MAX_OUTPUT: Final = 8 << 20  # bytes of output that para.logs can give
-_CHUNK: Final = 1 << 16  # characters of it that are made fit to be shown at once
+MAX_OUTPUT: Final = 8 << 20  # bytes that para.logs returns
+_CHUNK: Final = 1 << 16  # characters of output that are made printable at a time
 _MAX_STATE: Final = 40 << 10  # bytes; the hook cuts an event at 32 KiB
 _MAX_CODE_DIGITS: Final = 9  # of an exit code
-_EVENT: Final = "\x1e"  # what a line of the output begins with that is an event
+_EVENT: Final = "\x1e"  # begins a line of the output that is an event
 _EVENTS: Final = re.compile(f"^{_EVENT}(.*)$", re.MULTILINE)
 _TIME: Final = re.compile(r"[0-9]{1,10}([.,][0-9]{1,6})?")
-_MAX_TIME: Final = 4102444800  # 2100-01-01: what claims to be later is no time
-_ENDED_SILENTLY: Final = "its processes ended without a word"
-_NOT_RESTARTED: Final = "it was not started again: send it what to do"
+_MAX_TIME: Final = 4102444800  # 2100-01-01; later times are invalid
+_ENDED_SILENTLY: Final = "its processes ended unexpectedly"
+_NOT_RESTARTED: Final = "it was not started again: send it a prompt"
 _ACTIVE_STATES: Final = {AgentState.STARTING, AgentState.WORKING, AgentState.WAITING}
 
 
 def read_state(
     folder: Path, name: str, *, alive: bool, supervised: bool = True, started: bool = True
 ) -> Agent:
-    """Read what the agent says of itself; `alive` is whether its container runs.
+    """Return the reported state of an agent; `alive` is whether its container runs.
 
-    What is not supervised any more says nothing: its processes went without a word. One that was
-    not `begun` says nothing either.
+    An agent that is no longer supervised, or was not started, is reported as exited.
     """
-    claim = read_bounded(folder / "out" / "state", _MAX_STATE)
-    if claim is None:
+    report = read_bounded(folder / "out" / "state", _MAX_STATE)
+    if report is None:
         if alive and not started:
             return Agent(name=name, state=AgentState.EXITED, detail=_NOT_RESTARTED)
         if alive and not supervised:
             return Agent(name=name, state=AgentState.EXITED, detail=_ENDED_SILENTLY)
         return Agent(name=name, state=AgentState.STARTING if alive else AgentState.EXITED)
-    word, seconds, told = [*claim.decode(errors="replace").split("\n", 2), "", ""][:3]
-    said = AgentState(word) if word in set(AgentState) else AgentState.UNKNOWN
-    if not alive and said in _ACTIVE_STATES:
-        said = AgentState.EXITED
+    word, seconds, event = [*report.decode(errors="replace").split("\n", 2), "", ""][:3]
+    state = AgentState(word) if word in set(AgentState) else AgentState.UNKNOWN
+    if not alive and state in _ACTIVE_STATES:
+        state = AgentState.EXITED
     since = _since(folder, seconds)
-    if not supervised and said in _ACTIVE_STATES:
+    if not supervised and state in _ACTIVE_STATES:
         return Agent(name=name, state=AgentState.EXITED, detail=_ENDED_SILENTLY, since=since)
-    known = PROFILES.get(name)
-    detail = _render_event(told, known.detail) if known else told.partition("\n")[0]
-    return Agent(name=name, state=said, detail=one_line(detail), since=since)
+    profile = PROFILES.get(name)
+    detail = _render_event(event, profile.detail) if profile else event.partition("\n")[0]
+    return Agent(name=name, state=state, detail=one_line(detail), since=since)
 
 
 def read_start(folder: Path) -> tuple[int, str] | None:
-    """Read how the start of an agent went that began with its container: exit code and words."""
-    claim = read_bounded(folder / "out" / "begun", _MAX_STATE)
-    if claim is None:
+    """Return the exit code and output of an agent's start with its container; None before it."""
+    report = read_bounded(folder / "out" / "begun", _MAX_STATE)
+    if report is None:
         return None
-    code, _, said = claim.decode(errors="replace").partition("\n")
-    known = code.isascii() and code.isdecimal() and len(code) <= _MAX_CODE_DIGITS
-    return (int(code) if known else 1), printable(said)
+    code, _, text = report.decode(errors="replace").partition("\n")
+    is_valid = code.isascii() and code.isdecimal() and len(code) <= _MAX_CODE_DIGITS
+    return (int(code) if is_valid else 1), printable(text)
 
 
 def is_suspended(folder: Path) -> bool:
-    """Tell whether the agent was ended by para, and not started again."""
+    """Return whether para ended the agent for a pause and has not started it again."""
     return is_kind(folder, "out/resting", stat.S_ISREG)
 
 
 def is_supervised(folder: Path | str) -> bool:
-    """Tell whether the agent may have processes: they are gone where nobody holds their lock."""
+    """Return whether the agent can have processes: its supervisor locks a file while it runs."""
     out = f"{folder}/out"
     try:
         descriptor = os.open(f"{out}/alive", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -93,10 +92,10 @@ def is_supervised(folder: Path | str) -> bool:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return True
         if os.read(descriptor, 64).decode(errors="replace").strip() != boot_id():
-            # of another kernel, which has locks of its own, or of this one before it was started
+            # from before the last boot, or of another kernel, whose locks are not visible here
             return not _is_older_than_boot(f"{out}/state")
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:  # it is held, or this file system has no locks
+    except OSError:  # it is locked, or this file system has no locks
         return True
     finally:
         os.close(descriptor)
@@ -104,7 +103,7 @@ def is_supervised(folder: Path | str) -> bool:
 
 
 def _is_older_than_boot(file: str) -> bool:
-    """Tell whether a file was written before the machine was last started."""
+    """Return whether a file was last changed before the machine booted."""
     if sys.platform != "linux":
         return False
     try:
@@ -115,88 +114,91 @@ def _is_older_than_boot(file: str) -> bool:
 
 
 def state_stamp(folder: str) -> tuple[int, int, int] | None:
-    """Tell apart what an agent says from what it said before, without a look into it."""
+    """Return a value that changes when the agent's state file is replaced; None without a file."""
     try:
-        told = os.lstat(f"{folder}/out/state")
+        status = os.lstat(f"{folder}/out/state")
     except OSError:
         return None
-    return told.st_ino, told.st_mtime_ns, told.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def remove_state(folder: Path) -> None:
-    """Drop what an earlier run said; the output stays."""
+    """Remove the state that an earlier run reported, but not its output."""
     for name in ("state", "resting", "begun", "alive"):
-        with contextlib.suppress(ParaError):  # what cannot be removed is no claim to be read
+        with contextlib.suppress(ParaError):  # a file that can't be removed can't be read either
             remove_tree(folder / "out" / name)
 
 
 def read_output(folder: Path, name: str, lines: int | None) -> str:
-    """Read the end of what the agent printed and did, fit to be shown."""
+    """Return the last lines of an agent's output and events, made printable.
+
+    All lines up to MAX_OUTPUT are returned if `lines` is None.
+    """
     raw = read_bounded(folder / "out" / "output", MAX_OUTPUT, from_end=True) or b""
     if len(raw) < MAX_OUTPUT:
         rest = MAX_OUTPUT - len(raw)
         raw = (read_bounded(folder / "out" / "output.old", rest, from_end=True) or b"") + raw
     text = raw.decode(errors="replace").replace("\r\n", "\n")
-    known = PROFILES.get(name)
-    if known and _EVENT in text:
-        text = _render_events(text, known.line)
+    profile = PROFILES.get(name)
+    if profile and _EVENT in text:
+        text = _render_events(text, profile.line)
     text = _printable_end(text)
     return text if lines is None else _last_lines(text, lines)
 
 
-def _render_events(text: str, tell: Callable[[Event], str]) -> str:
-    """Put what events mean in their place; `re.sub` would first list millions of texts."""
+def _render_events(text: str, render: Callable[[Event], str]) -> str:
+    """Replace events by their texts; `re.sub` would first collect millions of matches."""
     made = io.StringIO()
-    at = 0
-    for found in _EVENTS.finditer(text):
-        made.write(text[at : found.start()])
-        made.write(_render_event(found[1], tell))
-        at = found.end()
-    made.write(text[at:])
+    position = 0
+    for match in _EVENTS.finditer(text):
+        made.write(text[position : match.start()])
+        made.write(_render_event(match[1], render))
+        position = match.end()
+    made.write(text[position:])
     return made.getvalue()
 
 
 def _last_lines(text: str, lines: int) -> str:
-    """Return the last lines of a text; a list of millions would take many times their length."""
-    at = len(text) - text.endswith("\n")
+    """Return the last lines of a text; splitting it would take many times its memory."""
+    position = len(text) - text.endswith("\n")
     for _ in range(lines):
-        at = text.rfind("\n", 0, at)
-        if at < 0:
+        position = text.rfind("\n", 0, position)
+        if position < 0:
             return text
-    return text[at + 1 :]
+    return text[position + 1 :]
 
 
 def _printable_end(text: str) -> str:
-    """Make text fit to be shown, from its end: codes take many times what they stand for."""
+    """Return the printable end of a text; escaping can make text many times longer."""
     parts: list[str] = []
-    room, at = MAX_OUTPUT, len(text)
-    while at > 0 and room > 0:
-        part = printable(text[max(0, at - _CHUNK) : at])
+    room, position = MAX_OUTPUT, len(text)
+    while position > 0 and room > 0:
+        part = printable(text[max(0, position - _CHUNK) : position])
         parts.append(part[-room:])
         room -= len(part)
-        at -= _CHUNK
+        position -= _CHUNK
     return "".join(reversed(parts))
 
 
-def _render_event(text: str, tell: Callable[[Event], str]) -> str:
-    """Tell of an event; its end may have been cut off, and it may be anything."""
+def _render_event(text: str, render: Callable[[Event], str]) -> str:
+    """Return the text of an event, which may be cut off or have any content."""
     if not text.startswith("{"):
         return text.partition("\n")[0]
     try:
-        # the hook cuts an event at less, and values take many times what their text does
+        # the hook cuts events below this limit; parsed values take many times the memory of text
         event = from_json(text[:_MAX_STATE], allow_partial="trailing-strings")
     except (ValueError, RecursionError):
         return ""
-    return tell(event) if isinstance(event, dict) else ""
+    return render(event) if isinstance(event, dict) else ""
 
 
 def _since(folder: Path, seconds: str) -> datetime | None:
-    """Read since when it is so; what claims to be later than it was written is not believed."""
-    said = _time(seconds)
+    """Return the time of a state change, at the latest the time when its file was written."""
+    since = _time(seconds)
     with contextlib.suppress(OSError):
         written = datetime.fromtimestamp((folder / "out" / "state").lstat().st_ctime, UTC)
-        return min(said, written) if said is not None else written
-    return said
+        return min(since, written) if since is not None else written
+    return since
 
 
 def _time(seconds: str) -> datetime | None:

@@ -1,7 +1,7 @@
-"""The only place that knows how an agent is supervised: its folder, and what runs beside it.
+"""Set up the supervision of agents: their folders, and the commands that run in containers.
 
 A session's agent folder has `in`, which only the host writes, and `out` and `kept`, which the
-agent may have filled with anything. What runs in the container are the scripts of this package.
+agent writes and which are not trusted. The commands are the shell scripts of this package.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from para_server.core.untrusted import read_bounded
 from para_server.host.filesystem import has_entries, is_kind
 
 ATTACH: Final = ("tmux", "attach-session", "-t", "agent")
-EXIT_NO_AGENT: Final = 3  # the exit code of send_command where there is no agent any more
-EXIT_DIALOG: Final = 4  # and where a dialog came up, which an Enter would have answered
-EXIT_NO_SCRIPT: Final = 127  # the exit code of setup_command where there is no script
-EXIT_TIMEOUT: Final = 124  # and where it did not end in its time
+EXIT_NO_AGENT: Final = 3  # of send_command: the agent has ended
+EXIT_DIALOG: Final = 4  # of send_command: a dialog opened, which Enter would have answered
+EXIT_NO_SCRIPT: Final = 127  # of setup_command
+EXIT_TIMEOUT: Final = 124  # of setup_command
 _IN: Final = f"{AGENT_FOLDER}/in"
 _SCRIPTS: Final = (
     "main.sh start.sh supervise.sh record.sh hook.sh end.sh send.sh setup.sh tmux.conf".split()
 )
-_END_TIMEOUT: Final = 5  # seconds that an agent has to end by itself
+_END_TIMEOUT: Final = 5  # seconds
 
 
 def prepare_folder(folder: Path, owner: int | None) -> None:
-    """Lay out an agent's folder; `owner` is the uid that agents run as, where it is not ours."""
+    """Create an agent's folder; `owner` is the agent's uid if it differs from this process's."""
     (folder / "in").mkdir(mode=0o755, parents=True, exist_ok=True)
     for part in ("out", "kept"):
-        theirs = folder / part
-        if not theirs.exists():
-            theirs.mkdir(mode=0o755)
+        writable = folder / part
+        if not writable.exists():
+            writable.mkdir(mode=0o755)
             if owner is not None:
-                _change_owner(theirs, owner)
+                _change_owner(writable, owner)
     for name, script in _scripts().items():
         _write_file(folder / "in" / name, script)
 
@@ -47,28 +47,31 @@ def prepare_folder(folder: Path, owner: int | None) -> None:
 def _change_owner(folder: Path, owner: int) -> None:
     try:
         os.chown(folder, owner, owner)
-    except OSError:  # a file system without owners; those above the folder keep others out
+    except OSError:  # a file system without owners; the parent folders exclude other users
         folder.chmod(0o777)
 
 
 def mounts(folder: Path, profile: Profile) -> list[Mount]:
-    """Show an agent's folder to its container, and the files that the agent reads elsewhere."""
-    shown = [
+    """Return the mounts of an agent's folder, and of the profile's files at their own paths."""
+    result = [
         Mount(source=str(folder / "in"), target=_IN, read_only=True),
         Mount(source=str(folder / "out"), target=f"{AGENT_FOLDER}/out"),
         Mount(source=str(folder / "kept"), target=f"{AGENT_FOLDER}/kept"),
     ]
-    for place in {str(PurePosixPath(target).parent) for target in profile.files({})}:
-        source = _mounted_file(folder, place)
+    for parent in {str(PurePosixPath(target).parent) for target in profile.files({})}:
+        source = _mounted_file(folder, parent)
         source.mkdir(parents=True, exist_ok=True)
-        shown.append(Mount(source=str(source), target=place, read_only=True))
-    return shown
+        result.append(Mount(source=str(source), target=parent, read_only=True))
+    return result
 
 
 def write_instructions(
     folder: Path, profile: Profile, argv: Iterable[str], prompt: str, given: Mapping[str, str]
 ) -> None:
-    """Write down what the agent is to be started with; `given` are the user's variables for it."""
+    """Write the agent's command line, prompt and other inputs for its supervisor.
+
+    `given` are the user's environment variables for the agent.
+    """
     inside = folder / "in"
     _write_file(inside / "prompt", prompt.encode())
     _write_file(inside / "argv", _nul_separated(argv))
@@ -88,43 +91,43 @@ def write_instructions(
 
 
 def enable_autostart(folder: Path) -> None:
-    """Let the agent begin with its container."""
+    """Make the agent start with its container."""
     _write_file(folder / "in" / "begin", b"")
 
 
 def is_autostart_enabled(folder: Path) -> bool:
-    """Tell whether the agent begins with its container."""
+    """Return whether the agent starts with its container."""
     return (folder / "in" / "begin").exists()
 
 
 def disable_autostart(folder: Path) -> None:
-    """Let no agent begin when its container is started another time."""
+    """Make the agent not start with its container any more."""
     (folder / "in" / "begin").unlink(missing_ok=True)
 
 
 def start_command(secrets: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Give the command that starts the agent, and the environment that hands it its secrets."""
+    """Return the command that starts the agent, and the environment with its secrets."""
     return ("bash", f"{_IN}/start.sh"), {**secrets, "PARA_SECRETS": " ".join(secrets)}
 
 
 def end_command(profile: Profile) -> tuple[str, ...]:
-    """Give the command that ends the agent gently, within a bounded time."""
+    """Return the command that ends the agent gracefully, within a few seconds."""
     return ("bash", f"{_IN}/end.sh", profile.signal, str(_END_TIMEOUT))
 
 
 def send_command(folder: Path, text: str) -> tuple[str, ...]:
-    """Give the command that types a text for the agent."""
+    """Write a text for the agent, and return the command that types it."""
     _write_file(folder / "in" / "text", text.encode())
     return ("bash", f"{_IN}/send.sh")
 
 
 def setup_command(script: str, seconds: int, *, optional: bool) -> tuple[str, ...]:
-    """Give the command that runs a set-up script of the workspace, for so many seconds."""
+    """Return the command that runs a setup script of the workspace with a timeout."""
     return ("bash", f"{_IN}/setup.sh", script, "maybe" if optional else "needed", str(seconds))
 
 
 def has_conversation(folder: Path, profile: Profile, conversation: str) -> bool:
-    """Tell whether there is a conversation to go on with; only a look, at what is not trusted."""
+    """Return whether there is a conversation to resume; its files are not read."""
     if profile.conversation:
         path = profile.conversation.replace(CONVERSATION, conversation)
         return is_kind(folder, f"kept/{path}", stat.S_ISREG)
@@ -143,7 +146,7 @@ def _mounted_file(folder: Path, target: str) -> Path:
 def _write_file(file: Path, content: bytes) -> None:
     if read_bounded(file, len(content) + 1) == content:
         return
-    # renamed into its place: the container may be reading the one before
+    # replaced atomically: the container may be reading the old content
     draft = file.with_name(f".{file.name}.new")
     draft.write_bytes(content)
     draft.replace(file)

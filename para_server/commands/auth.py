@@ -161,7 +161,7 @@ def _choose_login(settings: Settings, given: str | None) -> tuple[str, Login]:
 
 async def _remove_traces(context: Context, name: str, agent: str) -> None:
     """Remove identifiers by which the agent's vendor would take all sessions for one machine."""
-    forget = (logins.forget_command(agent), "para")
+    forget = (logins.remove_traces_command(agent), "para")
     machine = (("sh", "-c", "! [ -e /etc/machine-id ] || : >/etc/machine-id"), "root")
     for argv, user in (forget, machine):
         code, said = await exec_command.execute(context.engine, name, argv, user=user, workdir="/")

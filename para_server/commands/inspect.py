@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from para_server.agents import reported, supervisor
-from para_server.agents.profile import on_host
+from para_server.agents.profile import fill_host_command_line
 from para_server.agents.profiles import find_profile
 from para_server.concurrency.cancellation import run_in_thread
 from para_server.context import Context
@@ -169,5 +169,7 @@ def _terminal_on_host(context: Context, record: Record) -> Terminal:
     if not record.prompt:
         return Terminal(command=context.environ.get("SHELL", "/bin/sh"), args=())
     settings = context.settings(None).agent
-    command, *args = on_host(find_profile(record.agent or settings.name, settings), record.prompt)
+    command, *args = fill_host_command_line(
+        find_profile(record.agent or settings.name, settings), record.prompt
+    )
     return Terminal(command=command, args=tuple(args))

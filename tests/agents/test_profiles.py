@@ -55,7 +55,7 @@ async def test_an_agent_of_the_settings_works_and_keeps_what_it_must(
 async def test_an_unknown_agent_is_told_with_those_there_are(para: Para) -> None:
     refused = await para.fails("agent.unknown", "para.dispatch", prompt="x", agent="nobody")
     assert refused.message == (
-        "There is no agent nobody (there is: claude, codex, command, gemini, opencode, scribe)"
+        "There is no agent nobody (available: claude, codex, command, gemini, opencode, scribe)"
     )
 
 

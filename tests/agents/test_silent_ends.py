@@ -42,7 +42,7 @@ async def test_it_is_shown_as_ended_at_once_and_goes_on_when_the_session_does(
     end(api, session["container"]["name"])
     shown = await para.agent("fix", "exited")
     assert shown["state"] == "running"
-    assert "without a word" in shown["agent"]["detail"]
+    assert "ended unexpectedly" in shown["agent"]["detail"]
     # whoever watches is told, without asking
     await para.until(lambda change: states(change) == ["exited"])
     await para.call("para.pause", name="fix")
