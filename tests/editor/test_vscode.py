@@ -48,7 +48,7 @@ def test_a_machine_without_the_server_gets_one_of_its_own(window: Window) -> Non
 
 def test_the_view_leads_through_the_first_use(window: Window) -> None:
     window.view()
-    expect(window.page.locator(".welcome-view").get_by_text("Hand out a task")).to_be_visible()
+    expect(window.page.locator(".welcome-view").get_by_text("Dispatch a task")).to_be_visible()
     window.picture("first")
     window.page.get_by_role("button", name="Dispatch Agent").first.click()
     expect(window.field).to_be_visible()
