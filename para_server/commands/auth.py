@@ -82,24 +82,24 @@ async def complete(context: Context, params: LoginParams) -> LoginResult:
     agent, _ = _choose_login(settings, params.agent)
     name = login_name(agent, context.store.home)
     async with context.store.locked_login(agent):
-        seen = await containers.find(context.engine, name)
-        if seen is None:
+        container = await containers.find(context.engine, name)
+        if container is None:
             raise _incomplete_error(agent, f"No login of {agent} was started")
-        if seen.state != "running":
+        if container.state != "running":
             await containers.start(context.engine, name)
         context.report(f"Checking the login of {agent}", 10)
-        told = await login_container.query_login(
+        report = await login_container.query_login(
             context, name, agent, login_container.login_environment(context, settings)
         )
-        if not told.present:
+        if not report.present:
             raise _incomplete_error(agent, f"{agent} is not logged in yet in {name}")
-        if told.verdict == "refused" and not told.renews:
+        if report.verdict == "refused" and not report.renews:
             raise _incomplete_error(agent, f"The API of {agent} refuses the login")
         context.report(f"Saving the login of {agent}", 50)
         await _remove_traces(context, name, agent)
         keep = _share_login if settings.agent.credentials == "volume" else _commit_login
         image = await ignore_cancellation(keep(context, name, agent))
-    return LoginResult(image=image, state=told.state)
+    return LoginResult(image=image, state=report.state)
 
 
 @command("para.auth.status", "Show Login")
@@ -114,21 +114,23 @@ async def status(context: Context, params: LoginParams) -> LoginStatus:
     agent, _ = _choose_login(settings, params.agent)
     mounts, environment = await credentials.find_shared_login(context, settings, agent)
     given = credentials.read_secrets(context, settings.agent)
-    image, there = credentials.image_without_login(agent), bool(mounts or given)
+    image, exists = credentials.image_without_login(agent), bool(mounts or given)
     committed = settings.agent.credentials == "image"
     if committed:
         image = login_image(agent)
-        there = await images.find(context.engine, image) is not None
-    if there and not committed:
+        exists = await images.find(context.engine, image) is not None
+    if exists and not committed:
         await find_own_image(context, image)
-    if not there:
+    if not exists:
         return LoginStatus(state="missing", expires_at=None, image=None)
     environment |= login_container.login_environment(context, settings) | given
     async with login_container.short_lived_container(
         context, settings, agent, image, mounts
     ) as name:
-        told = await login_container.query_login(context, name, agent, environment)
-    return LoginStatus(state=told.state, expires_at=told.expiry, image=image if committed else None)
+        report = await login_container.query_login(context, name, agent, environment)
+    return LoginStatus(
+        state=report.state, expires_at=report.expiry, image=image if committed else None
+    )
 
 
 @command("para.auth.cleanup", "Remove Login")
@@ -164,10 +166,12 @@ async def _remove_traces(context: Context, name: str, agent: str) -> None:
     forget = (logins.remove_traces_command(agent), "para")
     machine = (("sh", "-c", "! [ -e /etc/machine-id ] || : >/etc/machine-id"), "root")
     for argv, user in (forget, machine):
-        code, said = await exec_command.execute(context.engine, name, argv, user=user, workdir="/")
+        code, output = await exec_command.execute(
+            context.engine, name, argv, user=user, workdir="/"
+        )
         if code != 0:
             raise ParaError(
-                "engine.refused", f"Identifiers could not be removed from {name}: {said.strip()}"
+                "engine.refused", f"Identifiers could not be removed from {name}: {output.strip()}"
             )
 
 

@@ -44,29 +44,29 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
     async with locking.locked_session(context, "cancel", params.name, params.repo) as (
         record,
         _,
-        seen,
+        container,
     ):
         repo = await discovery.get_session_repository(record)
         if record.type == "worktree":
             record = await worktree_extract.follow_renamed_branch(context, repo, record)  # noqa: PLW2901 # its branch
-        begun = context.store.write(record.but(doing="cancel"))
+        pending = context.store.write(record.but(doing="cancel"))
         async with rollback_on_failure() as rollback:
-            rollback.push_async_callback(reconcile.roll_back_end, context, begun)
+            rollback.push_async_callback(reconcile.roll_back_end, context, pending)
             context.report(f"Archiving the work of {record.name}", 10)
             message = f"para: {record.name} as it was cancelled"
             if record.type == "worktree":
-                work = await worktree_extract.snapshot_worktree(context, repo, begun, message)
-                begun = begun.but(archive_head=work.head)
+                work = await worktree_extract.snapshot_worktree(context, repo, pending, message)
+                pending = pending.but(archive_head=work.head)
                 result = await ignore_cancellation(
-                    _archive_and_end(context, repo, begun, work.keep or work.tip, work.tip)
+                    _archive_and_end(context, repo, pending, work.keep or work.tip, work.tip)
                 )
                 return result.model_copy(update={"left": work.left})
-            await suspend.freeze_session(context, record, seen)
-            async with extracted_work(context, repo, begun, message, "cancel") as taken:
+            await suspend.freeze_session(context, record, container)
+            async with extracted_work(context, repo, pending, message, "cancel") as extracted:
                 result = await ignore_cancellation(
-                    _archive_and_end(context, repo, begun, taken.keep, taken.head)
+                    _archive_and_end(context, repo, pending, extracted.keep, extracted.head)
                 )
-                left = off_branch.not_in_archive(taken.found, archive_ref(record.id))
+                left = off_branch.not_in_archive(extracted.findings, archive_ref(record.id))
                 return result.model_copy(update={"left": left})
 
 
@@ -86,17 +86,19 @@ async def recover(context: Context, params: RecoverParams) -> Session:
         settings = context.settings(repo.top)
         await _require_free(context, repo, record)
         start = await _start_point_of(repo, record)
-        begun = context.store.write(record.but(doing="recover"))
+        pending = context.store.write(record.but(doing="recover"))
         async with rollback_on_failure() as rollback:
-            rollback.push_async_callback(reconcile.roll_back_recover, context, begun)
+            rollback.push_async_callback(reconcile.roll_back_recover, context, pending)
             context.report(f"Recovering {record.name}", 10)
-            await provision.keep_base_commit(context, repo, begun, start.anchor)
-            begun = await checkout_cache.find_or_create(context, repo, begun, settings, start)
-            scripted = await setup_script.can_have_script(context, repo, begun)
-            await provision.provision_session(context, repo, begun, settings, record.image, start)
-            begun = context.store.read_record(record.id) or begun  # warnings may have been added
-            problem = await setup_script.run_script(context, begun) if scripted else None
-            ready = begun.but(
+            await provision.keep_base_commit(context, repo, pending, start.anchor)
+            pending = await checkout_cache.find_or_create(context, repo, pending, settings, start)
+            has_script = await setup_script.can_have_script(context, repo, pending)
+            await provision.provision_session(context, repo, pending, settings, record.image, start)
+            pending = (
+                context.store.read_record(record.id) or pending
+            )  # warnings may have been added
+            problem = await setup_script.run_script(context, pending) if has_script else None
+            ready = pending.but(
                 state=State.FAILED if problem else State.RUNNING,
                 doing=None,
                 problem=problem,
@@ -112,13 +114,13 @@ async def _archive_and_end(
     context: Context, repo: Repo, record: Record, keep: str, head: str
 ) -> CancelResult:
     kept = record.but(archive=keep, archive_tip=head)
-    is_work = keep != record.base
-    if is_work:
+    has_work = keep != record.base
+    if has_work:
         kept = context.store.write(kept.but(target=keep))
         async with context.store.locked_refs(record.refs_at):
             await archive_work(repo, record, keep)
     over = await reconcile.end_session(context, kept, State.CANCELLED)
-    ref = archive_ref(record.id) if is_work else None
+    ref = archive_ref(record.id) if has_work else None
     return CancelResult(session=present.build_session(context, over, None), archive=ref)
 
 
@@ -156,7 +158,7 @@ async def _require_free(context: Context, repo: Repo, record: Record) -> None:
     ]
     if any(r.name == record.name for r in live):
         raise ParaError("session.name-taken", f"The name {record.name} is used by another session")
-    there = await repository.resolve_branch(repo, record.branch)
-    is_taken = record.type == "worktree" and there not in {None, record.archive_tip}
+    commit = await repository.resolve_branch(repo, record.branch)
+    is_taken = record.type == "worktree" and commit not in {None, record.archive_tip}
     if is_taken or any(r.branch == record.branch for r in live):
         raise repository.branch_exists_error(record.branch)

@@ -63,14 +63,17 @@ async def clean(context: Context, params: CleanParams) -> CleanResult:
 
 
 async def _find_leftovers(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
-    live = context.store.may_be_live
+    is_active = context.store.may_be_live
     clear = partial(provision.remove_folder, context)
     gone: set[str] = set()  # names of containers, ids of images
     removal: Removal
-    found: list[tuple[str, Removal]] = [
-        (f"folder {stray.name}", _locked_removal(context, whose, partial(clear, stray, whose)))
-        for stray in context.store.leftovers()
-        if not live(whose := stray.name.partition(".")[0])
+    removals: list[tuple[str, Removal]] = [
+        (
+            f"folder {leftover.name}",
+            _locked_removal(context, session_id, partial(clear, leftover, session_id)),
+        )
+        for leftover in context.store.leftovers()
+        if not is_active(session_id := leftover.name.partition(".")[0])
     ]
     owns = context.store.owns
     engine = context.engine
@@ -81,31 +84,31 @@ async def _find_leftovers(context: Context, kept: list[str]) -> list[tuple[str, 
     ]
     for one in [*ours, *helpers]:
         session = one.session or one.helper
-        if not owns(one.home) or session is None or live(session):
+        if not owns(one.home) or session is None or is_active(session):
             kept.append(f"container {one.name}")
         else:
             gone.add(one.name)
             removal = partial(containers.remove, engine, one.name)
-            found.append((f"container {one.name}", _locked_removal(context, session, removal)))
+            removals.append((f"container {one.name}", _locked_removal(context, session, removal)))
     for image in await images.list_saved(engine):
         session = image.labels.get(LABEL_SESSION, "")
         name = ", ".join(map(normalize_image, image.tags)) or image.id
-        if not owns(image.labels.get(LABEL_HOME)) or live(session):
+        if not owns(image.labels.get(LABEL_HOME)) or is_active(session):
             kept.append(f"image {name}")
         else:
             gone.add(image.id)
             removal = partial(images.remove, engine, image.id)
-            found.append((f"image {name}", _locked_removal(context, session, removal)))
+            removals.append((f"image {name}", _locked_removal(context, session, removal)))
     for volume in await volumes.list_volumes(engine):
-        if not owns(volume.home) or volume.session is None or live(volume.session):
+        if not owns(volume.home) or volume.session is None or is_active(volume.session):
             kept.append(f"volume {volume.name}")
         else:
             removal = partial(volumes.remove, engine, volume.name)
-            found.append(
+            removals.append(
                 (f"volume {volume.name}", _locked_removal(context, volume.session, removal))
             )
-    found += await _find_networks(context, kept)
-    return [*found, *await _find_unused_images(context, gone, kept)]
+    removals += await _find_networks(context, kept)
+    return [*removals, *await _find_unused_images(context, gone, kept)]
 
 
 async def _find_unused_images(
@@ -121,7 +124,7 @@ async def _find_unused_images(
     ]
     known = await images.query_dependencies(engine)
     gone = set(gone)
-    found: list[tuple[str, Removal]] = []
+    removals: list[tuple[str, Removal]] = []
     for image in [
         *await images.list_fitted(engine, owns),
         *old,
@@ -131,8 +134,8 @@ async def _find_unused_images(
             kept.append(f"{what}: {_IN_USE}")
         else:
             gone.add(image.id)
-            found.append((what, partial(_remove_unused, engine, image.id)))
-    return found
+            removals.append((what, partial(_remove_unused, engine, image.id)))
+    return removals
 
 
 def _locked_removal(context: Context, session: str, removal: Removal) -> Removal:
@@ -151,10 +154,10 @@ def _locked_removal(context: Context, session: str, removal: Removal) -> Removal
 
 async def _find_networks(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:
     engine = context.engine
-    found: list[tuple[str, Removal]] = []
+    removals: list[tuple[str, Removal]] = []
     shared = await networks.find(engine)
     if shared is not None and context.store.owns(shared.home) and not shared.used:
-        found.append((f"network {shared.name}", partial(networks.remove, engine)))
+        removals.append((f"network {shared.name}", partial(networks.remove, engine)))
     elif shared is not None:
         kept.append(f"network {shared.name}")
     for one in await networks.list_own(engine):
@@ -166,8 +169,8 @@ async def _find_networks(context: Context, kept: list[str]) -> list[tuple[str, R
             kept.append(f"network {one.name}")
         else:
             removal = partial(networks.remove_own, engine, one.name)
-            found.append((f"network {one.name}", _locked_removal(context, one.session, removal)))
-    return found
+            removals.append((f"network {one.name}", _locked_removal(context, one.session, removal)))
+    return removals
 
 
 async def _remove_unused(engine: Engine, image: str) -> None:

@@ -105,19 +105,19 @@ async def _start_session(context: Context, params: StartParams, prompt: str) -> 
         created_at=now,
         updated_at=now,
     )
-    async with AsyncExitStack() as holds, rollback_on_failure() as rollback:
+    async with AsyncExitStack() as locks, rollback_on_failure() as rollback:
         async with context.store.locked_names():
             record = await _choose_name(context, repo, params, settings, draft)
-            await holds.enter_async_context(context.store.locked_session(record.id))
+            await locks.enter_async_context(context.store.locked_session(record.id))
             rollback.push_async_callback(reconcile.roll_back_start, context, record)
             context.store.write(record)
         disk_reserve.create(context.store.home)
         context.report(f"Preparing {record.name}", 10)
-        beginning = StartPoint(branch=record.branch, tip=base, anchor=base)
+        start_point = StartPoint(branch=record.branch, tip=base, anchor=base)
         problem = None
-        (record, scripted), (_, warnings) = await run_both(
+        (record, has_script), (_, warnings) = await run_both(
             run_both(
-                checkout_cache.find_or_create(context, repo, record, settings, beginning),
+                checkout_cache.find_or_create(context, repo, record, settings, start_point),
                 setup_script.can_have_script(context, repo, record),
             ),
             run_both(
@@ -125,11 +125,13 @@ async def _start_session(context: Context, params: StartParams, prompt: str) -> 
                 _find_warnings(repo, record),
             ),
         )
-        if kind == "container" and not scripted:
+        if kind == "container" and not has_script:
             await agents.prepare_agent(context, record)
-        seen = await provision.provision_session(context, repo, record, settings, image, beginning)
+        container = await provision.provision_session(
+            context, repo, record, settings, image, start_point
+        )
         record = context.store.read_record(record.id) or record  # warnings may have been added
-        if scripted:
+        if has_script:
             problem = await setup_script.run_script(context, record)
         if kind == "container" and problem is None:
             problem = await agents.start_agent(context, record)
@@ -142,7 +144,9 @@ async def _start_session(context: Context, params: StartParams, prompt: str) -> 
             started_at=datetime.now(UTC),
         )
         # a script takes long, so the container is inspected again
-        session = await present.load_session(context, ready, None if scripted or problem else seen)
+        session = await present.load_session(
+            context, ready, None if has_script or problem else container
+        )
         context.store.write(ready)
     return session
 

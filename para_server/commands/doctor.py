@@ -39,19 +39,21 @@ async def doctor(context: Context, params: NoParams) -> DoctorResult:  # noqa: A
 
     A failed check of level `error` makes para unusable; one of level `warning` does not.
     """
-    found = [await _run_check(name, look, context) for name, look in _HOST_CHECKS.items()]
+    checks = [await _run_check(name, check, context) for name, check in _HOST_CHECKS.items()]
     if not _can_read_settings(context):
-        found.append(host_checks.make_warning("engine", "settings.invalid", _NOT_CHECKED))
+        checks.append(host_checks.make_warning("engine", "settings.invalid", _NOT_CHECKED))
     else:
-        found += [await _run_check(name, look, context) for name, look in _ENGINE_CHECKS.items()]
-    if found[-1] is not None and found[-1].ok:
-        found += [await _run_check(name, look, context) for name, look in _SESSION_CHECKS.items()]
-    return DoctorResult(checks=tuple(check for check in found if check is not None))
+        checks += [await _run_check(name, check, context) for name, check in _ENGINE_CHECKS.items()]
+    if checks[-1] is not None and checks[-1].ok:
+        checks += [
+            await _run_check(name, check, context) for name, check in _SESSION_CHECKS.items()
+        ]
+    return DoctorResult(checks=tuple(check for check in checks if check is not None))
 
 
-async def _run_check(name: str, look: CheckFunction, context: Context) -> Check | None:
+async def _run_check(name: str, check: CheckFunction, context: Context) -> Check | None:
     try:
-        return await look(context)
+        return await check(context)
     except ParaError as error:
         needed = name in _HOST_CHECKS or _wants_containers(context)
         level: Literal["error", "warning"] = "error" if needed else "warning"

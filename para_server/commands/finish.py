@@ -39,24 +39,26 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
     async with locking.locked_session(context, "finish", params.name, params.repo) as (
         record,
         _,
-        seen,
+        container,
     ):
         repo = await discovery.get_session_repository(record)
         if record.type == "worktree":
             return await _finish_worktree(context, repo, record, params)
         branch = params.branch or record.branch
         existing = await _require_usable(repo, record, branch, params.message)
-        begun = context.store.write(record.but(doing="finish"))
+        pending = context.store.write(record.but(doing="finish"))
         async with rollback_on_failure() as rollback:
-            rollback.push_async_callback(reconcile.roll_back_end, context, begun)
+            rollback.push_async_callback(reconcile.roll_back_end, context, pending)
             context.report(f"Extracting the work of {record.name}", 10)
-            await suspend.freeze_session(context, record, seen)
-            async with extracted_work(context, repo, begun, params.message, "finish") as taken:
-                begun = await _note_target(context, repo, begun, taken, branch, existing)
+            await suspend.freeze_session(context, record, container)
+            async with extracted_work(
+                context, repo, pending, params.message, "finish"
+            ) as extracted:
+                pending = await _note_target(context, repo, pending, extracted, branch, existing)
                 # beforehand, since it can be cancelled
-                changed = await commit_diff.compare_commits(repo, taken.since, taken.tip)
+                changed = await commit_diff.compare_commits(repo, extracted.since, extracted.tip)
                 result = ignore_cancellation(
-                    _create_branch(context, repo, begun, taken, existing, changed)
+                    _create_branch(context, repo, pending, extracted, existing, changed)
                 )
                 return await result
 
@@ -85,37 +87,37 @@ async def _note_target(
     context: Context,
     repo: Repo,
     record: Record,
-    taken: Extracted,
+    extracted: Extracted,
     branch: str,
     existing: str | None,
 ) -> Record:
     """Check the work and write its target to the record, so that reconciling can complete it."""
-    off_branch.require_mergeable(record, taken.found)
-    if taken.tip in {record.base, record.finished} and not taken.more:
+    off_branch.require_mergeable(record, extracted.findings)
+    if extracted.tip in {record.base, record.finished} and not extracted.more:
         raise nothing_to_finish_error(record)
-    if existing is not None and not await repository.is_ancestor(repo, existing, taken.tip):
+    if existing is not None and not await repository.is_ancestor(repo, existing, extracted.tip):
         raise repository.branch_exists_error(branch)
     context.report(f"Creating the branch {branch}", 60)
-    return context.store.write(record.but(target=taken.tip, target_branch=branch))
+    return context.store.write(record.but(target=extracted.tip, target_branch=branch))
 
 
 async def _create_branch(
     context: Context,
     repo: Repo,
     record: Record,
-    taken: Extracted,
+    extracted: Extracted,
     existing: str | None,
     changed: CommitDiff,
 ) -> FinishResult:
     branch = record.target_branch or record.branch
     async with context.store.locked_refs(record.refs_at):
-        if taken.more:
-            await archive_work(repo, record, taken.keep)
-        await repository.move_ref(repo, f"refs/heads/{branch}", taken.tip, existing)
-    result = await _end(context, record, branch, taken.tip, changed)
+        if extracted.more:
+            await archive_work(repo, record, extracted.keep)
+        await repository.move_ref(repo, f"refs/heads/{branch}", extracted.tip, existing)
+    result = await _end(context, record, branch, extracted.tip, changed)
     kept = archive_ref(record.id)
-    left = off_branch.not_on_branch(taken.found, kept)
-    return result.model_copy(update={"left": left, "archive": kept if taken.more else None})
+    left = off_branch.not_on_branch(extracted.findings, kept)
+    return result.model_copy(update={"left": left, "archive": kept if extracted.more else None})
 
 
 async def _end(
@@ -142,17 +144,17 @@ async def _finish_worktree(
     branch = params.branch or record.branch
     await _require_usable(repo, record, branch, params.message)
     where = await worktree_extract.require_finishable(context, repo, record, branch)
-    begun = context.store.write(record.but(doing="finish", head=where.head))
+    pending = context.store.write(record.but(doing="finish", head=where.head))
     async with rollback_on_failure() as rollback:
-        rollback.push_async_callback(reconcile.roll_back_end, context, begun)
+        rollback.push_async_callback(reconcile.roll_back_end, context, pending)
         async with worktree_extract.committed_work(
-            context, repo, begun, where, params.message
+            context, repo, pending, where, params.message
         ) as work:
             if work.tip in {record.base, record.finished} and work.keep is None:
                 raise nothing_to_finish_error(record)
             # beforehand, since it can be cancelled
             changed = await commit_diff.compare_commits(repo, record.base, work.tip)
-            kept = _end_worktree(context, repo, begun, work, branch, changed)
+            kept = _end_worktree(context, repo, pending, work, branch, changed)
             return await ignore_cancellation(kept)
 
 
@@ -168,9 +170,9 @@ async def _end_worktree(
         if work.keep is not None:
             await archive_work(repo, record, work.keep)
         # after the archive: the branch has the work, so from here on reconciling completes it
-        begun = context.store.write(record.but(target=work.tip, target_branch=branch))
+        pending = context.store.write(record.but(target=work.tip, target_branch=branch))
         await worktree.rename_branch(repo, record.branch, branch)
-    result = await _end(context, begun, branch, work.tip, changed)
+    result = await _end(context, pending, branch, work.tip, changed)
     kept = archive_ref(record.id) if work.keep is not None else None
     return result.model_copy(update={"left": work.left, "archive": kept})
 

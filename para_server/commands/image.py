@@ -29,13 +29,13 @@ async def build(context: Context, params: BuildParams) -> BuildResult:
     image = BASE_IMAGE
     if params.agent is not None:
         image = image_for_agent(find_profile(params.agent, settings.agent).name)
-    begun = time.monotonic()
-    made = await image_build.build_image(
+    started = time.monotonic()
+    image_info = await image_build.build_image(
         context.engine,
         await find_recipe(context, image),
         container_spec.find_ca_bundle(settings.container, context.environ),
         context.report,
         no_cache=params.no_cache,
     )
-    seconds = round(time.monotonic() - begun, 1)
-    return BuildResult(image=image, id=made.id, size=made.size, seconds=seconds)
+    seconds = round(time.monotonic() - started, 1)
+    return BuildResult(image=image, id=image_info.id, size=image_info.size, seconds=seconds)

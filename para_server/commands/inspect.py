@@ -85,8 +85,8 @@ async def diff(context: Context, params: SessionParams) -> DiffResult:
         if record.type == "worktree":
             shown = await worktree_extract.commit_for_review(context, repo, record)
             return await _keep_and_diff(context, repo, record, shown)
-        async with extracted_work(context, repo, record, "para: as it is now", "look") as taken:
-            return await _keep_and_diff(context, repo, record, taken.tip)
+        async with extracted_work(context, repo, record, "para: as it is now", "look") as extracted:
+            return await _keep_and_diff(context, repo, record, extracted.tip)
 
 
 @command("para.file", "Show File")
@@ -147,8 +147,8 @@ def _end_commit(record: Record) -> str:
 
 
 async def _is_running(context: Context, record: Record) -> bool:
-    seen = await containers.find(context.engine, container_name(record.id))
-    return seen is not None and seen.state == "running"
+    container = await containers.find(context.engine, container_name(record.id))
+    return container is not None and container.state == "running"
 
 
 async def _diff(repo: Repo, record: Record, tip: str) -> DiffResult:

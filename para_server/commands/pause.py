@@ -43,7 +43,7 @@ async def pause(context: Context, params: PauseParams) -> Session:
     async with locking.locked_session(context, "pause", params.name, params.repo) as (
         record,
         _,
-        seen,
+        container,
     ):
         if record.type == "worktree":
             raise ParaError(
@@ -56,7 +56,7 @@ async def pause(context: Context, params: PauseParams) -> Session:
                 ),
             )
         if params.mode == "freeze":
-            return await ignore_cancellation(_freeze(context, record, seen))
+            return await ignore_cancellation(_freeze(context, record, container))
         return await suspend.save_session(context, record)
 
 
@@ -72,24 +72,24 @@ async def resume(context: Context, params: ResumeParams) -> Session:
         return _send_remedy(running, params.prompt)
 
     chosen = locking.locked_session(context, "resume", params.name, params.repo, instead)
-    async with chosen as (record, session, seen):
-        if params.prompt is None and seen is not None and seen.state == "paused":
-            return await ignore_cancellation(_thaw(context, record, seen))
-        fresh = record.type == "container" and seen is None
+    async with chosen as (record, session, container):
+        if params.prompt is None and container is not None and container.state == "paused":
+            return await ignore_cancellation(_thaw(context, record, container))
+        fresh = record.type == "container" and container is None
         more = await _resume_fields(context, record, params)
-        begun = context.store.write(record.but(doing="resume", fresh=fresh))
+        pending = context.store.write(record.but(doing="resume", fresh=fresh))
         async with rollback_on_failure() as rollback:
-            rollback.push_async_callback(reconcile.roll_back_resume, context, begun)
+            rollback.push_async_callback(reconcile.roll_back_resume, context, pending)
             context.report(f"Resuming {record.name}", 10)
-            going, released = begun.but(**more), None
+            resumed, released = pending.but(**more), None
             if session.state is State.FINISHED:
-                going, released = await _reopen(context, going)
+                resumed, released = await _reopen(context, resumed)
             problem = None
             if record.type == "container":
-                released = released or provision.workspace_of_started(going)
-                problem = await _restart(context, going, released, params.prompt)
+                released = released or provision.workspace_of_started(resumed)
+                problem = await _restart(context, resumed, released, params.prompt)
             state = State.FAILED if problem else State.RUNNING
-            ready = going.but(
+            ready = resumed.but(
                 state=state,
                 doing=None,
                 fresh=False,
@@ -130,22 +130,22 @@ async def _resume_fields(
     }
 
 
-async def _freeze(context: Context, record: Record, seen: ContainerInfo | None) -> Session:
+async def _freeze(context: Context, record: Record, container: ContainerInfo | None) -> Session:
     await containers.freeze(context.engine, container_name(record.id))
-    rests = seen and seen.model_copy(update={"state": "paused"})
+    frozen = container and container.model_copy(update={"state": "paused"})
     return present.build_session(
-        context, context.store.write(record.but(state=State.PAUSED)), rests
+        context, context.store.write(record.but(state=State.PAUSED)), frozen
     )
 
 
-async def _thaw(context: Context, record: Record, seen: ContainerInfo) -> Session:
+async def _thaw(context: Context, record: Record, container: ContainerInfo) -> Session:
     """Thaw a frozen session; it stays frozen if that fails."""
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(reconcile.freeze_again, context, record)
-        await containers.thaw(context.engine, seen.name)
+        await containers.thaw(context.engine, container.name)
     ready = record.but(state=State.RUNNING, problem=None, started_at=datetime.now(UTC))
     context.store.write(ready)
-    return present.build_session(context, ready, seen.model_copy(update={"state": "running"}))
+    return present.build_session(context, ready, container.model_copy(update={"state": "running"}))
 
 
 async def _reopen(context: Context, record: Record) -> tuple[Record, ReleasedWorkspace]:
@@ -159,9 +159,9 @@ async def _reopen(context: Context, record: Record) -> tuple[Record, ReleasedWor
         )
     start = StartPoint(branch=record.branch, tip=tip, anchor=tip)
     await provision.keep_base_commit(context, repo, record, tip)
-    standing = await checkout_cache.find_or_create(context, repo, record, settings, start)
-    released = await provision.create_workspace(context, repo, standing, settings, start)
-    return standing.but(finished=tip), released
+    prepared = await checkout_cache.find_or_create(context, repo, record, settings, start)
+    released = await provision.create_workspace(context, repo, prepared, settings, start)
+    return prepared.but(finished=tip), released
 
 
 async def _restart(
@@ -169,24 +169,24 @@ async def _restart(
 ) -> Problem | None:
     """Start the container, run the set-up script if it is new, and resume the agent."""
     name = container_name(record.id)
-    seen = await containers.find(context.engine, name)
-    if seen is not None and seen.state == "paused":
+    container = await containers.find(context.engine, name)
+    if container is not None and container.state == "paused":
         await containers.thaw(context.engine, name)
         if more is None:
             return None
-        at_work = agent_process.can_continue_conversation(
+        accepts_text = agent_process.can_continue_conversation(
             context, record
         ) and agent_process.can_accept_text(context, record)
-        # what it is at is not lost where the rest is only typed
-        give = (
+        # typing keeps the current work of an agent, which a restart would interrupt
+        deliver = (
             agent_process.send_text
-            if at_work and agent_process.can_be_typed(more)
+            if accepts_text and agent_process.can_be_typed(more)
             else agent_process.resume_agent
         )
-        await give(context, record, more)
+        await deliver(context, record, more)
         return None
     new = record.problem is not None  # its set-up has failed
-    if seen is None:
+    if container is None:
         repo = await discovery.get_session_repository(record)
         saved = await images.find(context.engine, saved_image(record.id))
         image = saved_image(record.id) if saved else record.image

@@ -47,11 +47,11 @@ async def stats(context: Context, params: StatsParams) -> StatsResult:
 async def _measure_container(context: Context, record: Record, *, measured: bool) -> StatsResult:
     name = container_name(record.id)
     # timeout ends the command in the container too, so that commands do not pile up
-    asked = ("timeout", f"{_TIMEOUT:g}", "sh", "-c", _COUNT_SCRIPT, "sh", record.base)
-    said = await container_stats.run_within_limits(
-        context.engine, name, asked, seconds=_TIMEOUT, max_bytes=_MAX_OUTPUT
+    command = ("timeout", f"{_TIMEOUT:g}", "sh", "-c", _COUNT_SCRIPT, "sh", record.base)
+    output = await container_stats.run_within_limits(
+        context.engine, name, command, seconds=_TIMEOUT, max_bytes=_MAX_OUTPUT
     )
-    changes = _parse_changes(said)
+    changes = _parse_changes(output)
     if not measured:
         return StatsResult(changes=changes)
     used = await container_stats.measure_stats(context.engine, name)
@@ -60,9 +60,9 @@ async def _measure_container(context: Context, record: Record, *, measured: bool
     )
 
 
-def _parse_changes(said: str) -> Changes | None:
+def _parse_changes(output: str) -> Changes | None:
     """Parse the output of git in the container; None if it is incomplete or malformed."""
-    counted, whole, _ = said.partition("counted")
+    counted, whole, _ = output.partition("counted")
     figures = {word: int(number) for number, word in _FIGURE.findall(counted)}
     if not whole or (counted.strip() and "file" not in figures):
         return None  # incomplete or malformed

@@ -31,13 +31,13 @@ async def check_engine(context: Context) -> Check:
 
 async def check_owner(context: Context) -> Check:
     """Check that the files of sessions can be owned by this user."""
-    known, whose = await inspect_engine(context.engine), await file_ownership.find_owner(context)
+    known, owner = await inspect_engine(context.engine), await file_ownership.find_owner(context)
     kind = ""
     if known.rootless:
         kind = f" (rootless: root in its containers is uid {known.root} here)"
     if known.remapped:
         kind = f" (userns-remap: root in its containers is uid {known.root} here)"
-    detail = f"the user para is uid {whose.inside[0]} in containers{kind}"
+    detail = f"the user para is uid {owner.inside[0]} in containers{kind}"
     return Check(name="owner", ok=True, detail=detail)
 
 
@@ -120,10 +120,10 @@ async def check_user(context: Context) -> Check:
 async def count_sessions(context: Context) -> Check:
     """Report the number of session containers and their limit."""
     limit = context.settings(None).container.max_running
-    there = await containers.list_session_containers(context.engine)
-    others = sum(not context.store.owns(one.home) for one in there)
-    whose = f", {others} of them belong to other users or homes" if others else ""
-    detail = f"{len(there)} of {limit} containers{whose}"
+    running = await containers.list_session_containers(context.engine)
+    others = sum(not context.store.owns(one.home) for one in running)
+    note = f", {others} of them belong to other users or homes" if others else ""
+    detail = f"{len(running)} of {limit} containers{note}"
     return Check(name="sessions", ok=True, detail=detail)
 
 

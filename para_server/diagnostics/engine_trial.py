@@ -73,7 +73,7 @@ async def run_trial(context: Context, image: str | None = None) -> TrialResult:
         with reporting_os_errors(scratch):
             (scratch / "given").write_text(word)
         await file_ownership.hand_to_helper(context, scratch)
-        wanted = container_spec.helper_container(
+        spec = container_spec.helper_container(
             name,
             _LOCK,
             image=chosen,
@@ -83,7 +83,7 @@ async def run_trial(context: Context, image: str | None = None) -> TrialResult:
             mounts=[container_spec.Mount(source=str(scratch), target=container_spec.OUT)],
             file_size=parse_size("1m"),
         )
-        await oneshot.run(context.engine, wanted, _TIMEOUT)
+        await oneshot.run(context.engine, spec, _TIMEOUT)
         now = time.time()
         if _read_text(scratch / "back") != word:
             raise containers.separate_files_error(context.engine, str(scratch))
@@ -104,7 +104,7 @@ def _read_outcome(scratch: Path, now: float) -> TrialResult:
 
 def _read_text(file: Path) -> str:
     try:
-        said = read_bounded(file, _MAX_OUTPUT)
+        content = read_bounded(file, _MAX_OUTPUT)
     except ParaError:
         return ""
-    return (said or b"").decode(errors="replace").strip()
+    return (content or b"").decode(errors="replace").strip()

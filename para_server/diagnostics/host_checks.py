@@ -19,8 +19,8 @@ _NO_ROOM: Final = 16 << 20  # bytes
 async def check_git(context: Context) -> Check:
     """Check that git is installed and new enough."""
     context.store.make_folders()
-    told = await version.require_supported_version(context.store.home)
-    return Check(name="git", ok=True, detail=told)
+    installed = await version.require_supported_version(context.store.home)
+    return Check(name="git", ok=True, detail=installed)
 
 
 async def check_home(context: Context) -> Check:

@@ -37,7 +37,7 @@ class _AgentStart(NamedTuple):
     """Inputs of an agent's start: `template` and `prompt` make its command line."""
 
     settings: AgentSettings
-    facts: Profile
+    profile: Profile
     template: tuple[str, ...]
     prompt: str
 
@@ -49,11 +49,11 @@ async def prepare_agent(context: Context, record: Record) -> None:
     """
     if record.agent is None or not record.prompt:
         return
-    settings, facts = _resolve_profile(context, record, record.agent)
+    settings, profile = _resolve_profile(context, record, record.agent)
     if not credentials.read_secrets(context, settings):
         folder = context.store.agent_folder(record.id)
         await _write_instructions(
-            context, record, _AgentStart(settings, facts, facts.start, record.prompt)
+            context, record, _AgentStart(settings, profile, profile.start, record.prompt)
         )
         supervisor.enable_autostart(folder)
 
@@ -78,9 +78,9 @@ async def _start_agent(context: Context, record: Record) -> None:
         return
     folder = context.store.agent_folder(record.id)
     if not supervisor.is_autostart_enabled(folder):
-        settings, facts = _resolve_profile(context, record, record.agent)
+        settings, profile = _resolve_profile(context, record, record.agent)
         await _run_supervised(
-            context, record, _AgentStart(settings, facts, facts.start, record.prompt)
+            context, record, _AgentStart(settings, profile, profile.start, record.prompt)
         )
         return
     outcome = await _wait_for_start(context, record)
@@ -96,31 +96,33 @@ async def resume_agent(context: Context, record: Record, more: str | None) -> No
     """
     if record.agent is None or not record.prompt:
         return
-    settings, facts = _resolve_profile(context, record, record.agent)
+    settings, profile = _resolve_profile(context, record, record.agent)
     folder = context.store.agent_folder(record.id)
-    said = reported.read_state(folder, record.agent, alive=True, started=not record.unbegun).state
-    cut = said in _INTERRUPTED or (said is AgentState.FAILED and bool(facts.resume))
-    if more is None and said is AgentState.STARTING:
+    state = reported.read_state(folder, record.agent, alive=True, started=not record.unbegun).state
+    is_interrupted = state in _INTERRUPTED or (state is AgentState.FAILED and bool(profile.resume))
+    if more is None and state is AgentState.STARTING:
         more = record.prompt
-    if not supervisor.has_conversation(folder, facts, record.conversation or ""):
+    if not supervisor.has_conversation(folder, profile, record.conversation or ""):
         # it never started, or cannot continue a conversation
-        if more is not None or cut:
-            prompt = _combine_prompts(record, more) if facts.resume else more or record.prompt
-            await _restart_agent(context, record, _AgentStart(settings, facts, facts.start, prompt))
-    elif more is not None or cut:
+        if more is not None or is_interrupted:
+            prompt = _combine_prompts(record, more) if profile.resume else more or record.prompt
+            await _restart_agent(
+                context, record, _AgentStart(settings, profile, profile.start, prompt)
+            )
+    elif more is not None or is_interrupted:
         await _restart_agent(
-            context, record, _AgentStart(settings, facts, facts.resume, more or CONTINUE_PROMPT)
+            context, record, _AgentStart(settings, profile, profile.resume, more or CONTINUE_PROMPT)
         )
-    elif facts.reopen:
-        await _restart_agent(context, record, _AgentStart(settings, facts, facts.reopen, ""))
+    elif profile.reopen:
+        await _restart_agent(context, record, _AgentStart(settings, profile, profile.reopen, ""))
 
 
 async def suspend_agent(context: Context, record: Record) -> None:
     """End the agent gently by its own signal, and wait for a limited time."""
     if record.agent is None or not record.prompt:
         return
-    _, facts = _resolve_profile(context, record, record.agent)
-    command = supervisor.end_command(facts)
+    _, profile = _resolve_profile(context, record, record.agent)
+    command = supervisor.end_command(profile)
     try:
         await exec_command.execute(context.engine, container_name(record.id), command)
     except ParaError as error:
@@ -137,23 +139,23 @@ def can_continue_conversation(context: Context, record: Record) -> bool:
     return bool(_resolve_profile(context, record, record.agent)[1].resume)
 
 
-async def _restart_agent(context: Context, record: Record, turn: _AgentStart) -> None:
+async def _restart_agent(context: Context, record: Record, agent_start: _AgentStart) -> None:
     """Start the agent again; one that is running is ended first."""
     await suspend_agent(context, record)
-    await _run_supervised(context, record, turn)
+    await _run_supervised(context, record, agent_start)
 
 
 def can_accept_text(context: Context, record: Record) -> bool:
     """Return whether the agent accepts text while it is working."""
     if record.agent is None:
         return False
-    _, facts = _resolve_profile(context, record, record.agent)
-    return facts.manner == "terminal" or not facts.resume
+    _, profile = _resolve_profile(context, record, record.agent)
+    return profile.manner == "terminal" or not profile.resume
 
 
-async def _run_supervised(context: Context, record: Record, turn: _AgentStart) -> None:
+async def _run_supervised(context: Context, record: Record, agent_start: _AgentStart) -> None:
     """Start the agent under its supervisor; none may be running."""
-    secrets = await _write_instructions(context, record, turn)
+    secrets = await _write_instructions(context, record, agent_start)
     command, environment = supervisor.start_command(secrets)
     name = container_name(record.id)
     outcome = await exec_command.execute(context.engine, name, command, environment=environment)
@@ -161,20 +163,20 @@ async def _run_supervised(context: Context, record: Record, turn: _AgentStart) -
 
 
 async def _write_instructions(
-    context: Context, record: Record, turn: _AgentStart
+    context: Context, record: Record, agent_start: _AgentStart
 ) -> dict[str, str]:
     """Write the agent's instructions, and return its secrets, which are never written."""
-    settings, facts, template, prompt = turn
+    settings, profile, template, prompt = agent_start
     folder = context.store.agent_folder(record.id)
-    allowed = facts.skip if settings.permissions == "skip" else facts.ask
+    permission_args = profile.skip if settings.permissions == "skip" else profile.ask
     argv = fill_command_line(
-        template, prompt, record.conversation or "", (*allowed, *settings.args)
+        template, prompt, record.conversation or "", (*permission_args, *settings.args)
     )
     secrets = credentials.read_secrets(context, settings)
-    secrets = {facts.renames.get(name, name): value for name, value in secrets.items()}
+    secrets = {profile.renames.get(name, name): value for name, value in secrets.items()}
     supervisor.prepare_folder(folder, (await file_ownership.find_owner(context)).host)
-    given = context.settings(None).container.env | secrets
-    supervisor.write_instructions(folder, facts, argv, prompt, given)
+    environment = context.settings(None).container.env | secrets
+    supervisor.write_instructions(folder, profile, argv, prompt, environment)
     if prompt:
         reported.remove_state(folder)
     return secrets
@@ -184,15 +186,15 @@ async def _wait_for_start(context: Context, record: Record) -> tuple[int, str]:
     """Wait for an agent that starts with its container; return its exit code and output."""
     folder = context.store.agent_folder(record.id)
     clock = asyncio.get_running_loop().time
-    doubt = clock() + _VERIFY_AFTER
+    verify_at = clock() + _VERIFY_AFTER
     try:
         async with asyncio.timeout(context.engine.settings.timeout):
             while (outcome := reported.read_start(folder)) is None:
                 # polled: an engine in a virtual machine sends no file events
                 await asyncio.sleep(_POLL_INTERVAL)
-                if clock() >= doubt:
+                if clock() >= verify_at:
                     await _verify_can_start(context, record)
-                    doubt = clock() + _VERIFY_AFTER
+                    verify_at = clock() + _VERIFY_AFTER
     except TimeoutError:
         message = f"The agent of {record.name} did not start in time"
         raise ParaError(
@@ -206,13 +208,13 @@ async def _wait_for_start(context: Context, record: Record) -> tuple[int, str]:
 async def _verify_can_start(context: Context, record: Record) -> None:
     """Raise engine.refused if the agent can never start in this container."""
     name = container_name(record.id)
-    seen = await containers.find(context.engine, name)
-    if seen is None or seen.state not in _ALIVE:
-        became = "is gone" if seen is None else f"has stopped ({seen.status})"
-        raise _not_started_error(record, f"its container {became}")
-    code, said = await exec_command.execute(context.engine, name, _PROBE_COMMAND, workdir="/")
+    container = await containers.find(context.engine, name)
+    if container is None or container.state not in _ALIVE:
+        condition = "is gone" if container is None else f"has stopped ({container.status})"
+        raise _not_started_error(record, f"its container {condition}")
+    code, output = await exec_command.execute(context.engine, name, _PROBE_COMMAND, workdir="/")
     if code != 0:
-        uid = said.strip() or "another"
+        uid = output.strip() or "another"
         raise _not_started_error(
             record, f"user {uid} of its image cannot write to {AGENT_FOLDER}/out"
         )
@@ -227,13 +229,13 @@ def _not_started_error(record: Record, why: str) -> ParaError:
     )
 
 
-def _verify_started(record: Record, code: int, said: str) -> None:
+def _verify_started(record: Record, code: int, output: str) -> None:
     if code == 0:
         return
     raise _NotStartedError(
         "engine.refused",
         f"The agent could not be started in {record.image}, which needs bash and tmux: "
-        f"{said.strip()}",
+        f"{output.strip()}",
         Remedy(title="Choose another image", setting="container.image"),
     )
 
@@ -256,7 +258,7 @@ def can_be_typed(text: str) -> bool:
 async def send_text(context: Context, record: Record, text: str) -> None:
     """Type a text for the agent, or start it again on the text; the session is locked."""
     command = supervisor.send_command(context.store.agent_folder(record.id), text)
-    code, said = await exec_command.execute(context.engine, container_name(record.id), command)
+    code, output = await exec_command.execute(context.engine, container_name(record.id), command)
     if code == supervisor.EXIT_NO_AGENT:
         await resume_agent(context, record, text)
     elif code == supervisor.EXIT_DIALOG:
@@ -271,5 +273,5 @@ async def send_text(context: Context, record: Record, text: str) -> None:
         )
     elif code != 0:
         raise ParaError(
-            "engine.refused", f"Sending to {record.name} failed: {said.strip() or code}"
+            "engine.refused", f"Sending to {record.name} failed: {output.strip() or code}"
         )

@@ -34,15 +34,15 @@ async def pause_due_sessions(context: Context) -> None:
             continue
         try:
             async with locking.locked_session(context, "pause", record.name, record.repo) as (
-                held,
+                locked,
                 *_,
             ):
-                if _is_due(context, held, settings):  # no other process has paused it
-                    _log.info("time limit reached, pausing", extra={"session": held.name})
-                    await _pause(context, held)
+                if _is_due(context, locked, settings):  # no other process has paused it
+                    _log.info("time limit reached, pausing", extra={"session": locked.name})
+                    await _pause(context, locked)
         except Exception as error:  # noqa: BLE001 # one failure must not keep the others from pausing
-            said = str(error) or type(error).__name__
-            _log.info("not paused: %s", said, extra={"session": record.name})
+            reason = str(error) or type(error).__name__
+            _log.info("not paused: %s", reason, extra={"session": record.name})
 
 
 async def _pause(context: Context, record: Record) -> None:
@@ -52,14 +52,14 @@ async def _pause(context: Context, record: Record) -> None:
 
 
 def _is_due(context: Context, record: Record, settings: AgentSettings) -> bool:
-    at_work = record.state is State.RUNNING and record.doing is None
-    if record.agent is None or not record.prompt or record.type == "worktree" or not at_work:
+    is_running = record.state is State.RUNNING and record.doing is None
+    if record.agent is None or not record.prompt or record.type == "worktree" or not is_running:
         return False
     folder = context.store.agent_folder(record.id)
     supervised = reported.is_supervised(folder)
-    begun = not record.unbegun
-    said = reported.read_state(
-        folder, record.agent, alive=True, supervised=supervised, started=begun
+    started = not record.unbegun
+    agent = reported.read_state(
+        folder, record.agent, alive=True, supervised=supervised, started=started
     )
-    until = time_limits.pause_time(record, said, settings, clock.observed_jumps())
+    until = time_limits.pause_time(record, agent, settings, clock.observed_jumps())
     return until is not None and until <= datetime.now(UTC)

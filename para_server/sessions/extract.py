@@ -60,7 +60,7 @@ class Extracted(Model):
     head: str
     more: bool
     since: str
-    found: Findings = Findings()
+    findings: Findings = Findings()
 
 
 @asynccontextmanager
@@ -120,20 +120,20 @@ async def _try_mode(
     repo: Repo,
     record: Record,
     message: str,
-    asked: tuple[str, Aim],
+    job: tuple[str, Aim],
     clearing: list[asyncio.Task[None]],
 ) -> Extracted:
     scratch = context.store.make_scratch_folder(record.id)
     try:
         since = await repository.resolve_ref(repo, f"{record.base}^{{commit}}")
-        lent = await _object_stores_for(context, repo, record, scratch, asked[0], since)
-        extract_job.write_job(scratch, repo, record, message, lent, rootless=since is None)
-        await _run_snapshot(context, repo, record, scratch, asked, lent)
+        object_stores = await _object_stores_for(context, repo, record, scratch, job[0], since)
+        extract_job.write_job(scratch, repo, record, message, object_stores, rootless=since is None)
+        await _run_snapshot(context, repo, record, scratch, job, object_stores)
         # its results are in the folder, so the container can go meanwhile
-        taken, _ = await run_both(
+        extracted, _ = await run_both(
             _verify(context, repo, record, scratch, since), _remove_helper(context, scratch)
         )
-        return taken
+        return extracted
     finally:
         clearing.append(asyncio.create_task(_clean_up(context, scratch, record)))
 
@@ -172,14 +172,14 @@ async def _run_snapshot(
     repo: Repo,
     record: Record,
     scratch: Path,
-    asked: tuple[str, Aim],
-    lent: Sequence[Path],
+    job: tuple[str, Aim],
+    object_stores: Sequence[Path],
 ) -> None:
     settings = context.settings(None).git
-    stores = [store for store in lent if not store.is_relative_to(container_spec.OUT)]
+    stores = [store for store in object_stores if not store.is_relative_to(container_spec.OUT)]
     work = await provision.workspace_mount(context, record)
     own = [context.store.upper_folder(record.id)] if record.bases else []
-    wanted = container_spec.helper_container(
+    spec = container_spec.helper_container(
         f"{HELPER_PREFIX}{scratch.name}",
         record.id,
         image=await find_helper_image(context),
@@ -187,7 +187,7 @@ async def _run_snapshot(
         command=(
             "bash",
             f"{container_spec.OUT}/snapshot.sh",
-            *asked,
+            *job,
             record.base,
             repo.object_format,
         ),
@@ -204,7 +204,7 @@ async def _run_snapshot(
         file_size=parse_size(settings.max_bundle),
     )
     await file_ownership.hand_to_helper(context, scratch)
-    code = await oneshot.run_and_keep(context.engine, wanted, settings.max_seconds)
+    code = await oneshot.run_and_keep(context.engine, spec, settings.max_seconds)
     if code is None:
         raise _TimeLimitError(
             "workspace.git-failed",
@@ -212,33 +212,33 @@ async def _run_snapshot(
             Remedy(title="Increase the time limit", setting="git.maxSeconds"),
         )
     if code != 0:
-        said = read_bounded(scratch / "log", _MAX_LOG, from_end=True) or b""
-        raise _snapshot_error(record, code, printable(said.decode(errors="replace").strip()))
+        output = read_bounded(scratch / "log", _MAX_LOG, from_end=True) or b""
+        raise _snapshot_error(record, code, printable(output.decode(errors="replace").strip()))
 
 
-def _snapshot_error(record: Record, code: int, said: str) -> ParaError:
+def _snapshot_error(record: Record, code: int, output: str) -> ParaError:
     """Return the error for a helper that failed, with a remedy that fits its output."""
-    named = {"name": record.name, "repo": record.repo}
-    look = Remedy(title="Open it, fix it and try again", command="para.open", params=named)
+    params = {"name": record.name, "repo": record.repo}
+    open_it = Remedy(title="Open it, fix it and try again", command="para.open", params=params)
     kind = _KilledError if code == _KILLED else ParaError
     return kind(
         "workspace.git-failed",
-        f"The work of {record.name} could not be extracted (exit code {code}): {said}",
-        _RAISE_LIMIT if any(word in said for word in _TOO_LARGE_OUTPUT) else look,
+        f"The work of {record.name} could not be extracted (exit code {code}): {output}",
+        _RAISE_LIMIT if any(word in output for word in _TOO_LARGE_OUTPUT) else open_it,
     )
 
 
 async def _verify(
     context: Context, repo: Repo, record: Record, scratch: Path, since: str | None
 ) -> Extracted:
-    claim = (read_bounded(scratch / "result", _MAX_RESULT) or b"").decode(errors="replace").split()
-    well_formed = len(claim) == 4 and all(repository.COMMIT.match(c) for c in claim[:3])  # noqa: PLR2004 # tip, keep, head, more
+    fields = (read_bounded(scratch / "result", _MAX_RESULT) or b"").decode(errors="replace").split()
+    well_formed = len(fields) == 4 and all(repository.COMMIT.match(c) for c in fields[:3])  # noqa: PLR2004 # tip, keep, head, more
     if not well_formed:
         raise _unverified_error(record)
-    tip, keep, head, more = claim
+    tip, keep, head, more = fields
     bundle = scratch / "bundle"
-    told = {"tip": tip, "keep": keep}
-    names = {end: f"{commit}^{{commit}}" for end, commit in told.items()}
+    commits = {"tip": tip, "keep": keep}
+    names = {end: f"{commit}^{{commit}}" for end, commit in commits.items()}
     if bundle.is_file() and not bundle.is_symlink():
         seconds = context.settings(None).git.max_seconds
         quarantine = scratch / secrets.token_hex(8)  # a name that the helper cannot guess
@@ -249,7 +249,9 @@ async def _verify(
             run_both(*(repository.is_ancestor(repo, one, record.base) for one in (tip, keep))),
         )
         # a bundle does not contain commits that the base commit has already
-        ends = {end: at for (end, at), is_old in zip(told.items(), old, strict=True) if not is_old}
+        ends = {
+            end: at for (end, at), is_old in zip(commits.items(), old, strict=True) if not is_old
+        }
         names |= {end: f"{incoming_ref(record.id)}/{end}" for end in ends}
         async with context.store.locked_refs(record.refs_at):
             await bundles.import_bundle(repo, bundle, record.id, ends, seconds)
@@ -266,7 +268,7 @@ async def _verify(
         head=head,
         more=more == "1",
         since=since or EMPTY_TREE[repo.object_format],
-        found=off_branch.read_findings(scratch),
+        findings=off_branch.read_findings(scratch),
     )
 
 

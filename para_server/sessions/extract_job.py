@@ -28,7 +28,7 @@ def write_job(
     """Write the scripts, the commit message, the identities and the paths of object stores."""
     stores = "".join(f"{store}\n" for store in lent)
     package = resources.files(git_package)
-    given = {
+    contents = {
         "message": message,
         "branch": record.branch,
         "alternates": stores,
@@ -38,11 +38,11 @@ def write_job(
         **{f"{script}.sh": (package / f"{script}.sh").read_text() for script in _SCRIPTS},
     }
     if record.bases:
-        given["layered"] = ""
+        contents["layered"] = ""
     if rootless:
-        given["rootless"] = ""
+        contents["rootless"] = ""
     with reporting_os_errors(scratch):
-        for file, content in given.items():
+        for file, content in contents.items():
             (scratch / file).write_text(content, errors="surrogateescape")
         if repo.shallow:
             (scratch / "shallow").write_bytes((repo.common / "shallow").read_bytes())

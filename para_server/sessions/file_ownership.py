@@ -132,7 +132,7 @@ async def _cached_image_ids(
 
 async def _read_passwd(context: Context, image: str, session_id: str) -> tuple[int, int]:
     name = f"{HELPER_PREFIX}{session_id}.ids"
-    wanted = container_spec.helper_container(
+    spec = container_spec.helper_container(
         name,
         session_id,
         image=image,
@@ -145,7 +145,7 @@ async def _read_passwd(context: Context, image: str, session_id: str) -> tuple[i
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(containers.remove, context.engine, name)
         await containers.remove(context.engine, name)  # left by a killed process
-        await containers.create(context.engine, wanted)
+        await containers.create(context.engine, spec)
         passwd = await file_copy.read_file(context.engine, name, _PASSWD) or b""
         await containers.remove(context.engine, name)
     for line in passwd.decode(errors="replace").splitlines():

@@ -25,7 +25,7 @@ class LockedSession(NamedTuple):
 
     record: Record
     session: Session
-    seen: ContainerInfo | None  # its container, where it has one
+    container: ContainerInfo | None  # its container, where it has one
 
 
 @asynccontextmanager
@@ -54,8 +54,8 @@ async def locked_session(
             raise ParaError(
                 "session.not-found", f"Session {chosen.name} does not exist any more", SHOW_SESSIONS
             )
-        seen = await present.find_container(context, record)
-        session = present.build_session(context, record, seen)
+        container = await present.find_container(context, record)
+        session = present.build_session(context, record, container)
         lifecycle.require_allowed(
             verb,
             record.name,
@@ -64,7 +64,7 @@ async def locked_session(
             problem=session.problem,
             instead=instead(record),
         )
-        yield LockedSession(record, session, seen)
+        yield LockedSession(record, session, container)
 
 
 async def _reconcile(context: Context, verb: str, record: Record) -> None:

@@ -28,7 +28,7 @@ async def create_container(
     mounts: list[Mount] | None = None,
 ) -> None:
     """Create a login container; one of the same name must have been removed before."""
-    wanted = container_spec.login_container(
+    spec = container_spec.login_container(
         name,
         agent,
         image=image,
@@ -38,7 +38,7 @@ async def create_container(
         # a browser's callback needs the host's network, which userns-remap does not allow
         network="bridge" if (await inspect_engine(context.engine)).remapped else "host",
     )
-    await containers.create(context.engine, wanted)
+    await containers.create(context.engine, spec)
 
 
 def login_environment(context: Context, settings: Settings) -> dict[str, str]:

@@ -47,8 +47,8 @@ async def find_repo(context: Context, given: str | None) -> Repo:
         return await _locate(context, context.cwd)
     if len(context.folders) == 1:
         return await _locate(context, context.folders[0])
-    said = "no folder is open" if not context.folders else "several folders are open"
-    raise ParaError("workspace.ambiguous", f"Specify a repository: {said}", SHOW_SESSIONS)
+    reason = "no folder is open" if not context.folders else "several folders are open"
+    raise ParaError("workspace.ambiguous", f"Specify a repository: {reason}", SHOW_SESSIONS)
 
 
 async def find_session(
@@ -69,24 +69,24 @@ async def find_session(
         inside = _session_around(context, context.cwd)
         if inside is not None:
             return inside
-    place = await _find_key(context, repo, records, name)
-    top = place.top if place is not None else None
-    here = [r for r in records if place is None or place.has(r)]
-    live = [r for r in here if r.state not in lifecycle.ENDED_STATES]
+    key = await _find_key(context, repo, records, name)
+    top = key.top if key is not None else None
+    candidates = [r for r in records if key is None or key.has(r)]
+    active = [r for r in candidates if r.state not in lifecycle.ENDED_STATES]
     if name is not None:
-        return _find_by_name(context, name, top, here, verb)
-    if not live_only and not live:
-        live = here
-    nearest = [r for r in live if r.repo == top]
-    if len(live) == 1 or len(nearest) == 1:
-        return (nearest or live)[0]
-    if not live:
+        return _find_by_name(context, name, top, candidates, verb)
+    if not live_only and not active:
+        active = candidates
+    nearest = [r for r in active if r.repo == top]
+    if len(active) == 1 or len(nearest) == 1:
+        return (nearest or active)[0]
+    if not active:
         raise ParaError(
             "session.not-found",
             f"There is no active session in {top or 'any repository'}",
             SHOW_SESSIONS,
         )
-    names = ", ".join(r.name for r in live)
+    names = ", ".join(r.name for r in active)
     raise ParaError("session.ambiguous", f"Specify a session: {names}", SHOW_SESSIONS)
 
 
@@ -156,11 +156,13 @@ async def _find_key(
 
 
 def _find_by_name(
-    context: Context, name: str, top: str | None, here: Sequence[Record], verb: str
+    context: Context, name: str, top: str | None, candidates: Sequence[Record], verb: str
 ) -> Record:
-    called = [r for r in here if r.name == name] or [r for r in here if r.id == name]
-    live = [r for r in called if r.state not in lifecycle.ENDED_STATES]
-    found = live or [r for r in called if verb and lifecycle.is_allowed(verb, r.state)] or called
+    matches = [r for r in candidates if r.name == name] or [r for r in candidates if r.id == name]
+    active = [r for r in matches if r.state not in lifecycle.ENDED_STATES]
+    found = (
+        active or [r for r in matches if verb and lifecycle.is_allowed(verb, r.state)] or matches
+    )
     if not found:
         where = f" in {top}" if top else ""
         missing = f"There is no session {name}{where}"

@@ -24,10 +24,10 @@ def check_records(context: Context) -> Check:
         return Check(name="records", ok=False, detail=str(error), problem=problem, level="error")
     if not lost:
         return Check(name="records", ok=True, detail="every session has its record")
-    said = [_describe(context, one) for one in lost[:_MAX_NAMED]]
+    descriptions = [_describe(context, one) for one in lost[:_MAX_NAMED]]
     if len(lost) > _MAX_NAMED:
-        said.append(f"and {len(lost) - _MAX_NAMED} more")
-    message = "; ".join(said)
+        descriptions.append(f"and {len(lost) - _MAX_NAMED} more")
+    message = "; ".join(descriptions)
     copies = [store.read_copy(one) for one in lost[:_MAX_NAMED]]
     remedies = tuple(_recover_remedy(copy) for copy in copies if copy is not None)
     problem = Problem(slug="store.unreadable", message=message, remedies=remedies)

@@ -30,42 +30,43 @@ async def watch_sessions(
     context: Context, scope: NotificationScope
 ) -> AsyncGenerator[SessionsChanged]:
     """Yield the notification for a client: once at the start, then after every change."""
-    stirred = asyncio.Event()
-    stirred.set()
+    changed = asyncio.Event()
+    changed.set()
     context.store.make_folders()
     watchers = [
-        asyncio.create_task(_watch_files(context, stirred)),
-        asyncio.create_task(_watch_engine(context, stirred)),
+        asyncio.create_task(_watch_files(context, changed)),
+        asyncio.create_task(_watch_engine(context, changed)),
     ]
-    before: SessionsChanged | None = None
-    known: tuple[Session, ...] | None = None
+    previous: SessionsChanged | None = None
+    previous_sessions: tuple[Session, ...] | None = None
     clock = asyncio.get_running_loop().time
     pace = throttle.RefreshPace()
-    called = call_limits.CallHistory()
+    calls = call_limits.CallHistory()
     try:
         while True:
             with suppress(TimeoutError):  # a summary of limited notifications is due
-                async with asyncio.timeout_at(call_limits.next_due(called)):
-                    await stirred.wait()
+                async with asyncio.timeout_at(call_limits.next_due(calls)):
+                    await changed.wait()
             # one refresh covers all changes during the delay
             await asyncio.sleep(throttle.refresh_delay(pace, clock()))
-            stirred.clear()
-            began = clock()
-            now = await _current_state(context)
-            beginning = sum(one.state is State.PREPARING for one in now.sessions)
-            pace = throttle.record_refresh(pace, began, clock(), beginning)
+            changed.clear()
+            started_at = clock()
+            current = await _current_state(context)
+            starting = sum(one.state is State.PREPARING for one in current.sessions)
+            pace = throttle.record_refresh(pace, started_at, clock(), starting)
             events: tuple[Attention, ...] = ()
-            if now.status_bar.severity != "error":  # then it has no sessions
-                heard = status_bar.new_attention(
-                    now.sessions if known is None else known, now.sessions
+            if current.status_bar.severity != "error":  # then it has no sessions
+                new_events = status_bar.new_attention(
+                    current.sessions if previous_sessions is None else previous_sessions,
+                    current.sessions,
                 )
-                events = tuple([e for e in heard if await scope.includes(e.repo)])
-                known = now.sessions
-                there = {session.id for session in now.sessions}
-                called, events = call_limits.admit(called, events, there, clock())
-            if now != before or events:
-                yield now.model_copy(update={"attention": events})
-            before = now
+                events = tuple([e for e in new_events if await scope.includes(e.repo)])
+                previous_sessions = current.sessions
+                ids = {session.id for session in current.sessions}
+                calls, events = call_limits.admit(calls, events, ids, clock())
+            if current != previous or events:
+                yield current.model_copy(update={"attention": events})
+            previous = current
             await asyncio.sleep(_BATCH_SECONDS)
     finally:
         for watcher in watchers:
@@ -92,7 +93,7 @@ def container_limit(context: Context) -> int:
         return 0
 
 
-async def _watch_engine(context: Context, stirred: asyncio.Event) -> None:
+async def _watch_engine(context: Context, changed: asyncio.Event) -> None:
     """Follow the engine's events; reconnect with increasing delays when they end."""
     pause = _RETRY_DELAY
     while True:
@@ -101,10 +102,10 @@ async def _watch_engine(context: Context, stirred: asyncio.Event) -> None:
                 pause = _RETRY_DELAY
                 if not name:  # connected: events may have been missed before
                     await _clean_up(context)
-                stirred.set()
+                changed.set()
         except ParaError as error:
             _log.info("no events from the engine: %s", error)
-            stirred.set()
+            changed.set()
         await asyncio.sleep(pause)
         pause = min(pause * 2, _MAX_RETRY_DELAY)
 
@@ -117,7 +118,7 @@ async def _clean_up(context: Context) -> None:
         _log.info("reconciling failed: %s", error)
 
 
-async def _watch_files(context: Context, stirred: asyncio.Event) -> None:
+async def _watch_files(context: Context, changed: asyncio.Event) -> None:
     """Follow changes of records and of agents' reports.
 
     Each agent's folder is watched without its subfolders, which belong to the agent.
@@ -126,7 +127,7 @@ async def _watch_files(context: Context, stirred: asyncio.Event) -> None:
         context.store.records_folder, lambda: _agent_folders(context)
     ):
         context.store.invalidate_cache()
-        stirred.set()
+        changed.set()
 
 
 def _agent_folders(context: Context) -> list[str]:

@@ -148,8 +148,8 @@ def _detail(one: Finding, value: str, archive: str) -> str:
             return _LOST.get(one.how, _LOST["broken"])
 
 
-def _describe_operation(said: str) -> str:
-    word, *rest = said.split()
+def _describe_operation(text: str) -> str:
+    word, *rest = text.split()
     named = _OPERATIONS.get(word, "an operation")
     return f"{named} ({' of '.join(rest)})" if len(rest) == 2 else named  # noqa: PLR2004 # step, steps
 

@@ -59,8 +59,8 @@ async def _remove_if_orphaned(context: Context, session: str, image: Image) -> N
     record = context.store.read_record(session)
     if record is None or record.doing is not None or record.state is not State.RUNNING:
         return
-    seen = await containers.find(context.engine, container_name(session))
-    if seen is not None and seen.image_id != image.id:
+    container = await containers.find(context.engine, container_name(session))
+    if container is not None and container.image_id != image.id:
         await images.remove_unused(context.engine, image.id)
 
 

@@ -24,10 +24,10 @@ _RUNNING_STATES: Final = frozenset({"running", "restarting"})  # of the engine
 
 
 async def load_session(
-    context: Context, record: Record, seen: ContainerInfo | None = None
+    context: Context, record: Record, info: ContainerInfo | None = None
 ) -> Session:
     """Return the current session; inspects its container unless it is given."""
-    return build_session(context, record, seen or await find_container(context, record))
+    return build_session(context, record, info or await find_container(context, record))
 
 
 async def find_container(context: Context, record: Record) -> ContainerInfo | None:
@@ -35,12 +35,12 @@ async def find_container(context: Context, record: Record) -> ContainerInfo | No
     if record.type != "container" or record.state in lifecycle.ENDED_STATES:
         return None
     engine, name = context.engine, container_name(record.id)
-    seen = await containers.find(engine, name)
+    info = await containers.find(engine, name)
     # paused sessions have none, and starting ones not yet
-    missing = seen is None and record.state in {State.RUNNING, State.FAILED}
+    missing = info is None and record.state in {State.RUNNING, State.FAILED}
     if missing and await containers.restore_name(engine, record.id, context.store.owns):
         return await containers.find(engine, name)
-    return seen
+    return info
 
 
 async def list_sessions(context: Context, repo: str | None, *, every: bool) -> ListResult:
@@ -48,13 +48,13 @@ async def list_sessions(context: Context, repo: str | None, *, every: bool) -> L
     records = context.store.read_all()
     if repo is not None:
         found = await lookup.find_repo(context, repo)
-        place = lookup.RepositoryKey(str(found.top), str(found.common))
-        records = [r for r in records if place.has(r)]
+        key = lookup.RepositoryKey(str(found.top), str(found.common))
+        records = [r for r in records if key.has(r)]
     if not every:
         records = [r for r in records if r.state not in lifecycle.ENDED_STATES]
     settings = context.settings(None)
-    seen = await _list_containers(context, records, enabled=settings.container.enabled)
-    by_name = {one.name: one for one in seen}
+    containers_seen = await _list_containers(context, records, enabled=settings.container.enabled)
+    by_name = {one.name: one for one in containers_seen}
     if any(_lacks_container(r, by_name) for r in records):
         for one in await containers.list_renamed(context.engine):
             if one.session is not None and context.store.owns(one.home):
@@ -64,7 +64,7 @@ async def list_sessions(context: Context, repo: str | None, *, every: bool) -> L
             _shorten_prompt(build_session(context, r, by_name.get(container_name(r.id))))
             for r in records
         ),
-        running=len(seen),
+        running=len(containers_seen),
         limit=settings.container.max_running,
     )
 
@@ -83,33 +83,33 @@ def _shorten_prompt(session: Session) -> Session:
     return session.model_copy(update={"prompt": f"{session.prompt[: MAX_LISTED_PROMPT - 1]}…"})
 
 
-def build_session(context: Context, record: Record, seen: ContainerInfo | None) -> Session:
+def build_session(context: Context, record: Record, info: ContainerInfo | None) -> Session:
     """Return the session for a record and its container, cached until one of them changes."""
-    claim = None
-    if record.agent is not None and _can_report(record, seen):
+    report = None
+    if record.agent is not None and _can_report(record, info):
         folder = f"{context.store.home}/agents/{record.id}"
-        claim = reported.state_stamp(folder), reported.is_supervised(folder)
-    now = (record, seen, claim, clock.observed_jumps())
-    known = context.shown.get(record.id)
-    if known is not None and known.of == now:
-        return known.session
-    session = _build(context, record, seen)
-    context.shown[record.id] = CacheEntry(now, session)
+        report = reported.state_stamp(folder), reported.is_supervised(folder)
+    inputs = (record, info, report, clock.observed_jumps())
+    cached = context.shown.get(record.id)
+    if cached is not None and cached.of == inputs:
+        return cached.session
+    session = _build(context, record, info)
+    context.shown[record.id] = CacheEntry(inputs, session)
     return session
 
 
-def _can_report(record: Record, seen: ContainerInfo | None) -> bool:
+def _can_report(record: Record, info: ContainerInfo | None) -> bool:
     """Return whether the agent may have a new report; hundreds of paused ones are not read."""
     if record.state is State.PAUSED:
-        return seen is not None and seen.state in _RUNNING_STATES
+        return info is not None and info.state in _RUNNING_STATES
     return record.state not in lifecycle.ENDED_STATES
 
 
-def _build(context: Context, record: Record, seen: ContainerInfo | None) -> Session:
-    state, problem = _current_state(record, seen)
+def _build(context: Context, record: Record, info: ContainerInfo | None) -> Session:
+    state, problem = _current_state(record, info)
     container = None
-    if seen is not None and record.type == "container":
-        container = Container(id=seen.id, name=seen.name, image=record.image)
+    if info is not None and record.type == "container":
+        container = Container(id=info.id, name=info.name, image=record.image)
     return Session(
         id=record.id,
         name=record.name,
@@ -118,7 +118,7 @@ def _build(context: Context, record: Record, seen: ContainerInfo | None) -> Sess
         repo=record.repo,
         base=record.base,
         branch=record.branch,
-        workspace=_workspace_path(context, record, seen),
+        workspace=_workspace_path(context, record, info),
         container=container,
         agent=_build_agent(context, record, state),
         prompt=record.prompt,
@@ -137,28 +137,28 @@ def _start_hints(record: Record, state: State) -> tuple[str, ...]:
     return (f"Nothing runs automatically in a worktree: start the agent as {start} shows",)
 
 
-def _workspace_path(context: Context, record: Record, seen: ContainerInfo | None) -> str | None:
+def _workspace_path(context: Context, record: Record, info: ContainerInfo | None) -> str | None:
     """Return the path of a workspace on the host, or None if this user cannot see it."""
     if record.state in lifecycle.ENDED_STATES:
         return None
     if not record.bases:
         return str(context.store.workspace(record.id))
-    mounted = seen.volumes.get(overlay_volume_name(record.id)) if seen is not None else None
+    mounted = info.volumes.get(overlay_volume_name(record.id)) if info is not None else None
     # a mount point of the engine, which only root can see, while the container runs
     return mounted if mounted and os.path.ismount(mounted) else None
 
 
-def _current_state(record: Record, seen: ContainerInfo | None) -> tuple[State, Problem | None]:
+def _current_state(record: Record, info: ContainerInfo | None) -> tuple[State, Problem | None]:
     if record.state not in {State.RUNNING, State.PAUSED} or record.type == "worktree":
         return record.state, record.problem
     if record.doing is not None:
         return record.state, None  # a command is changing the container
-    if seen is not None and seen.state in _RUNNING_STATES:
+    if info is not None and info.state in _RUNNING_STATES:
         return State.RUNNING, None
-    if record.state is State.PAUSED or (seen is not None and seen.state == "paused"):
+    if record.state is State.PAUSED or (info is not None and info.state == "paused"):
         return State.PAUSED, None
-    became = "has stopped" if seen is not None else "is gone"
-    return State.FAILED, _stopped_problem(record, f"The container of {record.name} {became}")
+    condition = "has stopped" if info is not None else "is gone"
+    return State.FAILED, _stopped_problem(record, f"The container of {record.name} {condition}")
 
 
 def _stopped_problem(record: Record, message: str) -> Problem:
@@ -181,16 +181,16 @@ def _build_agent(context: Context, record: Record, state: State) -> Agent | None
     # while a command is changing it, processes start and end
     works = state is State.RUNNING and record.doing is None
     supervised = not works or reported.is_supervised(folder)
-    begun = not record.unbegun
-    said = reported.read_state(
-        folder, record.agent, alive=alive, supervised=supervised, started=begun
+    started = not record.unbegun
+    agent = reported.read_state(
+        folder, record.agent, alive=alive, supervised=supervised, started=started
     )
     if state is not State.RUNNING:
-        return said
+        return agent
     until = time_limits.pause_time(
-        record, said, context.settings(None).agent, clock.observed_jumps()
+        record, agent, context.settings(None).agent, clock.observed_jumps()
     )
-    return said if until is None else time_limits.with_pause_notice(said, until)
+    return agent if until is None else time_limits.with_pause_notice(agent, until)
 
 
 async def _list_containers(

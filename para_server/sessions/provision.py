@@ -55,15 +55,19 @@ async def provision_session(
     Return the container, or None for a worktree and for an overlay, whose mount point only the
     engine knows.
     """
-    filling = create_workspace(context, repo, record, settings, start)
+    workspace_task = create_workspace(context, repo, record, settings, start)
     if record.type == "worktree":
-        await filling
+        await workspace_task
         return None
-    released, made = await run_both(
-        filling, create_container(context, repo, record, settings, image)
+    released, container_id = await run_both(
+        workspace_task, create_container(context, repo, record, settings, image)
     )
     await start_container(context, record, released)
-    return None if record.bases else containers.started_info(made, container_name(record.id), image)
+    return (
+        None
+        if record.bases
+        else containers.started_info(container_id, container_name(record.id), image)
+    )
 
 
 def workspace_of_started(record: Record) -> ReleasedWorkspace:
@@ -116,31 +120,31 @@ async def create_container(
     if image != saved_image(record.id):  # a saved image was made from a fitted one
         fitted = await file_ownership.fit_image(context, image, record.id)
     # a session without a task may get one later
-    facts = find_profile(record.agent or settings.agent.name, settings.agent)
-    mounts = [await workspace_mount(context, record), *supervisor.mounts(agent_folder, facts)]
+    profile = find_profile(record.agent or settings.agent.name, settings.agent)
+    mounts = [await workspace_mount(context, record), *supervisor.mounts(agent_folder, profile)]
     if not record.has_own_objects(settings.git.objects):
         mounts += _object_store_mounts(repo)
     login, environment = await credentials.find_shared_login(context, settings, record.agent)
-    kept = await image_volumes.create_volumes(context, record, fitted, [*mounts, *login])
-    wanted = container_spec.session_container(
+    session_volumes = await image_volumes.create_volumes(context, record, fitted, [*mounts, *login])
+    spec = container_spec.session_container(
         record,
         settings.container,
         environment,
         image=fitted,
         home=context.store.home,
-        mounts=[*mounts, *kept.mounts, *login],
+        mounts=[*mounts, *session_volumes.mounts, *login],
         ca_bundle=container_spec.find_ca_bundle(settings.container, context.environ),
         proxies=context.engine.session_proxies,
     )
     limit = settings.container.max_running
     async with locks.reserve(
-        context.engine, wanted.name, limit, lambda: _container_names(context)
+        context.engine, spec.name, limit, lambda: _container_names(context)
     ) as free:
         if not free:
             raise await _limit_error(context, limit)
-        made = await containers.create(context.engine, wanted)
-    await image_volumes.fix_ownership(context, made, kept.new, image, fitted)
-    return made
+        container_id = await containers.create(context.engine, spec)
+    await image_volumes.fix_ownership(context, container_id, session_volumes.new, image, fitted)
+    return container_id
 
 
 async def _container_names(context: Context) -> set[str]:
@@ -228,10 +232,8 @@ async def _empty_by_helper(context: Context, folder: Path, session_id: str) -> N
     name = f"{HELPER_PREFIX}{session_id}.removal"
     await containers.remove(context.engine, name)  # left by a killed process
     image, home = await find_helper_image(context), context.store.home
-    wanted = container_spec.removal_container(
-        name, session_id, image=image, home=home, folder=folder
-    )
-    await oneshot.run(context.engine, wanted, _REMOVAL_TIMEOUT)
+    spec = container_spec.removal_container(name, session_id, image=image, home=home, folder=folder)
+    await oneshot.run(context.engine, spec, _REMOVAL_TIMEOUT)
 
 
 async def _delete_refs(context: Context, record: Record) -> None:
@@ -258,12 +260,12 @@ async def _limit_error(context: Context, limit: int) -> ParaError:
         params = {"name": idle.name, "repo": idle.repo}
         title = f"Pause {idle.name}, the longest idle session"
         remedies.insert(0, Remedy(title=title, command="para.pause", params=params))
-    there = await container_cache.refresh(context.engine)
-    others = sum(not context.store.owns(one.home) for one in there)
-    whose = f" ({others} of the {len(there)} belong to other users or homes)" if others else ""
+    on_engine = await container_cache.refresh(context.engine)
+    others = sum(not context.store.owns(one.home) for one in on_engine)
+    note = f" ({others} of the {len(on_engine)} belong to other users or homes)" if others else ""
     return ParaError(
         "session.limit-reached",
-        f"Maximum {limit} containers reached{whose}. "
+        f"Maximum {limit} containers reached{note}. "
         "Use 'para pause' or 'para cancel' to free resources",
         *remedies,
     )

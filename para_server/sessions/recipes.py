@@ -41,8 +41,8 @@ async def find_fresh_image(context: Context, name: str) -> Image:
         remedy = Remedy(
             title="Build image", command="para.image.build", params=image_build_params(name)
         )
-        said = f"{name} is stale: its recipe has changed since it was built"
-        raise ParaError("engine.image-missing", said, remedy)
+        message = f"{name} is stale: its recipe has changed since it was built"
+        raise ParaError("engine.image-missing", message, remedy)
     return image
 
 

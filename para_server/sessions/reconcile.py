@@ -47,11 +47,11 @@ async def _reconcile_each(context: Context) -> None:
                 await reconcile_session(context, record.id)
         except Exception as error:  # noqa: BLE001 # one failure must not stop the others
             log_postponed(f"session {record.name} is not reconciled", error)
-    for stray in _find_leftovers(context):
+    for leftover in _find_leftovers(context):
         try:
-            await _remove_leftover(context, stray)
+            await _remove_leftover(context, leftover)
         except Exception as error:  # noqa: BLE001 # as above
-            log_postponed(f"{stray} is not removed", error)
+            log_postponed(f"{leftover} is not removed", error)
 
 
 def _find_leftovers(context: Context) -> list[Path]:
@@ -171,10 +171,10 @@ async def roll_back_end(context: Context, record: Record) -> None:
     if now is None or now.state in ENDED_STATES:
         return
     if record.type == "container" and record.state in {State.RUNNING, State.FAILED}:
-        seen = await containers.find(context.engine, container_name(record.id))
-        if seen is not None and seen.state == "paused":
-            await containers.thaw(context.engine, seen.name)
-        alive = seen is not None and seen.state in {"running", "paused"}
+        container = await containers.find(context.engine, container_name(record.id))
+        if container is not None and container.state == "paused":
+            await containers.thaw(context.engine, container.name)
+        alive = container is not None and container.state in {"running", "paused"}
         if alive and reported.is_suspended(context.store.agent_folder(record.id)):
             await _resume_agent(context, record)
     if record.head is not None:
@@ -193,9 +193,9 @@ async def _resume_agent(context: Context, record: Record) -> None:
 
 async def freeze_again(context: Context, record: Record) -> None:
     """Freeze a container that was thawed."""
-    seen = await containers.find(context.engine, container_name(record.id))
-    if seen is not None and seen.state == "running":
-        await containers.freeze(context.engine, seen.name)
+    container = await containers.find(context.engine, container_name(record.id))
+    if container is not None and container.state == "running":
+        await containers.freeze(context.engine, container.name)
 
 
 async def _delete_empty_branch(context: Context, record: Record, branch: str) -> None:
@@ -211,12 +211,12 @@ async def _delete_empty_branch(context: Context, record: Record, branch: str) ->
             await repository.delete_refs(repo, f"refs/heads/{branch}")
 
 
-async def _remove_leftover(context: Context, stray: Path) -> None:
-    session_id = stray.name.partition(".")[0]
+async def _remove_leftover(context: Context, leftover: Path) -> None:
+    session_id = leftover.name.partition(".")[0]
     async with context.store.locked_session(session_id, timeout=0):
-        if stray not in context.store.leftovers():
+        if leftover not in context.store.leftovers():
             return  # its session has started meanwhile
-        if stray.parent.name == "scratch":
-            await containers.remove(context.engine, f"{HELPER_PREFIX}{stray.name}")
-            await volumes.remove(context.engine, overlay_volume_name(stray.name))
-        await provision.remove_folder(context, stray, session_id)
+        if leftover.parent.name == "scratch":
+            await containers.remove(context.engine, f"{HELPER_PREFIX}{leftover.name}")
+            await volumes.remove(context.engine, overlay_volume_name(leftover.name))
+        await provision.remove_folder(context, leftover, session_id)

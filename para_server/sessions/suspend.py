@@ -21,11 +21,11 @@ _log = logging.getLogger(__name__)
 async def save_session(context: Context, record: Record) -> Session:
     """End the agent gently, save the container and remove it; the session must be locked."""
     context.report(f"Saving {record.name}", 10)
-    begun = context.store.write(record.but(state=State.RUNNING, doing="pause"))
+    pending = context.store.write(record.but(state=State.RUNNING, doing="pause"))
     async with rollback_on_failure() as rollback:
-        rollback.push_async_callback(_roll_back_pause, context, begun)
-        await agent_process.suspend_agent(context, begun)
-        saved = await _save_container(context, begun)
+        rollback.push_async_callback(_roll_back_pause, context, pending)
+        await agent_process.suspend_agent(context, pending)
+        saved = await _save_container(context, pending)
     return await ignore_cancellation(_finish_pause(context, saved))
 
 
@@ -61,30 +61,30 @@ async def _save_container(context: Context, record: Record) -> Record:
     return context.store.write(record.but(state=State.PAUSED))
 
 
-async def freeze_session(context: Context, record: Record, seen: ContainerInfo | None) -> None:
+async def freeze_session(context: Context, record: Record, container: ContainerInfo | None) -> None:
     """Freeze the processes of a session, so that its files do not change while they are read.
 
     An agent that can continue its conversation is ended first. Any other is only frozen, because it
     would start from the beginning if the session continues.
     """
-    if record.state is State.PAUSED or seen is None or seen.state != "running":
+    if record.state is State.PAUSED or container is None or container.state != "running":
         return
     if agent_process.can_continue_conversation(context, record):
         await agent_process.suspend_agent(context, record)
-    await containers.freeze(context.engine, seen.name)
+    await containers.freeze(context.engine, container.name)
 
 
 async def _roll_back_pause(context: Context, record: Record) -> None:
     """Roll back a pause: start the container and its agent again."""
     name = container_name(record.id)
-    seen = await containers.find(context.engine, name)
-    if seen is None:
+    container = await containers.find(context.engine, name)
+    if container is None:
         await complete_pause(context, record)  # the container is already removed
         return
     saved = await images.find(context.engine, saved_image(record.id))
-    if saved is not None and saved.id != seen.image_id:
+    if saved is not None and saved.id != container.image_id:
         await images.remove(context.engine, saved_image(record.id))
     await provision.start_container(context, record, provision.workspace_of_started(record))
-    if seen.state != "running" or reported.is_suspended(context.store.agent_folder(record.id)):
+    if container.state != "running" or reported.is_suspended(context.store.agent_folder(record.id)):
         await agent_process.resume_agent(context, record, None)
     context.store.write(record.but(doing=None))

@@ -69,51 +69,51 @@ def _read(file: Path) -> bytes:
 
 def _open(file: Path) -> int:
     """Open a file; links in repositories are refused, because they may lead anywhere."""
-    here = os.open(file.anchor, _FOLDER_FLAGS)
+    current = os.open(file.anchor, _FOLDER_FLAGS)
     parts = file.parts[1:]
     try:
         for part in parts[:-1]:
-            below = _open_part(here, part, _FOLDER_FLAGS)
-            os.close(here)
-            here = below
+            below = _open_part(current, part, _FOLDER_FLAGS)
+            os.close(current)
+            current = below
         return _open_part(
-            here, parts[-1] if parts else ".", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            current, parts[-1] if parts else ".", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
         )
     finally:
-        os.close(here)
+        os.close(current)
 
 
-def _open_part(here: int, part: str, flags: int) -> int:
-    unfollowed = os.O_NOFOLLOW if _in_repository(here) else 0
+def _open_part(current: int, part: str, flags: int) -> int:
+    no_follow = os.O_NOFOLLOW if _in_repository(current) else 0
     try:
-        return os.open(part, flags | unfollowed, dir_fd=here)
+        return os.open(part, flags | no_follow, dir_fd=current)
     except OSError as error:
-        if unfollowed and error.errno in {errno.ELOOP, errno.ENOTDIR} and _is_link(here, part):
+        if no_follow and error.errno in {errno.ELOOP, errno.ENOTDIR} and _is_link(current, part):
             raise ValueError(f"{part} is a link in a repository, which is not followed") from None
         raise
 
 
-def _is_link(here: int, part: str) -> bool:
-    return stat.S_ISLNK(os.stat(part, dir_fd=here, follow_symlinks=False).st_mode)
+def _is_link(current: int, part: str) -> bool:
+    return stat.S_ISLNK(os.stat(part, dir_fd=current, follow_symlinks=False).st_mode)
 
 
 def _in_repository(folder: int) -> bool:
     """Return whether a folder or one of its parents is the top of a repository."""
-    here = os.dup(folder)
+    current = os.dup(folder)
     try:
         while True:
-            if _has_git(here):
+            if _has_git(current):
                 return True
-            above = os.open("..", _FOLDER_FLAGS, dir_fd=here)
-            same = os.path.samestat(os.fstat(above), os.fstat(here))
-            os.close(here)
-            here = above
+            above = os.open("..", _FOLDER_FLAGS, dir_fd=current)
+            same = os.path.samestat(os.fstat(above), os.fstat(current))
+            os.close(current)
+            current = above
             if same:
                 return False
     except OSError:  # a parent cannot be opened
         return True
     finally:
-        os.close(here)
+        os.close(current)
 
 
 def _has_git(folder: int) -> bool:

@@ -52,8 +52,8 @@ async def follow_renamed_branch(context: Context, repo: Repo, record: Record) ->
     folder = context.store.workspace(record.id)
     if not folder.is_dir():
         return record
-    where = await read_state(repo, folder)
-    on = where.branch
+    state = await read_state(repo, folder)
+    on = state.branch
     if on is None or on == record.branch:
         return record
     is_renamed = await worktree.is_renamed_branch(repo, folder, record.branch, on)
@@ -62,38 +62,38 @@ async def follow_renamed_branch(context: Context, repo: Repo, record: Record) ->
 
 @asynccontextmanager
 async def committed_work(
-    context: Context, repo: Repo, record: Record, where: WorktreeState, message: str
+    context: Context, repo: Repo, record: Record, state: WorktreeState, message: str
 ) -> AsyncIterator[WorktreeWork]:
     """Commit all changes on the session's branch; rolled back if the block fails."""
     folder = context.store.workspace(record.id)
     own = await repository.resolve_branch(repo, record.branch)
     found = await nested_repositories.find_nested(folder)
-    assert where.head is not None, "demand_finishable checks it"
+    assert state.head is not None, "demand_finishable checks it"
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(
-            worktree.restore_state, repo, folder, where, record.branch, own
+            worktree.restore_state, repo, folder, state, record.branch, own
         )
-        kept = [*where.unreferenced]
+        kept = [*state.unreferenced]
         left: list[Left] = []
         if (
-            where.branch == record.branch
+            state.branch == record.branch
             or own is None
-            or await _is_ancestor(repo, own, where.head)
+            or await _is_ancestor(repo, own, state.head)
         ):
-            if where.branch != record.branch:
-                await worktree.attach_branch(folder, record.branch, where.head, own)
+            if state.branch != record.branch:
+                await worktree.attach_branch(folder, record.branch, state.head, own)
             plain = nested_repositories.list_plain_paths(found)
             await worktree_commit.commit_all(folder, message, plain)
             tip = (await git(folder, "rev-parse", "HEAD")).strip()
         else:
             tip = own
             plain = ()
-            await _require_all_on_branch(repo, record, folder, where, own)
-            kept += await find_unreachable(repo, [where.head]) if where.branch is None else []
-        if where.branch not in {None, record.branch} and not await _is_ancestor(
-            repo, where.head, tip
+            await _require_all_on_branch(repo, record, folder, state, own)
+            kept += await find_unreachable(repo, [state.head]) if state.branch is None else []
+        if state.branch not in {None, record.branch} and not await _is_ancestor(
+            repo, state.head, tip
         ):
-            left.append(_left_on_branch(where.branch or "", where.head))
+            left.append(_left_on_branch(state.branch or "", state.head))
         yield await _collect_off_branch(repo, record, folder, tip, kept, found, left, plain)
 
 
@@ -109,19 +109,19 @@ async def require_finishable(
             f"The worktree of {record.name} is gone: {folder} does not exist",
             Remedy(title="Cancel it; its commits are kept", command="para.cancel", params=params),
         )
-    where = await read_state(repo, folder)
-    off_branch.require_mergeable(record, Findings(stopped=where.stopped, conflicts=where.conflicts))
-    if where.head is None:
+    state = await read_state(repo, folder)
+    off_branch.require_mergeable(record, Findings(stopped=state.stopped, conflicts=state.conflicts))
+    if state.head is None:
         raise ParaError(
             "workspace.git-failed",
-            f"The worktree of {record.name} is on {one_line(where.branch or 'HEAD')}, which has no "
+            f"The worktree of {record.name} is on {one_line(state.branch or 'HEAD')}, which has no "
             "commit yet",
             Remedy(title=f"Commit there, or switch back: {_switch_command(folder, record)}"),
             Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params),
         )
     for one in dict.fromkeys((record.branch, branch)):
         await require_unused_branch(repo, one, folder)
-    return where
+    return state
 
 
 async def commit_for_review(context: Context, repo: Repo, record: Record) -> str:
@@ -129,12 +129,12 @@ async def commit_for_review(context: Context, repo: Repo, record: Record) -> str
     folder = context.store.workspace(record.id)
     if not folder.is_dir():
         return await worktree.find_last_commit(repo, folder)
-    where = await read_state(repo, folder)
+    state = await read_state(repo, folder)
     found = await nested_repositories.find_nested(folder)
     tree = await worktree_commit.write_tree(
-        folder, where.head, nested_repositories.list_plain_paths(found)
+        folder, state.head, nested_repositories.list_plain_paths(found)
     )
-    work = await _commit_archive(repo, where.head or record.base, tree, [], "para: as it is now")
+    work = await _commit_archive(repo, state.head or record.base, tree, [], "para: as it is now")
     return work.keep or work.tip
 
 
@@ -151,27 +151,27 @@ async def snapshot_worktree(
         last = await worktree.find_last_commit(repo, folder)
         beside = None if own in {None, last} else last
         return await _commit_archive(repo, own or last, None, [beside] if beside else [], message)
-    where = await read_state(repo, folder)
+    state = await read_state(repo, folder)
     found = await nested_repositories.find_nested(folder)
-    tip = own or where.head or record.base
+    tip = own or state.head or record.base
     # also changed files of submodules, so that recover restores them at their paths
     flat = tuple(one.path for one in found if one.kind != "ignored" and (one.tips or one.changed))
     hollow = await nested_repositories.find_uninitialized_submodules(folder, found)
     paths = tuple(dict.fromkeys((*nested_repositories.list_plain_paths(found), *flat)))
-    tree = await worktree_commit.write_tree(folder, where.head, paths, uninitialized=hollow)
-    kept = [*where.unreferenced]
-    off = where.head if where.head not in {None, tip} else None
+    tree = await worktree_commit.write_tree(folder, state.head, paths, uninitialized=hollow)
+    kept = [*state.unreferenced]
+    off = state.head if state.head not in {None, tip} else None
     if off is not None:
         kept.insert(0, off)
-    named: list[Finding] = [
-        Finding(what="merge", how="kept", at="-", value=one) for one in where.stopped
+    findings: list[Finding] = [
+        Finding(what="merge", how="kept", at="-", value=one) for one in state.stopped
     ]
-    named += _hollow_findings(hollow)
+    findings += _hollow_findings(hollow)
     for one in found:
         kept += await nested_repositories.copy_commits(repo, folder, one, found, message)
-        named += _nested_findings(one)
+        findings += _nested_findings(one)
     work = await _commit_archive(repo, tip, tree, kept, message)
-    left = off_branch.not_in_archive(Findings(beside=tuple(named)), archive_ref(record.id))
+    left = off_branch.not_in_archive(Findings(beside=tuple(findings)), archive_ref(record.id))
     return work.model_copy(update={"left": left, "head": off})
 
 
@@ -193,16 +193,16 @@ async def _collect_off_branch(
         listed = ", ".join(one[:12] for one in kept[:_MAX_SHOWN])
         detail = f"commits on no branch are kept in {archive}: {listed}"
         left.append(Left(what="branch", ref=archive, detail=detail))
-    named: list[Finding] = []
+    findings: list[Finding] = []
     for one in found:
         kept += await nested_repositories.copy_commits(repo, folder, one, found, message)
-        named += _nested_findings(one)
+        findings += _nested_findings(one)
     tree = None
     hidden, hollow = await run_both(
         worktree_commit.list_overlooked_files(folder),
         nested_repositories.find_uninitialized_submodules(folder, found),
     )
-    named += _hollow_findings(hollow)
+    findings += _hollow_findings(hollow)
     if hidden or hollow:
         full = await worktree_commit.write_tree(folder, tip, plain, uninitialized=hollow)
         if full != (await git(repo.top, "rev-parse", f"{tip}^{{tree}}")).strip():
@@ -212,7 +212,7 @@ async def _collect_off_branch(
             detail = f"files with changes hidden from git are kept in {archive}: {listed}"
             left.append(Left(what="branch", ref=archive, detail=detail))
     work = await _commit_archive(repo, tip, tree, kept, message)
-    beside = off_branch.not_on_branch(Findings(beside=tuple(named)), archive)
+    beside = off_branch.not_on_branch(Findings(beside=tuple(findings)), archive)
     keep = work.keep if work.keep != tip else None
     return work.model_copy(update={"keep": keep, "left": (*left, *beside)})
 
@@ -221,13 +221,13 @@ async def _commit_archive(
     repo: Repo, tip: str, tree: str | None, kept: list[str], message: str
 ) -> WorktreeWork:
     """Create a commit of a tree whose parents are `tip` and the kept commits, if needed."""
-    here = (await git(repo.top, "rev-parse", f"{tip}^{{tree}}")).strip()
+    tip_tree = (await git(repo.top, "rev-parse", f"{tip}^{{tree}}")).strip()
     beside = [one for one in dict.fromkeys(kept) if not await _is_ancestor(repo, one, tip)]
-    if not beside and tree in {None, here}:
+    if not beside and tree in {None, tip_tree}:
         return WorktreeWork(tip=tip, keep=tip)
     parents = [part for one in (tip, *beside) for part in ("-p", one)]
     who = ("-c", f"user.name={repo.who.author}", "-c", f"user.email={repo.who.email}")
-    make = (*who, "commit-tree", tree or here, *parents, "-F", "-")
+    make = (*who, "commit-tree", tree or tip_tree, *parents, "-F", "-")
     return WorktreeWork(tip=tip, keep=(await git(repo.top, *make, input_text=message)).strip())
 
 
@@ -236,11 +236,11 @@ async def _is_ancestor(repo: Repo, old: str, new: str) -> bool:
 
 
 async def _require_all_on_branch(
-    repo: Repo, record: Record, folder: Path, where: WorktreeState, own: str
+    repo: Repo, record: Record, folder: Path, state: WorktreeState, own: str
 ) -> None:
     """Raise if HEAD is off the session's branch and has work that the branch would lack."""
-    head = where.head or own
-    at = f"on {one_line(where.branch)}" if where.branch else f"detached at {head[:12]}"
+    head = state.head or own
+    at = f"on {one_line(state.branch)}" if state.branch else f"detached at {head[:12]}"
     if await git(folder, "status", "--porcelain", "-z", "--untracked-files=normal"):
         why = "has uncommitted files there"
     elif own in {record.base, record.finished} and not await _is_ancestor(repo, head, own):

@@ -25,7 +25,7 @@ from para_server.sessions.recipes import find_helper_image
 
 _log = logging.getLogger(__name__)
 _TIMEOUT: Final = 60
-_TRIAL_SCRIPT: Final = f"cd {container_spec.WORKSPACE} && mv old new && cat new/word >heard"
+_TRIAL_SCRIPT: Final = f"cd {container_spec.WORKSPACE} && mv old new && cat new/word >copy"
 _NO, _YES, _SHORT = (
     "no",
     "yes",
@@ -123,7 +123,7 @@ async def _try_overlay(context: Context, record: Record, image: str, *, long: bo
             (lower / "old/word").write_text(word)
         await change_owner(scratch, (await file_ownership.find_owner(context)).host)
         await _create_volume(context, scratch.name, record.id, lowers, upper, work)
-        wanted = container_spec.helper_container(
+        spec = container_spec.helper_container(
             f"{HELPER_PREFIX}{scratch.name}",
             record.id,
             image=image,
@@ -135,9 +135,9 @@ async def _try_overlay(context: Context, record: Record, image: str, *, long: bo
             ],
             file_size=parse_size("1m"),
         )
-        code = await oneshot.run(context.engine, wanted, _TIMEOUT)
-        heard = upper / "heard"
-        can = code == 0 and read_bounded(heard, len(word) + 1) == word.encode()
+        code = await oneshot.run(context.engine, spec, _TIMEOUT)
+        copy = upper / "copy"
+        can = code == 0 and read_bounded(copy, len(word) + 1) == word.encode()
         # git needs to rename folders; mv copies this one if the rename fails
         can = can and not (upper / "new/word").exists()
         await volumes.remove(context.engine, name)
