@@ -125,10 +125,8 @@ async def _find_unused_images(
     known = await images.query_dependencies(engine)
     gone = set(gone)
     removals: list[tuple[str, Removal]] = []
-    for image in [
-        *await images.list_fitted(engine, owns),
-        *old,
-    ]:  # in this order: fitted images may be made from logins
+    # fitted images first, because they may be made from logins
+    for image in [*await images.list_fitted(engine, owns), *old]:
         what = f"image {', '.join(map(normalize_image, image.tags)) or image.id}"
         if image.id in images.find_needed(known, gone):
             kept.append(f"{what}: {_IN_USE}")
@@ -141,7 +139,7 @@ async def _find_unused_images(
 def _locked_removal(context: Context, session: str, removal: Removal) -> Removal:
     """Return a removal that locks the session first, and fails if it was recovered."""
 
-    async def removed() -> None:
+    async def lock_and_remove() -> None:
         async with context.store.locked_session(session, timeout=0):
             if context.store.may_be_live(session):
                 raise ParaError(
@@ -149,7 +147,7 @@ def _locked_removal(context: Context, session: str, removal: Removal) -> Removal
                 )
             await removal()
 
-    return removed
+    return lock_and_remove
 
 
 async def _find_networks(context: Context, kept: list[str]) -> list[tuple[str, Removal]]:

@@ -177,14 +177,14 @@ async def _choose_name(
 
     For a container session, `keep_base_commit` checks whether the branch exists.
     """
-    mine = [r for r in context.store.read_all() if r.refs_at == draft.refs_at]
-    live = [r for r in mine if r.state not in ENDED_STATES]
-    name = params.name or await _generate_free_name(repo, settings, {r.name for r in mine})
-    if name in {r.name for r in live}:
+    siblings = [r for r in context.store.read_all() if r.refs_at == draft.refs_at]
+    active = [r for r in siblings if r.state not in ENDED_STATES]
+    name = params.name or await _generate_free_name(repo, settings, {r.name for r in siblings})
+    if name in {r.name for r in active}:
         raise _name_taken_error(name, draft.repo)
     branch = params.branch or f"{settings.git.branch_prefix}{name}"
     await repository.require_branch_name(repo, branch)
-    exists = branch in {r.branch for r in live}
+    exists = branch in {r.branch for r in active}
     # rolling back a worktree deletes its branch, which must therefore be a new one
     if not exists and draft.type == "worktree":
         exists = await repository.resolve_branch(repo, branch) is not None

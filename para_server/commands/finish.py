@@ -55,7 +55,7 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
                 context, repo, pending, params.message, "finish"
             ) as extracted:
                 pending = await _note_target(context, repo, pending, extracted, branch, existing)
-                # beforehand, since it can be cancelled
+                # before the end, because this step can still be cancelled
                 changed = await commit_diff.compare_commits(repo, extracted.since, extracted.tip)
                 result = ignore_cancellation(
                     _create_branch(context, repo, pending, extracted, existing, changed)
@@ -114,13 +114,13 @@ async def _create_branch(
         if extracted.more:
             await archive_work(repo, record, extracted.keep)
         await repository.move_ref(repo, f"refs/heads/{branch}", extracted.tip, existing)
-    result = await _end(context, record, branch, extracted.tip, changed)
+    result = await _end_session(context, record, branch, extracted.tip, changed)
     kept = archive_ref(record.id)
     left = off_branch.not_on_branch(extracted.findings, kept)
     return result.model_copy(update={"left": left, "archive": kept if extracted.more else None})
 
 
-async def _end(
+async def _end_session(
     context: Context, record: Record, branch: str, tip: str, changed: CommitDiff
 ) -> FinishResult:
     kept = record.but(branch=branch, finished=tip)
@@ -143,16 +143,16 @@ async def _finish_worktree(
     record = await worktree_extract.follow_renamed_branch(context, repo, record)
     branch = params.branch or record.branch
     await _require_usable(repo, record, branch, params.message)
-    where = await worktree_extract.require_finishable(context, repo, record, branch)
-    pending = context.store.write(record.but(doing="finish", head=where.head))
+    state = await worktree_extract.require_finishable(context, repo, record, branch)
+    pending = context.store.write(record.but(doing="finish", head=state.head))
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(reconcile.roll_back_end, context, pending)
         async with worktree_extract.committed_work(
-            context, repo, pending, where, params.message
+            context, repo, pending, state, params.message
         ) as work:
             if work.tip in {record.base, record.finished} and work.keep is None:
                 raise nothing_to_finish_error(record)
-            # beforehand, since it can be cancelled
+            # before the end, because this step can still be cancelled
             changed = await commit_diff.compare_commits(repo, record.base, work.tip)
             kept = _end_worktree(context, repo, pending, work, branch, changed)
             return await ignore_cancellation(kept)
@@ -172,7 +172,7 @@ async def _end_worktree(
         # after the archive: the branch has the work, so from here on reconciling completes it
         pending = context.store.write(record.but(target=work.tip, target_branch=branch))
         await worktree.rename_branch(repo, record.branch, branch)
-    result = await _end(context, pending, branch, work.tip, changed)
+    result = await _end_session(context, pending, branch, work.tip, changed)
     kept = archive_ref(record.id) if work.keep is not None else None
     return result.model_copy(update={"left": work.left, "archive": kept})
 
