@@ -1,16 +1,17 @@
 #!/bin/bash
-# Runs in a helper container: makes a bundle of all that a session has, without writing to it.
+# Creates a bundle of all work of a session, in a one-shot container and without writing to it.
 #
-# The workspace is read-only here, and nothing of it is run: its config, hooks, filters and monitors
-# are not read, its objects and refs are. The box has no network and ends with the script.
+# The workspace is mounted read-only, and nothing in it is run: its objects and refs are read, but not
+# its configuration, hooks, filters and file system monitors. The container has no network and is
+# removed when the script exits.
 # usage: snapshot.sh full|plain|flat look|finish|cancel BASE OBJECT-FORMAT
-#   full   the commits that were made in the workspace, and its files as git adds them
-#   plain  the commits, and the files byte for byte: where git cannot follow their own rules
-#   flat   the files alone, as one commit on the base: where its .git cannot be used
-#   look   only what a branch would hold, for somebody who looks at it
-# in:  /para-out/message, /para-out/alternates, /para-out/layered (where files are shared),
-#      /para-out/author, /para-out/committer, /para-out/exclude, /para-out/rootless (where the base
-#      is gone), and /para-upper: of shared files, what is the session's own
+#   full   the commits of the workspace, and its files as git adds them
+#   plain  the commits, and the files byte for byte: for attributes or ignore rules that git cannot read
+#   flat   only the files, as one commit on the base commit: for a .git that cannot be used
+#   look   only what a branch would contain, for a review of a running session
+# in:  /para-out/message, /para-out/alternates, /para-out/layered (if base files are shared),
+#      /para-out/author, /para-out/committer, /para-out/exclude, /para-out/rootless (if the base
+#      commit is gone), and /para-upper: the session's layer over shared files
 # out: /para-out/bundle, /para-out/result (tip, keep, head, more), /para-out/left, /para-out/stopped,
 #      /para-out/filtered, /para-out/log
 # shellcheck disable=SC2034,SC2154 # the parts share their variables
@@ -25,15 +26,15 @@ export GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL
 { read -r GIT_AUTHOR_NAME && read -r GIT_AUTHOR_EMAIL; } </para-out/author
 { read -r GIT_COMMITTER_NAME && read -r GIT_COMMITTER_EMAIL; } </para-out/committer
 
-ours() { git --work-tree="$work" "$@"; }
-theirs() { GIT_DIR=/para-out/theirs git "$@"; }
+workspace_git() { git --work-tree="$work" "$@"; }
+refs_git() { GIT_DIR=/para-out/theirs git "$@"; }
 refuse() { echo "$1" && exit 3; }
 is_folder() { [ -d "$1" ] && [ ! -L "$1" ]; }
 is_file() { [ -f "$1" ] && [ ! -L "$1" ]; }
-told() { if is_file "$1"; then head -c 1000 "$1" | head -n 1 | tr -d '\0'; fi; }
-# names what the branch does not hold: what it is, how it comes, a commit, and a path or ref
-left() { printf '%s %s %s %s\0' "$1" "$2" "${3:--}" "$4" >>/para-out/left; }
-# a git dir of our own, which has the given stores beneath it
+first_line() { if is_file "$1"; then head -c 1000 "$1" | head -n 1 | tr -d '\0'; fi; }
+# reports what the branch does not contain: KIND STATE COMMIT PATH-OR-REF
+report_omission() { printf '%s %s %s %s\0' "$1" "$2" "${3:--}" "$4" >>/para-out/left; }
+# creates an empty git directory with the object stores of the host as alternates
 make_git() {
     git init -q --bare --template= --object-format="$format" "$1"
     mkdir -p "$1/info"
@@ -47,7 +48,7 @@ for part in refs files within carry; do
     . "/para-out/snapshot_$part.sh"
 done
 
-# a git dir of our own for the work, and one that holds copies of the workspace's refs
+# one git directory for the new objects, and one for copies of the workspace's refs
 make_git /para-out/git
 [ ! -f /para-out/shallow ] || cp /para-out/shallow /para-out/git/shallow
 export GIT_DIR=/para-out/git GIT_INDEX_FILE=/para-out/index
@@ -56,17 +57,17 @@ cp -r /para-out/git /para-out/theirs
 cd "$work"
 : | tee /para-out/{stopped,conflicts,filtered,left,new,broken,repositories,specials,devices} >/dev/null
 
-if [ -f /para-out/layered ]; then look_at "$upper"; else look_at "$work"; fi
+if [ -f /para-out/layered ]; then scan_files "$upper"; else scan_files "$work"; fi
 head=$base tips=() adding=
 if [ "$mode" != flat ]; then
-    borrow .git theirs
+    lend_objects .git theirs
     share_stores theirs
     ! is_file .git/info/exclude || head -c 1000000 .git/info/exclude >>/para-out/git/info/exclude
 fi
-sort_repositories
-# to look at every file takes longest, and needs nothing of what is found out meanwhile
-if [ "$mode" = full ] && take_index; then
-    add &
+classify_repositories
+# adding the files takes longest and needs no refs, so it runs in the background
+if [ "$mode" = full ] && copy_index; then
+    add_files &
     adding=$!
 fi
 if [ "$mode" != flat ]; then
@@ -77,12 +78,12 @@ if [ "$mode" != flat ]; then
 fi
 git symbolic-ref HEAD refs/heads/none
 
-if [ "$mode" = full ]; then as_git_adds; else byte_for_byte; fi
-[ "$mode" = full ] || [ "$aim" = look ] || name_within
-[ "$mode" != flat ] || [ "$aim" = look ] || name_refs
-# an index may lie about the trees that it stands for
-countable "$tree" & counts=($!)
-[ "$kept" = "$tree" ] || { countable "$kept" & counts+=($!); }
+if [ "$mode" = full ]; then build_tree_by_rules; else build_raw_tree; fi
+[ "$mode" = full ] || [ "$aim" = look ] || report_unread_nested
+[ "$mode" != flat ] || [ "$aim" = look ] || report_refs
+# an index may contain false entries of trees
+is_countable "$tree" & counts=($!)
+[ "$kept" = "$tree" ] || { is_countable "$kept" & counts+=($!); }
 root=() parent=(-p "$head")
 if [ -f /para-out/rootless ]; then
     [ "$head" != "$base" ] || parent=()
@@ -92,14 +93,14 @@ tip=$head
 if [ "$tree" != "$(git rev-parse "$head^{tree}")" ]; then
     tip=$(git commit-tree "$tree" "${parent[@]}" -F /para-out/message)
 fi
-# without a base, what is uncommitted is all that there is to begin with
+# without a base commit, the uncommitted files become the first commit
 [ ${#parent[@]} != 0 ] || head=$tip parent=(-p "$tip")
 for one in "${counts[@]}"; do
     wait "$one" || refuse "there are too many files"
 done
-[ "$aim" = look ] || find_filtered
+[ "$aim" = look ] || list_filtered
 
-# what the branch cannot hold: changed submodules, other branches, tags, stashes
+# what the branch cannot contain: changed submodules, other branches, tags, stashes
 more=0 carrier=()
 if [ "$aim" != look ]; then
     carry
@@ -115,7 +116,7 @@ bases=("^$base")
 [ ${#root[@]} = 0 ] || bases=()
 if [ "$(git rev-list --count "$tip" "$keep" "${bases[@]}")" != 0 ]; then
     git bundle create -q /para-out/bundle refs/para/tip refs/para/keep "${bases[@]}"
-    # the host will do the same: what takes more memory than there is in here, it is never given
+    # the host will unpack it too: a bundle that needs too much memory must fail here
     git bundle unbundle /para-out/bundle >/dev/null
 fi
 printf '%s %s %s %s\n' "$tip" "$keep" "$head" "$more" >/para-out/result
