@@ -25,7 +25,7 @@ class NotificationScope:
         self._folders = [Path(os.path.realpath(folder)) for folder in folders]
         self._once = once
         self._repositories: dict[Path, Path | None] = {}
-        self._held: dict[str, int] = {}  # descriptors of locks, by repository
+        self._locks: dict[str, int] = {}  # descriptors of locks, by repository
 
     async def includes(self, repo: str) -> bool:
         """Return whether the client is notified about sessions of a repository."""
@@ -35,9 +35,9 @@ class NotificationScope:
 
     def close(self) -> None:
         """Release the locks, so that another client is notified."""
-        for descriptor in self._held.values():
+        for descriptor in self._locks.values():
             os.close(descriptor)
-        self._held.clear()
+        self._locks.clear()
 
     async def _has_open(self, repo: Path) -> bool:
         if any(f.is_relative_to(repo) or repo.is_relative_to(f) for f in self._folders):
@@ -55,7 +55,7 @@ class NotificationScope:
         return self._repositories[folder]
 
     def _is_first(self, repo: str) -> bool:
-        if repo in self._held:
+        if repo in self._locks:
             return True
         name = hashlib.sha256(os.fsencode(repo)).hexdigest()[:32]
         try:
@@ -63,5 +63,5 @@ class NotificationScope:
         except ParaError:  # no lock file can be written: notify twice rather than never
             return True
         if descriptor is not None:
-            self._held[repo] = descriptor
+            self._locks[repo] = descriptor
         return descriptor is not None

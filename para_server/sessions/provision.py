@@ -63,11 +63,9 @@ async def provision_session(
         workspace_task, create_container(context, repo, record, settings, image)
     )
     await start_container(context, record, released)
-    return (
-        None
-        if record.bases
-        else containers.started_info(container_id, container_name(record.id), image)
-    )
+    if record.bases:
+        return None
+    return containers.started_info(container_id, container_name(record.id), image)
 
 
 def workspace_of_started(record: Record) -> ReleasedWorkspace:
@@ -98,10 +96,10 @@ async def create_workspace(
         index = checkout_cache.layer_folders(context, record)[0] / base_checkout.INDEX
     if record.type == "worktree":
         async with context.store.locked_refs(record.refs_at):
-            complaint = await worktree.create_worktree(repo, folder, start)
-        if complaint is not None:
-            context.report(complaint, None)
-            context.store.write(record.but(warnings=(*record.warnings, complaint)))
+            warning = await worktree.create_worktree(repo, folder, start)
+        if warning is not None:
+            context.report(warning, None)
+            context.store.write(record.but(warnings=(*record.warnings, warning)))
     else:
         own = record.has_own_objects(settings.git.objects)
         _create_folders(context, record)
@@ -199,7 +197,7 @@ async def _remove_files(context: Context, record: Record, *, keep_agent: bool) -
     await remove_workspace(context, record)
     if not keep_agent:
         folder = context.store.agent_folder(record.id)
-        await remove_folder(context, folder, record.id, boxed=record.type == "container")
+        await remove_folder(context, folder, record.id, in_container=record.type == "container")
 
 
 async def remove_workspace(context: Context, record: Record) -> None:
@@ -209,20 +207,20 @@ async def remove_workspace(context: Context, record: Record) -> None:
     if repo is not None:
         async with context.store.locked_refs(record.refs_at):
             await worktree.remove_worktree(repo, folder)
-    await remove_folder(context, folder, record.id, boxed=record.type == "container")
+    await remove_folder(context, folder, record.id, in_container=record.type == "container")
     if repo is not None:
         async with context.store.locked_refs(record.refs_at):
             worktree.forget_worktree(repo, folder)
 
 
 async def remove_folder(
-    context: Context, folder: Path, session_id: str, *, boxed: bool = True
+    context: Context, folder: Path, session_id: str, *, in_container: bool = True
 ) -> None:
     """Remove a folder, with a helper if a container wrote files of other users into it."""
     try:
         await run_in_thread(lambda: remove_tree(folder))
     except ParaError:
-        if os.geteuid() == 0 or not boxed:
+        if os.geteuid() == 0 or not in_container:
             raise
         await _empty_by_helper(context, folder, session_id)
         await run_in_thread(lambda: remove_tree(folder))

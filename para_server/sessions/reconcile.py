@@ -119,12 +119,12 @@ async def roll_back_resume(context: Context, record: Record) -> None:
 
 async def complete_end(context: Context, record: Record, state: State) -> Record:
     """Remove the parts of a finished or cancelled session, whose work is in the repository."""
-    over = record if record.state is state else context.store.write(record.but(state=state))
-    await provision.remove_session(context, over, keep_agent=state is State.FINISHED)
-    if over.type == "worktree" and state is State.CANCELLED:
-        await _delete_empty_branch(context, over, over.branch)
+    ended_record = record if record.state is state else context.store.write(record.but(state=state))
+    await provision.remove_session(context, ended_record, keep_agent=state is State.FINISHED)
+    if ended_record.type == "worktree" and state is State.CANCELLED:
+        await _delete_empty_branch(context, ended_record, ended_record.branch)
     return context.store.write(
-        over.but(doing=None, head=None, target=None, target_branch=None, bases=())
+        ended_record.but(doing=None, head=None, target=None, target_branch=None, bases=())
     )
 
 
@@ -133,14 +133,14 @@ async def end_session(context: Context, record: Record, state: State) -> Record:
 
     Raises only if the end cannot be written to the record: the session then continues.
     """
-    over = context.store.write(record.but(state=state))
+    ended_record = context.store.write(record.but(state=state))
     try:
-        return await complete_end(context, over, state)
+        return await complete_end(context, ended_record, state)
     except Exception as error:  # noqa: BLE001 # the work is safe whatever fails
         log_postponed(
             f"session {record.name} has ended, but some of its parts are not removed", error
         )
-        return over
+        return ended_record
 
 
 async def _reconcile_end(context: Context, record: Record) -> None:
@@ -167,8 +167,8 @@ async def _reconcile_end(context: Context, record: Record) -> None:
 
 async def roll_back_end(context: Context, record: Record) -> None:
     """Return a session to work after a failed finish or cancel, unless it has ended."""
-    now = context.store.read_record(record.id)
-    if now is None or now.state in ENDED_STATES:
+    current = context.store.read_record(record.id)
+    if current is None or current.state in ENDED_STATES:
         return
     if record.type == "container" and record.state in {State.RUNNING, State.FAILED}:
         container = await containers.find(context.engine, container_name(record.id))

@@ -68,7 +68,7 @@ async def committed_work(
     folder = context.store.workspace(record.id)
     own = await repository.resolve_branch(repo, record.branch)
     found = await nested_repositories.find_nested(folder)
-    assert state.head is not None, "demand_finishable checks it"
+    assert state.head is not None, "require_finishable checks it"
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(
             worktree.restore_state, repo, folder, state, record.branch, own
