@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that a container engine answers, and prints its address for DOCKER_HOST: an empty line
-# where the client's own default answers. What is meant for people goes to stderr.
+# Ensures that a container engine answers, and prints its address for DOCKER_HOST: an empty line if
+# the client's default address answers. Messages go to stderr.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,21 +8,21 @@ pid_file=/var/run/docker.pid
 containerd_pid_file=/var/run/docker/containerd/containerd.pid
 log=$PWD/.cache/dockerd.log
 
-say() { printf '%s\n' "$*" >&2; }
+info() { printf '%s\n' "$*" >&2; }
 
 fail() {
-  say "$@"
+  info "$@"
   exit 1
 }
 
-# Asks the address that the docker client has by itself (DOCKER_HOST, or its current context).
+# Checks the docker client's default address (DOCKER_HOST, or the current context).
 client_answers() {
   command -v docker >/dev/null || return 1
-  # Without `timeout` (macOS) the client's own limits have to do.
+  # Without `timeout` (macOS), the client's own timeouts apply.
   $(command -v timeout >/dev/null && echo timeout 10) docker version >/dev/null 2>&1
 }
 
-# Asks a socket. Python, because a machine with Podman need not have the docker client.
+# Checks a socket, in Python since a machine with Podman may not have the docker client.
 socket_answers() {
   [ -S "$1" ] && python3 - "$1" 2>/dev/null <<'PYTHON'
 import socket, sys
@@ -34,14 +34,14 @@ with socket.socket(socket.AF_UNIX) as engine:
 PYTHON
 }
 
-# Prints the address of the engine that answers; the order is the one in which para looks.
+# Prints the address of the first engine that answers, in the order in which para tries them.
 find_engine() {
   if client_answers; then
     echo "${DOCKER_HOST:-}"
     return
   fi
   local path runtime=${XDG_RUNTIME_DIR:-/run/user/$(id -u)} given=${DOCKER_HOST:-}
-  # An address that was asked for is the only one that counts.
+  # An address that is set is the only one that is tried.
   if [ -n "$given" ]; then
     socket_answers "${given#unix://}" && echo "$given"
     return
@@ -62,23 +62,23 @@ on_debian() {
   case $(. /etc/os-release && echo "$ID") in debian | ubuntu) command -v apt-get >/dev/null ;; *) return 1 ;; esac
 }
 
-# Whether the pid in file $1 is a process that runs program $2; one that is dead but not yet waited
-# for has no program any more.
-runs() {
+# Checks whether the pid in file $1 is a process that runs program $2. A zombie process has no
+# program.
+is_running() {
   [ -r "$1" ] || return 1
   case $(readlink "/proc/$(cat "$1")/exe") in */"$2" | */"$2 (deleted)") ;; *) return 1 ;; esac
 }
 
 install_engine() {
-  say "Installing Debian's docker.io (apt-get install)"
+  info "Installing Debian's docker.io (apt-get install)"
   export DEBIAN_FRONTEND=noninteractive
-  # A list that cannot be fetched may be of no interest here: what is missing shows in the install.
-  apt-get update -qq >&2 || say "Some package lists could not be fetched; going on with those there are"
+  # A list that cannot be fetched may not be needed: the installation shows whether it is.
+  apt-get update -qq >&2 || info "Some package lists could not be fetched; continuing without them"
   local packages=(docker.io iproute2 iptables ca-certificates)
-  # Newer releases have the client in a package of its own.
+  # Newer releases have the client in a separate package.
   if apt-cache show docker-cli >/dev/null 2>&1; then packages+=(docker-cli); fi
-  # What is there stays as it is: an upgrade of ca-certificates, for one, would write the machine's
-  # certificate bundle anew.
+  # Installed packages are not upgraded: an upgrade of ca-certificates, for example, would rewrite the
+  # machine's certificate bundle.
   apt-get install -y -qq --no-upgrade --no-install-recommends -o Dpkg::Use-Pty=0 \
     "${packages[@]}" >&2
 }
@@ -88,16 +88,16 @@ start_engine() {
     systemctl start docker
     return
   fi
-  # A killed dockerd leaves these, and a pid may since be another process's: the next start would
-  # refuse the one and wait for ever for the other.
-  runs "$containerd_pid_file" containerd || rm -f "$containerd_pid_file"
-  if runs "$pid_file" dockerd; then return; fi
+  # A killed dockerd leaves these files, and a pid may belong to another process by now. dockerd would
+  # refuse to start because of its own, and wait forever for the containerd of the other.
+  is_running "$containerd_pid_file" containerd || rm -f "$containerd_pid_file"
+  if is_running "$pid_file" dockerd; then return; fi
   rm -f "$pid_file"
-  say "Starting dockerd; its log: $log"
+  info "Starting dockerd; its log: $log"
   mkdir -p "${log%/*}"
   (
-    # It outlives this script, so it must hold neither our lock nor make's job pipes. Bash closes
-    # 255, its own, by itself.
+    # dockerd outlives this script, so it must not inherit the lock or make's job pipes. Bash closes
+    # its own descriptor 255.
     for fd in "/proc/$BASHPID/fd/"*; do
       fd=${fd##*/}
       if [ "$fd" -gt 2 ] && [ "$fd" -ne 255 ]; then exec {fd}>&-; fi
@@ -119,14 +119,14 @@ wait_for_engine() {
 
 if find_engine; then exit; fi
 
-# What dockerd would listen on may be asked for by name.
+# DOCKER_HOST may name a socket that dockerd listens on by default.
 case ${DOCKER_HOST:-unix:///var/run/docker.sock} in
 unix:///var/run/docker.sock | unix:///run/docker.sock) ;;
 *) fail "No engine answers at DOCKER_HOST=$DOCKER_HOST: start it, or unset DOCKER_HOST" ;;
 esac
 if [ "$(id -u)" -ne 0 ]; then
   if [ -S /var/run/docker.sock ] && [ ! -w /var/run/docker.sock ]; then
-    fail "The engine's socket /var/run/docker.sock is not yours to use: sudo usermod -aG docker $(id -un), then log in again"
+    fail "You have no permission to use the engine's socket /var/run/docker.sock. Run: sudo usermod -aG docker $(id -un), then log in again"
   fi
   fail "No container engine answers. Start Docker or Podman (systemctl --user start podman.socket), or install one: sudo apt-get install docker.io"
 fi
@@ -135,10 +135,10 @@ on_debian || command -v dockerd >/dev/null ||
 
 exec 9>/run/para-engine.lock
 flock -w 600 9 || fail "Another process has been setting up the engine for ten minutes: /run/para-engine.lock"
-# Somebody else may have started it while we waited for the lock.
+# Another process may have started it while this one waited for the lock.
 if find_engine; then exit; fi
 
-say "No container engine answers on this machine"
+info "No container engine answers on this machine"
 started=""
 command -v dockerd >/dev/null || install_engine 9>&-
 start_engine
@@ -147,5 +147,5 @@ if ! find_engine >/dev/null; then
   if [ -r "$log" ]; then tail -n 30 "$log" >&2; fi
   fail "dockerd does not answer after $SECONDS s; its log: $log"
 fi
-say "The engine answers after $SECONDS s"
+info "The engine answers after $SECONDS s"
 echo "$host"

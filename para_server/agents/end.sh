@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs in the session's container, as an exec of the host: ends the agent by its own signal ($1),
-# and waits for at most so many seconds ($2). What state it was in stays written down.
+# Runs in the session's container, as an exec of the host: ends the agent with the signal $1 and
+# waits for at most $2 seconds. The state that it reported last is kept.
 out=/para-agent/out
 pid=$(cat "$out/pid" 2>/dev/null) || exit 0
 pane=$(tmux display-message -p -t agent '#{pane_pid}' 2>/dev/null) || exit 0

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Runs in the session's container, as an exec of the host: types in/text for the agent. A dialog
-# takes a single digit as it is; for any other text it is closed first, since Enter would say yes.
+# Runs in the session's container, as an exec of the host: types in/text for the agent. A single
+# digit answers an open dialog. For any other text the dialog is closed first, since Enter would
+# confirm it.
 in=/para-agent/in
 out=/para-agent/out
 read -r pid 2>/dev/null <"$out/pid" && kill -0 "$pid" || exit 3
@@ -8,25 +9,25 @@ template=$(cat "$in/status")
 status_file="$HOME/${template/"{pid}"/$pid}"
 line=""
 
-dialog() { # by the agent's own status, a line without an end
+has_dialog() { # by the agent's own status file, which has no newline
     [ -n "$template" ] || return 1
     IFS= read -r line 2>/dev/null <"$status_file"
     [[ $line == *'"status":"waiting"'* ]]
 }
 
-asks() { # by its hook, which is a little ahead of its screen
+has_request() { # by the hook's state, which changes a little before the screen does
     local word="" event=""
     { read -r word && read -r && read -r -n 1 event; } 2>/dev/null <"$out/state"
     [ "$word" = waiting ] && [ "$event" = "{" ]
 }
 
-heard() { # its hooks have told something since this was typed
+has_reacted() { # a hook has reported an event since the text was typed
     local word="" since="" event=""
     { read -r word && read -r since && read -r -n 1 event; } 2>/dev/null <"$out/state"
-    [[ "$since" > "$begun" ]] && { [ "$word" != waiting ] || [ "$event" = "{" ]; }
+    [[ "$since" > "$typed_at" ]] && { [ "$word" != waiting ] || [ "$event" = "{" ]; }
 }
 
-within() { # so many tenths of a second, until a command succeeds
+wait_for() { # until a command succeeds, at most $1 tenths of a second
     local tenths
     for ((tenths = $1; tenths > 0; tenths--)); do
         "${@:2}" && return
@@ -35,36 +36,36 @@ within() { # so many tenths of a second, until a command succeeds
     return 1
 }
 
-if [ -n "$template" ] && [ ! -e "$status_file" ]; then # it is only starting
-    within 300 test -e "$status_file"
+if [ -n "$template" ] && [ ! -e "$status_file" ]; then # the agent is still starting
+    wait_for 300 test -e "$status_file"
     sleep 1
 fi
-if asks; then within 20 dialog; fi
-if dialog; then
+if has_request; then wait_for 20 has_dialog; fi
+if has_dialog; then
     text=$(cat "$in/text")
     shown=$line
     sleep 0.3 # a dialog that has only just come up may not hear it
     if [[ $text == [0-9] ]]; then
-        answered() { ! dialog || [ "$line" != "$shown" ]; }
-        for _ in 1 2 3; do # it overhears keys that come right after others, so as not to be misled
+        answered() { ! has_dialog || [ "$line" != "$shown" ]; }
+        for _ in 1 2 3; do # it ignores keys that come right after others
             tmux send-keys -t agent -l "$text" || exit 1
-            within 30 answered && exit 0
+            wait_for 30 answered && exit 0
         done
-        echo "it did not take the answer"
+        echo "the agent did not accept the answer"
         exit 1
     fi
     tmux send-keys -t agent Escape
-    closed() { ! dialog; }
-    within 50 closed || exit 4
+    closed() { ! has_dialog; }
+    wait_for 50 closed || exit 4
 fi
-begun=$EPOCHREALTIME
+typed_at=$EPOCHREALTIME
 tmux load-buffer -b para "$in/text" && tmux paste-buffer -p -r -d -b para -t agent || exit 1
 for _ in 1 2 3; do
-    sleep 0.3 # an agent takes an Enter that comes with a paste for a part of it
-    heard && exit 0
-    dialog && exit 4
+    sleep 0.3 # an Enter right after a paste would count as part of it
+    has_reacted && exit 0
+    has_dialog && exit 4
     tmux send-keys -t agent Enter || exit 1
     [ -n "$template" ] || exit 0
-    within 10 heard && exit 0 # a further Enter does no harm
+    wait_for 10 has_reacted && exit 0 # another Enter is harmless
 done
 exit 0

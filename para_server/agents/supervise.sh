@@ -1,24 +1,26 @@
 #!/bin/bash
-# Runs in the session's container, in a tmux pane: the agent, its output and its state.
+# Runs in the session's container, in a tmux pane: runs the agent, and records its output and state.
 # in, which the host writes: argv, environment, keeps, seeds (NUL after each part), manner, status
-# out: state (word, time, detail), output, pid while the agent runs, resting while it is ended, alive
+# out: state (word, time, detail), output, pid while the agent runs, resting while the host ends it,
+# alive while this process runs
 in=/para-agent/in
 out=/para-agent/out
 kept=/para-agent/kept
 
-say() {
+write_state() {
     printf '%s\n%s\n%s\n' "$1" "$EPOCHREALTIME" "$2" >"$out/state.new" &&
         mv -f "$out/state.new" "$out/state"
 }
 
-# As long as this process lives it holds a lock, which the kernel drops with it, however it ends.
-# What the lock is worth the host knows by the kernel's own id.
-vouch() {
+# Locks a file for as long as this process lives: the kernel releases the lock however it ends.
+# The file has the boot id, by which the host knows whether the lock is of its own kernel.
+lock_alive() {
     exec 7>"$out/alive" && flock 7 && cat /proc/sys/kernel/random/boot_id >&7
 } 2>/dev/null
 
-# Conversations outlast the container: they are kept in the session's folder on the host.
-keep() {
+# Conversations outlive the container: their folders become links into the session's folder on the
+# host.
+link_conversations() {
     local path
     while IFS= read -r -d '' path; do
         [ -L "$HOME/$path" ] && continue
@@ -30,8 +32,8 @@ keep() {
     done <"$in/keeps"
 }
 
-# What the agent would ask a person about when it is new.
-seed() {
+# Creates the files without which the agent would ask questions on its first start.
+create_seeds() {
     local path text
     while IFS= read -r -d '' path && IFS= read -r -d '' text; do
         [ -e "$HOME/$path" ] && continue
@@ -40,17 +42,17 @@ seed() {
     done <"$in/seeds"
 }
 
-# Becomes the agent, in a subshell: it alone has its variables and its secrets.
-agent() {
+# Replaces a subshell with the agent, the only process with its variables and secrets.
+exec_agent() {
     local pair
     while IFS= read -r -d '' pair; do export "$pair"; done < <(cat "$in/environment" "$1")
     echo "$BASHPID" >"$out/pid"
     exec "${argv[@]}"
 }
 
-# Some of what happens to an agent no hook tells: a person interrupts it, a dialog opens or is
-# answered. Its own status file does; where what it says is newer, and stays, it is right.
-watch() {
+# Some changes have no hook: the user interrupts the agent, a dialog opens or is answered. The
+# agent's own status file shows them; if it is newer than the state and stable, it is right.
+watch_status() {
     local template status_file pid line status at word since detail before="" ticks=0 verdict
     template=$(cat "$in/status")
     [ -n "$template" ] || return
@@ -67,14 +69,14 @@ watch() {
         ticks=$((ticks + 1))
         [ "$before" = "$status $word $since $detail" ] || ticks=0
         before="$status $word $since $detail"
-        since=${since//[.,]/} # microseconds now, and the status has milliseconds
+        since=${since//[.,]/} # in microseconds; the status file has milliseconds
         [[ $since =~ ^[1-9][0-9]{0,17}$ ]] || since=0
-        verdict=$(judged "$status" "$word" "$ticks" $((at - since / 1000))) || continue
-        [ "$word ${detail:0:200}" = "$verdict" ] || say "${verdict%% *}" "${verdict#* }"
+        verdict=$(derive_state "$status" "$word" "$ticks" $((at - since / 1000))) || continue
+        [ "$word ${detail:0:200}" = "$verdict" ] || write_state "${verdict%% *}" "${verdict#* }"
     done 2>/dev/null
 }
 
-judged() { # status, state, for how long (half seconds), how much newer the status is
+derive_state() { # status, state, half seconds unchanged, milliseconds that the status is newer
     case "$1:$2" in
         busy:waiting | busy:done | busy:failed)
             [ "$3" -ge 2 ] && [ "$4" -gt 0 ] && echo "working " ;;
@@ -85,52 +87,52 @@ judged() { # status, state, for how long (half seconds), how much newer the stat
         busy:starting)
             [ "$3" -ge 2 ] && echo "working " ;;
         *:starting)
-            [ "$3" -ge 60 ] && echo "waiting it has not begun its task" ;;
+            [ "$3" -ge 60 ] && echo "waiting it has not started its task" ;;
         *) return 1 ;;
     esac
 }
 
-ended() {
+report_end() {
     rm -f "$out/pid"
-    [ -e "$out/resting" ] && return # the host ends it, and what it was at is of interest later
+    [ -e "$out/resting" ] && return # the host ends it, and needs its last state later
     local why="exit code $1"
     [ "$1" -gt 128 ] && why="killed by signal $(($1 - 128))"
     if [ "$1" = 0 ]; then
-        say "$2" "$why"
+        write_state "$2" "$why"
         return
     fi
-    say failed "$why"
-    # what an agent that draws on the terminal has said last
+    write_state failed "$why"
+    # the last screen of an agent that draws on the terminal
     [ "$2" = exited ] && tmux capture-pane -p -S -200 -t "$TMUX_PANE" | cat -s >>"$out/output"
 }
 
 main() {
     local code watcher
     rm -f "$out/resting" "$out/pid"
-    vouch
-    keep
-    seed
+    lock_alive
+    link_conversations
+    create_seeds
     mapfile -d '' -t argv <"$in/argv"
-    trap : INT QUIT # what a person types is for the agent
+    trap : INT QUIT # keys are for the agent
     if [ "$(cat "$in/manner")" = terminal ]; then
-        watch 7>&- &
+        watch_status 7>&- &
         watcher=$!
-        (agent "$1") 7>&-
+        (exec_agent "$1") 7>&-
         code=$?
         kill "$watcher"
-        ended "$code" exited
+        report_end "$code" exited
     else
-        say working ""
-        (agent "$1") > >(exec bash "$in/record.sh" 7>&-) 2>&1 7>&-
+        write_state working ""
+        (exec_agent "$1") > >(exec bash "$in/record.sh" 7>&-) 2>&1 7>&-
         code=$?
-        for _ in {1..40}; do # what a process left behind may hold the pipe open
+        for _ in {1..40}; do # a background process may keep the pipe open
             kill -0 $! 2>/dev/null || break
             sleep 0.05
         done
-        ended "$code" "done"
+        report_end "$code" "done"
     fi
     exec 7>&-
-    # who attaches finds a shell in the workspace
+    # a user who attaches gets a shell in the workspace
     if command -v zsh >/dev/null; then exec zsh; fi
     exec bash
 }

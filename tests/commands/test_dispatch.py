@@ -135,7 +135,7 @@ async def test_an_agent_that_is_not_in_the_image_fails_the_session(
     para = await servers()
     failed = await para.call("para.dispatch", prompt="touch done", name="fix", agent="own")
     assert failed["state"] == "failed"
-    assert "there is no no-such-agent in it" in failed["problem"]["message"]
+    assert "no-such-agent is not installed" in failed["problem"]["message"]
     engine.run(api, failed["container"]["name"], "sudo ln -s /bin/true /bin/no-such-agent")
     back = await para.call("para.resume", name="fix")
     assert (back["state"], back["problem"]) == ("running", None)
