@@ -46,7 +46,7 @@ def lines(facts: Profile) -> list[tuple[tuple[str, ...], set[str]]]:
 
 
 @pytest.mark.parametrize("agent", ["codex", "gemini", "opencode"])
-async def test_an_agent_has_an_image_and_takes_the_flags_that_it_is_given(
+async def test_agent_image_exists_and_the_agent_accepts_its_flags(
     servers: Servers, api: Any, agent: str
 ) -> None:
     para = await servers(watching=False)
@@ -65,7 +65,7 @@ async def test_an_agent_has_an_image_and_takes_the_flags_that_it_is_given(
     assert "/root" not in engine.run(api, started["container"]["name"], f"command -v {agent}; id")
 
 
-async def test_the_image_of_claude_is_the_base(servers: Servers, api: Any) -> None:
+async def test_claude_uses_the_base_image(servers: Servers, api: Any) -> None:
     para = await servers(watching=False)
     built = await para.image("claude")
     assert built["image"] == "para-agent-claude:latest"
@@ -73,7 +73,7 @@ async def test_the_image_of_claude_is_the_base(servers: Servers, api: Any) -> No
     assert "Claude Code" in printed(api, built["image"], "claude", "--version")
 
 
-async def test_an_image_that_is_not_built_says_how_to_build_it(servers: Servers, api: Any) -> None:
+async def test_missing_image_is_reported_with_the_build_command(servers: Servers, api: Any) -> None:
     extra = {"PARA_AGENT_CREDENTIALS": "env", "PARA_AGENT_ENV": "KEY", "KEY": "x"}
     para = await servers(extra=extra, watching=False)
     image = "para-agent-codex:latest"

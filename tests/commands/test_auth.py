@@ -73,7 +73,7 @@ async def logged_in(para: Para, api: Any, service: LoginService) -> str:
     return token
 
 
-async def test_a_login_is_made_once_in_a_terminal_and_every_session_has_it(
+async def test_one_login_in_a_terminal_serves_every_session(
     claude: Para, api: Any, home: Path
 ) -> None:
     assert "Login successful" in await log_in(claude, api)
@@ -87,9 +87,7 @@ async def test_a_login_is_made_once_in_a_terminal_and_every_session_has_it(
     assert (said["loggedIn"], said["authMethod"]) == (True, "claude.ai")
 
 
-async def test_what_is_committed_names_its_agent_and_forgets_the_machine(
-    claude: Para, api: Any
-) -> None:
+async def test_login_image_names_its_agent_and_has_no_machine_id(claude: Para, api: Any) -> None:
     await log_in(claude, api)
     name = login_name("claude", Path(os.path.devnull))  # any name will do that is not in use
     await claude.call("para.auth.complete")
@@ -111,9 +109,7 @@ async def test_what_is_committed_names_its_agent_and_forgets_the_machine(
         api.remove_container(container, force=True)
 
 
-async def test_a_login_that_nobody_made_is_not_committed(
-    claude: Para, api: Any, home: Path
-) -> None:
+async def test_incomplete_login_is_not_committed(claude: Para, api: Any, home: Path) -> None:
     assert "was started" in (await claude.fails("auth.incomplete", "para.auth.complete")).message
     begun = await claude.call("para.auth.setup")
     refused = await claude.fails("auth.incomplete", "para.auth.complete")
@@ -125,7 +121,7 @@ async def test_a_login_that_nobody_made_is_not_committed(
     assert [one["Names"] for one in engine.containers(api, home)] == [[f"/{begun['container']}"]]
 
 
-async def test_a_second_setup_replaces_the_first_and_is_no_session(
+async def test_second_setup_replaces_the_first_and_is_no_session(
     claude: Para, api: Any, home: Path
 ) -> None:
     first = await claude.call("para.auth.setup")
@@ -138,7 +134,7 @@ async def test_a_second_setup_replaces_the_first_and_is_no_session(
     assert not first["container"].startswith("para-session-")  # which is what is counted
 
 
-async def test_the_status_is_what_the_api_says(
+async def test_status_is_the_answer_of_the_api(
     claude: Para, api: Any, service: LoginService, home: Path
 ) -> None:
     missing = {"state": "missing", "expiresAt": None, "image": None}
@@ -155,7 +151,7 @@ async def test_the_status_is_what_the_api_says(
     assert engine.containers(api, home) == []
 
 
-async def test_a_login_that_is_over_by_its_own_word_has_expired(
+async def test_login_past_its_expiry_date_is_expired(
     claude: Para, api: Any, service: LoginService
 ) -> None:
     begun = await claude.call("para.auth.setup")
@@ -166,7 +162,7 @@ async def test_a_login_that_is_over_by_its_own_word_has_expired(
     assert (status["state"], status["expiresAt"]) == ("expired", "2023-11-14T22:13:20Z")
 
 
-async def test_logging_in_again_touches_no_session_at_work(
+async def test_second_login_leaves_running_sessions_alone(
     claude: Para, api: Any, service: LoginService
 ) -> None:
     first = await logged_in(claude, api, service)
@@ -191,7 +187,7 @@ async def test_logging_in_again_touches_no_session_at_work(
         await claude.agent(session["name"], "working")
 
 
-async def test_an_old_login_goes_with_the_last_session_that_was_made_from_it(
+async def test_old_login_image_is_removed_with_its_last_session(
     claude: Para, api: Any, service: LoginService
 ) -> None:
     await logged_in(claude, api, service)
@@ -205,7 +201,7 @@ async def test_an_old_login_goes_with_the_last_session_that_was_made_from_it(
     assert [normalize_image(tag) for tag in logins(api)] == [IMAGE]
 
 
-async def test_cleanup_removes_every_trace_and_says_so(
+async def test_cleanup_removes_and_reports_every_trace(
     claude: Para, api: Any, service: LoginService, home: Path
 ) -> None:
     await logged_in(claude, api, service)
@@ -218,7 +214,7 @@ async def test_cleanup_removes_every_trace_and_says_so(
     assert (await claude.call("para.auth.cleanup"))["removed"] == []
 
 
-async def test_the_login_on_the_host_is_copied_only_when_told_to(
+async def test_host_login_is_copied_only_on_request(
     claude: Para, api: Any, service: LoginService
 ) -> None:
     token = service.tokens()["access_token"]
@@ -237,7 +233,7 @@ async def test_the_login_on_the_host_is_copied_only_when_told_to(
     assert (await claude.call("para.auth.complete"))["state"] == "valid"
 
 
-async def test_another_agent_has_a_login_and_an_image_of_its_own(
+async def test_each_agent_has_its_own_login_and_image(
     claude: Para, servers: Servers, api: Any, service: LoginService
 ) -> None:
     # with the certificates of the machine, with which it may be there already
@@ -262,10 +258,10 @@ async def test_another_agent_has_a_login_and_an_image_of_its_own(
     assert (await claude.call("para.auth.status", agent="codex"))["state"] == "expired"
 
 
-async def test_an_agent_without_a_login_of_its_own_is_told_apart(claude: Para) -> None:
+async def test_agent_without_login_support_is_reported(claude: Para) -> None:
     await claude.fails("agent.unknown", "para.auth.setup", agent="command")
     await claude.fails("agent.unknown", "para.auth.status", agent="nobody")
 
 
-def test_the_stand_in_gives_out_canaries(service: LoginService) -> None:
+def test_login_service_returns_canaries(service: LoginService) -> None:
     assert CANARY in service.tokens()["access_token"]

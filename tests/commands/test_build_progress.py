@@ -13,7 +13,7 @@ from tests.client import Failed, Para
 BUILD = "build"
 
 
-async def test_lines_that_only_name_containers_and_layers_are_left_out(
+async def test_build_progress_omits_container_and_layer_lines(
     servers: Callable[..., Awaitable[Para]], tmp_path: Path
 ) -> None:
     recipe = "FROM para-base:latest\nRUN echo first\nRUN echo second; exit 3\n"

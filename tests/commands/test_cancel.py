@@ -17,7 +17,7 @@ async def cancelled(para: Para, api: Any, script: str) -> dict[str, Any]:
     return ended
 
 
-async def test_the_archive_has_all_that_git_does_not_ignore(
+async def test_archive_has_all_files_that_git_does_not_ignore(
     para: Para, repo: Repository, api: Any
 ) -> None:
     repo.commit(**{".gitignore": "*.log\n"})
@@ -33,7 +33,7 @@ async def test_the_archive_has_all_that_git_does_not_ignore(
     assert repo.refs("refs/heads").keys() == {"refs/heads/main"}
 
 
-async def test_what_changed_nothing_has_no_archive_and_still_comes_back(
+async def test_session_without_changes_has_no_archive_and_is_recovered(
     para: Para, repo: Repository, api: Any, home: object
 ) -> None:
     ended = await cancelled(para, api, "true")
@@ -43,9 +43,7 @@ async def test_what_changed_nothing_has_no_archive_and_still_comes_back(
     assert (await para.call("para.recover", name="fix"))["state"] == "running"
 
 
-async def test_work_that_only_a_stash_or_another_branch_has_is_kept_too(
-    para: Para, api: Any
-) -> None:
+async def test_cancel_keeps_stashes_and_other_branches(para: Para, api: Any) -> None:
     await cancelled(
         para,
         api,
@@ -60,7 +58,7 @@ async def test_work_that_only_a_stash_or_another_branch_has_is_kept_too(
     assert {"stashed", "aside"} <= set(found.split())
 
 
-async def test_cancel_works_on_a_paused_session(para: Para, api: Any) -> None:
+async def test_cancel_accepts_a_paused_session(para: Para, api: Any) -> None:
     session = await para.call("para.start", name="fix")
     engine.run(api, session["container"]["name"], "echo x >x")
     await para.call("para.pause", name="fix")
@@ -69,9 +67,7 @@ async def test_cancel_works_on_a_paused_session(para: Para, api: Any) -> None:
     assert engine.run(api, back["container"]["name"], "cat x") == "x\n"
 
 
-async def test_only_cancelled_sessions_are_recovered_and_only_live_ones_cancelled(
-    para: Para, api: Any
-) -> None:
+async def test_recover_needs_a_cancelled_and_cancel_an_active_session(para: Para, api: Any) -> None:
     await cancelled(para, api, "echo x >x")
     refused = await para.fails("session.illegal-transition", "para.cancel", name="fix")
     remedy = refused.remedies[0]
@@ -81,7 +77,7 @@ async def test_only_cancelled_sessions_are_recovered_and_only_live_ones_cancelle
     await para.fails("command.invalid-params", "para.recover")
 
 
-async def test_a_session_is_not_recovered_over_one_of_its_name(para: Para, api: Any) -> None:
+async def test_recover_refuses_a_name_in_use(para: Para, api: Any) -> None:
     await cancelled(para, api, "echo x >x")
     other = await para.call("para.start", name="fix", type="worktree")
     await para.fails("session.illegal-transition", "para.recover", name="fix")
@@ -89,9 +85,7 @@ async def test_a_session_is_not_recovered_over_one_of_its_name(para: Para, api: 
     await para.call("para.cancel", name="fix")
 
 
-async def test_a_session_is_recovered_also_when_a_later_one_of_its_name_is_over(
-    para: Para, api: Any
-) -> None:
+async def test_recover_finds_a_session_behind_a_later_ended_one(para: Para, api: Any) -> None:
     first = await cancelled(para, api, "echo 1 >first")
     await cancelled(para, api, "echo 2 >second")
     later = await para.call("para.start", name="fix")
@@ -106,7 +100,7 @@ async def test_a_session_is_recovered_also_when_a_later_one_of_its_name_is_over(
     assert named["id"] != later["id"], "a finished session is none that can be recovered"
 
 
-async def test_a_session_whose_archive_was_deleted_is_not_recovered(
+async def test_recover_refuses_a_deleted_archive(
     para: Para, repo: Repository, api: Any, home: object
 ) -> None:
     ended = await cancelled(para, api, "echo x >x")
@@ -119,7 +113,7 @@ async def test_a_session_whose_archive_was_deleted_is_not_recovered(
     assert engine.containers(api, home) == []
 
 
-async def test_what_was_staged_is_kept_also_amid_a_conflict(
+async def test_staged_changes_are_kept_during_a_conflict(
     para: Para, repo: Repository, api: Any
 ) -> None:
     session = await para.call("para.start", name="fix")

@@ -23,7 +23,7 @@ def leave(api: Any, home: Path, name: str) -> str:
     return made
 
 
-async def test_what_belongs_to_no_session_is_removed_and_the_rest_is_kept(
+async def test_clean_removes_leftovers_and_keeps_the_rest(
     para: Para, api: Any, home: Path, tmp_path: Path
 ) -> None:
     mark = tmp_path.name[-8:].strip("_").lower() or "x"
@@ -60,13 +60,13 @@ async def test_what_belongs_to_no_session_is_removed_and_the_rest_is_kept(
         engine.clear(api, theirs)
 
 
-async def test_where_nothing_is_left_nothing_is_removed(para: Para) -> None:
+async def test_clean_without_leftovers_removes_nothing(para: Para) -> None:
     await para.call("para.start", name="fix")
     assert (await para.call("para.clean"))["removed"] == []
     assert (await para.call("para.show", name="fix"))["state"] == "running"
 
 
-async def test_a_server_removes_what_the_engine_made_too_late(
+async def test_server_removes_orphans(
     servers: Callable[..., Awaitable[Para]], api: Any, home: Path, tmp_path: Path
 ) -> None:
     mark = tmp_path.name[-8:].strip("_").lower() or "x"

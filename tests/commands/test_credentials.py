@@ -68,7 +68,7 @@ def in_layers(api: Any, image: str, needle: str) -> list[str]:
 
 
 @pytest.mark.parametrize("credentials", ["image", "volume", "env"])
-async def test_without_a_login_nothing_is_begun(
+async def test_dispatch_without_a_login_creates_nothing(
     begin: Begin, api: Any, home: Path, credentials: str
 ) -> None:
     para = await begin(credentials)
@@ -89,7 +89,7 @@ async def test_without_a_login_nothing_is_begun(
     assert login["problem"]["slug"] == "auth.missing"
 
 
-async def test_what_needs_no_login_is_not_asked_for_one(begin: Begin) -> None:
+async def test_agent_without_need_of_a_login_starts(begin: Begin) -> None:
     para = await begin()
     await para.call("para.dispatch", prompt="true", name="shell", agent="command")
     await para.call("para.dispatch", prompt="x", name="tree", type="worktree")
@@ -97,14 +97,14 @@ async def test_what_needs_no_login_is_not_asked_for_one(begin: Begin) -> None:
     assert own["container"]["image"] == "para-base:latest"
 
 
-async def test_a_variable_that_is_not_set_is_named(begin: Begin) -> None:
+async def test_unset_variable_is_named(begin: Begin) -> None:
     para = await begin("env", PARA_AGENT_ENV="CLAUDE_CODE_OAUTH_TOKEN,SOME_PROXY", SOME_PROXY="x")
     refused = await para.fails("auth.missing", "para.dispatch", prompt="x")
     assert "CLAUDE_CODE_OAUTH_TOKEN, which agent.env names, is not set" in refused.message
     assert "SOME_PROXY" not in refused.message
 
 
-async def test_a_variable_reaches_the_agent_and_nothing_else(
+async def test_variable_reaches_only_the_agent(
     begin: Begin, api: Any, home: Path, service: LoginService
 ) -> None:
     token = service.tokens()["access_token"]
@@ -127,7 +127,7 @@ async def test_a_variable_reaches_the_agent_and_nothing_else(
     assert traces(api, home, session, CANARY) == []
 
 
-async def test_a_login_in_an_image_is_written_down_nowhere_else(
+async def test_login_in_an_image_is_written_nowhere_else(
     begin: Begin, api: Any, home: Path, service: LoginService
 ) -> None:
     para = await begin()
@@ -145,7 +145,7 @@ async def test_a_login_in_an_image_is_written_down_nowhere_else(
     await para.call("para.resume", name="fix")
 
 
-async def test_a_shared_login_is_renewed_once_for_all_sessions(
+async def test_shared_login_is_renewed_once_for_all_sessions(
     begin: Begin, api: Any, home: Path, service: LoginService
 ) -> None:
     para = await begin("volume")
@@ -176,7 +176,7 @@ async def test_a_shared_login_is_renewed_once_for_all_sessions(
     assert "in use" in (await para.fails("engine.refused", "para.auth.cleanup")).message
 
 
-async def test_a_shared_login_is_made_in_a_terminal_and_removed_with_its_volume(
+async def test_shared_login_is_stored_in_a_volume_and_removed_with_it(
     begin: Begin, api: Any, home: Path
 ) -> None:
     para = await begin("volume")
@@ -189,7 +189,7 @@ async def test_a_shared_login_is_made_in_a_terminal_and_removed_with_its_volume(
     await para.fails("auth.missing", "para.dispatch", prompt="x")
 
 
-async def test_only_a_login_that_is_guarded_can_be_shared(begin: Begin) -> None:
+async def test_only_a_login_with_a_lock_can_be_shared(begin: Begin) -> None:
     para = await begin("volume")
     await para.fails("settings.invalid", "para.auth.setup", agent="codex")
     await para.fails("settings.invalid", "para.dispatch", prompt="x", agent="codex")

@@ -19,7 +19,7 @@ from tests.scratch import Repository
 Servers = Callable[..., Awaitable[Para]]
 
 
-async def test_a_dispatch_answers_with_the_session_as_it_is(para: Para, repo: Repository) -> None:
+async def test_dispatch_returns_the_current_session(para: Para, repo: Repository) -> None:
     session = await para.call("para.dispatch", prompt="sleep 600", name="Fix_Login-2")
     assert re.fullmatch(r"fix-login-2-[0-9a-f]{6}", session["id"])
     assert session["container"] == {
@@ -45,7 +45,7 @@ async def test_a_dispatch_answers_with_the_session_as_it_is(para: Para, repo: Re
     assert datetime.fromisoformat(session["updatedAt"]).tzinfo
 
 
-async def test_the_container_is_limited_labelled_and_without_powers_over_the_host(
+async def test_container_has_limits_labels_and_no_host_privileges(
     para: Para, repo: Repository, api: Any, home: Path
 ) -> None:
     session = await para.call("para.start", name="fix")
@@ -72,14 +72,14 @@ async def test_the_container_is_limited_labelled_and_without_powers_over_the_hos
 LABELS = {"dev.para.session", "dev.para.name", "dev.para.repo", "dev.para.home"}
 
 
-async def test_a_session_for_a_person_has_no_agent(para: Para) -> None:
+async def test_started_session_has_no_agent(para: Para) -> None:
     session = await para.call("para.start")
     assert (session["agent"], session["prompt"], session["state"]) == (None, "", "running")
     assert re.fullmatch(r"[a-z]+-[a-z]+", session["name"])
     assert session["branch"] == f"para/{session['name']}"
 
 
-async def test_the_end_of_an_agent_is_told_with_its_exit_code(para: Para) -> None:
+async def test_agent_end_is_reported_with_its_exit_code(para: Para) -> None:
     await para.call("para.dispatch", prompt="true", name="well")
     await para.call("para.dispatch", prompt="exit 7", name="badly")
     well, badly = await para.agent("well", "done"), await para.agent("badly", "failed")
@@ -88,9 +88,7 @@ async def test_the_end_of_an_agent_is_told_with_its_exit_code(para: Para) -> Non
     assert (well["state"], badly["state"]) == ("running", "running")
 
 
-async def test_a_container_that_is_started_another_time_starts_no_agent(
-    para: Para, api: Any
-) -> None:
+async def test_restarted_container_starts_no_agent(para: Para, api: Any) -> None:
     session = await para.call("para.dispatch", prompt="echo once >>told", name="once")
     await para.agent("once", "done")
     container = session["container"]["id"]
@@ -103,9 +101,7 @@ async def test_a_container_that_is_started_another_time_starts_no_agent(
     assert engine.run(api, container, "cat told; tmux ls 2>&1 || true").startswith("once\nno ")
 
 
-async def test_an_agent_that_cannot_start_in_an_image_fails_the_session(
-    para: Para, api: Any, home: Path
-) -> None:
+async def test_agent_that_cannot_start_fails_the_session(para: Para, api: Any, home: Path) -> None:
     bare = api.create_container("para-base:latest", ["rm", "/usr/bin/tmux"], user="root")
     api.start(bare)
     api.wait(bare)
@@ -126,7 +122,7 @@ async def test_an_agent_that_cannot_start_in_an_image_fails_the_session(
         engine.drop(api, image)
 
 
-async def test_an_agent_that_is_not_in_the_image_fails_the_session(
+async def test_missing_agent_fails_the_session(
     servers: Callable[..., Awaitable[Para]], api: Any, environ: dict[str, str]
 ) -> None:
     config = Path(environ["PARA_CONFIG_HOME"], "config.toml")
@@ -142,7 +138,7 @@ async def test_an_agent_that_is_not_in_the_image_fails_the_session(
     assert (await para.agent("fix", "done"))["agent"]["state"] == "done"
 
 
-async def test_the_task_may_stand_in_a_file(para: Para, repo: Repository) -> None:
+async def test_prompt_is_read_from_a_file(para: Para, repo: Repository) -> None:
     script = "echo 'quotes\"' \"$((1 + 1))\" ünï\n# a line of its own\necho '%s' \\\\\n"
     repo.write("task.txt", script)
     session = await para.call("para.dispatch", promptFile="task.txt", name="fix")
@@ -166,7 +162,7 @@ MISFITS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-async def test_a_dispatch_that_does_not_fit_is_refused_and_leaves_nothing(
+async def test_invalid_dispatch_is_refused_without_leftovers(
     servers: Servers, home: Path, repo: Repository
 ) -> None:
     para = await servers(watching=False)
@@ -177,9 +173,7 @@ async def test_a_dispatch_that_does_not_fit_is_refused_and_leaves_nothing(
     assert set(repo.refs()) == {"refs/heads/main"}
 
 
-async def test_the_base_may_be_any_revision_and_head_may_be_detached(
-    para: Para, repo: Repository
-) -> None:
+async def test_base_is_any_revision_also_with_a_detached_head(para: Para, repo: Repository) -> None:
     repo.git("tag", "-a", "-m", "v1", "v1")
     second = repo.commit(second="2\n")
     tagged = await para.call("para.start", type="worktree", base="v1", branch="from/v1")
@@ -191,7 +185,7 @@ async def test_the_base_may_be_any_revision_and_head_may_be_detached(
     assert (Path(detached["workspace"]) / "second").exists()
 
 
-async def test_a_name_is_taken_only_by_a_live_session_and_a_branch_by_any(
+async def test_active_sessions_reserve_names_and_all_sessions_reserve_branches(
     servers: Servers, repo: Repository
 ) -> None:
     para = await servers(watching=False)
@@ -210,7 +204,7 @@ async def test_a_name_is_taken_only_by_a_live_session_and_a_branch_by_any(
 
 
 @pytest.mark.parametrize("there", ["para/fix", "para"])
-async def test_a_branch_that_git_has_or_that_is_in_its_way_is_told_before_anything_is_made(
+async def test_existing_or_conflicting_branch_is_refused_before_creation(
     para: Para, repo: Repository, home: Path, there: str
 ) -> None:
     repo.git("branch", there)
@@ -222,14 +216,14 @@ async def test_a_branch_that_git_has_or_that_is_in_its_way_is_told_before_anythi
     assert repo.refs().keys() == {"refs/heads/main", f"refs/heads/{there}"}
 
 
-async def test_image_and_network_may_be_chosen(para: Para, api: Any) -> None:
+async def test_dispatch_accepts_an_image_and_a_network(para: Para, api: Any) -> None:
     session = await para.call("para.start", image="para-base", network="none")
     assert session["container"]["image"] == "para-base"
     inspected = api.inspect_container(session["container"]["id"])
     assert inspected["HostConfig"]["NetworkMode"] == "none"
 
 
-async def test_two_dispatches_of_one_name_at_once_make_one_session(
+async def test_concurrent_dispatches_of_one_name_create_one_session(
     para: Para, api: Any, home: Path
 ) -> None:
     both = [para.call("para.dispatch", prompt="true", name="fix") for _ in range(2)]
@@ -239,7 +233,7 @@ async def test_two_dispatches_of_one_name_at_once_make_one_session(
     assert len(engine.containers(api, home)) == 1
 
 
-async def test_the_limit_holds_and_its_remedy_makes_room(
+async def test_container_limit_is_enforced_and_its_remedy_frees_a_slot(
     servers: Servers, api: Any, home: Path
 ) -> None:
     roomy = await servers()
@@ -259,7 +253,7 @@ async def test_the_limit_holds_and_its_remedy_makes_room(
     assert engine.containers(api, home) == []
 
 
-async def test_progress_begins_reports_and_ends(para: Para) -> None:
+async def test_progress_starts_reports_and_ends(para: Para) -> None:
     progress = "a-progress"
     para.lsp.progress_reports[progress] = []
     await para.answer(para.send("para.start", [{"name": "fix"}], token=progress))
@@ -271,7 +265,7 @@ async def test_progress_begins_reports_and_ends(para: Para) -> None:
     assert end.kind == "end"
 
 
-async def test_that_a_session_has_no_files_of_submodules_is_a_warning(
+async def test_empty_submodules_cause_a_warning(
     servers: Servers, repo: Repository, api: Any
 ) -> None:
     assert api.ping()

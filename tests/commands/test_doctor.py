@@ -27,7 +27,7 @@ async def checks_of(para: Para) -> dict[str, dict[str, Any]]:
     return {check["name"]: check for check in (await para.call("para.doctor"))["checks"]}
 
 
-async def test_a_healthy_setup_passes_every_check(para: Para) -> None:
+async def test_working_setup_passes_every_check(para: Para) -> None:
     checks = await checks_of(para)
     host = ["git", "home", "records", "settings"]
     on_engine = ["engine", "owner", "limits", "image", "files", "user", "sessions"]
@@ -39,7 +39,7 @@ async def test_a_healthy_setup_passes_every_check(para: Para) -> None:
     assert "para-base:latest" in checks["image"]["detail"]
 
 
-async def test_an_image_whose_recipe_has_changed_is_stale(servers: Servers, tmp_path: Path) -> None:
+async def test_image_of_a_changed_recipe_is_stale(servers: Servers, tmp_path: Path) -> None:
     changed = installed.with_recipe(tmp_path / "changed", "# another line\n")
     para = await servers(extra=changed, watching=False)
     image = (await checks_of(para))["image"]
@@ -48,7 +48,7 @@ async def test_an_image_whose_recipe_has_changed_is_stale(servers: Servers, tmp_
     assert image["problem"]["remedies"][0]["command"] == "para.image.build"
 
 
-async def test_an_engine_that_does_not_answer_is_told_with_what_to_do(
+async def test_unreachable_engine_is_reported_with_a_remedy(
     servers: Servers, tmp_path: Path
 ) -> None:
     para = await servers(extra={"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}, watching=False)
@@ -59,7 +59,7 @@ async def test_an_engine_that_does_not_answer_is_told_with_what_to_do(
     assert "image" not in checks
 
 
-async def test_a_record_that_cannot_be_read_is_named(servers: Servers, home: Path) -> None:
+async def test_unreadable_record_is_named(servers: Servers, home: Path) -> None:
     para = await servers(watching=False)
     await para.call("para.start", type="worktree", name="fix")
     (record,) = (home / "sessions").glob("*.json")
@@ -70,7 +70,7 @@ async def test_a_record_that_cannot_be_read_is_named(servers: Servers, home: Pat
 
 
 @pytest.mark.root
-async def test_an_engine_that_has_other_files_is_recognised(servers: Servers, home: Path) -> None:
+async def test_engine_with_other_files_is_detected(servers: Servers, home: Path) -> None:
     # a mount that only the server sees hides its home from the engine
     home.mkdir()
     script = f'mount -t tmpfs none "{home}" && exec "$@"'
@@ -83,7 +83,7 @@ async def test_an_engine_that_has_other_files_is_recognised(servers: Servers, ho
     assert "does not see the files of this machine" in check["detail"]
 
 
-async def test_an_engine_at_an_address_shows_its_files_before_a_session_is_begun(
+async def test_remote_engine_is_tried_before_a_session_starts(
     servers: Servers, api: Any, home: Path
 ) -> None:
     before = Front(find_address(EngineSettings(), os.environ))
@@ -98,7 +98,7 @@ async def test_an_engine_at_an_address_shows_its_files_before_a_session_is_begun
     assert api.containers(all=True, filters={"label": f"dev.para.home={home}"}) == []
 
 
-def test_the_exit_code_tells_whether_a_check_that_is_needed_failed(
+def test_exit_code_reports_a_failed_required_check(
     environ: dict[str, str], api: Any, tmp_path: Path
 ) -> None:
     assert api.ping()
@@ -115,9 +115,7 @@ def test_the_exit_code_tells_whether_a_check_that_is_needed_failed(
     assert "✗ engine" in bad.stdout
 
 
-async def test_a_git_that_is_too_old_is_named_at_the_first_command(
-    servers: Servers, tmp_path: Path
-) -> None:
+async def test_old_git_is_reported_by_the_first_command(servers: Servers, tmp_path: Path) -> None:
     old = tmp_path / "old" / "git"
     old.parent.mkdir()
     old.write_text(
@@ -133,7 +131,7 @@ async def test_a_git_that_is_too_old_is_named_at_the_first_command(
     assert (check["ok"], check["level"]) == (False, "error")
 
 
-async def test_settings_that_cannot_be_read_are_one_fault_and_not_the_engine_s(
+async def test_unreadable_settings_are_not_an_engine_error(
     servers: Servers, environ: dict[str, str]
 ) -> None:
     folder = Path(environ["PARA_CONFIG_HOME"])
@@ -146,7 +144,7 @@ async def test_settings_that_cannot_be_read_are_one_fault_and_not_the_engine_s(
     assert list(checks)[-1] == "engine"
 
 
-async def test_the_settings_of_the_repository_that_is_open_are_checked_too(
+async def test_settings_of_the_open_repository_are_checked(
     servers: Servers, repo: Repository
 ) -> None:
     repo.write(".para.toml", "container.mounts = ['/:/host']\n")

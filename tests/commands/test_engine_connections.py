@@ -42,7 +42,7 @@ def without_proxies() -> dict[str, str]:
     return {name: "" for upper in names for name in (upper, upper.lower())}
 
 
-async def test_a_newer_engine_is_spoken_to_in_the_oldest_version_that_it_has(
+async def test_newer_engine_is_used_with_its_oldest_api_version(
     servers: Servers, before: Front, place: Path
 ) -> None:
     before.version = NEWER
@@ -54,7 +54,7 @@ async def test_a_newer_engine_is_spoken_to_in_the_oldest_version_that_it_has(
     assert not before.requests(" /v1.41/")
 
 
-async def test_an_engine_that_was_upgraded_meanwhile_is_asked_again(
+async def test_upgraded_engine_is_queried_again(
     servers: Servers, before: Front, place: Path
 ) -> None:
     before.version = {"ApiVersion": "1.43", "MinAPIVersion": "1.24"}
@@ -72,7 +72,7 @@ async def test_an_engine_that_was_upgraded_meanwhile_is_asked_again(
         ({"ApiVersion": "2.3", "MinAPIVersion": "2.1"}, "too new: it requires API 2.1"),
     ],
 )
-async def test_an_engine_without_a_version_in_common_is_refused_by_name(
+async def test_engine_without_a_common_api_version_is_refused(
     servers: Servers, before: Front, place: Path, version: dict[str, str], told: str
 ) -> None:
     before.version = version
@@ -84,7 +84,7 @@ async def test_an_engine_without_a_version_in_common_is_refused_by_name(
     assert told in checks["engine"]["detail"]
 
 
-async def test_what_is_no_engine_is_not_taken_for_one(
+async def test_other_servers_are_not_taken_for_an_engine(
     servers: Servers, before: Front, place: Path
 ) -> None:
     before.answers = {" /": (200, json.dumps(["hello"]))}
@@ -94,9 +94,7 @@ async def test_what_is_no_engine_is_not_taken_for_one(
     )
 
 
-async def test_an_engine_that_does_not_answer_is_named_with_what_chose_it(
-    servers: Servers, place: Path
-) -> None:
+async def test_unreachable_engine_is_named_with_its_setting(servers: Servers, place: Path) -> None:
     para = await servers(extra={"DOCKER_HOST": f"unix://{place}"}, watching=False)
     refused = await para.fails("engine.unreachable", "para.start")
     assert f"at unix://{place} (DOCKER_HOST)" in refused.message
@@ -112,7 +110,7 @@ async def test_an_engine_that_does_not_answer_is_named_with_what_chose_it(
     assert "para.doctor" not in [one["command"] for one in found["problem"]["remedies"]]
 
 
-def test_an_engine_whose_address_is_gone_meanwhile_is_told_all_the_same() -> None:
+def test_vanished_engine_address_is_reported() -> None:
     lost = Engine(EngineSettings(context="removed"), {})
     told = lost.translate_error(ConnectionError())
     assert isinstance(told, ParaError)
@@ -120,7 +118,7 @@ def test_an_engine_whose_address_is_gone_meanwhile_is_told_all_the_same() -> Non
 
 
 @pytest.mark.parametrize("by", ["variables", "context"])
-async def test_an_engine_behind_tls_is_reached_as_docker_reaches_it(
+async def test_tls_engine_is_reached_like_docker_does(
     servers: Servers, before: Front, tmp_path: Path, by: str
 ) -> None:
     certificates = tmp_path / "certificates"
@@ -157,7 +155,7 @@ def make_context(config: Path, host: str, certificates: Path) -> None:
         (tls / name).write_bytes((certificates / name).read_bytes())
 
 
-async def test_certificates_that_do_not_fit_are_named_as_the_cause(
+async def test_wrong_certificates_are_reported_as_the_cause(
     servers: Servers, before: Front, tmp_path: Path
 ) -> None:
     port = before.on_port(front.certificates(tmp_path / "right"))
@@ -170,9 +168,7 @@ async def test_certificates_that_do_not_fit_are_named_as_the_cause(
     assert str(tmp_path / "none" / "ca.pem") in refused.message
 
 
-async def test_no_proxy_is_asked_for_an_engine_on_a_loopback_port(
-    servers: Servers, before: Front
-) -> None:
+async def test_loopback_engine_is_reached_without_a_proxy(servers: Servers, before: Front) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
     extra = without_proxies() | {"HTTP_PROXY": nobody, "http_proxy": nobody}
@@ -181,7 +177,7 @@ async def test_no_proxy_is_asked_for_an_engine_on_a_loopback_port(
     assert checks["engine"]["ok"], checks["engine"]
 
 
-async def test_a_session_has_the_proxies_of_docker_s_configuration(
+async def test_session_gets_proxies_of_the_docker_configuration(
     servers: Servers, api: Any, tmp_path: Path
 ) -> None:
     proxies = {"httpProxy": "http://proxy.invalid:3128", "noProxy": "127.0.0.1"}
@@ -207,7 +203,7 @@ async def test_a_session_has_the_proxies_of_docker_s_configuration(
         "exec: /bin/x: permission denied",
     ],
 )
-async def test_what_the_engine_says_is_blamed_on_nothing_else(
+async def test_engine_errors_are_not_blamed_on_other_causes(
     servers: Servers, before: Front, place: Path, words: str
 ) -> None:
     before.answers = {"POST .*/containers/.*/start": (500, json.dumps({"message": words}))}
@@ -216,7 +212,7 @@ async def test_what_the_engine_says_is_blamed_on_nothing_else(
     assert words in refused.message
 
 
-async def test_a_full_disk_of_the_engine_is_told_with_its_own_words(
+async def test_full_disk_of_the_engine_is_reported_in_its_words(
     servers: Servers, before: Front, place: Path
 ) -> None:
     words = "write /var/lib/docker/overlay2/x/file: no space left on device"

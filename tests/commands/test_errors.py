@@ -232,7 +232,7 @@ def silent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("slug", CASES)
-async def test_a_refusal_says_why_and_what_to_do(
+async def test_errors_have_a_reason_and_a_remedy(
     servers: Callable[..., Awaitable[Para]],
     repo: Repository,
     api: Any,
@@ -271,5 +271,5 @@ def assert_can_be_carried_out(remedy: dict[str, Any]) -> None:
         assert remedy["url"].startswith("https://")
 
 
-def test_every_slug_is_reached() -> None:
+def test_every_slug_is_raised() -> None:
     assert CASES.keys() == SLUGS.keys()

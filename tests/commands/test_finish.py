@@ -16,7 +16,7 @@ async def working(para: Para, api: Any, script: str) -> dict[str, Any]:
     return session
 
 
-async def test_what_is_uncommitted_is_committed_by_the_user_with_the_message(
+async def test_finish_commits_uncommitted_changes_as_the_user(
     para: Para, repo: Repository, api: Any
 ) -> None:
     session = await working(para, api, "echo new >new; echo 2 >src/app.py; rm README.md")
@@ -31,21 +31,21 @@ async def test_what_is_uncommitted_is_committed_by_the_user_with_the_message(
     assert (over["workspace"], over["container"]) == (None, None)
 
 
-async def test_the_branch_may_be_chosen(para: Para, repo: Repository, api: Any) -> None:
+async def test_finish_accepts_a_branch(para: Para, repo: Repository, api: Any) -> None:
     await working(para, api, "echo new >new")
     result = await para.call("para.finish", message="new", name="fix", branch="topic/new")
     assert result["branch"] == result["session"]["branch"] == "topic/new"
     assert set(repo.refs()) == {"refs/heads/main", "refs/heads/topic/new"}
 
 
-async def test_files_that_run_by_themselves_are_named(para: Para, api: Any) -> None:
+async def test_finish_reports_files_that_run_automatically(para: Para, api: Any) -> None:
     script = "mkdir .vscode; echo '{}' >.vscode/tasks.json; echo all: >Makefile; echo a >a.txt"
     await working(para, api, script)
     result = await para.call("para.finish", message="new", name="fix")
     assert result["autoRunFiles"] == [".vscode/tasks.json", "Makefile"]
 
 
-async def test_a_session_that_changed_nothing_is_not_finished_but_goes_on(
+async def test_finish_without_changes_is_refused_and_the_session_continues(
     para: Para, repo: Repository, api: Any
 ) -> None:
     session = await working(para, api, "true")
@@ -58,7 +58,7 @@ async def test_a_session_that_changed_nothing_is_not_finished_but_goes_on(
     assert set(repo.refs()) == {"refs/heads/main"}
 
 
-async def test_a_branch_that_somebody_made_meanwhile_is_left_alone(
+async def test_branch_created_meanwhile_is_not_changed(
     para: Para, repo: Repository, api: Any
 ) -> None:
     await working(para, api, "echo new >new")
@@ -71,9 +71,7 @@ async def test_a_branch_that_somebody_made_meanwhile_is_left_alone(
     assert result["branch"] == "para/fix-2"
 
 
-async def test_wrong_messages_and_branches_are_refused_before_anything_happens(
-    para: Para, api: Any
-) -> None:
+async def test_invalid_messages_and_branches_are_refused_first(para: Para, api: Any) -> None:
     await working(para, api, "echo new >new")
     for params in (
         {},
@@ -87,7 +85,9 @@ async def test_wrong_messages_and_branches_are_refused_before_anything_happens(
     assert (await para.call("para.show", name="fix"))["state"] == "running"
 
 
-async def test_a_dirty_work_tree_is_left_as_it_is(para: Para, repo: Repository, api: Any) -> None:
+async def test_finish_leaves_a_dirty_work_tree_unchanged(
+    para: Para, repo: Repository, api: Any
+) -> None:
     repo.write("README.md", "changed here\n")
     repo.write("staged", "staged here\n")
     repo.git("add", "staged")
@@ -98,7 +98,7 @@ async def test_a_dirty_work_tree_is_left_as_it_is(para: Para, repo: Repository, 
     assert "staged" not in repo.show("para/fix:seen")
 
 
-async def test_a_finished_session_is_only_listed_among_all(para: Para, api: Any) -> None:
+async def test_finished_session_is_listed_only_with_all(para: Para, api: Any) -> None:
     await working(para, api, "echo new >new")
     await para.call("para.finish", message="x", name="fix")
     assert (await para.call("para.list"))["sessions"] == []

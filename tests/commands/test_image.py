@@ -22,7 +22,7 @@ Servers = Callable[..., Awaitable[Para]]
 
 
 @pytest.mark.built_here
-async def test_a_second_build_takes_every_layer_from_the_cache(para: Para, api: Any) -> None:
+async def test_second_build_uses_the_cache_for_every_layer(para: Para, api: Any) -> None:
     before = api.inspect_image(BASE)
     para.lsp.progress_reports[BUILD] = []
     result = await para.answer(para.send("para.image.build", [{}], token=BUILD))
@@ -36,11 +36,11 @@ async def test_a_second_build_takes_every_layer_from_the_cache(para: Para, api: 
     assert shares[-1] > 50
 
 
-async def test_a_build_is_for_an_agent_that_there_is(para: Para) -> None:
+async def test_build_refuses_an_unknown_agent(para: Para) -> None:
     await para.fails("agent.unknown", "para.image.build", agent="nobody")
 
 
-async def test_a_build_that_fails_shows_its_last_lines_and_leaves_the_image(
+async def test_failed_build_shows_its_last_lines_and_keeps_the_image(
     servers: Servers, api: Any, tmp_path: Path
 ) -> None:
     before = api.inspect_image(BASE)["Id"]
@@ -62,7 +62,7 @@ def _command_lines() -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["request", "progress"])
-async def test_a_build_that_is_cancelled_ends_in_the_engine_too(
+async def test_cancelled_build_ends_on_the_engine(
     servers: Servers, api: Any, tmp_path: Path, how: str
 ) -> None:
     before = api.inspect_image(BASE)["Id"]
@@ -92,9 +92,7 @@ async def test_a_build_that_is_cancelled_ends_in_the_engine_too(
     assert api.inspect_image(BASE)["Id"] == before
 
 
-async def test_a_build_is_shown_without_the_colours_of_its_output(
-    servers: Servers, tmp_path: Path
-) -> None:
+async def test_build_output_is_shown_without_colours(servers: Servers, tmp_path: Path) -> None:
     said = r"printf '\033[1m\033[31mred\033[0m \033]0;title\007and \033[?25lplain\n'"
     recipe = f"FROM {BASE}\nRUN {said}; for i in 1 2 3 4 5 6; do echo line $i; done; exit 3\n"
     broken = installed.with_recipe(tmp_path / "broken", recipe, anew=True)
@@ -120,7 +118,7 @@ async def test_a_build_is_shown_without_the_colours_of_its_output(
         "unable to get local issuer certificate",
     ],
 )
-async def test_a_build_that_trusts_no_proxy_names_the_setting_for_it(
+async def test_build_behind_an_untrusted_proxy_names_the_setting(
     servers: Servers, tmp_path: Path, said: str
 ) -> None:
     recipe = f"FROM {BASE}\nRUN echo '{said}'; seq 40; exit 3\n"

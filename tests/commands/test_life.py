@@ -31,7 +31,7 @@ async def test_dispatched_work_ends_in_a_branch(
     assert not engine.containers(api, home)
 
 
-async def test_a_cancelled_session_comes_back_as_it_was(
+async def test_cancelled_session_is_recovered_unchanged(
     para: Para, repo: Repository, api: Any, home: Path
 ) -> None:
     session = await para.call("para.start", name="fix")
@@ -54,9 +54,7 @@ async def test_a_cancelled_session_comes_back_as_it_was(
     ]
 
 
-async def test_a_finished_session_goes_on_with_more_work_on_its_branch(
-    para: Para, repo: Repository
-) -> None:
+async def test_finished_session_resumes_on_its_branch(para: Para, repo: Repository) -> None:
     await para.call("para.dispatch", prompt="echo 1 >one", name="fix")
     await para.agent("fix", "done")
     first = await para.call("para.finish", message="one", name="fix")
@@ -81,7 +79,7 @@ def _vanish(api: Any, container: str) -> None:
 
 
 @pytest.mark.parametrize("end", [_die, _stop, _vanish], ids=["killed", "stopped", "removed"])
-async def test_work_is_finished_also_where_the_container_is(
+async def test_finish_works_inside_the_container(
     para: Para, repo: Repository, api: Any, end: Callable[[Any, str], None]
 ) -> None:
     session = await para.call("para.start", name="fix")
@@ -96,7 +94,7 @@ async def test_work_is_finished_also_where_the_container_is(
 
 
 @pytest.mark.parametrize("end", [_die, _vanish], ids=["killed", "removed"])
-async def test_a_failed_session_is_resumed_with_its_work(
+async def test_failed_session_is_resumed_with_its_work(
     para: Para, api: Any, end: Callable[[Any, str], None]
 ) -> None:
     session = await para.call("para.start", name="fix")
@@ -110,7 +108,7 @@ async def test_a_failed_session_is_resumed_with_its_work(
     assert engine.run(api, again["container"]["name"], "cat more.txt") == "more\n"
 
 
-async def test_two_repositories_have_sessions_of_one_name(
+async def test_two_repositories_use_the_same_session_name(
     para: Para, repo: Repository, api: Any, tmp_path: Path
 ) -> None:
     other = scratch.make(tmp_path / "an other répo")

@@ -35,7 +35,7 @@ async def named(para: Para) -> dict[str, Any]:
 
 
 @BROKEN
-async def test_the_session_keeps_all_that_it_has_and_others_go_on(
+async def test_session_without_record_keeps_its_parts(
     servers: Servers, api: Any, home: Path, broken: Break
 ) -> None:
     para = await servers()
@@ -65,7 +65,7 @@ async def test_the_session_keeps_all_that_it_has_and_others_go_on(
 
 
 @BROKEN
-async def test_the_session_is_brought_back_as_it_was(
+async def test_lost_session_is_restored_unchanged(
     para: Para, repo: Repository, api: Any, home: Path, broken: Break
 ) -> None:
     session = await at_work(para, api, "fix")
@@ -85,7 +85,7 @@ async def test_the_session_is_brought_back_as_it_was(
     assert len(asides) == (1 if broken is empty else 0)
 
 
-async def test_a_session_that_is_brought_back_by_its_name_or_cancelled_before_is_found(
+async def test_lost_session_is_found_by_name_and_after_cancel(
     para: Para, api: Any, home: Path
 ) -> None:
     session = await at_work(para, api, "fix")
@@ -98,7 +98,7 @@ async def test_a_session_that_is_brought_back_by_its_name_or_cancelled_before_is
     assert (await para.call("para.recover", name="again"))["id"] == again["id"]
 
 
-async def test_a_record_of_a_newer_para_is_left_to_it(
+async def test_record_of_a_newer_version_is_not_changed(
     para: Para, api: Any, home: Path, repo: Repository
 ) -> None:
     session = await at_work(para, api, "fix")

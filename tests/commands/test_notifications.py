@@ -36,7 +36,7 @@ async def comes_to(para: Para, met: Condition) -> None:
     await para.until(lambda _: met(para.changes[-1]))
 
 
-async def test_a_client_is_told_at_once_what_there_is(para: Para) -> None:
+async def test_client_is_notified_at_the_start(para: Para) -> None:
     first = await para.until(lambda _: True)
     assert (first["sessions"], first["limit"]) == ([], 50)
     assert first["running"] >= 0
@@ -47,7 +47,7 @@ async def test_a_client_is_told_at_once_what_there_is(para: Para) -> None:
     }
 
 
-async def test_clients_are_told_of_each_step_of_a_session(para: Para) -> None:
+async def test_clients_are_notified_of_each_state(para: Para) -> None:
     session = await para.call("para.start", name="fix")
     change = await para.until(state_is("running"))
     assert change["sessions"][0]["id"] == session["id"]
@@ -57,7 +57,7 @@ async def test_clients_are_told_of_each_step_of_a_session(para: Para) -> None:
     await comes_to(para, lambda change: change["sessions"] == [])
 
 
-async def test_the_end_of_an_agent_is_told_and_one_that_failed_calls_for_attention(
+async def test_agent_end_is_notified_and_a_failure_needs_attention(
     para: Para,
 ) -> None:
     await para.call("para.dispatch", prompt="true", name="well")
@@ -70,9 +70,7 @@ async def test_the_end_of_an_agent_is_told_and_one_that_failed_calls_for_attenti
     assert "badly" in change["statusBar"]["tooltip"]
 
 
-async def test_each_client_is_called_once_when_an_agent_is_done_or_fails(
-    para: Para, servers: Servers
-) -> None:
+async def test_each_client_gets_one_attention_event_per_end(para: Para, servers: Servers) -> None:
     await para.call("para.dispatch", prompt="true", name="well")
     await para.until(lambda change: agents(change).get("well") == "done")
     late = await servers()
@@ -95,7 +93,7 @@ def calls(one: Para) -> list[str]:
     return [event["name"] for change in one.changes for event in change["attention"]]
 
 
-async def test_clients_are_called_for_what_they_have_open(
+async def test_clients_get_attention_events_of_open_folders(
     para: Para, servers: Servers, repo: Repository, tmp_path: Path
 ) -> None:
     other = scratch.make(tmp_path / "other")
@@ -119,7 +117,7 @@ async def test_clients_are_called_for_what_they_have_open(
     assert calls(stranger) == []
 
 
-async def test_of_clients_that_ask_for_it_one_alone_is_called(para: Para, servers: Servers) -> None:
+async def test_one_of_several_clients_gets_attention_events(para: Para, servers: Servers) -> None:
     windows = [await servers(callOnce=True) for _ in range(3)]
 
     async def dispatched(name: str, *heard: Para) -> None:
@@ -139,7 +137,7 @@ async def test_of_clients_that_ask_for_it_one_alone_is_called(para: Para, server
     assert sorted(map(calls, rest)) == [[], ["second"]]
 
 
-async def test_an_agent_that_calls_without_end_is_summed_up(para: Para) -> None:
+async def test_frequent_attention_events_are_summed_up(para: Para) -> None:
     flips = (
         "cd /para-agent/out; while :; do for word in working waiting; do"
         " printf '%s\\n\\nquestion' $word >s; mv s state; sleep 0.05; done; done"
@@ -152,9 +150,7 @@ async def test_an_agent_that_calls_without_end_is_summed_up(para: Para) -> None:
     await para.call("para.cancel", name="fix")
 
 
-async def test_a_record_that_somebody_writes_over_in_its_place_is_told(
-    para: Para, home: Path
-) -> None:
+async def test_record_overwritten_in_place_is_notified(para: Para, home: Path) -> None:
     session = await para.call("para.start", name="fix")
     await comes_to(para, state_is("running"))
     record = home / "sessions" / f"{session['id']}.json"
@@ -163,7 +159,7 @@ async def test_a_record_that_somebody_writes_over_in_its_place_is_told(
 
 
 @pytest.mark.parametrize("how", ["stop", "kill", "rm"])
-async def test_what_somebody_does_with_the_engine_is_told(para: Para, api: Any, how: str) -> None:
+async def test_changes_on_the_engine_are_notified(para: Para, api: Any, how: str) -> None:
     session = await para.call("para.start", name="fix")
     await para.until(state_is("running"))
     container = session["container"]["id"]
@@ -181,7 +177,7 @@ async def test_what_somebody_does_with_the_engine_is_told(para: Para, api: Any, 
     await comes_to(para, state_is("running"))
 
 
-async def test_a_container_that_is_frozen_from_outside_is_told(para: Para, api: Any) -> None:
+async def test_container_frozen_by_others_is_notified(para: Para, api: Any) -> None:
     session = await para.call("para.start", name="fix")
     await para.until(state_is("running"))
     api.pause(session["container"]["id"])
@@ -190,7 +186,7 @@ async def test_a_container_that_is_frozen_from_outside_is_told(para: Para, api: 
     await comes_to(para, state_is("running"))
 
 
-async def test_a_container_that_is_given_another_name_is_told(para: Para, api: Any) -> None:
+async def test_renamed_container_is_notified(para: Para, api: Any) -> None:
     session = await para.call("para.start", name="fix")
     await para.until(state_is("running"))
     away = f"away-{session['container']['name']}"
@@ -199,7 +195,7 @@ async def test_a_container_that_is_given_another_name_is_told(para: Para, api: A
     assert renamed["sessions"][0]["state"] == "running"
 
 
-async def test_what_another_process_does_is_told(para: Para, servers: Servers) -> None:
+async def test_changes_by_another_process_are_notified(para: Para, servers: Servers) -> None:
     other = await servers()
     await other.call("para.start", name="fix", type="worktree")
     for one in (para, other):
@@ -208,18 +204,14 @@ async def test_what_another_process_does_is_told(para: Para, servers: Servers) -
     await comes_to(other, lambda change: change["sessions"] == [])
 
 
-async def test_an_engine_that_does_not_answer_is_told_as_an_error(
-    servers: Servers, tmp_path: Path
-) -> None:
+async def test_unreachable_engine_is_notified_as_an_error(servers: Servers, tmp_path: Path) -> None:
     para = await servers(extra={"DOCKER_HOST": f"unix://{tmp_path}/none.sock"})
     change = await para.until(lambda change: change["statusBar"]["severity"] == "error")
     assert change["statusBar"]["text"] == "Para: no engine"
     assert (change["running"], change["limit"]) == (0, 50)
 
 
-async def test_an_engine_is_not_missed_where_containers_are_not_wanted(
-    servers: Servers, tmp_path: Path
-) -> None:
+async def test_no_engine_is_needed_without_containers(servers: Servers, tmp_path: Path) -> None:
     extra = {"DOCKER_HOST": f"unix://{tmp_path}/none.sock", "PARA_CONTAINER_ENABLED": "false"}
     para = await servers(extra=extra)
     assert (await para.until(lambda _: True))["statusBar"]["severity"] == "ok"
@@ -227,7 +219,7 @@ async def test_an_engine_is_not_missed_where_containers_are_not_wanted(
     assert (await para.until(state_is("running")))["running"] == 0
 
 
-async def test_only_clients_that_want_it_are_told(servers: Servers) -> None:
+async def test_only_subscribed_clients_are_notified(servers: Servers) -> None:
     told = await servers()
     asked = await servers(watching=False, notifications=True)
     silent = await servers(watching=False)

@@ -39,7 +39,7 @@ def facts(**known: object) -> EngineInfo:
         ({"rootless": True, "root": 0}, 0, Owner(host=None, inside=(0, 0))),
     ],
 )
-def test_files_belong_to_whom_the_containers_of_an_engine_can_be(
+def test_owner_depends_on_the_engine_and_the_user(
     known: dict[str, object], uid: int, owner: Owner
 ) -> None:
     assert decide_owner(facts(**known), uid, 20) == owner
@@ -52,7 +52,7 @@ def test_files_belong_to_whom_the_containers_of_an_engine_can_be(
         ({"rootless": True, "root": 502}, "the rootless one of uid 502"),
     ],
 )
-def test_an_engine_whose_containers_can_have_no_files_of_this_user_is_refused(
+def test_engine_that_cannot_own_files_of_this_user_is_refused(
     known: dict[str, object], told: str
 ) -> None:
     with pytest.raises(ParaError, match=told) as caught:
@@ -76,9 +76,7 @@ def other_image(api: Any, home: Path) -> Iterator[str]:
     engine.drop(api, name)
 
 
-async def test_an_image_whose_user_has_another_uid_is_fitted_to_the_host_s(
-    para: Para, api: Any, other_image: str
-) -> None:
+async def test_image_with_another_uid_is_fitted(para: Para, api: Any, other_image: str) -> None:
     session = await para.call(
         "para.dispatch", prompt="ls -n ~/mine >mine; touch here", name="fix", image=other_image
     )
@@ -91,7 +89,7 @@ async def test_an_image_whose_user_has_another_uid_is_fitted_to_the_host_s(
     assert (await para.call("para.finish", name="fix", message="Do it"))["files"] == 2
 
 
-async def test_an_image_is_fitted_once(para: Para, api: Any, other_image: str) -> None:
+async def test_image_is_fitted_once(para: Para, api: Any, other_image: str) -> None:
     for name in ("one", "two"):
         await para.call("para.start", name=name, image=other_image)
     image = api.inspect_image(other_image)["Id"]
@@ -103,7 +101,7 @@ async def test_an_image_is_fitted_once(para: Para, api: Any, other_image: str) -
     assert api.images(filters={"label": f"dev.para.fitted={image}"}) == []
 
 
-async def test_a_dry_run_of_clean_names_what_clean_removes(
+async def test_dry_run_reports_the_fitted_images_that_clean_removes(
     para: Para, api: Any, other_image: str
 ) -> None:
     await para.call("para.start", name="fix", image=other_image)
@@ -124,7 +122,7 @@ async def test_a_dry_run_of_clean_names_what_clean_removes(
     assert [one["Id"] for one in api.images(all=True) if one.get("ParentId") == image] == []
 
 
-async def test_fitting_an_image_is_one_line_of_progress(para: Para, other_image: str) -> None:
+async def test_fitting_reports_one_line_of_progress(para: Para, other_image: str) -> None:
     progress = "a-progress"
     para.lsp.progress_reports[progress] = []
     params = {"name": "fix", "image": other_image}
@@ -136,9 +134,7 @@ async def test_fitting_an_image_is_one_line_of_progress(para: Para, other_image:
 
 
 @pytest.mark.parametrize("change", ["/^para:/d", "s/^para:x:[0-9]*/para:x:²/"])
-async def test_an_image_without_the_user_is_refused_by_name(
-    para: Para, api: Any, change: str
-) -> None:
+async def test_image_without_the_user_is_refused(para: Para, api: Any, change: str) -> None:
     name = f"para-test-nobody-{os.getpid()}:latest"
     recipe = f"FROM para-base:latest\nUSER root\nRUN sed -i '{change}' /etc/passwd\nUSER 1000\n"
     list(api.build(fileobj=BytesIO(recipe.encode()), tag=name, rm=True))
@@ -159,7 +155,7 @@ def open_place() -> Iterator[Path]:
 
 
 @pytest.mark.root
-async def test_another_user_of_the_engine_works_with_the_same_image(
+async def test_second_user_of_the_engine_uses_the_same_image(
     open_place: Path, servers: Servers, api: Any, environ: dict[str, str]
 ) -> None:
     assert api.ping()

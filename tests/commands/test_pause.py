@@ -23,7 +23,7 @@ async def at_work(para: Para, api: Any) -> str:
     return container
 
 
-async def test_save_frees_the_container_and_resume_brings_it_back(
+async def test_save_removes_the_container_and_resume_creates_it(
     para: Para, api: Any, home: object
 ) -> None:
     container = await at_work(para, api)
@@ -36,7 +36,7 @@ async def test_save_frees_the_container_and_resume_brings_it_back(
     assert engine.run(api, container, f"cat inside {OUTSIDE}") == "in\nout\n"
 
 
-async def test_the_saved_image_goes_with_the_session(para: Para, api: Any, home: object) -> None:
+async def test_saved_image_is_removed_with_the_session(para: Para, api: Any, home: object) -> None:
     await at_work(para, api)
     await para.call("para.pause", name="fix")
     await para.call("para.cancel", name="fix")
@@ -44,9 +44,7 @@ async def test_the_saved_image_goes_with_the_session(para: Para, api: Any, home:
     assert engine.containers(api, home) == []
 
 
-async def test_pruning_stopped_containers_does_not_hurt_a_saved_session(
-    para: Para, api: Any, home: object
-) -> None:
+async def test_saved_session_survives_container_pruning(para: Para, api: Any, home: object) -> None:
     container = await at_work(para, api)
     await para.call("para.pause", name="fix", mode="save")
     api.prune_containers(filters={"label": f"dev.para.home={home}"})
@@ -69,7 +67,7 @@ async def test_freeze_keeps_the_container_and_its_processes(
     assert thawed["agent"]["state"] == "working"
 
 
-async def test_an_agent_that_was_cut_in_its_work_takes_it_up_again(para: Para) -> None:
+async def test_interrupted_agent_continues_after_resume(para: Para) -> None:
     prompt = "if [ -e begun ]; then echo again; else touch begun; sleep 600; fi"
     session = await para.call("para.dispatch", prompt=prompt, name="fix")
 
@@ -84,7 +82,7 @@ async def test_an_agent_that_was_cut_in_its_work_takes_it_up_again(para: Para) -
     assert "again" in (await para.call("para.logs", name="fix"))["text"]
 
 
-async def test_an_agent_that_was_done_is_not_started_again_by_resume(para: Para) -> None:
+async def test_resume_does_not_restart_an_agent_that_is_done(para: Para) -> None:
     await para.call("para.dispatch", prompt="echo once", name="fix")
     await para.agent("fix", "done")
     await para.call("para.pause", name="fix")
@@ -93,7 +91,7 @@ async def test_an_agent_that_was_done_is_not_started_again_by_resume(para: Para)
     assert (await para.call("para.logs", name="fix"))["text"].count("once") == 1
 
 
-async def test_resume_with_a_prompt_gives_the_agent_more_to_do(para: Para) -> None:
+async def test_resume_with_a_prompt_sends_it_to_the_agent(para: Para) -> None:
     await para.call("para.dispatch", prompt="echo first", name="fix")
     await para.agent("fix", "done")
     await para.call("para.pause", name="fix", mode="freeze")
@@ -104,7 +102,7 @@ async def test_resume_with_a_prompt_gives_the_agent_more_to_do(para: Para) -> No
 
 
 @pytest.mark.parametrize("mode", ["save", "freeze"])
-async def test_a_paused_session_is_finished_without_being_resumed(
+async def test_paused_session_is_finished_without_a_resume(
     para: Para, repo: Repository, api: Any, home: object, mode: str
 ) -> None:
     await at_work(para, api)
@@ -115,7 +113,7 @@ async def test_a_paused_session_is_finished_without_being_resumed(
     assert engine.images(api, home) == []
 
 
-async def test_what_rests_cannot_be_paused_and_what_runs_cannot_be_resumed(para: Para) -> None:
+async def test_pause_needs_a_running_and_resume_a_paused_session(para: Para) -> None:
     await para.call("para.start", name="fix")
     refused = await para.fails("session.illegal-transition", "para.resume", name="fix")
     assert refused.message == "Cannot resume session fix: it is running"
@@ -126,7 +124,7 @@ async def test_what_rests_cannot_be_paused_and_what_runs_cannot_be_resumed(para:
     assert resumed["state"] == "running"
 
 
-async def test_what_resume_was_to_tell_a_running_agent_is_sent_instead(para: Para) -> None:
+async def test_resume_of_a_running_agent_proposes_to_send_the_prompt(para: Para) -> None:
     await para.call("para.dispatch", name="fix", prompt="echo one")
     await para.agent("fix", "done")
     more = {"name": "fix", "prompt": "echo 'two' and -three"}

@@ -73,7 +73,7 @@ PROJECTS: Final = {
 
 
 @pytest.mark.parametrize("kind", PROJECTS)
-async def test_a_project_runs_its_tests_in_a_fresh_session(
+async def test_project_runs_its_tests_in_a_new_session(
     para: Para, repo: Repository, figures: Callable[[str], None], kind: str
 ) -> None:
     project = PROJECTS[kind]
@@ -92,7 +92,7 @@ async def test_a_project_runs_its_tests_in_a_fresh_session(
     figures(f"{kind}: dispatched, installed and tested in {seconds:.1f} s")
 
 
-async def test_the_image_has_the_tools_of_a_command_line(para: Para, api: Any) -> None:
+async def test_image_has_command_line_tools(para: Para, api: Any) -> None:
     session = await para.call("para.start", name="tools")
     name = session["container"]["name"]
     script = f"for tool in {' '.join(TOOLS)}; do command -v $tool >/dev/null || echo $tool; done"

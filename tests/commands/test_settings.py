@@ -43,7 +43,9 @@ async def prefix_of(para: Para, name: str, **params: object) -> str:
     return str(session["branch"]).removesuffix(name)
 
 
-async def test_each_layer_lies_on_the_one_before(servers: Servers, environ: dict[str, str]) -> None:
+async def test_later_settings_layers_override_earlier_ones(
+    servers: Servers, environ: dict[str, str]
+) -> None:
     para = await servers(extra=WITHOUT_ENGINE)
     assert await prefix_of(para, "one") == "para/"
     config(environ, 'git.branchPrefix = "user/"')
@@ -60,7 +62,7 @@ async def test_each_layer_lies_on_the_one_before(servers: Servers, environ: dict
     assert await prefix_of(para, "five", branch="own/five") == "own/"
 
 
-async def test_a_user_allows_the_agents_that_a_repository_may_choose(
+async def test_user_allows_agents_for_repositories(
     servers: Servers, repo: Repository, environ: dict[str, str]
 ) -> None:
     del environ["PARA_AGENT_NAME"]
@@ -81,7 +83,7 @@ async def test_a_user_allows_the_agents_that_a_repository_may_choose(
     assert (await para.call("para.open", name="tree"))["terminal"]["command"] == "claude"
 
 
-async def test_others_than_the_repository_have_the_last_word_on_the_agent(
+async def test_settings_outside_the_repository_decide_the_agent(
     servers: Servers, repo: Repository, environ: dict[str, str]
 ) -> None:
     del environ["PARA_AGENT_NAME"]
@@ -98,7 +100,7 @@ async def test_others_than_the_repository_have_the_last_word_on_the_agent(
     await para.fails("engine.unreachable", "para.dispatch", **ask, agent="command")
 
 
-async def test_what_reaches_beyond_the_container_is_refused_in_a_repository_by_name(
+async def test_repository_settings_that_reach_the_host_are_refused(
     servers: Servers, repo: Repository
 ) -> None:
     para = await servers(extra=WITHOUT_ENGINE)
@@ -110,7 +112,7 @@ async def test_what_reaches_beyond_the_container_is_refused_in_a_repository_by_n
     assert BEYOND
 
 
-async def test_a_trusted_repository_may_set_all(servers: Servers, repo: Repository) -> None:
+async def test_trusted_repository_sets_everything(servers: Servers, repo: Repository) -> None:
     repo.write(".para.toml", 'git.branchPrefix = "theirs/"')
     trusting = await servers(extra=WITHOUT_ENGINE, trusted=True)
     assert await prefix_of(trusting, "one") == "theirs/"
@@ -124,7 +126,7 @@ async def test_a_trusted_repository_may_set_all(servers: Servers, repo: Reposito
         await wary.fails("settings.invalid", "para.start")
 
 
-async def test_trust_of_one_repository_counts_for_no_other(
+async def test_trust_applies_to_one_repository(
     servers: Servers, repo: Repository, tmp_path: Path
 ) -> None:
     nested = scratch.make(repo.path / "vendor/nested")
@@ -144,9 +146,7 @@ async def test_trust_of_one_repository_counts_for_no_other(
     await parted.fails("settings.invalid", "para.start", repo=str(nested.path))
 
 
-async def test_variables_of_the_repository_reach_its_container(
-    para: Para, repo: Repository
-) -> None:
+async def test_repository_variables_reach_its_container(para: Para, repo: Repository) -> None:
     repo.write(".para.toml", '[container.env]\nGREETING = "hello there"\n')
     await para.call("para.dispatch", prompt='echo "<$GREETING>"', name="fix")
     await para.agent("fix", "done")
@@ -164,9 +164,7 @@ WRONG = [
 ]
 
 
-async def test_wrong_settings_of_the_user_are_refused_by_name(
-    servers: Servers, environ: dict[str, str]
-) -> None:
+async def test_invalid_user_settings_are_named(servers: Servers, environ: dict[str, str]) -> None:
     para = await servers(extra=WITHOUT_ENGINE)
     for text, says in WRONG:
         config(environ, text)
@@ -186,7 +184,7 @@ async def test_wrong_settings_of_the_user_are_refused_by_name(
         ({"git": {"objects": None, "branchPrefix": 7}}, "git.branchPrefix"),
     ],
 )
-async def test_wrong_settings_of_the_editor_are_refused_by_name(
+async def test_invalid_editor_settings_are_named(
     servers: Servers, settings: dict[str, Any], key: str
 ) -> None:
     para = await servers(extra=WITHOUT_ENGINE, settings=settings)
@@ -194,7 +192,7 @@ async def test_wrong_settings_of_the_editor_are_refused_by_name(
 
 
 @pytest.mark.parametrize("where", ["file", "environment", "repository"])
-async def test_a_wrong_setting_is_corrected_where_it_was_made(
+async def test_remedy_of_an_invalid_setting_names_its_source(
     servers: Servers, environ: dict[str, str], repo: Repository, where: str
 ) -> None:
     extra = dict(WITHOUT_ENGINE)
@@ -214,13 +212,13 @@ async def test_a_wrong_setting_is_corrected_where_it_was_made(
         assert remedy["title"] == "Correct it in .para.toml"
 
 
-async def test_what_an_editor_leaves_unset_or_calls_its_own_does_no_harm(servers: Servers) -> None:
+async def test_unset_and_foreign_editor_settings_are_ignored(servers: Servers) -> None:
     settings = {"git": {"branchPrefix": None}, "trace": {"server": "off"}, "container": None}
     para = await servers(extra=WITHOUT_ENGINE, settings=settings)
     assert await prefix_of(para, "one") == "para/"
 
 
-async def test_a_settings_file_that_is_a_link_out_of_the_repository_is_not_read(
+async def test_settings_link_out_of_the_repository_is_not_read(
     servers: Servers, repo: Repository, tmp_path: Path
 ) -> None:
     secret = tmp_path / "secret"
@@ -248,7 +246,7 @@ async def test_a_settings_file_that_is_a_link_out_of_the_repository_is_not_read(
         ("[container", "is not a settings file, which is TOML: Expected ']'"),
     ],
 )
-async def test_what_is_wrong_in_a_settings_file_is_said_for_a_person(
+async def test_settings_errors_are_readable(
     servers: Servers, environ: dict[str, str], text: str, told: str
 ) -> None:
     config(environ, text)
@@ -265,7 +263,7 @@ async def test_what_is_wrong_in_a_settings_file_is_said_for_a_person(
         ]
 
 
-async def test_a_wrong_param_is_not_corrected_in_a_settings_file(servers: Servers) -> None:
+async def test_invalid_param_has_no_settings_remedy(servers: Servers) -> None:
     para = await servers(extra=WITHOUT_ENGINE)
     refused = await para.fails("settings.invalid", "para.start", network="brigde")
     assert [remedy["title"] for remedy in refused.remedies] == ["Correct it in the command"]

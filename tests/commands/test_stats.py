@@ -19,7 +19,7 @@ def figures(told: dict[str, Any]) -> set[Any]:
     return {value for name, value in told.items() if name != "tooltip"}
 
 
-async def test_stats_tell_what_a_session_uses_and_has_changed(para: Para, api: Any) -> None:
+async def test_stats_report_resource_use_and_changes(para: Para, api: Any) -> None:
     session = await para.call("para.start", name="fix")
     before = await para.call("para.stats", name="fix")
     assert before["changes"] == {"files": 0, "insertions": 0, "deletions": 0}
@@ -46,9 +46,7 @@ async def test_stats_tell_what_a_session_uses_and_has_changed(para: Para, api: A
         "head -c 9000000 /dev/urandom",
     ],
 )
-async def test_what_a_container_says_of_its_changes_is_bounded(
-    para: Para, api: Any, git: str
-) -> None:
+async def test_output_about_changes_is_limited(para: Para, api: Any, git: str) -> None:
     session = await para.call("para.start", name="fix")
     trap = f"printf '#!/bin/sh\\n{git}\\n' | sudo tee /usr/local/bin/git; sudo chmod +x $_"
     engine.run(api, session["container"]["name"], trap.replace("$_", "/usr/local/bin/git"))
@@ -57,9 +55,7 @@ async def test_what_a_container_says_of_its_changes_is_bounded(
     assert told["memory"] > 0
 
 
-async def test_the_tooltip_tells_it_in_words_a_line_for_each_whatever_the_session_says(
-    para: Para, api: Any, repo: Repository
-) -> None:
+async def test_tooltip_has_one_line_for_each_fact(para: Para, api: Any, repo: Repository) -> None:
     prompt = "echo 1 >new\nsleep 60 # \x1b[31m"
     session = await para.call("para.dispatch", name="fix", prompt=prompt)
     engine.run(api, session["container"]["name"], "until [ -s new ]; do sleep 0.1; done")
@@ -76,19 +72,19 @@ async def test_the_tooltip_tells_it_in_words_a_line_for_each_whatever_the_sessio
     }
 
 
-async def test_what_a_session_has_changed_is_told_without_its_load(para: Para) -> None:
+async def test_stats_without_load_report_changes(para: Para) -> None:
     await para.call("para.start", name="fix")
     told = await para.call("para.stats", name="fix", load=False)
     assert told["changes"] == {"files": 0, "insertions": 0, "deletions": 0}
     assert (told["cpu"], told["memory"], told["memoryLimit"]) == (None, None, None)
 
 
-async def test_a_worktree_has_no_load_of_its_own(para: Para) -> None:
+async def test_stats_of_a_worktree_have_no_load(para: Para) -> None:
     await para.call("para.start", name="fix", type="worktree")
     assert figures(await para.call("para.stats")) == {None}
 
 
-def test_figures_that_an_engine_leaves_out_are_unknown() -> None:
+def test_stats_missing_from_the_engine_are_unknown() -> None:
     assert set(dict(parse_stats({})).values()) == {None}
     assert set(
         dict(parse_stats({"memory_stats": {"usage": "much"}, "cpu_stats": []})).values()

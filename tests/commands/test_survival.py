@@ -41,7 +41,7 @@ def remove_all(api: Any, home: object) -> None:
 
 @pytest.mark.parametrize("prune", [prune_containers, prune_system])
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_paused_session_survives(
+async def test_paused_session_survives(
     para: Para, api: Any, home: object, prune: Any, mode: str
 ) -> None:
     await at_work(para, api, "fix")
@@ -58,7 +58,7 @@ async def test_a_paused_session_survives(
 @pytest.mark.parametrize("first", [None, "save", "freeze"])
 @pytest.mark.parametrize("take", [remove_container, remove_all])
 @pytest.mark.slice(8)
-async def test_a_session_whose_container_and_image_are_gone_still_has_its_work(
+async def test_session_without_container_and_image_keeps_its_work(
     para: Para,
     repo: Repository,
     api: Any,

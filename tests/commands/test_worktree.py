@@ -37,7 +37,7 @@ def work(folder: Path) -> None:
     tree.write("untracked", "2\n")
 
 
-async def test_work_in_a_worktree_ends_in_a_branch(para: Para, repo: Repository) -> None:
+async def test_finish_turns_worktree_changes_into_a_branch(para: Para, repo: Repository) -> None:
     before = repo.fingerprint()
     session, folder = await started(para)
     assert (session["type"], session["state"], session["container"]) == (
@@ -55,7 +55,7 @@ async def test_work_in_a_worktree_ends_in_a_branch(para: Para, repo: Repository)
     assert repo.fingerprint() == before
 
 
-async def test_a_cancelled_worktree_comes_back_as_it_was(para: Para, repo: Repository) -> None:
+async def test_cancelled_worktree_is_recovered_unchanged(para: Para, repo: Repository) -> None:
     session, folder = await started(para)
     work(folder)
     before = Repository(folder).git("status", "--short")
@@ -69,7 +69,7 @@ async def test_a_cancelled_worktree_comes_back_as_it_was(para: Para, repo: Repos
     assert tree.git("status", "--short") == before
 
 
-async def test_a_finished_worktree_goes_on(para: Para, repo: Repository) -> None:
+async def test_finished_worktree_is_resumed(para: Para, repo: Repository) -> None:
     _, folder = await started(para)
     Repository(folder).write("one", "1\n")
     await para.call("para.finish", message="one", name="fix")
@@ -80,7 +80,7 @@ async def test_a_finished_worktree_goes_on(para: Para, repo: Repository) -> None
     assert repo.git("log", "--format=%s", "para/fix") == "two\none\nfirst"
 
 
-async def test_finish_may_choose_another_branch(para: Para, repo: Repository) -> None:
+async def test_finish_of_a_worktree_accepts_a_branch(para: Para, repo: Repository) -> None:
     _, folder = await started(para)
     work(folder)
     await para.fails(
@@ -107,13 +107,13 @@ async def test_nothing_runs_unattended_on_the_host(para: Para, home: Path) -> No
     assert (folder / "ran").exists()
 
 
-async def test_only_container_sessions_are_paused(para: Para) -> None:
+async def test_pause_refuses_a_worktree(para: Para) -> None:
     await started(para)
     refused = await para.fails("session.wrong-type", "para.pause", name="fix")
     assert refused.message == "Pause only works with container sessions"
 
 
-async def test_the_diff_has_what_is_uncommitted_and_changes_no_index(para: Para) -> None:
+async def test_diff_has_uncommitted_changes_and_keeps_the_index(para: Para) -> None:
     _, folder = await started(para)
     work(folder)
     tree = Repository(folder)
@@ -129,16 +129,14 @@ async def test_the_diff_has_what_is_uncommitted_and_changes_no_index(para: Para)
     assert tree.git("status", "--short") == before
 
 
-async def test_a_worktree_that_changed_nothing_is_cancelled_without_a_trace(
-    para: Para, repo: Repository
-) -> None:
+async def test_cancel_of_an_unchanged_worktree_leaves_no_ref(para: Para, repo: Repository) -> None:
     await started(para)
     await para.fails("workspace.nothing-to-finish", "para.finish", message="x", name="fix")
     assert (await para.call("para.cancel", name="fix"))["archive"] is None
     assert set(repo.refs()) == {"refs/heads/main"}
 
 
-async def test_the_session_is_told_by_the_folder_that_is_open(
+async def test_open_folder_selects_the_session(
     para: Para, servers: Servers, tmp_path: Path
 ) -> None:
     session, folder = await started(para)
@@ -151,7 +149,7 @@ async def test_the_session_is_told_by_the_folder_that_is_open(
     await nowhere.fails("workspace.not-a-repository", "para.show")
 
 
-async def test_a_type_that_is_asked_for_needs_no_engine_either(servers: Servers) -> None:
+async def test_requested_worktree_needs_no_engine(servers: Servers) -> None:
     para = await servers(extra={"DOCKER_HOST": NOWHERE["DOCKER_HOST"]})
     _, folder = await started(para, type="worktree")
     work(folder)
@@ -160,9 +158,7 @@ async def test_a_type_that_is_asked_for_needs_no_engine_either(servers: Servers)
     await para.call("para.finish", message="x", name="fix")
 
 
-async def test_a_worktree_whose_folder_is_gone_is_cancelled_with_what_was_committed(
-    para: Para, repo: Repository
-) -> None:
+async def test_cancel_without_the_folder_keeps_commits(para: Para, repo: Repository) -> None:
     _, folder = await started(para)
     work(folder)
     shutil.rmtree(folder)
@@ -175,7 +171,7 @@ async def test_a_worktree_whose_folder_is_gone_is_cancelled_with_what_was_commit
     assert (Path(back["workspace"]) / "committed").exists()
 
 
-async def test_names_that_are_none_are_refused(para: Para) -> None:
+async def test_invalid_names_are_refused(para: Para) -> None:
     for name in ("a b", "-a", "", "x" * 51, "a/b", "a.b", "a\n"):
         refused = await para.fails("command.invalid-params", "para.start", name=name)
         assert refused.data["issues"][0]["path"] == "name"

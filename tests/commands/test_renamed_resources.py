@@ -19,7 +19,7 @@ Servers = Callable[..., Awaitable[Para]]
 
 
 @pytest.mark.parametrize("command", ["finish", "cancel", "pause"])
-async def test_a_container_that_was_renamed_is_its_sessions_still(
+async def test_renamed_container_belongs_to_its_session(
     para: Para, api: Any, home: Path, repo: Repository, command: str
 ) -> None:
     session = await at_work(para, api, "fix")
@@ -37,9 +37,7 @@ async def test_a_container_that_was_renamed_is_its_sessions_still(
     assert leftovers(api, home, repo) == []
 
 
-async def test_a_container_that_a_person_made_from_a_saved_session_is_theirs(
-    para: Para, api: Any
-) -> None:
+async def test_own_container_from_a_saved_image_is_kept(para: Para, api: Any) -> None:
     session = await at_work(para, api, "fix")
     await para.call("para.pause", name="fix")
     name = f"mine-{session['id']}"
@@ -55,7 +53,7 @@ async def test_a_container_that_a_person_made_from_a_saved_session_is_theirs(
         api.remove_container(mine["Id"], force=True)
 
 
-async def test_a_home_has_one_name_however_it_is_spelt(
+async def test_all_spellings_of_a_home_are_one_home(
     servers: Servers, api: Any, home: Path, tmp_path: Path, repo: Repository
 ) -> None:
     home.mkdir()
@@ -71,7 +69,7 @@ async def test_a_home_has_one_name_however_it_is_spelt(
     assert leftovers(api, home, repo) == []
 
 
-async def test_what_was_made_under_another_spelling_is_found(
+async def test_resources_of_another_spelling_are_found(
     para: Para, api: Any, home: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "link").symlink_to(home)

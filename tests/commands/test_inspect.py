@@ -23,7 +23,7 @@ from tests.scratch import Repository
 Servers = Callable[..., Awaitable[Para]]
 
 
-async def test_list_shows_live_sessions_of_one_or_all_repositories(
+async def test_list_shows_active_sessions_of_one_or_all_repositories(
     para: Para, repo: Repository, tmp_path: Path
 ) -> None:
     other = scratch.make(tmp_path / "other")
@@ -45,7 +45,7 @@ async def test_list_shows_live_sessions_of_one_or_all_repositories(
     assert listed["running"] >= 1
 
 
-async def test_list_counts_the_containers_of_others_too(
+async def test_list_counts_containers_of_other_users(
     para: Para, servers: Servers, api: Any, tmp_path: Path
 ) -> None:
     elsewhere = await servers(extra={"PARA_HOME": str(tmp_path / "elsewhere")})
@@ -58,7 +58,7 @@ async def test_list_counts_the_containers_of_others_too(
         engine.clear(api, tmp_path / "elsewhere")
 
 
-async def test_show_needs_no_name_where_there_is_one_live_session(servers: Servers) -> None:
+async def test_show_needs_no_name_for_the_only_active_session(servers: Servers) -> None:
     para = await servers(watching=False)
     await para.fails("session.not-found", "para.show")
     only = await para.call("para.start", name="only", type="worktree")
@@ -69,7 +69,7 @@ async def test_show_needs_no_name_where_there_is_one_live_session(servers: Serve
     assert "second" in refused.message
 
 
-async def test_open_gives_an_editor_its_uri_and_a_terminal_its_command(para: Para) -> None:
+async def test_open_returns_a_uri_and_a_terminal_command(para: Para) -> None:
     session = await para.call("para.start", name="fix")
     opened = await para.call("para.open", name="fix")
     uri = urlparse(opened["uri"])
@@ -83,7 +83,7 @@ async def test_open_gives_an_editor_its_uri_and_a_terminal_its_command(para: Par
     assert in_terminal(opened["terminal"], "pwd; exit\n").count("/para-session")
 
 
-async def test_branches_are_listed_the_latest_first(
+async def test_branches_are_listed_latest_first(
     para: Para, repo: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await para.call("para.branches") == {"branches": ["main"]}
@@ -96,7 +96,7 @@ async def test_branches_are_listed_the_latest_first(
     await para.fails("workspace.not-a-repository", "para.branches", repo=str(repo.path.parent))
 
 
-async def test_open_names_an_engine_that_an_editor_does_not_find_by_itself(
+async def test_open_names_an_engine_that_is_not_the_default(
     servers: Servers, api: Any, tmp_path: Path
 ) -> None:
     docker = tmp_path / "docker"
@@ -116,7 +116,7 @@ async def test_open_names_an_engine_that_an_editor_does_not_find_by_itself(
     }
 
 
-async def test_open_names_an_engine_that_is_reached_over_ssh(
+async def test_open_names_an_ssh_engine(
     servers: Servers, para: Para, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = await para.call("para.start", name="fix")
@@ -163,7 +163,7 @@ def in_terminal(terminal: dict[str, Any], typed: str) -> str:
     return done.stdout
 
 
-async def test_a_paused_session_is_opened_after_it_is_resumed(para: Para) -> None:
+async def test_paused_session_is_opened_after_resume(para: Para) -> None:
     await para.call("para.start", name="fix")
     await para.call("para.pause", name="fix", mode="freeze")
     refused = await para.fails("session.illegal-transition", "para.open", name="fix")
@@ -184,7 +184,7 @@ CHANGED = {
 }
 
 
-async def test_diff_shows_all_since_the_base_and_goes_on_doing_so(
+async def test_diff_shows_all_changes_since_the_base_each_time(
     para: Para, repo: Repository, api: Any
 ) -> None:
     session = await para.call("para.start", name="fix")
@@ -207,7 +207,7 @@ async def test_diff_shows_all_since_the_base_and_goes_on_doing_so(
     assert review not in repo.refs()
 
 
-async def test_both_sides_of_a_file_are_shown_as_they_were_reviewed(
+async def test_file_shows_both_sides_of_the_last_diff(
     para: Para, repo: Repository, api: Any
 ) -> None:
     session = await para.call("para.start", name="fix")
@@ -236,12 +236,12 @@ async def test_both_sides_of_a_file_are_shown_as_they_were_reviewed(
     assert f"refs/para/review/{session['id']}" not in repo.refs()
 
 
-async def test_diff_of_what_changed_nothing_is_empty(para: Para) -> None:
+async def test_diff_without_changes_is_empty(para: Para) -> None:
     await para.call("para.start", name="fix")
     assert await para.call("para.diff", name="fix") == {"files": [], "patch": "", "omitted": []}
 
 
-async def test_logs_keep_what_the_agent_printed_until_the_session_is_cancelled(
+async def test_logs_keep_the_agent_output_until_cancel(
     para: Para,
 ) -> None:
     prompt = "seq 5; echo oops >&2; printf '\\033[31mred\\033[0m\\n'; echo x >x"
@@ -259,7 +259,7 @@ async def test_logs_keep_what_the_agent_printed_until_the_session_is_cancelled(
     assert (await text()).startswith("1\n2\n")
 
 
-async def test_diff_shows_a_session_whose_files_come_and_go(para: Para, api: Any) -> None:
+async def test_diff_works_while_files_change(para: Para, api: Any) -> None:
     session = await para.call("para.start", name="fix")
     container = session["container"]["name"]
     engine.run(api, container, "echo more >> README.md; mkdir still; echo new > still/new.txt")

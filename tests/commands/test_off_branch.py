@@ -88,7 +88,7 @@ LEFT = {
 
 
 @pytest.mark.parametrize("left", LEFT)
-async def test_finish_names_what_its_branch_does_not_have_such_as(
+async def test_finish_reports_work_outside_the_branch(
     para: Para, repo: Repository, api: Any, left: str
 ) -> None:
     script, expected = LEFT[left]
@@ -112,7 +112,7 @@ async def commits(api: Any, session: dict[str, Any]) -> set[str]:
     return set(engine.run(api, session["container"]["name"], script).split())
 
 
-async def test_nothing_is_left_where_a_branch_has_it_all(para: Para, api: Any) -> None:
+async def test_finish_reports_nothing_if_the_branch_has_everything(para: Para, api: Any) -> None:
     await working(para, api, f"echo work >work; {COMMIT}; git branch merged; git init -q in; >in/f")
     result = await para.call("para.finish", name="w", message="it")
     assert (result["left"], result["archive"]) == ([], None)
@@ -163,7 +163,7 @@ STOPPED = {
 
 
 @pytest.mark.parametrize("stopped", STOPPED)
-async def test_finish_refuses_amid_what_a_person_has_to_decide_and_cancel_keeps_it(
+async def test_finish_refuses_unfinished_operations_that_cancel_keeps(
     para: Para, repo: Repository, api: Any, stopped: str
 ) -> None:
     script, said = STOPPED[stopped]
@@ -179,7 +179,7 @@ async def test_finish_refuses_amid_what_a_person_has_to_decide_and_cancel_keeps_
     assert head <= set(repo.git("rev-list", "--all").split())
 
 
-async def test_recover_brings_all_names_back(para: Para, repo: Repository, api: Any) -> None:
+async def test_recover_restores_all_names(para: Para, repo: Repository, api: Any) -> None:
     look = "git symbolic-ref HEAD; git for-each-ref; git stash list --format=%H; git diff --cached"
     session = await working(
         para,
@@ -201,7 +201,7 @@ async def test_recover_brings_all_names_back(para: Para, repo: Repository, api: 
 
 
 @pytest.mark.parametrize("objects", ["own", "shared"])
-async def test_what_the_base_reaches_is_there_by_name_whatever_a_session_switched_to(
+async def test_commits_of_the_base_stay_reachable_after_a_switch(
     servers: Callable[..., Awaitable[Para]], repo: Repository, api: Any, objects: str
 ) -> None:
     repo.git("tag", "-am", "one", "v1")

@@ -23,7 +23,7 @@ async def begun(servers: Servers) -> tuple[Para, Repository]:
 
 
 @pytest.mark.parametrize("way", ["detached", "other", "renamed"])
-async def test_commits_off_the_branch_are_in_the_branch_that_finish_names(
+async def test_commits_off_the_branch_are_on_the_finished_branch(
     servers: Servers, repo: Repository, way: str
 ) -> None:
     para, tree = await begun(servers)
@@ -44,7 +44,7 @@ async def test_commits_off_the_branch_are_in_the_branch_that_finish_names(
         assert repo.git("rev-parse", "elsewhere") == commit
 
 
-async def test_another_branch_stays_and_is_named(servers: Servers, repo: Repository) -> None:
+async def test_other_branch_stays_and_is_reported(servers: Servers, repo: Repository) -> None:
     para, tree = await begun(servers)
     tree.git("switch", "-q", "-c", "elsewhere")
     other = tree.commit("aside", aside="1\n")
@@ -62,7 +62,7 @@ async def test_another_branch_stays_and_is_named(servers: Servers, repo: Reposit
     assert (repo.git("rev-parse", "para/fix"), repo.git("rev-parse", "elsewhere")) == (work, other)
 
 
-async def test_commits_that_no_branch_has_are_archived(servers: Servers, repo: Repository) -> None:
+async def test_commits_on_no_branch_are_archived(servers: Servers, repo: Repository) -> None:
     para, tree = await begun(servers)
     tree.git("checkout", "-q", "--detach")
     alone = tree.commit("alone", alone="1\n")
@@ -84,7 +84,7 @@ OPERATIONS = {
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-async def test_a_stopped_operation_is_refused_by_name_and_kept_by_cancel(
+async def test_stopped_operation_is_named_by_finish_and_kept_by_cancel(
     servers: Servers, repo: Repository, operation: str
 ) -> None:
     para, tree = await begun(servers)
@@ -109,7 +109,7 @@ async def test_a_stopped_operation_is_refused_by_name_and_kept_by_cancel(
 
 
 @pytest.mark.parametrize("how", ["checked out", "rebased", "bisected"])
-async def test_a_branch_in_use_elsewhere_is_not_moved(
+async def test_branch_checked_out_elsewhere_is_not_moved(
     servers: Servers, repo: Repository, how: str, tmp_path: Path
 ) -> None:
     para, tree = await begun(servers)
@@ -131,7 +131,7 @@ async def test_a_branch_in_use_elsewhere_is_not_moved(
 
 
 @pytest.mark.parametrize("made", ["with a commit", "empty"])
-async def test_a_repository_within_comes_with_its_files_and_its_history(
+async def test_nested_repository_keeps_files_and_history(
     servers: Servers, repo: Repository, made: str
 ) -> None:
     para, tree = await begun(servers)
@@ -155,7 +155,7 @@ async def test_a_repository_within_comes_with_its_files_and_its_history(
 @pytest.mark.parametrize(
     ("its_git", "end"), [("removed", "finish"), ("removed", "cancel"), ("broken", "cancel")]
 )
-async def test_files_in_the_folder_of_a_submodule_that_is_no_repository_are_archived(
+async def test_files_in_an_uninitialized_submodule_are_archived(
     servers: Servers, repo: Repository, its_git: str, end: str
 ) -> None:
     para, tree = await begun(servers)
@@ -174,7 +174,7 @@ async def test_files_in_the_folder_of_a_submodule_that_is_no_repository_are_arch
 
 
 @pytest.mark.parametrize("its_git", ["there", "removed"])
-async def test_a_submodule_in_a_folder_that_rules_ignore_hinders_no_cancel(
+async def test_submodule_in_an_ignored_folder_does_not_prevent_cancel(
     servers: Servers, repo: Repository, its_git: str
 ) -> None:
     para, tree = await begun(servers)
@@ -191,7 +191,7 @@ async def test_a_submodule_in_a_folder_that_rules_ignore_hinders_no_cancel(
     assert result["left"] == []
 
 
-async def test_a_repository_in_one_that_the_branch_has_is_archived(
+async def test_repository_in_a_tracked_repository_is_archived(
     servers: Servers, repo: Repository
 ) -> None:
     para, tree = await begun(servers)
@@ -203,9 +203,7 @@ async def test_a_repository_in_one_that_the_branch_has_is_archived(
     assert repo.show(f"{result['archive']}:inner/deeper/own") == "mine alone"
 
 
-async def test_what_git_was_told_to_overlook_is_archived(
-    servers: Servers, repo: Repository
-) -> None:
+async def test_files_hidden_from_git_are_archived(servers: Servers, repo: Repository) -> None:
     para, tree = await begun(servers)
     tree.git("update-index", "--skip-worktree", "README.md")
     tree.write("README.md", "mine alone\n")

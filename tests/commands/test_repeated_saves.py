@@ -13,9 +13,7 @@ MORE_THAN_LAYERS = 130
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-async def test_a_session_may_be_saved_more_often_than_an_image_may_have_layers(
-    para: Para, api: Any
-) -> None:
+async def test_session_is_saved_more_often_than_the_layer_limit(para: Para, api: Any) -> None:
     session = await para.call("para.start", name="saved")
     container = session["container"]["name"]
     for turn in range(MORE_THAN_LAYERS):

@@ -31,7 +31,7 @@ def image(api: Any, tmp_path: Path) -> Iterator[str]:
     api.remove_image(f"with-volumes:{tag}", force=True)
 
 
-async def test_a_save_keeps_what_lies_in_the_volumes_of_the_image(
+async def test_save_keeps_files_in_declared_volumes(
     para: Para, api: Any, home: Path, repo: Repository, image: str
 ) -> None:
     session = await para.call("para.start", name="fix", image=image)
@@ -52,7 +52,7 @@ async def test_a_save_keeps_what_lies_in_the_volumes_of_the_image(
     assert leftovers(api, home, repo) == []
 
 
-async def test_a_cancelled_session_leaves_no_volume(
+async def test_cancel_removes_declared_volumes(
     para: Para, api: Any, home: Path, repo: Repository, image: str
 ) -> None:
     await para.call("para.start", name="fix", image=image)

@@ -33,7 +33,7 @@ async def finishing(para: Para, api: Any, home: Path) -> Any:
     return sent
 
 
-async def test_a_second_command_waits_until_the_first_is_over(
+async def test_second_command_waits_for_the_first(
     servers: Servers, repo: Repository, api: Any, home: Path
 ) -> None:
     first, second = await servers(), await servers()
@@ -44,7 +44,7 @@ async def test_a_second_command_waits_until_the_first_is_over(
     assert "heavy" in repo.git("ls-tree", "--name-only", "para/fix").split()
 
 
-async def test_what_only_looks_does_not_wait(servers: Servers, api: Any, home: Path) -> None:
+async def test_read_only_commands_do_not_wait(servers: Servers, api: Any, home: Path) -> None:
     first, second = await servers(), await servers()
     sent = await finishing(first, api, home)
     shown = await second.call("para.show", name="fix")
@@ -54,7 +54,7 @@ async def test_what_only_looks_does_not_wait(servers: Servers, api: Any, home: P
     await first.answer(sent)
 
 
-async def test_nobody_waits_for_the_dead(
+async def test_lock_of_a_killed_process_is_free(
     servers: Servers, repo: Repository, api: Any, home: Path
 ) -> None:
     first, second = await servers(), await servers()

@@ -98,7 +98,7 @@ def near() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_a_base_over_another_has_what_a_clone_has(
+async def test_layered_base_checkout_equals_a_clone(
     change: str,
     near: Path,
     servers: Callable[..., Awaitable[Para]],
@@ -126,7 +126,7 @@ async def test_a_base_over_another_has_what_a_clone_has(
         engine.clear(api, near)
 
 
-async def test_what_many_want_at_once_is_made_once(
+async def test_concurrent_dispatches_create_one_base_checkout(
     api: Any, servers: Callable[..., Awaitable[Para]], home: Path
 ) -> None:
     assert api.ping()
@@ -138,7 +138,7 @@ async def test_what_many_want_at_once_is_made_once(
     assert list((home / "scratch").iterdir()) == []
 
 
-async def test_a_base_goes_when_it_is_too_much_and_never_from_beneath_a_session(
+async def test_unused_base_checkouts_are_evicted_over_the_limit(
     servers: Callable[..., Awaitable[Para]], repo: Repository, api: Any, home: Path
 ) -> None:
     para = await servers(extra=SHARED | {"PARA_GIT_MAX_BASES": "1k"})
@@ -159,7 +159,7 @@ async def test_a_base_goes_when_it_is_too_much_and_never_from_beneath_a_session(
     assert bases(home) == {}
 
 
-async def test_a_saved_session_needs_no_volume(
+async def test_saved_session_needs_no_volume(
     sharing: Para, repo: Repository, api: Any, home: Path
 ) -> None:
     session = await sharing.call("para.start", name="fix")
@@ -181,7 +181,7 @@ SWAPS: dict[str, str] = {
 
 
 @pytest.mark.parametrize("swap", SWAPS)
-async def test_what_changes_places_with_its_like_is_work(
+async def test_swapped_files_of_equal_size_are_changes(
     swap: str, sharing: Para, repo: Repository, api: Any
 ) -> None:
     repo.commit(**{"a/f": "1\n", "b/f": "2\n"})  # alike in size and time, like all of a checkout
@@ -193,7 +193,7 @@ async def test_what_changes_places_with_its_like_is_work(
     assert (repo.show("para/fix:a/f"), repo.show("para/fix:b/f")) == ("2", "1")
 
 
-async def test_the_first_look_at_shared_files_opens_no_folder_but_the_first(
+async def test_first_status_of_shared_files_opens_only_the_top_folder(
     sharing: Para, repo: Repository, api: Any
 ) -> None:
     repo.commit(**{f"d{n}/f": "x\n" for n in range(100)})
@@ -204,7 +204,7 @@ async def test_the_first_look_at_shared_files_opens_no_folder_but_the_first(
     assert inside(api, session, "git status --porcelain").split() == ["??", "d7/new", "??", "new"]
 
 
-async def test_pipes_and_repositories_among_shared_files_hold_git_up_no_more_than_among_own(
+async def test_pipes_among_shared_files_do_not_block_git(
     sharing: Para, repo: Repository, api: Any, home: Path
 ) -> None:
     repo.commit(**{"docs/one": "1\n", "gone": "1\n", "stays": "1\n"})
@@ -218,7 +218,7 @@ async def test_pipes_and_repositories_among_shared_files_hold_git_up_no_more_tha
     assert leftovers(api, home, repo) == []
 
 
-async def test_recovered_work_is_as_uncommitted_as_it_was(sharing: Para, api: Any) -> None:
+async def test_recovered_changes_stay_uncommitted(sharing: Para, api: Any) -> None:
     session = await sharing.call("para.start", name="fix")
     inside(api, session, "echo 1 >one && git add one && git commit -qm one && echo 2 >two")
     inside(api, session, "rm README.md")
@@ -228,7 +228,7 @@ async def test_recovered_work_is_as_uncommitted_as_it_was(sharing: Para, api: An
     assert inside(api, back, "git log --format=%s").split() == ["one", "first"]
 
 
-async def test_a_server_killed_while_it_makes_a_base_leaves_nothing(
+async def test_server_killed_during_a_base_checkout_leaves_nothing(
     servers: Callable[..., Awaitable[Para]], repo: Repository, api: Any, home: Path
 ) -> None:
     repo.commit(**{f"many/{n}": "x" * 100 for n in range(3000)})
@@ -251,7 +251,7 @@ async def test_a_server_killed_while_it_makes_a_base_leaves_nothing(
     assert inside(api, session, "ls many | wc -l; git status --porcelain").strip() == "3000"
 
 
-async def test_where_a_folder_cannot_be_named_to_the_engine_each_session_has_its_own_files(
+async def test_unusable_mount_path_gives_each_session_its_own_files(
     servers: Callable[..., Awaitable[Para]], repo: Repository, api: Any, tmp_path: Path
 ) -> None:
     home = tmp_path / "a,b"
