@@ -1,28 +1,28 @@
-// The only place that puts the pieces together.
+// Entry point: create the objects of the extension and start the server.
 import * as vscode from 'vscode';
 import { Para } from './client';
 import { Review } from './review';
-import { Sessions } from './sessions';
-import { register } from './ui';
+import { SessionsView } from './sessions';
+import { register } from './commands';
 
-/** Come to life: everything is there at once, the server when it answers. */
+/** Register all views and commands at once, and start the server in the background. */
 export function activate(context: vscode.ExtensionContext): void {
-  const began = performance.now();
+  const activatedAt = performance.now();
   const log = vscode.window.createOutputChannel('Para', { log: true });
   const para = new Para(context, log);
   const review = new Review(para);
-  const sessions = new Sessions(para);
+  const sessions = new SessionsView(para);
   const start = () => para.attempt(() => para.start());
-  const ready = para.onChange(() => {
-    if (para.trouble) return;
-    log.info(`ready ${Math.round(performance.now() - began)} ms after activation`);
-    ready.dispose();
+  const readyLogger = para.onChange(() => {
+    if (para.unavailable) return;
+    log.info(`ready ${Math.round(performance.now() - activatedAt)} ms after activation`);
+    readyLogger.dispose();
   });
-  // what the server was told at its start has changed
-  const trusted = vscode.workspace.onDidGrantWorkspaceTrust(start);
-  const moved = vscode.workspace.onDidChangeConfiguration(({ affectsConfiguration: affects }) => {
+  // these values are sent to the server at its start
+  const trustGranted = vscode.workspace.onDidGrantWorkspaceTrust(start);
+  const serverChanged = vscode.workspace.onDidChangeConfiguration(({ affectsConfiguration: affects }) => {
     if (affects('para.editor.server') || affects('para.editor.python')) void start();
   });
-  context.subscriptions.push(log, para, review, sessions, ready, trusted, moved, ...register(para, sessions, review));
+  context.subscriptions.push(log, para, review, sessions, readyLogger, trustGranted, serverChanged, ...register(para, sessions, review));
   void start();
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the .vsix in dist/: the bundle, para's own wheel, and what people read about it.
+# Build dist/para-VERSION.vsix: the bundle, the wheel of para-server, and the documentation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$PWD/.venv/bin/python
@@ -18,7 +18,7 @@ for picture in docs/editor/*.png; do cp "$picture" "$stage/docs/"; done
 sed 's|(\.\./docs/editor/|(docs/|' editor/README.md >"$stage/README.md"
 version=$("$python" -c 'import para_server; print(para_server.__version__)')
 cd "$stage"
-# what is bundled is no dependency any more
+# the bundle contains the dependencies
 ../../editor/node_modules/.bin/vsce package --no-dependencies --allow-missing-repository \
   --no-rewrite-relative-links --out "../../dist/para-$version.vsix" >vsce.log 2>&1 ||
   { cat vsce.log >&2; exit 1; }

@@ -1,52 +1,52 @@
-// The only place that shows what sessions hold, read-only: changes, files, logs.
+// Show a session's changes, files and logs in read-only editors.
 import * as vscode from 'vscode';
 import type { Para } from './client';
 import type { Session } from './generated/protocol';
-import { named } from './sessions';
-import { plain } from './shown';
+import { toParams } from './sessions';
+import { sanitize } from './display';
 
 const SCHEME = 'para';
-type Asked = { name: string; repo: string; path: string; side: 'base' | 'session' | 'log'; round: number };
+type DocumentQuery = { name: string; repo: string; path: string; side: 'base' | 'session' | 'log'; round: number };
 
-/** Both sides of each changed file, from the server's data. */
+/** Provides both sides of each changed file, and logs, from the server. */
 export class Review implements vscode.TextDocumentContentProvider, vscode.Disposable {
-  private readonly registered = vscode.workspace.registerTextDocumentContentProvider(SCHEME, this);
-  private round = 0; // what was shown before may have changed
+  private readonly registration = vscode.workspace.registerTextDocumentContentProvider(SCHEME, this);
+  private round = 0; // part of each URI, so that VS Code does not show cached content
 
   constructor(private readonly para: Para) {}
 
-  /** Show the changes of a session beside each other; returns what is left out, or undefined where there are none. */
+  /** Show a session's changes side by side; return notes on omitted files, or undefined without changes. */
   async show(session: Session): Promise<readonly string[] | undefined> {
-    const { files, omitted } = await this.para.run('para.diff', named(session), session.name);
+    const { files, omitted } = await this.para.run('para.diff', toParams(session), session.name);
     this.round++;
-    const compared = files.map(({ path, status }) => {
+    const resources = files.map(({ path, status }) => {
       const [before, after] = [this.uri(session, path, 'base'), this.uri(session, path, 'session')];
       return [after, status === 'A' ? undefined : before, status === 'D' ? undefined : after];
     });
     if (!files.length) return undefined;
-    await vscode.commands.executeCommand('vscode.changes', plain(`Changes of ${session.name}`), compared);
+    await vscode.commands.executeCommand('vscode.changes', sanitize(`Changes of ${session.name}`), resources);
     return omitted;
   }
 
-  /** Show what a session's agent printed. */
+  /** Show the output of a session's agent. */
   async log(session: Session): Promise<void> {
     this.round++;
     await vscode.window.showTextDocument(this.uri(session, `${session.name}.log`, 'log'), { preview: true });
   }
 
   async provideTextDocumentContent(uri: vscode.Uri): Promise<string> {
-    const { name, repo, path, side } = JSON.parse(uri.query) as Asked;
-    if (side === 'log') return (await this.para.ask('para.logs', { name, repo })).text;
-    const { binary, cut, text } = await this.para.ask('para.file', { name, repo, path, side });
-    return (binary ? 'This file is binary.\n' : text) + (cut ? '\nThe rest is left out: the file is too long.\n' : '');
+    const { name, repo, path, side } = JSON.parse(uri.query) as DocumentQuery;
+    if (side === 'log') return (await this.para.request('para.logs', { name, repo })).text;
+    const { binary, cut, text } = await this.para.request('para.file', { name, repo, path, side });
+    return (binary ? 'Binary file\n' : text) + (cut ? '\nThe file is too long, the rest is omitted\n' : '');
   }
 
   dispose(): void {
-    this.registered.dispose();
+    this.registration.dispose();
   }
 
-  private uri(session: Session, path: string, side: Asked['side']): vscode.Uri {
-    const asked: Asked = { ...named(session), path, side, round: this.round };
-    return vscode.Uri.from({ scheme: SCHEME, path: `/${plain(path)}`, query: JSON.stringify(asked) });
+  private uri(session: Session, path: string, side: DocumentQuery['side']): vscode.Uri {
+    const query: DocumentQuery = { ...toParams(session), path, side, round: this.round };
+    return vscode.Uri.from({ scheme: SCHEME, path: `/${sanitize(path)}`, query: JSON.stringify(query) });
   }
 }

@@ -1,84 +1,84 @@
-// The only place that finds para-server, or installs it into the extension's own storage.
+// Find para-server, or install it into the extension's storage.
 import { execFile } from 'node:child_process';
 import { access, constants, readdir } from 'node:fs/promises';
 import * as path from 'node:path';
 import { promisify } from 'node:util';
 import * as vscode from 'vscode';
 import type { Problem, Remedy } from './generated/protocol';
-import { progress, type Step } from './shown';
+import { runWithProgress, type Step } from './display';
 
-/** What can be done about it: a remedy, of which only what there is has to be said. */
-export type Offer = Pick<Remedy, 'title'> & Partial<Remedy>;
-export type Trouble = Pick<Problem, 'slug' | 'message'> & { readonly remedies: readonly Offer[] };
-type Tell = (step: Step) => void;
+/** A remedy without the empty fields. */
+export type Action = Pick<Remedy, 'title'> & Partial<Remedy>;
+export type ProblemLike = Pick<Problem, 'slug' | 'message'> & { readonly remedies: readonly Action[] };
+type ReportStep = (step: Step) => void;
 const run = promisify(execFile);
-const NEEDED = [3, 11] as const;
-const AGAIN = { title: 'Try Again', command: 'para.ui.restart' };
-const CHOOSE = { title: 'Choose a Python', setting: 'editor.python' };
-const GET = { title: 'Get Python', url: 'https://www.python.org/downloads/' };
+const MIN_PYTHON = [3, 11] as const;
+const TRY_AGAIN = { title: 'Try Again', command: 'para.ui.restart' };
+const CHOOSE_PYTHON = { title: 'Choose a Python', setting: 'editor.python' };
+const GET_PYTHON = { title: 'Get Python', url: 'https://www.python.org/downloads/' };
 
-/** What went wrong, in the shape in which the server tells it too. */
-export class Failed extends Error implements Trouble {
-  constructor(readonly slug: string, message: string, readonly remedies: readonly Offer[] = []) {
+/** A problem of the extension, in the form of the server's problems. */
+export class ProblemError extends Error implements ProblemLike {
+  constructor(readonly slug: string, message: string, readonly remedies: readonly Action[] = []) {
     super(message);
   }
 }
 
-/** Find the server: the setting, PATH, the one that is installed already, or install it now. */
+/** Return the path of the server: from the setting, PATH or an earlier installation, else install it. */
 export async function findServer(context: vscode.ExtensionContext): Promise<string> {
   const settings = vscode.workspace.getConfiguration('para.editor');
   const chosen = settings.get<string>('server', '');
-  if (chosen && !(await runs(chosen))) {
-    const open = { title: 'Open the Setting', setting: 'editor.server' };
-    throw new Failed('editor.no-server', `There is no para-server at ${chosen}`, [open]);
+  if (chosen && !(await canExecute(chosen))) {
+    const open = { title: 'Open Setting', setting: 'editor.server' };
+    throw new ProblemError('editor.no-server', `No para-server at ${chosen}`, [open]);
   }
-  const found = chosen || (await fromPath('para-server'));
-  if (found) return found;
+  const server = chosen || (await findOnPath('para-server'));
+  if (server) return server;
   const { version } = context.extension.packageJSON as { version: string };
   const home = path.join(context.globalStorageUri.fsPath, `server-${version}`);
   const program = path.join(home, 'bin/para-server');
-  // its Python may have gone away since
+  // its Python may have been removed since
   if (await run(program, ['--version']).then(() => true, () => false)) return program;
   const python = await findPython(settings.get<string>('python', ''));
-  await progress('Para', (...how) => install(context, home, python, ...how));
+  await runWithProgress('Para', (...args) => install(context, home, python, ...args));
   return program;
 }
 
-async function install(context: vscode.ExtensionContext, home: string, python: string, tell: Tell, token: vscode.CancellationToken): Promise<void> {
-  const stopped = new AbortController();
-  token.onCancellationRequested(() => stopped.abort());
+async function install(context: vscode.ExtensionContext, home: string, python: string, report: ReportStep, token: vscode.CancellationToken): Promise<void> {
+  const abort = new AbortController();
+  token.onCancellationRequested(() => abort.abort());
   const wheels = context.asAbsolutePath('wheel');
   try {
-    const given = (await readdir(wheels)).map((wheel) => path.join(wheels, wheel));
-    const installing = run(python, ['-I', context.asAbsolutePath('install.py'), home, ...given], { signal: stopped.signal });
-    installing.child.stdout?.on('data', (said) => tell({ message: String(said).trim() }));
+    const wheelFiles = (await readdir(wheels)).map((wheel) => path.join(wheels, wheel));
+    const installing = run(python, ['-I', context.asAbsolutePath('install.py'), home, ...wheelFiles], { signal: abort.signal });
+    installing.child.stdout?.on('data', (output) => report({ message: String(output).trim() }));
     await installing;
   } catch (error) {
-    if (stopped.signal.aborted) throw new Failed('editor.no-server', 'The server was not installed', [AGAIN]);
+    if (abort.signal.aborted) throw new ProblemError('editor.no-server', 'Installation of the server cancelled', [TRY_AGAIN]);
     const { stderr, stdout } = error as { stderr?: string; stdout?: string };
-    const said = (stderr || stdout || String(error)).trim();
-    throw new Failed('editor.no-server', `The server could not be installed: ${said.slice(-600)}`, [AGAIN, CHOOSE]);
+    const output = (stderr || stdout || String(error)).trim();
+    throw new ProblemError('editor.no-server', `Cannot install the server: ${output.slice(-600)}`, [TRY_AGAIN, CHOOSE_PYTHON]);
   }
 }
 
 async function findPython(chosen: string): Promise<string> {
-  // apart: this may run in a folder of a stranger's, from which python would import
-  const python = chosen || (await fromPath('python3')) || 'python3';
-  const asked = run(python, ['-I', '-c', 'import platform; print(platform.python_version())']);
-  const version = await asked.then(({ stdout }) => stdout.trim(), () => '');
+  // -I: without it python would import modules of the current folder, which may be untrusted
+  const python = chosen || (await findOnPath('python3')) || 'python3';
+  const check = run(python, ['-I', '-c', 'import platform; print(platform.python_version())']);
+  const version = await check.then(({ stdout }) => stdout.trim(), () => '');
   const [major = 0, minor = 0] = version.split('.').map(Number);
-  if (major > NEEDED[0] || (major === NEEDED[0] && minor >= NEEDED[1])) return python;
-  const found = version ? `${python} is ${version}` : `${python} does not run`;
-  throw new Failed('editor.no-python', `Para needs Python ${NEEDED.join('.')} or newer: ${found}`, [CHOOSE, GET, AGAIN]);
+  if (major > MIN_PYTHON[0] || (major === MIN_PYTHON[0] && minor >= MIN_PYTHON[1])) return python;
+  const problem = version ? `${python} is ${version}` : `${python} does not run`;
+  throw new ProblemError('editor.no-python', `Para needs Python ${MIN_PYTHON.join('.')} or newer: ${problem}`, [CHOOSE_PYTHON, GET_PYTHON, TRY_AGAIN]);
 }
 
-async function fromPath(name: string): Promise<string | undefined> {
+async function findOnPath(name: string): Promise<string | undefined> {
   const folders = (process.env['PATH'] ?? '').split(path.delimiter).filter((folder) => path.isAbsolute(folder));
   const files = folders.map((folder) => path.join(folder, name));
-  const there = await Promise.all(files.map(runs)); // at once: an answer waits its turn in a busy editor
-  return files.find((_, place) => there[place]);
+  const isExecutable = await Promise.all(files.map(canExecute)); // in parallel: each reply may wait in a busy editor
+  return files.find((_, place) => isExecutable[place]);
 }
 
-async function runs(file: string): Promise<boolean> {
+async function canExecute(file: string): Promise<boolean> {
   return access(file, constants.X_OK).then(() => true, () => false);
 }

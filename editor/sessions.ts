@@ -1,155 +1,155 @@
-// The only place that shows sessions: the status bar, the view, and the calls for a person.
+// Show the sessions: status bar item, view and notifications.
 import { setTimeout as pause } from 'node:timers/promises';
 import * as vscode from 'vscode';
 import type { Para } from './client';
-import { APPLIES, LOOKS, VERBS, type AgentState, type Session, type SessionsChanged, type State, type StatsResult, type Verb } from './generated/protocol';
-import { plain } from './shown';
+import { APPLICABLE_VERBS, STATE_ICONS, VERBS, type AgentState, type Session, type SessionsChanged, type State, type StatsResult, type Verb } from './generated/protocol';
+import { sanitize } from './display';
 
-type Node = Session | 'over';
-const APART = 2000; // milliseconds that two looks at what sessions have changed are apart
-const MINUTE = 60_000; // in which ages are told
-const OVER = new Set<string>(['finished', 'cancelled']);
+type TreeNode = Session | 'over';
+const MEASURE_INTERVAL = 2000; // milliseconds between measurements of the changes
+const MINUTE = 60_000
+const ENDED_STATES = new Set<string>(['finished', 'cancelled']);
 
-/** Name a session's state in one word: its agent's, while it runs. */
-export function stateOf({ state, agent }: Session): State | AgentState {
+/** Return a session's state, or its agent's while it runs. */
+export function getState({ state, agent }: Session): State | AgentState {
   return state === 'running' && agent ? agent.state : state;
 }
 
-/** Give the icon of a session's state. */
-export function iconOf(session: Session): vscode.ThemeIcon {
-  const [icon, color] = LOOKS[stateOf(session)];
+/** Return the icon of a session's state. */
+export function getIcon(session: Session): vscode.ThemeIcon {
+  const [icon, color] = STATE_ICONS[getState(session)];
   return new vscode.ThemeIcon(icon, color ? new vscode.ThemeColor(color) : undefined);
 }
 
-/** Tell whether something can be done with a session, as the server's own table has it. */
-export function applies(verb: Verb | '', session: Session): boolean {
-  return verb === '' || APPLIES[session.type][session.state].includes(verb);
+/** Return whether a verb applies to a session, from the server's table. */
+export function isApplicable(verb: Verb | '', session: Session): boolean {
+  return verb === '' || APPLICABLE_VERBS[session.type][session.state].includes(verb);
 }
 
-/** Name a session to the server. */
-export function named({ name, repo }: Session): { name: string; repo: string } {
+/** Return the params that identify a session. */
+export function toParams({ name, repo }: Session): { name: string; repo: string } {
   return { name, repo };
 }
 
-/** Say how long ago something was. */
-export function age(since: string): string {
+/** Return the time since a moment, in one unit. */
+export function formatAge(since: string): string {
   const minutes = Math.floor((Date.now() - Date.parse(since)) / 60_000);
   if (minutes < 60) return minutes > 0 ? `${minutes} min` : 'now';
   return minutes < 48 * 60 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 1440)} d`;
 }
 
-/** All that is known of the sessions, and where it shows. */
-export class Sessions implements vscode.TreeDataProvider<Node>, vscode.Disposable {
+/** The sessions of the server, and the parts of the window that show them. */
+export class SessionsView implements vscode.TreeDataProvider<TreeNode>, vscode.Disposable {
   private live: readonly Session[] = [];
-  private over: readonly Session[] = [];
-  private looking = false;
+  private ended: readonly Session[] = [];
+  private measuring = false;
   private stale = false;
-  private readonly figures = new Map<string, StatsResult>();
-  private readonly stirred = new vscode.EventEmitter<undefined>();
-  readonly onDidChangeTreeData = this.stirred.event;
+  private readonly stats = new Map<string, StatsResult>();
+  private readonly treeChanged = new vscode.EventEmitter<undefined>();
+  readonly onDidChangeTreeData = this.treeChanged.event;
   private readonly bar = vscode.window.createStatusBarItem('para', vscode.StatusBarAlignment.Left, 10);
-  private readonly clock = setInterval(() => void this.look(), MINUTE);
-  private readonly view = vscode.window.createTreeView<Node>('para.sessions', { treeDataProvider: this });
+  private readonly timer = setInterval(() => void this.measureAll(), MINUTE);
+  private readonly view = vscode.window.createTreeView<TreeNode>('para.sessions', { treeDataProvider: this });
 
   constructor(private readonly para: Para) {
     this.bar.name = 'Para';
     this.bar.command = 'para.ui.sessions';
-    para.onChange((change) => this.show(change));
-    this.view.onDidChangeVisibility(() => this.look());
+    para.onChange((change) => this.update(change));
+    this.view.onDidChangeVisibility(() => this.measureAll());
   }
 
-  /** Look again at everything that is not told by itself. */
+  /** Reload what the server sends no notifications of: ended sessions and changes. */
   async refresh(): Promise<void> {
-    const { sessions } = await this.para.ask('para.list', { all: true });
-    this.over = sessions.filter(({ state }) => OVER.has(state)).reverse();
-    this.tell();
-    void this.look();
+    const { sessions } = await this.para.request('para.list', { all: true });
+    this.ended = sessions.filter(({ state }) => ENDED_STATES.has(state)).reverse();
+    this.updateViews();
+    void this.measureAll();
   }
 
-  getChildren(node?: Node): Node[] {
-    if (node) return node === 'over' ? [...this.over] : [];
-    return this.over.length ? [...this.live, 'over'] : [...this.live];
+  getChildren(node?: TreeNode): TreeNode[] {
+    if (node) return node === 'over' ? [...this.ended] : [];
+    return this.ended.length ? [...this.live, 'over'] : [...this.live];
   }
 
-  getTreeItem(node: Node): vscode.TreeItem {
+  getTreeItem(node: TreeNode): vscode.TreeItem {
     if (node === 'over') {
       const item = new vscode.TreeItem('Finished and Cancelled', vscode.TreeItemCollapsibleState.Collapsed);
-      return Object.assign(item, { id: node, description: String(this.over.length), tooltip: '' });
+      return Object.assign(item, { id: node, description: String(this.ended.length), tooltip: '' });
     }
     const { id, name, branch, type, state } = node;
-    const told = branch.endsWith(name); // a branch that holds the name tells it too
-    const changes = this.figures.get(id)?.changes;
+    const hasName = branch.endsWith(name); // the branch is enough then
+    const changes = this.stats.get(id)?.changes;
     const counted = changes?.files ? `+${changes.insertions} −${changes.deletions}` : '';
-    const description = [told ? '' : plain(branch), age(node.createdAt), counted].filter(Boolean).join(' · ');
-    const label = `${plain(branch)}, ${stateOf(node)}, ${description}`;
-    return Object.assign(new vscode.TreeItem(plain(told ? branch : name)), {
-      ...{ id, description, iconPath: iconOf(node), accessibilityInformation: { label } },
-      contextValue: `session ${APPLIES[type][state].join(' ')}`,
+    const description = [hasName ? '' : sanitize(branch), formatAge(node.createdAt), counted].filter(Boolean).join(' · ');
+    const label = `${sanitize(branch)}, ${getState(node)}, ${description}`;
+    return Object.assign(new vscode.TreeItem(sanitize(hasName ? branch : name)), {
+      ...{ id, description, iconPath: getIcon(node), accessibilityInformation: { label } },
+      contextValue: `session ${APPLICABLE_VERBS[type][state].join(' ')}`,
     });
   }
 
-  async resolveTreeItem(item: vscode.TreeItem, node: Node): Promise<vscode.TreeItem> {
+  async resolveTreeItem(item: vscode.TreeItem, node: TreeNode): Promise<vscode.TreeItem> {
     if (node === 'over') return item;
     await this.measure(node, true);
-    return Object.assign(item, { tooltip: plain(this.figures.get(node.id)?.tooltip ?? '') });
+    return Object.assign(item, { tooltip: sanitize(this.stats.get(node.id)?.tooltip ?? '') });
   }
 
   dispose(): void {
-    clearInterval(this.clock);
-    for (const one of [this.bar, this.view, this.stirred]) one.dispose();
+    clearInterval(this.timer);
+    for (const one of [this.bar, this.view, this.treeChanged]) one.dispose();
   }
 
-  private show({ sessions, statusBar: { text, tooltip, severity }, attention }: SessionsChanged): void {
-    this.bar.text = `$(${{ ok: 'layers', attention: 'bell-dot', error: 'error' }[severity]}) ${plain(text)}`;
-    this.bar.tooltip = plain(tooltip);
+  private update({ sessions, statusBar: { text, tooltip, severity }, attention }: SessionsChanged): void {
+    this.bar.text = `$(${{ ok: 'layers', attention: 'bell-dot', error: 'error' }[severity]}) ${sanitize(text)}`;
+    this.bar.tooltip = sanitize(tooltip);
     const color = { ok: '', attention: 'warning', error: 'error' }[severity];
     this.bar.backgroundColor = color ? new vscode.ThemeColor(`statusBarItem.${color}Background`) : undefined;
     this.bar.show();
     this.live = sessions;
-    const waiting = sessions.filter((session) => stateOf(session) === 'waiting').length;
-    this.view.badge = { value: waiting, tooltip: `${waiting} wait for you` };
-    setContext('connected', !this.para.trouble);
+    const waiting = sessions.filter((session) => getState(session) === 'waiting').length;
+    this.view.badge = { value: waiting, tooltip: `${waiting} waiting for you` };
+    setContext('connected', !this.para.unavailable);
     setContext('trouble', severity === 'error');
-    if (severity === 'error') this.over = []; // the view says what to do about it
-    else if (!this.para.trouble) void this.refresh().catch(() => undefined);
-    this.tell();
-    const wanted = vscode.workspace.getConfiguration('para.editor').get('notifications', 'all');
-    if (!vscode.workspace.workspaceFolders?.length) return; // nothing that is open here calls
+    if (severity === 'error') this.ended = []; // the view shows the remedies instead
+    else if (!this.para.unavailable) void this.refresh().catch(() => undefined);
+    this.updateViews();
+    const notifications = vscode.workspace.getConfiguration('para.editor').get('notifications', 'all');
+    if (!vscode.workspace.workspaceFolders?.length) return; // no notifications without a repository
     for (const { reason, message, remedies } of attention) {
-      if (wanted !== 'all' && wanted !== reason) continue;
-      void this.para.offer(reason === 'done' ? 'info' : 'warning', message, remedies);
+      if (notifications !== 'all' && notifications !== reason) continue;
+      void this.para.showActions(reason === 'done' ? 'info' : 'warning', message, remedies);
     }
   }
 
-  /** Let everything that shows sessions look again. */
-  private tell(): void {
+  /** Update the view and the context keys. */
+  private updateViews(): void {
     for (const verb of VERBS) {
-      setContext(`can.${verb}`, [...this.live, ...this.over].some((session) => applies(verb, session)));
+      setContext(`can.${verb}`, [...this.live, ...this.ended].some((session) => isApplicable(verb, session)));
     }
-    this.stirred.fire(undefined);
+    this.treeChanged.fire(undefined);
   }
 
-  /** Look at what sessions have changed, one by one, while somebody can see it. */
-  private async look(): Promise<void> {
+  /** Measure the running sessions one by one, repeatedly while the view is visible. */
+  private async measureAll(): Promise<void> {
     this.stale = true;
-    if (this.looking) return;
-    this.looking = true;
+    if (this.measuring) return;
+    this.measuring = true;
     while (this.stale && this.view.visible) {
       this.stale = false;
       for (const session of this.live) if (session.state === 'running') await this.measure(session, false);
-      this.stirred.fire(undefined);
-      await pause(APART);
+      this.treeChanged.fire(undefined);
+      await pause(MEASURE_INTERVAL);
     }
-    this.looking = false;
+    this.measuring = false;
   }
 
   private async measure(session: Session, load: boolean): Promise<void> {
-    const figures = await this.para.ask('para.stats', { ...named(session), load }).catch(() => undefined);
-    if (figures) this.figures.set(session.id, figures);
+    const result = await this.para.request('para.stats', { ...toParams(session), load }).catch(() => undefined);
+    if (result) this.stats.set(session.id, result);
   }
 }
 
-/** Let `when` clauses know. */
+/** Set a context key for `when` clauses. */
 function setContext(key: string, value: boolean): void {
   void vscode.commands.executeCommand('setContext', `para.${key}`, value);
 }

@@ -409,7 +409,7 @@ export const SETTINGS = [
 /** The verbs that apply to a session, by its type and state. */
 export const VERBS = ['pause', 'resume', 'finish', 'cancel', 'recover', 'open', 'send'] as const;
 export type Verb = (typeof VERBS)[number];
-export const APPLIES: Record<Session['type'], Record<State, readonly Verb[]>> = {
+export const APPLICABLE_VERBS: Record<Session['type'], Record<State, readonly Verb[]>> = {
   container: {
     preparing: [],
     running: ['pause', 'finish', 'cancel', 'open', 'send'],
@@ -428,7 +428,7 @@ export const APPLIES: Record<Session['type'], Record<State, readonly Verb[]>> = 
   },
 };
 /** Commands for a session: command, label, and the verb that must apply. */
-export const ACTIONS: readonly (readonly [string, string, Verb | ''])[] = [
+export const SESSION_ACTIONS: readonly (readonly [string, string, Verb | ''])[] = [
   ['para.ui.open', '$(window) Open Session', 'open'],
   ['para.ui.attach', '$(terminal) Attach Terminal', 'open'],
   ['para.ui.diff', '$(diff-multiple) Review Changes', ''],
@@ -441,14 +441,14 @@ export const ACTIONS: readonly (readonly [string, string, Verb | ''])[] = [
   ['para.ui.recover', '$(history) Recover Session', 'recover'],
 ];
 /** Commands without a session: command, label. */
-export const ENTRIES: readonly (readonly [string, string])[] = [
+export const GENERAL_ACTIONS: readonly (readonly [string, string])[] = [
   ['para.ui.dispatch', '$(add) Dispatch Agent'],
   ['para.ui.start', '$(account) Start Session'],
   ['para.ui.doctor', '$(checklist) Check Setup'],
   ['para.sessions.focus', '$(list-tree) Show the View'],
 ];
 /** Icon and optional color of a session, by its state or its agent's. */
-export const LOOKS: Record<State | AgentState, readonly [string, string?]> = {
+export const STATE_ICONS: Record<State | AgentState, readonly [string, string?]> = {
   cancelled: ['archive', 'disabledForeground'],
   done: ['pass', 'charts.green'],
   exited: ['circle-slash', 'disabledForeground'],

@@ -17,14 +17,14 @@ _PRIMITIVES: Final = {"integer": "number", "number": "number", "boolean": "boole
 
 
 def render_protocol(
-    actions: Sequence[tuple[str, str, str]],
-    entries: Sequence[tuple[str, str]],
-    looks: Mapping[str, Sequence[str]],
+    session_actions: Sequence[tuple[str, str, str]],
+    general: Sequence[tuple[str, str]],
+    icons: Mapping[str, Sequence[str]],
 ) -> str:
     """Return the module `protocol.ts`: all types, and the tables of commands and states.
 
-    `actions` are the commands for a session: command, label, and the verb that must apply;
-    `entries` the commands without a session: command, label. `looks` has icon and color by state.
+    `session_actions` are the commands for a session: command, label, and the verb that must apply;
+    `general` the commands without a session: command, label. `icons` has icon and color by state.
     """
     table = [COMMANDS[name] for name in sorted(COMMANDS)]
     shapes: dict[str, str] = {}
@@ -48,20 +48,21 @@ def render_protocol(
         "/** The verbs that apply to a session, by its type and state. */",
         f"export const VERBS = [{', '.join(_quote(verb) for verb in lifecycle.VERBS)}] as const;",
         "export type Verb = (typeof VERBS)[number];",
-        "export const APPLIES: Record<Session['type'], Record<State, readonly Verb[]>> = {",
+        "export const APPLICABLE_VERBS: "
+        "Record<Session['type'], Record<State, readonly Verb[]>> = {",
         *(_render_verbs(kind) for kind in get_args(SessionType)),
         "};",
         "/** Commands for a session: command, label, and the verb that must apply. */",
-        "export const ACTIONS: readonly (readonly [string, string, Verb | ''])[] = [",
-        *(f"  [{', '.join(_quote(text) for text in action)}]," for action in actions),
+        "export const SESSION_ACTIONS: readonly (readonly [string, string, Verb | ''])[] = [",
+        *(f"  [{', '.join(_quote(text) for text in action)}]," for action in session_actions),
         "];",
         "/** Commands without a session: command, label. */",
-        "export const ENTRIES: readonly (readonly [string, string])[] = [",
-        *(f"  [{', '.join(_quote(text) for text in entry)}]," for entry in entries),
+        "export const GENERAL_ACTIONS: readonly (readonly [string, string])[] = [",
+        *(f"  [{', '.join(_quote(text) for text in entry)}]," for entry in general),
         "];",
         "/** Icon and optional color of a session, by its state or its agent's. */",
-        "export const LOOKS: Record<State | AgentState, readonly [string, string?]> = {",
-        *(f"  {state}: [{', '.join(map(_quote, looks[state]))}]," for state in sorted(looks)),
+        "export const STATE_ICONS: Record<State | AgentState, readonly [string, string?]> = {",
+        *(f"  {state}: [{', '.join(map(_quote, icons[state]))}]," for state in sorted(icons)),
         "};",
     ]
     return "\n".join(parts) + "\n"

@@ -67,7 +67,7 @@ def test_names_of_files_are_text(opened: Window) -> None:
     opened.dismiss()
     opened.command("Para: Finish Session")
     opened.answer("Finish", "m")
-    inert(opened.notice("The branch para/").first)
+    inert(opened.notice("Created the branch para/").first)
     opened.dismiss()
 
 

@@ -38,13 +38,13 @@ def test_text_is_shown_by_one_module_which_makes_it_plain() -> None:
         r"show(Information|Warning|Error)Message|showQuickPick|createQuickPick|showInputBox"
         r"|createInputBox|withProgress|setStatusBarMessage|MarkdownString|createWebview"
     )
-    assert [file.name for file in WRITTEN if re.search(shows, file.read_text())] == ["shown.ts"]
+    assert [file.name for file in WRITTEN if re.search(shows, file.read_text())] == ["display.ts"]
 
 
 def test_every_command_of_the_palette_is_registered() -> None:
     described = json.loads((EDITOR / "package.json").read_text())
     known = {one["command"] for one in described["contributes"]["commands"]}
-    text = (EDITOR / "ui.ts").read_text()
+    text = (EDITOR / "commands.ts").read_text()
     names = {name.removeprefix("para.ui.") for name in known}
     assert {name for name in names if not re.search(rf"\b'?{re.escape(name)}'?: ", text)} == set()
     assert {name for name in known if not name.startswith("para.ui.")} == set()

@@ -109,13 +109,13 @@ def test_it_is_finished_and_its_branch_is_in_the_repository(
 ) -> None:
     window.command("Para: Finish Session")
     window.answer("Finish", "Raise the prices")
-    notice = window.notice("The branch para/")
+    notice = window.notice("Created the branch para/")
     expect(notice).to_contain_text(f"4 files, +4 {MINUS}2")
     branch = project.git("branch", "--list", "para/*", "--format=%(refname:short)")
     assert project.show(f"{branch}:answer.txt") == "go on"
     assert project.git("log", "-1", "--format=%s", branch) == "Raise the prices"
     assert containers() == []
-    window.press("The branch para/", "Review Changes")
+    window.press("Created the branch para/", "Review Changes")
     expect(window.page.get_by_text("prices.md").first).to_be_visible()
     window.press("Reviewing", "Check Out")
     expect(window.page.locator('.statusbar-item[id^="status.scm"]').first).to_contain_text(branch)
@@ -133,7 +133,7 @@ def test_a_dispatch_that_is_cancelled_leaves_nothing(
     switch.delay = 0.5
     dispatch(window, "sleep 60")
     window.notice("Dispatch Agent").get_by_role("button", name="Cancel").click()
-    window.page.get_by_text("Cancelled: nothing is left of it").wait_for()
+    window.page.get_by_text("Cancelled and rolled back").wait_for()
     switch.delay = 0
     assert (project.refs(), containers()) == (refs, [])
     assert sorted((place / "para/sessions").iterdir()) == records
@@ -229,7 +229,7 @@ def test_a_server_that_dies_is_started_again_until_it_dies_too_often(
         dead.add(kill_server(place, dead))
     window.bar_says("Para: no server")
     window.command("Para: Pause Session")
-    window.press("it has ended 4 times within 3 minutes", "Restart Server")
+    window.press("it stopped 4 times within 3 minutes", "Restart Server")
     window.bar_says("Para 0/5")
 
 

@@ -169,7 +169,7 @@ def test_a_folder_that_is_not_trusted_is_told_to_the_server_until_it_is(
 
 def started_servers(place: Path) -> int:
     """Count how often extensions have started a server."""
-    return sum(log.count("] starting ") for log in logs(place))
+    return sum(log.count("] Starting ") for log in logs(place))
 
 
 def test_a_workspace_of_two_repositories_asks_which_one_and_shows_both(
