@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import * as vscode from 'vscode';
 import type { Para } from './client';
-import { APPLICABLE_VERBS, STATE_ICONS, VERBS, type AgentState, type Session, type SessionsChanged, type State, type StatsResult, type Verb } from './generated/protocol';
+import { VERBS_BY_STATE, STATE_ICONS, VERBS, type AgentState, type Session, type SessionsChanged, type State, type StatsResult, type Verb } from './generated/protocol';
 import { sanitize } from './display';
 
 type TreeNode = Session | 'over';
@@ -23,7 +23,7 @@ export function getIcon(session: Session): vscode.ThemeIcon {
 
 /** Return whether a verb applies to a session, from the server's table. */
 export function isApplicable(verb: Verb | '', session: Session): boolean {
-  return verb === '' || APPLICABLE_VERBS[session.type][session.state].includes(verb);
+  return verb === '' || VERBS_BY_STATE[session.type][session.state].includes(verb);
 }
 
 /** Return the params that identify a session. */
@@ -84,7 +84,7 @@ export class SessionsView implements vscode.TreeDataProvider<TreeNode>, vscode.D
     const label = `${sanitize(branch)}, ${getState(node)}, ${description}`;
     return Object.assign(new vscode.TreeItem(sanitize(hasName ? branch : name)), {
       ...{ id, description, iconPath: getIcon(node), accessibilityInformation: { label } },
-      contextValue: `session ${APPLICABLE_VERBS[type][state].join(' ')}`,
+      contextValue: `session ${VERBS_BY_STATE[type][state].join(' ')}`,
     });
   }
 

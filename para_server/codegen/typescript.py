@@ -48,8 +48,7 @@ def render_protocol(
         "/** The verbs that apply to a session, by its type and state. */",
         f"export const VERBS = [{', '.join(_quote(verb) for verb in lifecycle.VERBS)}] as const;",
         "export type Verb = (typeof VERBS)[number];",
-        "export const APPLICABLE_VERBS: "
-        "Record<Session['type'], Record<State, readonly Verb[]>> = {",
+        "export const VERBS_BY_STATE: Record<Session['type'], Record<State, readonly Verb[]>> = {",
         *(_render_verbs(kind) for kind in get_args(SessionType)),
         "};",
         "/** Commands for a session: command, label, and the verb that must apply. */",
