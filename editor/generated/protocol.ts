@@ -409,7 +409,7 @@ export const SETTINGS = [
 /** The verbs that apply to a session, by its type and state. */
 export const VERBS = ['pause', 'resume', 'finish', 'cancel', 'recover', 'open', 'send'] as const;
 export type Verb = (typeof VERBS)[number];
-export const APPLICABLE_VERBS: Record<Session['type'], Record<State, readonly Verb[]>> = {
+export const VERBS_BY_STATE: Record<Session['type'], Record<State, readonly Verb[]>> = {
   container: {
     preparing: [],
     running: ['pause', 'finish', 'cancel', 'open', 'send'],
