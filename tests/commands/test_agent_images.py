@@ -1,4 +1,4 @@
-"""Agents that are not in the base image: each has an image, and the command lines are its own."""
+"""Images of agents that are not in the base image, and their command lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGEST = 450 << 20  # bytes that an agent may add to the base
 
 
 def printed(api: Any, image: str, *argv: str) -> str:
-    """Run a command in a container of an image, and give what it printed."""
+    """Run a command in a container of an image and return its output."""
     container = api.create_container(image, list(argv), labels={"dev.para.test": "images"})
     try:
         api.start(container)
@@ -33,7 +33,7 @@ def printed(api: Any, image: str, *argv: str) -> str:
 
 
 def lines(facts: Profile) -> list[tuple[tuple[str, ...], set[str]]]:
-    """Give for each command line the words that name its command, and its flags."""
+    """Return the command words and the flags of each command line."""
     found = []
     for line in (facts.start, facts.resume, facts.reopen):
         words = [word for word in line if not word.startswith("{") and word != "--"]

@@ -1,4 +1,4 @@
-"""Logging in, once: the real Claude Code in a terminal, on a stand-in of what it logs in to."""
+"""`para.auth`: the real Claude Code logs in at a terminal, to a local login service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Servers = Callable[..., Awaitable[Para]]
 
 @pytest.fixture
 def service(tmp_path: Path, api: Any) -> Iterator[LoginService]:
-    """Run a stand-in of the maker's services."""
+    """Run a local login service in place of the vendor's."""
     running = LoginService(tmp_path, engine.gateway(api) if engine.remaps(api) else None)
     yield running
     running.stop()
@@ -36,7 +36,7 @@ def service(tmp_path: Path, api: Any) -> Iterator[LoginService]:
 
 @pytest_asyncio.fixture
 async def claude(servers: Servers, service: LoginService, api: Any) -> AsyncIterator[Para]:
-    """Start a server whose agent is Claude Code, and which has no login."""
+    """Start a server with the agent Claude Code and no login."""
     with set_aside(api, *logins(api)):
         yield await servers(extra=service.settings | {"PARA_AGENT_NAME": "claude"})
 
@@ -52,20 +52,20 @@ def put(api: Any, container: str, path: str, content: bytes, mode: int = 0o600) 
 
 
 def stored(access: str, **more: object) -> bytes:
-    """Write a login as Claude Code does."""
+    """Write a login in the format of Claude Code."""
     login = {"accessToken": access, "refreshToken": None, "scopes": ["user:inference"], **more}
     return json.dumps({"claudeAiOauth": login}).encode()
 
 
 async def log_in(para: Para, api: Any) -> str:
-    """Log in as a person does, with a browser; gives what the terminal showed."""
+    """Log in at a terminal with a browser, and return the terminal's output."""
     begun = await para.call("para.auth.setup")
     put(api, begun["container"], BROWSER, BROWSER_SCRIPT, 0o755)
     return await asyncio.to_thread(person.follows, begun["terminal"])
 
 
 async def logged_in(para: Para, api: Any, service: LoginService) -> str:
-    """Have a login that ends by itself; gives its token."""
+    """Set up a login that expires, and return its token."""
     token: str = service.tokens()["access_token"]
     begun = await para.call("para.auth.setup")
     put(api, begun["container"], STORED, stored(token))

@@ -1,4 +1,4 @@
-"""Sessions that share the files of their base, and what of that is kept."""
+"""Base checkouts: sessions share their files, and unused ones are evicted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def sharing(api: Any, servers: Callable[..., Awaitable[Para]]) -> Para:
 
 
 def bases(home: Path) -> dict[str, Any]:
-    """Read what is known of the bases, by their commit."""
+    """Return the manifests of the base checkouts by commit."""
     found = [json.loads(file.read_text()) for file in (home / "bases").glob("*/base.json")]
     return {base["commit"]: base for base in found}
 
@@ -91,7 +91,7 @@ CHANGES: dict[str, str] = {
 
 @pytest.fixture
 def near() -> Iterator[Path]:
-    """Name a PARA_HOME with a short path: not every engine can name long ones in a mount."""
+    """Return a PARA_HOME with a short path, because some engines limit mount options."""
     folder = Path(tempfile.mkdtemp(prefix="p"))
     yield folder / "home"
     shutil.rmtree(folder)

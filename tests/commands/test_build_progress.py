@@ -1,4 +1,4 @@
-"""What a person sees of a build while it runs."""
+"""Progress of a build while it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work that is kept: `para.cancel` and `para.recover`."""
+"""Cancelled sessions and their archives: `para.cancel` and `para.recover`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.scratch import Repository
 
 
 async def cancelled(para: Para, api: Any, script: str) -> dict[str, Any]:
-    """Do something in a session and cancel it."""
+    """Start a session, run a command in it and cancel it."""
     session = await para.call("para.start", name="fix")
     engine.run(api, session["container"]["name"], script)
     ended: dict[str, Any] = await para.call("para.cancel", name="fix")

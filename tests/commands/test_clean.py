@@ -1,4 +1,4 @@
-"""What is left over: `para.clean`."""
+"""Leftovers of ended sessions: `para.clean`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEFT = "para-session-left-"
 
 
 def leave(api: Any, home: Path, name: str) -> str:
-    """Leave a container that belongs to a session which nobody knows, and an image of it."""
+    """Create a container of an unknown session, and an image of it."""
     labels = {"dev.para.home": str(home), "dev.para.session": name}
     made: str = api.create_container(
         "para-base:latest", ["true"], name=f"para-session-{name}", labels=labels

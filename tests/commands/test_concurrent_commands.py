@@ -1,4 +1,4 @@
-"""Two processes and one session: the second waits, and does not wait for the dead."""
+"""Two processes with one session: the second waits, unless the first was killed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Servers = Callable[..., Awaitable[Para]]
 
 
 async def finishing(para: Para, api: Any, home: Path) -> Any:
-    """Start a session, and begin to finish it; gives the answer to come."""
+    """Start a session and its finish; return the pending response."""
     session = await para.call("para.start", name="fix")
     engine.run(api, session["container"]["name"], HEAVY)
     sent = para.send("para.finish", [{"name": "fix", "message": "heavy"}])

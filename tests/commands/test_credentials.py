@@ -1,4 +1,4 @@
-"""How an agent comes to its login: from an image, a shared volume or the host's variables."""
+"""Logins of agents: in an image, in a shared volume or in variables of the host."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Begin = Callable[..., Awaitable[Para]]
 
 @pytest_asyncio.fixture
 async def begin(servers: Servers, service: LoginService, api: Any) -> AsyncIterator[Begin]:
-    """Start servers whose agent is Claude Code, on an engine without a login."""
+    """Start servers with the agent Claude Code on an engine without a login."""
     with set_aside(api, *logins(api)):
 
         async def started(credentials: str = "image", **extra: str) -> Para:
@@ -35,7 +35,7 @@ async def begin(servers: Servers, service: LoginService, api: Any) -> AsyncItera
 
 
 def traces(api: Any, home: Path, session: dict[str, Any], needle: str) -> list[str]:
-    """Search all that is written down of a session, and all that the engine tells of it."""
+    """Search all files of a session, and the engine's description of it, for a text."""
     found = []
     for one in engine.containers(api, home):
         container = one["Id"]
@@ -55,7 +55,7 @@ def traces(api: Any, home: Path, session: dict[str, Any], needle: str) -> list[s
 
 
 def in_layers(api: Any, image: str, needle: str) -> list[str]:
-    """Search the files of an image."""
+    """Search the files of an image for a text."""
     command = ["grep", "-rls", needle, "/home", "/etc", "/var", "/root", "/tmp"]  # noqa: S108 # there
     container = api.create_container(image, command, user="root")
     try:

@@ -1,4 +1,4 @@
-"""How sessions begin: `para.dispatch` and `para.start`."""
+"""Starting sessions: `para.dispatch` and `para.start`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What para needs: `para.doctor`."""
+"""Checks of the setup: `para.doctor`."""
 
 from __future__ import annotations
 

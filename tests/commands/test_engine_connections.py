@@ -1,4 +1,4 @@
-"""How the engine is reached: its API versions, TLS, proxies; and what is said where it is not."""
+"""Connections to the engine: API versions, TLS, proxies and errors."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ NEWER = {"ApiVersion": "1.52", "MinAPIVersion": "1.44"}
 
 @pytest.fixture
 def before(api: Any) -> Front:
-    """Make a front before the engine, which listens nowhere yet."""
+    """Create a proxy for the engine, which does not listen yet."""
     assert api.ping()
     return Front(find_address(EngineSettings(), os.environ))
 
 
 @pytest.fixture
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Name a socket; its path has little room."""
+    """Return the path of a socket, which must be short."""
     return tmp_path_factory.mktemp("e") / "s"
 
 
@@ -144,7 +144,7 @@ async def test_tls_engine_is_reached_like_docker_does(
 
 
 def make_context(config: Path, host: str, certificates: Path) -> None:
-    """Write a context as the docker command line does."""
+    """Write a context in the format of the docker command line."""
     digest = hashlib.sha256(b"far").hexdigest()
     meta, tls = config / "contexts/meta" / digest, config / "contexts/tls" / digest / "docker"
     meta.mkdir(parents=True)

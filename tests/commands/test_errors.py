@@ -1,4 +1,4 @@
-"""Every slug that can be reached: message and remedies are such that a person can act on them."""
+"""Every error slug has a message and remedies that a person can act on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SANDBOX: Final = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 
 @dataclass(frozen=True)
 class World:
-    """What a case may use."""
+    """Fixtures of a case."""
 
     servers: Callable[..., Awaitable[Para]]
     repo: Repository
@@ -43,7 +43,7 @@ class World:
         return await self.servers(extra=extra, watching=False, prefix=prefix)
 
     async def worktree(self, name: str = "fix", **params: object) -> Para:
-        """Start a server, and a session that needs no engine."""
+        """Start a server and a session that needs no engine."""
         para = await self.para()
         await para.call("para.start", name=name, type="worktree", **params)
         return para
@@ -223,7 +223,7 @@ async def _(world: World) -> tuple[Para, str, dict[str, object]]:
 
 @pytest.fixture
 def silent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Listen on a socket, and never answer."""
+    """Listen on a socket and never respond."""
     path = tmp_path_factory.mktemp("s") / "s"  # a socket's path has little room
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))

@@ -1,4 +1,4 @@
-"""Work that comes home: `para.finish`."""
+"""Finished sessions and their branches: `para.finish`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.scratch import Repository
 
 
 async def working(para: Para, api: Any, script: str) -> dict[str, Any]:
-    """Start a session and do something in it."""
+    """Start a session and run a command in it."""
     session: dict[str, Any] = await para.call("para.start", name="fix")
     engine.run(api, session["container"]["name"], script)
     return session

@@ -1,4 +1,4 @@
-"""What lies in the volumes of an image outlasts a save, and goes with its session."""
+"""Volumes that an image declares: kept by a save, removed with the session."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLACES = ("/home/para/db", "/home/para/a cache")
 
 @pytest.fixture
 def image(api: Any, tmp_path: Path) -> Iterator[str]:
-    """Build an image that declares volumes, one of which has something in it."""
+    """Build an image that declares volumes, one of them with a file."""
     tag = tmp_path.name[-8:].strip("_").lower() or "x"
     script = f"mkdir '{PLACES[0]}' '{PLACES[1]}' && echo given >{PLACES[0]}/given"
     made = api.create_container("para-base:latest", ["sh", "-c", script], user="para")["Id"]

@@ -1,4 +1,4 @@
-"""Looking at sessions: `para.list`, `show`, `open`, `diff` and `logs`."""
+"""Inspecting sessions: `para.list`, `show`, `open`, `diff` and `logs`."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ async def test_open_attaches_to_the_agent(para: Para) -> None:
 
 
 def in_terminal(terminal: dict[str, Any], typed: str) -> str:
-    """Run a command in a terminal of its own, type into it, and give what it showed."""
+    """Run a command in a new terminal, type into it and return its output."""
     command = shlex.join([terminal["command"], *terminal["args"]])
     done = subprocess.run(
         ["script", "-qec", command, "/dev/null"],

@@ -1,4 +1,4 @@
-"""The life of container sessions."""
+"""Container sessions from dispatch to finish, cancel and recover."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record that cannot be read, or is gone: the session's work stays, and can be brought back."""
+"""Sessions with an unreadable or missing record keep their work and are restored."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BROKEN = pytest.mark.parametrize("broken", [empty, remove], ids=["unreadable", "
 
 
 async def named(para: Para) -> dict[str, Any]:
-    """Give the check of the records."""
+    """Return the check of the records."""
     checks = (await para.call("para.doctor"))["checks"]
     return next(dict(check) for check in checks if check["name"] == "records")
 

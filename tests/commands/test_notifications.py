@@ -1,4 +1,4 @@
-"""`para/sessionsChanged`: clients are told whoever changed something."""
+"""`para/sessionsChanged`: clients are notified of all changes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def state_is(state: str, name: str = "fix") -> Condition:
 
 
 async def comes_to(para: Para, met: Condition) -> None:
-    """Wait until the latest notification meets a condition; it may have come already."""
+    """Wait until the latest notification meets a condition, or has met it already."""
     await para.until(lambda _: met(para.changes[-1]))
 
 

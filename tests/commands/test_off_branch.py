@@ -1,4 +1,4 @@
-"""Work that is not in the branch: it is named, kept in the archive, and comes back by its name."""
+"""Work outside the branch: reported, kept in the archive, restored by recover."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def working(para: Para, api: Any, script: str) -> dict[str, Any]:
 
 
 def named(result: dict[str, Any]) -> dict[str, str]:
-    """Map what is left to what it is."""
+    """Return the reported items by path or ref."""
     return {one["path"] or one["ref"] or "": one["what"] for one in result["left"]}
 
 
@@ -103,7 +103,7 @@ async def test_finish_reports_work_outside_the_branch(
 
 
 async def commits(api: Any, session: dict[str, Any]) -> set[str]:
-    """List the commits of all repositories in a workspace."""
+    """Return the commits of all repositories in a workspace."""
     script = (
         "find . -name HEAD -path '*HEAD' | while read -r head; do folder=${head%/HEAD}; "
         "if [ -d $folder/objects ]; then git --git-dir=$folder rev-list --all 2>/dev/null; "

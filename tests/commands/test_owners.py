@@ -1,4 +1,4 @@
-"""Whose the files of sessions are, where the user of the image has another uid than this one."""
+"""Owners of session files, with images whose user has another uid."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_engine_that_cannot_own_files_of_this_user_is_refused(
 
 @pytest.fixture
 def other_image(api: Any, home: Path) -> Iterator[str]:
-    """Make an image whose user `para` has ids of its own, and a file in its home."""
+    """Build an image whose user `para` has other ids and a file in its home."""
     name = f"para-test-other-{os.getpid()}:latest"
     change = f"s/^para:x:[0-9]*:[0-9]*/para:x:{OTHER}:{OTHER}/"
     recipe = (
@@ -147,7 +147,7 @@ async def test_image_without_the_user_is_refused(para: Para, api: Any, change: s
 
 @pytest.fixture
 def open_place() -> Iterator[Path]:
-    """Make a folder that other users may enter, unlike those of pytest."""
+    """Create a folder that other users can enter, unlike those of pytest."""
     place = Path(tempfile.mkdtemp(prefix="para-owners-"))
     place.chmod(0o755)
     yield place

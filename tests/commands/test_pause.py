@@ -1,4 +1,4 @@
-"""Rest: `para.pause` and `para.resume`."""
+"""Pausing and resuming sessions: `para.pause` and `para.resume`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TICKING = "while :; do date +%s%N >tick; sleep 0.05; done"
 
 
 async def at_work(para: Para, api: Any) -> str:
-    """Start a session with something in its container, and give the container's name."""
+    """Start a session with a file in its container, and return the container's name."""
     session = await para.call("para.start", name="fix")
     container: str = session["container"]["name"]
     engine.run(api, container, f"echo in >inside; echo out >{OUTSIDE}")

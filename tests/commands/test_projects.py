@@ -1,4 +1,4 @@
-"""The base image runs the projects that people have: their tests, with what registries have."""
+"""The base image runs the tests of common projects, with packages from registries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOOLS: Final = (
 
 @dataclass(frozen=True)
 class Project:
-    """A project: its files, how its tests are run, and what that prints where all is well."""
+    """A project: its files, the test command, and the output of a success."""
 
     files: dict[str, str]
     command: str

@@ -1,4 +1,4 @@
-"""Sessions are known by their labels: a container that was renamed, a home spelt otherwise."""
+"""Sessions are identified by labels: renamed containers, other spellings of a home."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`para.send`: more text for an agent at work."""
+"""Text for a session's agent: `para.send`."""
 
 from __future__ import annotations
 

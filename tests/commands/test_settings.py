@@ -1,4 +1,4 @@
-"""Which layer of settings has its way, and what a repository may not say."""
+"""Precedence of settings, and limits for repositories."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def config(environ: dict[str, str], text: str) -> None:
 
 
 async def prefix_of(para: Para, name: str, **params: object) -> str:
-    """Tell which prefix of branches is in force."""
+    """Return the branch prefix in effect."""
     session = await para.call("para.start", name=name, **params)
     return str(session["branch"]).removesuffix(name)
 

@@ -1,4 +1,4 @@
-"""What a session uses and has changed: `para.stats`."""
+"""Resource use and changes of a session: `para.stats`."""
 
 from __future__ import annotations
 

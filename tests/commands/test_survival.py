@@ -1,4 +1,4 @@
-"""What people do to the engine behind para's back does not cost a session its work."""
+"""Sessions keep their work when containers and images are removed on the engine."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ MODES = ["save", "freeze"]
 
 
 def prune_containers(api: Any, home: object) -> None:
-    """Do as `docker container prune -f`, to the containers of this test alone."""
+    """Remove what `docker container prune -f` would, of this test only."""
     api.prune_containers(filters={"label": f"dev.para.home={home}"})
 
 
 def prune_system(api: Any, home: object) -> None:
-    """Do as `docker system prune -f`, to what is of this test alone."""
+    """Remove what `docker system prune -f` would, of this test only."""
     prune_containers(api, home)
     api.prune_images(filters={"dangling": True, "label": f"dev.para.home={home}"})
     api.prune_networks(filters={"label": f"dev.para.home={home}"})
 
 
 def remove_container(api: Any, home: object) -> None:
-    """Remove the container by hand."""
+    """Remove the container with the engine's API."""
     for one in engine.containers(api, home):
         api.remove_container(one["Id"], force=True)
 
 
 def remove_all(api: Any, home: object) -> None:
-    """Remove by hand what `docker system prune -a` would: the saved image, too."""
+    """Remove what `docker system prune -a` would: the saved image, too."""
     remove_container(api, home)
     for image in engine.images(api, home):
         api.remove_image(image, force=True)

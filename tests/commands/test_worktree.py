@@ -1,4 +1,4 @@
-"""The life of worktree sessions, which need no engine."""
+"""Worktree sessions, which need no engine."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Servers = Callable[..., Awaitable[Para]]
 
 @pytest_asyncio.fixture
 async def para(servers: Servers) -> Para:
-    """Start a server that finds no engine."""
+    """Start a server without an engine."""
     return await servers(extra=NOWHERE)
 
 
 async def started(para: Para, **params: object) -> tuple[dict[str, Any], Path]:
-    """Start a session and give it and its folder."""
+    """Start a session and return it with its folder."""
     session: dict[str, Any] = await para.call("para.start", name="fix", **params)
     return session, Path(session["workspace"])
 
 
 def work(folder: Path) -> None:
-    """Leave committed, changed and untracked files."""
+    """Create committed, changed and untracked files."""
     tree = Repository(folder)
     tree.commit("by a person", committed="1\n")
     tree.write("README.md", "changed\n")

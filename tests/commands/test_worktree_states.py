@@ -1,4 +1,4 @@
-"""A worktree session ends by what its worktree stands on, and names what is not in the branch."""
+"""Worktree sessions end from any state of the worktree, and report work off the branch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resting and going on, over and over: nothing may grow."""
+"""Many pauses and resumes: no resource may grow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SLACK_MB = 16  # what an allocator keeps at hand
 
 
 class Weight(NamedTuple):
-    """What a server and its engine hold."""
+    """Resources of a server and its engine."""
 
     memory: int  # MB
     descriptors: int

@@ -1,4 +1,4 @@
-"""Many processes act on the same sessions at once: one truth, an exact limit, nothing lost."""
+"""Many processes use the same sessions: consistent state, exact limit, no lost work."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WEIGHTS = {
 
 @dataclass
 class Tally:
-    """What happened, over all processes."""
+    """Results of all processes."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     most: int = 0
@@ -149,7 +149,7 @@ def params_of(command: str, repo: Repository, chance: random.Random) -> dict[str
 
 
 async def work_is_in(para: Para, session: dict[str, Any], marker: str) -> bool:
-    """Do some work, and tell whether it was done before somebody ended the session."""
+    """Do some work; return whether it was done before the session ended."""
     try:
         (Path(session["workspace"]) / "marker.txt").write_text(marker)
         seen = await para.call("para.diff", name=session["name"], repo=session["repo"])
@@ -159,7 +159,7 @@ async def work_is_in(para: Para, session: dict[str, Any], marker: str) -> bool:
 
 
 async def lost(para: Para, repos: list[Repository], tally: Tally) -> list[object]:
-    """List sessions whose work is in no branch, no archive and no live workspace."""
+    """Return sessions whose work is on no branch, in no archive and in no workspace."""
     sessions: list[dict[str, Any]] = []
     for repo in repos:
         listed = await para.call("para.list", repo=str(repo.path), all=True)
