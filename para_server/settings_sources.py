@@ -1,4 +1,4 @@
-"""The only place that knows where settings come from, and which of them lies on top."""
+"""Read the sources of settings and merge them by precedence."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from para_server.core.settings import Settings, section_models, setting_keys
 from para_server.core.toml_depth import require_shallow
 from para_server.core.untrusted import one_line
 
-MAX_USER_FILE: Final = 1 << 20  # bytes; a settings file beyond it is not one
-MAX_REPO_FILE: Final = 64 << 10  # bytes; the same of a repository's, which is read for each command
+MAX_USER_FILE: Final = 1 << 20  # bytes of the user's settings file
+MAX_REPO_FILE: Final = 64 << 10  # bytes of a repository's, which is read for each command
 ENVIRONMENT: Final = "the environment"
 EDITOR: Final = "the editor"
 COMMAND: Final = "the command"
-_MAX_KEY: Final = 100  # characters of a name that is compared with those there are
-Layer = tuple[str, Mapping[str, Any]]  # where it comes from, and section -> key -> value
+_MAX_KEY: Final = 100  # characters of an unknown name that are compared with known ones
+Layer = tuple[str, Mapping[str, Any]]  # its origin, and section -> key -> value
 
 
 def merge_layers(layers: list[Layer]) -> Settings:
-    """Lay the layers over each other, later ones on top; raises settings.invalid."""
+    """Return the settings of some layers, of which later ones win; raises settings.invalid."""
     merged: dict[str, dict[str, Any]] = {}
     for origin, layer in layers:
         _require_known_keys(origin, layer)
@@ -47,16 +47,16 @@ def merge_layers(layers: list[Layer]) -> Settings:
         ]
         origin = _find_origin(layers, issues[0].path)
         where = f" of {origin}" if origin else ""
-        said = f"The setting {issues[0].path}{where} is wrong: {issues[0].message}"
-        raise _invalid(said, issues, origin) from None
+        message = f"Invalid setting {issues[0].path}{where}: {issues[0].message}"
+        raise _invalid(message, issues, origin) from None
 
 
 def _find_origin(layers: list[Layer], path: str) -> str:
-    """Name the layer that has its way with a key, or nothing."""
+    """Return the origin of the layer that sets a key last; empty if none does."""
     section, _, rest = path.partition(".")
     key = rest.partition(".")[0]
-    said = [origin for origin, layer in layers if layer.get(section, {}).get(key) is not None]
-    return said[-1] if said else ""
+    origins = [origin for origin, layer in layers if layer.get(section, {}).get(key) is not None]
+    return origins[-1] if origins else ""
 
 
 def read_layers(
@@ -68,7 +68,7 @@ def read_layers(
     trusted: bool,
     command: Mapping[str, Any] | None = None,
 ) -> list[Layer]:
-    """Collect all layers, lowest first; raises settings.invalid."""
+    """Return all layers, lowest precedence first; raises settings.invalid."""
     user_file = config_home / "config.toml"
     beneath: Layer = (str(user_file), _read_user_file(user_file))
     above: list[Layer] = [
@@ -98,8 +98,8 @@ def _require_known_keys(origin: str, layer: Mapping[str, Any]) -> None:
 def _section_message(name: str) -> str:
     shown = one_line(name)
     if name in section_models():
-        return f"{shown} is a section: its settings stand below a line [{shown}]"
-    return f"{shown} is no section of settings (there is: {', '.join(sorted(section_models()))})"
+        return f"{shown} is a section: write its settings below a line [{shown}]"
+    return f"unknown section {shown} (known: {', '.join(sorted(section_models()))})"
 
 
 def _unknown_setting(origin: str, path: str) -> ParaError:
@@ -107,19 +107,19 @@ def _unknown_setting(origin: str, path: str) -> ParaError:
     near = _closest_setting(shown[:_MAX_KEY].lower())
     hint = f"; did you mean {near}" if near else ""
     known_file = origin not in {REPO_FILE, ENVIRONMENT, EDITOR, COMMAND}
-    # an editor has nothing to open where there is no such setting
+    # an editor cannot open an unknown setting
     remedy = Remedy(title=f"Remove or correct it in {origin}") if known_file else None
-    issue = Issue(path=shown, message="there is no such setting")
+    issue = Issue(path=shown, message="unknown setting")
     return ParaError(
         "settings.invalid",
-        f"{origin}: there is no setting {shown}{hint}",
+        f"{origin}: unknown setting {shown}{hint}",
         remedy or _correction_remedy(shown, origin),
         issues=[issue],
     )
 
 
 def _closest_setting(path: str) -> str:
-    """Return the setting that was meant, of the same section or else of another, or nothing."""
+    """Return the most similar setting, preferably of the same section; empty if there is none."""
     section, _, key = path.partition(".")
     everywhere = {one.partition(".")[2].lower(): one for one in setting_keys()}
     here = {
@@ -138,11 +138,11 @@ def _read_user_file(file: Path) -> dict[str, Any]:
 
 
 def _read_repository_file(file: Path) -> Mapping[str, Any]:
-    # a repository's file may be anything: a link out of it, a pipe that never ends
+    # a repository can have anything in its place: a link to another file, an endless pipe
     return _read_toml(file, MAX_REPO_FILE, os.O_RDONLY | os.O_NOFOLLOW)
 
 
-def _read_toml(file: Path, most: int, flags: int) -> dict[str, Any]:
+def _read_toml(file: Path, limit: int, flags: int) -> dict[str, Any]:
     try:
         descriptor = os.open(file, flags | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -153,27 +153,27 @@ def _read_toml(file: Path, most: int, flags: int) -> dict[str, Any]:
         raise _invalid(f"{file} cannot be read: {why}", []) from None
     try:
         with os.fdopen(descriptor, "rb") as stream:
-            text = _read_limited(stream, most).decode("utf-8-sig")
+            text = _read_limited(stream, limit).decode("utf-8-sig")
             require_shallow(text)
             return tomllib.loads(text)
     except UnicodeDecodeError:
         raise _invalid(f"{file} is not a settings file: it is not UTF-8", []) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise _invalid(f"{file} is not a settings file, which is TOML: {error}", []) from None
+        raise _invalid(f"{file} is not a valid TOML file: {error}", []) from None
 
 
-def _read_limited(stream: BinaryIO, most: int) -> bytes:
+def _read_limited(stream: BinaryIO, limit: int) -> bytes:
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        raise ValueError("it is no plain file")
-    text = stream.read(most + 1)
-    if len(text) > most:
-        raise ValueError(f"it has more than {most} bytes")
+        raise ValueError("it is not a regular file")
+    text = stream.read(limit + 1)
+    if len(text) > limit:
+        raise ValueError(f"it has more than {limit} bytes")
     return text
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Read PARA_SECTION_KEY; what is not text is JSON, and a list of texts may have commas."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return the settings of PARA_SECTION_KEY: strings, JSON, or strings separated by commas."""
+    layer: dict[str, dict[str, Any]] = {}
     for section, model in section_models().items():
         for name, field in model.model_fields.items():
             raw = environ.get(_variable_name(section, name))
@@ -187,12 +187,12 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
                     value = raw
             elif field.annotation == tuple[str, ...]:
                 value = [part.strip() for part in raw.split(",") if part.strip()]
-            found.setdefault(section, {})[str(field.alias)] = value
-    return found
+            layer.setdefault(section, {})[str(field.alias)] = value
+    return layer
 
 
 def _without_unset(editor: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop what an editor sends for a setting that nobody made."""
+    """Return an editor's settings without unset sections and those of the editor itself."""
     known = set(section_models())
     return {
         section: values
@@ -202,7 +202,7 @@ def _without_unset(editor: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _variable_name(section: str, name: str) -> str:
-    """Name the variable of the environment that a setting has; `name` is that of the model."""
+    """Return the environment variable of a setting; `name` is the model's field name."""
     return f"PARA_{section}_{name}".upper()
 
 
@@ -212,7 +212,7 @@ def _invalid(message: str, issues: list[Issue], origin: str = "") -> ParaError:
 
 
 def _correction_remedy(path: str, origin: str) -> Remedy:
-    """Say where a setting is corrected: only a person's own settings are opened by an editor."""
+    """Return the remedy for a setting; an editor can only open the user's own settings."""
     if origin == REPO_FILE:
         return Remedy(title=f"Correct it in {REPO_FILE}")
     if origin == COMMAND:

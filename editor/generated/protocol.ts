@@ -1,14 +1,14 @@
 // Written by `make generate`; edit the Python side instead.
-/** The agent of a session and what it last said of itself. */
+/** The agent of a session and its latest report. */
 export interface Agent {
   name: string;
   state: AgentState;
   detail: string;
   since: string | null;
 }
-/** What an agent is doing; `waiting` means that a person is needed. */
+/** The state of an agent; `waiting` means that it needs a person. */
 export type AgentState = 'starting' | 'working' | 'waiting' | 'done' | 'failed' | 'exited' | 'unknown';
-/** What has just happened to a session that a person may want to hear of. */
+/** An event of a session that a person should know. */
 export interface Attention {
   id: string;
   name: string;
@@ -26,26 +26,26 @@ export interface BuildParams {
   agent?: string | null;
   noCache?: boolean;
 }
-/** The image that was built; size in bytes. */
+/** A built image; size in bytes. */
 export interface BuildResult {
   image: string;
   id: string;
   size: number;
   seconds: number;
 }
-/** Where the work of a cancelled session is kept; no archive where there was none. */
+/** A cancelled session; `archive` is the ref of its work, null if there was none. */
 export interface CancelResult {
   session: Session;
   archive: string | null;
   left: readonly Left[];
 }
-/** How much a session has changed since its base. */
+/** The size of a session's changes since its base commit. */
 export interface Changes {
   files: number;
   insertions: number;
   deletions: number;
 }
-/** One thing that para needs. */
+/** One check of a requirement. */
 export interface Check {
   name: string;
   ok: boolean;
@@ -57,7 +57,7 @@ export interface Check {
 export interface CleanParams {
   dryRun?: boolean;
 }
-/** What was, or would be, removed, and what is kept. */
+/** The resources that were or would be removed, and those that are kept. */
 export interface CleanResult {
   removed: readonly string[];
   kept: readonly string[];
@@ -66,13 +66,13 @@ export interface CleanResult {
 export interface CleanupParams {
   agent?: string | null;
 }
-/** The container of a session, while there is one. */
+/** The container of a session. */
 export interface Container {
   id: string;
   name: string;
   image: string;
 }
-/** What a session has changed since its base. */
+/** The changes of a session since its base commit. */
 export interface DiffResult {
   files: readonly FileChange[];
   patch: string;
@@ -91,11 +91,11 @@ export interface DispatchParams {
   prompt?: string | null;
   promptFile?: string | null;
 }
-/** Everything that para needs, each checked. */
+/** All checks. */
 export interface DoctorResult {
   checks: readonly Check[];
 }
-/** One changed file; a binary file has no lines. */
+/** One changed file; the line counts of a binary file are 0. */
 export interface FileChange {
   path: string;
   status: string;
@@ -109,7 +109,7 @@ export interface FileParams {
   path: string;
   side?: 'base' | 'session';
 }
-/** A file for people to read: `text` is cut where it is long, and empty where it is binary. */
+/** The text of a file, cut if it is long, and empty if the file is binary. */
 export interface FileResult {
   path: string;
   exists: boolean;
@@ -124,7 +124,7 @@ export interface FinishParams {
   message: string;
   branch?: string | null;
 }
-/** What a finished session brought; `archive` is the ref of what is kept beside the branch. */
+/** The branch of a finished session; `archive` is the ref of work that is not in the branch. */
 export interface FinishResult {
   session: Session;
   branch: string;
@@ -142,7 +142,7 @@ export interface Issue {
   path: string;
   message: string;
 }
-/** Work that is not in the branch (or archive): where it is, by path or by ref, and why. */
+/** Work that is not in the branch or the archive: its path or ref, and the reason. */
 export interface Left {
   what: 'submodule' | 'stash' | 'branch' | 'tag' | 'ignored-repository' | 'merge';
   path: string | null;
@@ -154,7 +154,7 @@ export interface ListParams {
   repo?: string | null;
   all?: boolean;
 }
-/** Sessions, and how many containers run of how many that may. */
+/** Sessions, the number of running containers, and its limit. */
 export interface ListResult {
   sessions: readonly Session[];
   running: number;
@@ -164,12 +164,12 @@ export interface ListResult {
 export interface LoginParams {
   agent?: string | null;
 }
-/** The login that sessions have from now on; no image where it is shared in a volume. */
+/** A new login for sessions; no image if it is in a volume. */
 export interface LoginResult {
   image: string | null;
   state: 'valid' | 'expired' | 'missing' | 'unknown';
 }
-/** How good a login is; no time where it does not say when it ends. */
+/** The state of a login; `expires_at` is null if it is unknown. */
 export interface LoginStatus {
   state: 'valid' | 'expired' | 'missing' | 'unknown';
   expiresAt: string | null;
@@ -181,13 +181,13 @@ export interface LogsParams {
   repo?: string | null;
   tail?: number | null;
 }
-/** What an agent printed. */
+/** The output of an agent. */
 export interface LogsResult {
   text: string;
 }
 /** A command without params. */
 export type NoParams = Record<string, never>;
-/** How to get into a session. */
+/** A session with its folder and the command that opens it. */
 export interface OpenResult {
   session: Session;
   uri: string;
@@ -220,7 +220,7 @@ export interface Remedy {
   setting: string | null;
   url: string | null;
 }
-/** What was removed. */
+/** The removed resources. */
 export interface RemovedResult {
   removed: readonly string[];
 }
@@ -240,7 +240,7 @@ export interface SendParams {
   repo?: string | null;
   text: string;
 }
-/** A task of its own: container, clone, branch, agent. */
+/** A task with its own workspace, branch, and (by type) container and agent. */
 export interface Session {
   id: string;
   name: string;
@@ -263,7 +263,7 @@ export interface SessionParams {
   name?: string | null;
   repo?: string | null;
 }
-/** The body of `para/sessionsChanged`; each event stands once in `attention`. */
+/** The body of `para/sessionsChanged`; `attention` contains each event once. */
 export interface SessionsChanged {
   sessions: readonly Session[];
   running: number;
@@ -276,7 +276,7 @@ export interface SetupParams {
   agent?: string | null;
   copyHostLogin?: boolean;
 }
-/** Where to log in: a command for a terminal, and the container that it leads into. */
+/** The command that opens a login in a terminal, and its container. */
 export interface SetupResult {
   terminal: Terminal;
   container: string;
@@ -292,7 +292,7 @@ export interface StartParams {
   image?: string | null;
   network?: string | null;
 }
-/** Where a session is in its life. */
+/** The state of a session. */
 export type State = 'preparing' | 'running' | 'paused' | 'finished' | 'cancelled' | 'failed';
 /** A session and what to measure. */
 export interface StatsParams {
@@ -300,7 +300,7 @@ export interface StatsParams {
   repo?: string | null;
   load?: boolean;
 }
-/** What a session uses and has changed; what cannot be told is null. */
+/** The resource use and changes of a session; unknown values are null. */
 export interface StatsResult {
   cpu: number | null;
   memory: number | null;
@@ -308,13 +308,13 @@ export interface StatsResult {
   changes: Changes | null;
   tooltip: string;
 }
-/** What an editor shows in one line. */
+/** The status bar of an editor. */
 export interface StatusBar {
   text: string;
   tooltip: string;
   severity: 'ok' | 'attention' | 'error';
 }
-/** A command for a person's terminal. */
+/** A command to run in a person's terminal. */
 export interface Terminal {
   command: string;
   args: readonly string[];

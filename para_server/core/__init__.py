@@ -1,1 +1,1 @@
-"""What para is made of, as values and pure functions: no file, no process, no engine."""
+"""Models and pure functions of para, without files, processes or engines."""

@@ -1,4 +1,4 @@
-"""The only place that knows which files run by themselves when a person opens or builds. Pure."""
+"""Detect changed files that run automatically when a person opens or builds the project."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ _PATTERNS: Final = tuple(
 
 
 def auto_run_files(paths: Iterable[str], submodules: Iterable[str] = ()) -> tuple[str, ...]:
-    """Pick those of the changed paths that run without being asked for; submodules always do."""
-    found = {path for path in paths if runs_automatically(path)}
-    return tuple(sorted(found.union(submodules)))
+    """Return the changed paths that run automatically, sorted; submodules always count."""
+    matches = {path for path in paths if runs_automatically(path)}
+    return tuple(sorted(matches.union(submodules)))
 
 
 def runs_automatically(path: str) -> bool:
-    """Return whether a file runs without being asked for; takes time linear in the path's length.
+    """Return whether a file runs automatically, in time linear in the length of the path.
 
-    Case-insensitive file systems run .VSCODE/tasks.json as well, some of them pass over what is
-    not seen or stands at the end of a name, and what should be a folder may be a link to one.
+    Case is ignored, as on case-insensitive file systems .VSCODE/tasks.json runs as well. So are
+    the invisible characters and trailing dots that some file systems ignore in names. A path in
+    place of a folder counts too: it may be a link to a folder.
     """
     parts = _normalized(path).split("/")
     whole = "/".join(parts)
@@ -44,11 +45,11 @@ def _normalized(path: str) -> str:
     return _TRAILING_DOTS.sub("", path).casefold()
 
 
-# what HFS+ passes over in names
+# characters that HFS+ ignores in names
 _IGNORED_BY_HFS: Final = dict.fromkeys(
     [*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF]
 )
-_TRAILING_DOTS: Final = re.compile(r"(?<=[^/. ])[. ]++(?=/|\Z)")  # on NTFS
+_TRAILING_DOTS: Final = re.compile(r"(?<=[^/. ])[. ]++(?=/|\Z)")  # NTFS ignores them
 _FOLDED_PATTERNS: Final = frozenset(pattern.casefold() for pattern in _PATTERNS)
 _FOLDER_PATTERNS: Final = frozenset(
     p.removesuffix("/**") for p in _FOLDED_PATTERNS if p.endswith("/**")

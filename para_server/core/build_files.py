@@ -1,7 +1,4 @@
-"""List the files that languages and build tools run: a row per tool.
-
-The rows are made as those of `runs_on_opening`.
-"""
+"""List the files that languages and build tools run: a row per tool, as in `open_files`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The only place that says how often a session may call a person. Pure."""
+"""Limit how often a session notifies a person. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 from para_server.core.model import Model
 from para_server.core.results import Attention
 
-_MAX_BURST: Final = 3.0  # calls of a session that are passed on as they come
-_REFILL_SECONDS: Final = 60.0  # seconds of quiet after which one more is
-_FIRST_DELAY: Final = 10.0  # seconds until the first summary of delayed calls; then doubled
-_MAX_DELAY: Final = 600.0
+_MAX_BURST: Final = 3.0  # notifications of a session that are sent at once
+_REFILL_SECONDS: Final = 60.0  # seconds without events after which one more is permitted
+_FIRST_DELAY: Final = 10.0  # seconds until the first summary of delayed events; then doubled
+_MAX_DELAY: Final = 600.0  # seconds
 
 
 class _SessionCalls(Model):
-    """One session: how many calls are left, as of `at`, and what is held back until `due`."""
+    """One session: the permitted notifications as of `at`, and the event delayed until `due`."""
 
     left: float = _MAX_BURST
     at: float = 0.0
@@ -26,7 +26,7 @@ class _SessionCalls(Model):
 
 
 class CallHistory(Model):
-    """What the sessions have called for lately, by their ids."""
+    """The latest notifications of sessions, by session id."""
 
     lines: Mapping[str, _SessionCalls] = {}
 
@@ -34,7 +34,7 @@ class CallHistory(Model):
 def admit(
     calls: CallHistory, events: Sequence[Attention], sessions: Collection[str], now: float
 ) -> tuple[CallHistory, tuple[Attention, ...]]:
-    """Return the calls to pass on now; the latest of those held back stands for all of them."""
+    """Return the new history and the events to send now; the latest delayed one summarizes all."""
     lines = {key: line for key, line in calls.lines.items() if key in sessions}
     passed: list[Attention] = []
     for event in events:
@@ -43,7 +43,7 @@ def admit(
             passed.append(event)
             lines[event.id] = line.model_copy(update={"left": line.left - 1})
         else:
-            # only quiet regains calls, not the time in which some are held back
+            # time with a delayed event does not count as quiet
             since = {} if line.held is None else {"left": 0.0, "due": line.due}
             held = {"held": event, "count": line.count + 1, "due": now + line.pause, **since}
             lines[event.id] = line.model_copy(update=held)
@@ -57,7 +57,7 @@ def admit(
 
 
 def next_due(calls: CallHistory) -> float | None:
-    """Return when the next summary is due; None where nothing is held back."""
+    """Return when the next summary is due; None if no event is delayed."""
     return min((line.due for line in calls.lines.values() if line.held is not None), default=None)
 
 

@@ -1,4 +1,4 @@
-"""The only place that decides what a container is and may. Pure."""
+"""Build container specifications: image, mounts, limits and privileges. Pure."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ OUT: Final = "/para-out"
 UPPER: Final = "/para-upper"
 CA_TARGET: Final = "/etc/para/ca-bundle.crt"
 PASSWD: Final = PurePosixPath("/etc/passwd")
-# what curl, node, requests, pip, git and OpenSSL read
+# read by OpenSSL, curl, node, requests, pip and git
 _CA_VARIABLES: Final = (
     "SSL_CERT_FILE CURL_CA_BUNDLE NODE_EXTRA_CA_CERTS REQUESTS_CA_BUNDLE PIP_CERT GIT_SSL_CAINFO"
 ).split()
-# what sudo, apt and chown need of root's powers, and nothing beyond
+# the capabilities that sudo, apt and chown need
 _SUDO_CAPABILITIES: Final = (
     "AUDIT_WRITE",
     "CHOWN",
@@ -51,7 +51,7 @@ _MAIN: Final = ("sh", f"{AGENT_FOLDER}/in/main.sh")
 
 
 class Mount(Model):
-    """A folder or file of the host in a container, or a volume of the engine."""
+    """A host path or an engine volume that is mounted in a container."""
 
     source: str
     target: str
@@ -60,7 +60,7 @@ class Mount(Model):
 
 
 class ContainerSpec(Model):
-    """A container before it exists; memory and file_size in bytes, no network is none at all."""
+    """A container to create; memory and file_size are in bytes, network None means no network."""
 
     name: str
     image: str
@@ -90,7 +90,7 @@ def session_container(
     ca_bundle: Path | None,
     proxies: Mapping[str, str],
 ) -> ContainerSpec:
-    """Describe the container of a session."""
+    """Return the specification of a session's container."""
     extra = [_parse_mount(text) for text in settings.mounts]
     if ca_bundle is not None:
         extra.append(Mount(source=str(ca_bundle), target=CA_TARGET, read_only=True))
@@ -127,9 +127,9 @@ def helper_container(
     mounts: Sequence[Mount],
     file_size: int,
 ) -> ContainerSpec:
-    """Describe a container that takes work out of a session: no network, no powers.
+    """Return the specification of a one-shot container: no network, no privileges.
 
-    It reads as root in its box, since an agent may leave files that its own user cannot read.
+    It runs as root with DAC_OVERRIDE, as an agent may leave files that its user cannot read.
     """
     return ContainerSpec(
         name=name,
@@ -143,7 +143,7 @@ def helper_container(
         cpus=_HELPER_CPUS,
         memory=_HELPER_MEMORY,
         pids=_HELPER_PIDS,
-        cap_add=("DAC_OVERRIDE",),  # not DAC_READ_SEARCH, which opens any file by its handle
+        cap_add=("DAC_OVERRIDE",),  # DAC_READ_SEARCH would open any host file by handle
         new_privileges=False,
         read_only=True,
         file_size=file_size,
@@ -153,9 +153,9 @@ def helper_container(
 def removal_container(
     name: str, session_id: str, *, image: str, home: Path, folder: Path
 ) -> ContainerSpec:
-    """Describe a helper that empties a folder in which anybody may have put files.
+    """Return the specification of a one-shot container that empties a folder.
 
-    In a sticky folder, as /tmp is, only the owners of files may remove them, or FOWNER.
+    FOWNER is needed for a folder with the sticky bit and files of several users.
     """
     helper = helper_container(
         name,
@@ -180,9 +180,9 @@ def login_container(
     ca_bundle: Path | None,
     network: str,
 ) -> ContainerSpec:
-    """Describe a container that a person logs in in, or that tells of a login.
+    """Return the specification of a container for a login, or for a check of one.
 
-    It has no environment of its own, which would end in the image that is made from it.
+    Its environment is empty, as it would become part of the image of the login.
     """
     certificates = [Mount(source=str(ca_bundle), target=CA_TARGET, read_only=True)]
     return ContainerSpec(
@@ -203,7 +203,7 @@ def login_container(
 
 
 def _main_command(record: Record, image: str, mounts: Sequence[Mount]) -> tuple[str, ...]:
-    # no agent begins with a saved session, whose shell may be another by now
+    # a saved session starts without its agent, and its shell may have been replaced
     if image == saved_image(record.id):
         return _FOREVER
     layered = any(mount.volume and mount.target == WORKSPACE for mount in mounts)
@@ -213,19 +213,19 @@ def _main_command(record: Record, image: str, mounts: Sequence[Mount]) -> tuple[
 def container_environment(
     settings: ContainerSettings, ca_bundle: Path | None, proxies: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the variables that the settings want, and those for certificates and proxies."""
+    """Return the variables of the settings, and those for certificates and proxies."""
     trusted = dict.fromkeys(_CA_VARIABLES, CA_TARGET) if ca_bundle else {}
     return {**proxies, **trusted, **settings.env}
 
 
 def find_ca_bundle(settings: ContainerSettings, environ: Mapping[str, str]) -> Path | None:
-    """Choose the host's CA bundle; raises settings.invalid where a named one is missing."""
+    """Return the host's CA bundle; raises settings.invalid if a configured one is missing."""
     if settings.ca_bundle != "auto":
         if not settings.ca_bundle:
             return None
         file = Path(_expand_setting("container.caBundle", settings.ca_bundle))
         if not file.is_file():
-            raise _invalid_setting("container.caBundle", f"There is no CA bundle {file}")
+            raise _invalid_setting("container.caBundle", f"CA bundle {file} does not exist")
         return file
     for variable in ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"):
         file = Path(environ.get(variable, ""))
@@ -241,7 +241,7 @@ def _parse_mount(text: str) -> Mount:
     usable = source.startswith("/") and target.startswith("/") and mode in {"", "ro", "rw"}
     if not usable:
         raise _invalid_setting(
-            "container.mounts", f"A mount is SOURCE:TARGET or SOURCE:TARGET:ro, not {text}"
+            "container.mounts", f"Invalid mount {text}: expected SOURCE:TARGET or SOURCE:TARGET:ro"
         )
     return Mount(source=source, target=target, read_only=mode == "ro")
 

@@ -1,4 +1,4 @@
-"""The only place that knows which command applies in which state of a session. Pure."""
+"""Define which command applies in which state of a session. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ALLOWED_STATES: Final[dict[str, frozenset[State]]] = {
     "send": frozenset({State.RUNNING}),
 }
 VERBS: Final = tuple(_ALLOWED_STATES)
-_CONTAINER_ONLY: Final = frozenset({"pause", "send"})  # nothing runs unattended in a worktree
+_CONTAINER_ONLY: Final = frozenset({"pause", "send"})  # a worktree session has no agent process
 _ALTERNATIVES: Final[dict[State, tuple[str, str]]] = {
     State.PAUSED: ("Resume it", "para.resume"),
     State.FINISHED: ("Resume it", "para.resume"),
@@ -28,12 +28,12 @@ ENDED_STATES: Final = frozenset({State.FINISHED, State.CANCELLED})
 
 
 def is_allowed(verb: str, state: State) -> bool:
-    """Tell whether a command applies in a state."""
+    """Return whether a command applies in a state."""
     return state in _ALLOWED_STATES[verb]
 
 
 def applies_to(verb: str, kind: SessionType) -> bool:
-    """Tell whether a command applies to a type of session."""
+    """Return whether a command applies to a type of session."""
     return kind == "container" or verb not in _CONTAINER_ONLY
 
 
@@ -48,8 +48,8 @@ def require_allowed(
 ) -> None:
     """Raise session.illegal-transition unless the command applies.
 
-    `problem` is why a session has failed, whose remedies are better than any other; `instead` is
-    what the caller of the command may have meant where the session runs.
+    `problem` is why the session failed: its remedies replace the usual ones. `instead` is the
+    remedy for a running session.
     """
     if is_allowed(verb, state):
         return

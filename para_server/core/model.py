@@ -1,4 +1,4 @@
-"""The frozen pydantic model that every value of the wire, of records and of settings is."""
+"""Define the base model of requests, results, records and settings."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pydantic.alias_generators import to_camel
 
 
 class Model(BaseModel):
-    """A value: it never changes, has no unknown field, and is camelCase outside of Python."""
+    """An immutable model without unknown fields, in camelCase outside of Python."""
 
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
         alias_generator=to_camel,
         populate_by_name=True,
-        defer_build=True,  # most processes meet a few of them only
+        defer_build=True,  # most processes use only a few models
     )

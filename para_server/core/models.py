@@ -1,4 +1,4 @@
-"""The only place that knows what a session is to those who look: its shape on the wire."""
+"""Define a session as clients get it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SessionType = Literal["container", "worktree"]
 
 
 class State(StrEnum):
-    """Where a session is in its life."""
+    """The state of a session."""
 
     PREPARING = "preparing"
     RUNNING = "running"
@@ -24,7 +24,7 @@ class State(StrEnum):
 
 
 class AgentState(StrEnum):
-    """What an agent is doing; `waiting` means that a person is needed."""
+    """The state of an agent; `waiting` means that it needs a person."""
 
     STARTING = "starting"
     WORKING = "working"
@@ -36,7 +36,7 @@ class AgentState(StrEnum):
 
 
 class Container(Model):
-    """The container of a session, while there is one."""
+    """The container of a session."""
 
     id: str
     name: str
@@ -44,7 +44,7 @@ class Container(Model):
 
 
 class Agent(Model):
-    """The agent of a session and what it last said of itself."""
+    """The agent of a session and its latest report."""
 
     name: str
     state: AgentState
@@ -53,7 +53,7 @@ class Agent(Model):
 
 
 class Session(Model):
-    """A task of its own: container, clone, branch, agent."""
+    """A task with its own workspace, branch, and (by type) container and agent."""
 
     id: str
     name: str

@@ -1,8 +1,8 @@
 """List the files that editors, agents, shells, git and services run: a row per tool.
 
-A row has the tool, when it runs them, the page of its maker that says so, and patterns: names of
-files with `*` for any text, `FOLDER/**` for all below a folder, `FOLDER/NAME` for a file in one.
-Case does not count. To add a tool, add a row.
+A row has the tool, when it runs the files, the page that documents it, and patterns: file names
+with `*` for any text, `FOLDER/**` for everything below a folder, `FOLDER/NAME` for a file in one.
+Case is ignored. To add a tool, add a row.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 
 class Row(NamedTuple):
-    """A tool, when it runs the files, the page that says so, and the patterns."""
+    """A tool, when it runs the files, the page that documents it, and the patterns."""
 
     tool: str
     when: str

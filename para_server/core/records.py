@@ -1,7 +1,7 @@
-"""The only place that knows what para writes down of a session.
+"""Define the record of a session.
 
-A record that was changed by others makes para do no more than one of its own: what becomes part of
-a path, of a ref or of a command line has the form that para gives it.
+Everything that becomes part of a path, a ref or a command line is validated, so a record that
+another program modified cannot make para do more than its own records.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ def _matching(pattern: str) -> StringConstraints:
 
 def _valid_branch(text: str) -> str:
     if text and not is_valid_branch(text):
-        raise ValueError("no name of a branch")
+        raise ValueError("not a branch name")
     return text
 
 
 def _valid_path(text: str) -> str:
     if "\0" in text or (text and not PurePath(text).is_absolute()):
-        raise ValueError("no absolute path")
+        raise ValueError("not an absolute path")
     return text
 
 
-# each may be empty, as long as it is not decided yet
+# an empty value is not decided yet
 _Id = Annotated[str, _matching(SESSION_PATTERN)]
 _Name = Annotated[str, _matching(NAME_PATTERN)]
 _Commit = Annotated[str, _matching("[0-9a-f]{40}(?:[0-9a-f]{24})?")]
@@ -49,11 +49,11 @@ _Conversation = Annotated[str, StringConstraints(pattern="^[0-9a-f-]{36}$")]
 
 
 class Record(Model):
-    """A session as the disk has it; what the engine and git can tell is not in it.
+    """The stored state of a session, without what the engine and git can report.
 
-    `doing` names the command that is under way: who finds it without a holder of the session's
-    lock completes or undoes it. `target` is the commit that finish or cancel is about to keep;
-    once its ref has it, the command is completed, not undone.
+    `doing` is the running command. If no process has the session's lock, the command was killed,
+    and the next process completes it or rolls it back. `target` is the commit that finish or cancel
+    will keep; once its ref exists, the command is completed, not rolled back.
     """
 
     version: int = SCHEMA
@@ -62,41 +62,41 @@ class Record(Model):
     type: SessionType
     state: State
     repo: _Place
-    common: _Place = ""  # its git folder, which it shares with linked worktrees
+    common: _Place = ""  # the git folder that linked worktrees share
     base: _Commit
     branch: _Branch
     agent: str | None = None
     image: str = ""
     network: Literal["", "bridge", "host", "none"] = ""
     prompt: str = ""
-    conversation: _Conversation | None = None  # the id that the agent's conversation was given
+    conversation: _Conversation | None = None  # the id of the agent's conversation
     created_at: AwareDatetime
     updated_at: AwareDatetime
     started_at: AwareDatetime | None = None  # when it was last started or resumed
     problem: Problem | None = None
-    objects: Literal["shared", "own"] | None = None  # whose git objects it has; None: the setting's
-    warnings: tuple[str, ...] = ()  # what a person should know of it, though it works
-    unbegun: bool = False  # its agent was not started since it was recovered
+    objects: Literal["shared", "own"] | None = None  # None: as the setting says
+    warnings: tuple[str, ...] = ()  # the session works, but a person should know
+    unbegun: bool = False  # recovered, and the agent not started since
     doing: Doing | None = None
-    bases: tuple[_Base, ...] = ()  # the checkouts beneath its own files, topmost first
-    fresh: bool = False  # the container is what resume makes, and goes when that is undone
-    head: _Commit | None = None  # where the worktree was before finish committed there
+    bases: tuple[_Base, ...] = ()  # its base checkouts, topmost first
+    fresh: bool = False  # created by resume, removed by its rollback
+    head: _Commit | None = None  # HEAD of the worktree before finish committed
     target: _Commit | None = None
     target_branch: _Branch | None = None
-    finished: _Commit | None = None  # the commit that the branch was left at
-    archive: _Commit | None = None  # the commit that cancel kept
-    archive_head: _Commit | None = None  # where HEAD was, in a worktree that had left its branch
-    archive_tip: _Commit | None = None  # where the branch was then; the rest was uncommitted
+    finished: _Commit | None = None  # the last commit of the finished branch
+    archive: _Commit | None = None  # the commit of the archive ref
+    archive_head: _Commit | None = None  # HEAD of a worktree that had left its branch
+    archive_tip: _Commit | None = None  # the branch then; the rest was uncommitted
 
     @property
     def refs_at(self) -> str:
-        """Name the place of the repository's refs: linked worktrees have the same."""
+        """Return the folder of the repository's refs, which linked worktrees share."""
         return self.common or self.repo
 
     def has_own_objects(self, setting: str) -> bool:
-        """Return whether it has a copy of what its base reaches, and sees no more of the rest."""
+        """Return whether it has a copy of the objects of its base, and no access to others."""
         return (self.objects or setting) == "own"
 
     def but(self, **changes: object) -> Record:
-        """Give the record with changes, as of now."""
+        """Return a changed copy with the current time as updated_at."""
         return self.model_validate({**dict(self), "updated_at": datetime.now(UTC), **changes})

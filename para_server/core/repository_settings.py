@@ -1,4 +1,4 @@
-"""The only place that decides what a repository that is not trusted may set, and to what. Pure."""
+"""Restrict the settings of an untrusted repository. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from para_server.core.errors import Issue, ParaError, Remedy
 from para_server.core.settings import AGENTS, Settings, setting_keys
 
 REPO_FILE: Final = ".para.toml"
-_USER_ONLY: Final = "it reaches beyond the session's container"
+_USER_ONLY: Final = "it affects more than the session's container"
 _IMPLIED_PREFIXES: Final = (
     "docker.io/library/",
     "index.docker.io/library/",
@@ -25,10 +25,10 @@ Values = Mapping[str, Any]  # section -> key -> value
 def restrict_repository_settings(
     of_repo: Values, beneath: Values, own: Settings, above: Iterable[Values]
 ) -> Values:
-    """Return what counts of a repository's settings; raises settings.invalid by the refused key.
+    """Return the permitted settings of a repository; raises settings.invalid for a refused key.
 
-    `beneath` is what the user's file says, `above` what lies over the repository, and `own` all
-    that the user says together.
+    `beneath` are the user's file, `above` the layers over the repository's, and `own` are the
+    user's settings without the repository.
     """
     _require_settable(of_repo)
     left = {
@@ -40,14 +40,14 @@ def restrict_repository_settings(
         _require_allowed_image(container, own)
         _require_allowed_variables(container, beneath)
     if isinstance(agent, dict):
-        if any(_is_chosen(layer, "agent", "name") for layer in above):
+        if any(_get_value(layer, "agent", "name") for layer in above):
             agent.pop("name", None)
         _require_allowed_agent(agent, own)
     return left
 
 
 def normalize_image(image: str) -> str:
-    """Return the name of an image as para writes it: without Docker's own registry, with a tag."""
+    """Return an image name without Docker's default registry and with a tag."""
     for prefix in _IMPLIED_PREFIXES:
         image = image.removeprefix(prefix)
     last = image.rpartition("/")[2]
@@ -63,7 +63,7 @@ def _require_settable(of_repo: Values) -> None:
 
 
 def _require_allowed_image(container: dict[str, Any], own: Settings) -> None:
-    """Let a repository choose among the allowed images, where the user chose none."""
+    """Require an image of container.allowedImages; drop it if the user chose an image."""
     image = container.get("image")
     if not isinstance(image, str) or not image:
         return
@@ -74,12 +74,12 @@ def _require_allowed_image(container: dict[str, Any], own: Settings) -> None:
     if not any(
         fnmatchcase(name, one) or fnmatchcase(name, normalize_image(one)) for one in allowed
     ):
-        why = f"{image[:200]!a} is none of container.allowedImages ({', '.join(allowed)})"
+        why = f"{image[:200]!a} is not in container.allowedImages ({', '.join(allowed)})"
         raise _refusal("container.image", why, "container.allowedImages")
 
 
 def _require_allowed_variables(container: dict[str, Any], beneath: Values) -> None:
-    """Refuse variables that change programs; the user's own win."""
+    """Refuse variables that change programs, and put the user's variables on top."""
     variables = container.get("env")
     if not isinstance(variables, Mapping):
         return
@@ -87,22 +87,22 @@ def _require_allowed_variables(container: dict[str, Any], beneath: Values) -> No
         why = refusal_reason(str(name))
         if why is not None:
             raise _refusal(f"container.env.{name[:100]}", why, "container.env")
-    mine = _is_chosen(beneath, "container", "env")
+    mine = _get_value(beneath, "container", "env")
     container["env"] = {**variables, **(mine if isinstance(mine, Mapping) else {})}
 
 
 def _require_allowed_agent(agent: dict[str, Any], own: Settings) -> None:
-    """Refuse an agent, and with it its login, that the user did not choose."""
+    """Require an agent that the user chose or allowed, as its login becomes usable."""
     name = agent.get("name")
     if not isinstance(name, str) or name in {own.agent.name, *own.agent.allowed}:
         return
     if name not in {*AGENTS, *own.agent.profiles}:
-        return  # it is refused where it is looked up
-    why = f"{name} is neither your own choice nor one of agent.allowed"
+        return  # unknown: the lookup refuses it
+    why = f"{name} is neither your agent nor in agent.allowed"
     raise _refusal("agent.name", why, "agent.allowed")
 
 
-def _is_chosen(layer: Values, section: str, key: str) -> object:
+def _get_value(layer: Values, section: str, key: str) -> object:
     values = layer.get(section)
     return values.get(key) if isinstance(values, Mapping) else None
 

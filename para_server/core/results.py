@@ -1,4 +1,4 @@
-"""The only place that knows what commands answer, and what clients are told: their shapes."""
+"""Define the results of commands and the bodies of notifications."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from para_server.core.models import Session
 
 
 class ListResult(Model):
-    """Sessions, and how many containers run of how many that may.
+    """Sessions, the number of running containers, and its limit.
 
-    Of a prompt here are the first 2,000 characters at most; `para.show` returns all of it.
+    Prompts are cut after 2,000 characters; `para.show` returns the whole prompt.
     """
 
     sessions: tuple[Session, ...]
@@ -28,7 +28,7 @@ class BranchesResult(Model):
 
 
 class Left(Model):
-    """Work that is not in the branch (or archive): where it is, by path or by ref, and why."""
+    """Work that is not in the branch or the archive: its path or ref, and the reason."""
 
     what: Literal["submodule", "stash", "branch", "tag", "ignored-repository", "merge"]
     path: str | None = None
@@ -37,9 +37,9 @@ class Left(Model):
 
 
 class FinishResult(Model):
-    """What a finished session brought; `archive` is the ref of what is kept beside the branch.
+    """The branch of a finished session; `archive` is the ref of work that is not in the branch.
 
-    `omitted` names what of it is not known or not listed, a sentence each: the branch is whole.
+    `omitted` lists in sentences what this result leaves out; the branch itself is complete.
     """
 
     session: Session
@@ -55,7 +55,7 @@ class FinishResult(Model):
 
 
 class CancelResult(Model):
-    """Where the work of a cancelled session is kept; no archive where there was none."""
+    """A cancelled session; `archive` is the ref of its work, null if there was none."""
 
     session: Session
     archive: str | None
@@ -63,14 +63,14 @@ class CancelResult(Model):
 
 
 class Terminal(Model):
-    """A command for a person's terminal."""
+    """A command to run in a person's terminal."""
 
     command: str
     args: tuple[str, ...]
 
 
 class OpenResult(Model):
-    """How to get into a session."""
+    """A session with its folder and the command that opens it."""
 
     session: Session
     uri: str
@@ -79,7 +79,7 @@ class OpenResult(Model):
 
 
 class FileChange(Model):
-    """One changed file; a binary file has no lines."""
+    """One changed file; the line counts of a binary file are 0."""
 
     path: str
     status: str
@@ -88,9 +88,9 @@ class FileChange(Model):
 
 
 class DiffResult(Model):
-    """What a session has changed since its base.
+    """The changes of a session since its base commit.
 
-    `omitted` names what of it is left out, a sentence each, as the end of the patch does.
+    `omitted` lists in sentences what the patch leaves out, as the end of the patch does.
     """
 
     files: tuple[FileChange, ...]
@@ -99,7 +99,7 @@ class DiffResult(Model):
 
 
 class FileResult(Model):
-    """A file for people to read: `text` is cut where it is long, and empty where it is binary."""
+    """The text of a file, cut if it is long, and empty if the file is binary."""
 
     path: str
     exists: bool
@@ -109,7 +109,7 @@ class FileResult(Model):
 
 
 class Changes(Model):
-    """How much a session has changed since its base."""
+    """The size of a session's changes since its base commit."""
 
     files: int
     insertions: int
@@ -117,11 +117,10 @@ class Changes(Model):
 
 
 class StatsResult(Model):
-    """What a session uses and has changed; what cannot be told is null.
+    """The resource use and changes of a session; unknown values are null.
 
-    `cpu` is in percent of one CPU, memory in bytes. The changes of a live session are what its
-    container says: a claim. `tooltip` says it in words, with what else an editor shows of a
-    session that is pointed at.
+    `cpu` is in percent of one CPU, memory in bytes. The changes of an active session are reported
+    by its container and not verified. `tooltip` is a text for editors, with further properties.
     """
 
     cpu: float | None = None
@@ -132,13 +131,13 @@ class StatsResult(Model):
 
 
 class LogsResult(Model):
-    """What an agent printed."""
+    """The output of an agent."""
 
     text: str
 
 
 class BuildResult(Model):
-    """The image that was built; size in bytes."""
+    """A built image; size in bytes."""
 
     image: str
     id: str
@@ -150,21 +149,21 @@ LoginState = Literal["valid", "expired", "missing", "unknown"]
 
 
 class SetupResult(Model):
-    """Where to log in: a command for a terminal, and the container that it leads into."""
+    """The command that opens a login in a terminal, and its container."""
 
     terminal: Terminal
     container: str
 
 
 class LoginResult(Model):
-    """The login that sessions have from now on; no image where it is shared in a volume."""
+    """A new login for sessions; no image if it is in a volume."""
 
     image: str | None
     state: LoginState
 
 
 class LoginStatus(Model):
-    """How good a login is; no time where it does not say when it ends."""
+    """The state of a login; `expires_at` is null if it is unknown."""
 
     state: LoginState
     expires_at: datetime | None
@@ -172,20 +171,20 @@ class LoginStatus(Model):
 
 
 class RemovedResult(Model):
-    """What was removed."""
+    """The removed resources."""
 
     removed: tuple[str, ...]
 
 
 class CleanResult(Model):
-    """What was, or would be, removed, and what is kept."""
+    """The resources that were or would be removed, and those that are kept."""
 
     removed: tuple[str, ...]
     kept: tuple[str, ...]
 
 
 class Check(Model):
-    """One thing that para needs."""
+    """One check of a requirement."""
 
     name: str
     ok: bool
@@ -195,13 +194,13 @@ class Check(Model):
 
 
 class DoctorResult(Model):
-    """Everything that para needs, each checked."""
+    """All checks."""
 
     checks: tuple[Check, ...]
 
 
 class StatusBar(Model):
-    """What an editor shows in one line."""
+    """The status bar of an editor."""
 
     text: SafeText
     tooltip: SafeText
@@ -209,7 +208,7 @@ class StatusBar(Model):
 
 
 class Attention(Model):
-    """What has just happened to a session that a person may want to hear of."""
+    """An event of a session that a person should know."""
 
     id: str
     name: str
@@ -220,7 +219,7 @@ class Attention(Model):
 
 
 class SessionsChanged(ListResult):
-    """The body of `para/sessionsChanged`; each event stands once in `attention`."""
+    """The body of `para/sessionsChanged`; `attention` contains each event once."""
 
     status_bar: StatusBar
     attention: tuple[Attention, ...] = ()

@@ -1,4 +1,4 @@
-"""The only place that decides when a session rests by itself. Pure."""
+"""Compute when a session is paused automatically. Pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _IDLE_STATES: Final = {AgentState.WAITING, AgentState.DONE, AgentState.FAILED, A
 def pause_time(
     record: Record, agent: Agent, settings: AgentSettings, jumps: tuple[Jump, ...] = ()
 ) -> datetime | None:
-    """Tell when a running session is paused: after its time at work, or standing still too long.
+    """Return when a running session is paused, None without a limit.
 
-    The agent says itself since when it stands still; what it claims counts from its start at most.
-    Time in which the machine slept does not count: the clock jumped then.
+    The limits are of the time since its start, and of the time that the agent is idle. An agent
+    reports itself since when it is idle; times before its start are ignored. Jumps of the clock
+    are added, as the machine slept.
     """
     started = record.started_at or record.created_at
     ends: list[datetime] = []
@@ -36,12 +37,12 @@ def _add_minutes(moment: datetime, minutes: float, jumps: tuple[Jump, ...]) -> d
     try:
         slept = clock.jumped_seconds(moment.timestamp(), jumps)
         return moment + timedelta(minutes=minutes, seconds=slept)
-    except OverflowError:  # later than there are dates
+    except OverflowError:  # later than the last date
         return datetime.max.replace(tzinfo=UTC)
 
 
 def with_pause_notice(agent: Agent, until: datetime) -> Agent:
-    """Say beforehand that the session will be paused."""
-    words = f"pauses at {until.astimezone():%H:%M}"
-    detail = f"{words}; {agent.detail}" if agent.detail else words
+    """Return an agent whose detail contains the time of the pause."""
+    notice = f"pauses at {until.astimezone():%H:%M}"
+    detail = f"{notice}; {agent.detail}" if agent.detail else notice
     return agent.model_copy(update={"detail": detail})

@@ -1,7 +1,7 @@
-"""The only place that judges TOML before it is parsed: it must be shallow. Pure.
+"""Refuse deeply nested TOML before it is parsed. Pure.
 
-The parser takes time and memory by the square of the parts of a key, and a call for each level of
-nesting. This look is linear in the text.
+The parser needs time and memory quadratic in the parts of a key, and a recursion for each level of
+nesting. This check is linear in the text.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-MAX_DOTS: Final = 32  # in one line, strings and comments left out
+MAX_DOTS: Final = 32  # in one line, outside of strings and comments
 MAX_DEPTH: Final = 16  # brackets within brackets
 
-# strings and comments as the parser finds them: what is left are keys, numbers and brackets;
-# one that is not closed ends with its line or the text, since the parser goes no further
+# strings and comments; keys, numbers and brackets remain
+# an unclosed string ends with its line or the text, where the parser stops
 _STRINGS_AND_COMMENTS: Final = re.compile(
     r'"""(?:[^"\\]|\\.|"(?!""))*+(?:"{3,5}|\\?\Z)'
     r"|'''(?:[^']|'(?!''))*+(?:'{3,5}|\Z)"
@@ -25,7 +25,7 @@ _STRINGS_AND_COMMENTS: Final = re.compile(
 
 
 def require_shallow(text: str) -> None:
-    """Raise ValueError where a key has too many parts, or tables are nested too deep."""
+    """Raise ValueError if a key has too many parts, or tables are nested too deeply."""
     bare = _STRINGS_AND_COMMENTS.sub("", text)
     if any(line.count(".") > MAX_DOTS for line in bare.split("\n")):
         raise ValueError(f"a line has more than {MAX_DOTS} dots")
@@ -33,4 +33,4 @@ def require_shallow(text: str) -> None:
     for bracket in re.findall(r"[\[\]{}]", bare):
         depth = depth + 1 if bracket in "[{" else max(depth - 1, 0)
         if depth > MAX_DEPTH:
-            raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+            raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")

@@ -1,4 +1,4 @@
-"""The only place that makes text from a session, a repository or an engine fit to be shown."""
+"""Make text from sessions, repositories and engines safe to display."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _ALLOWED_CONTROLS: Final = "\n\t"
 _HIDDEN_CATEGORIES: Final = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-# drawn as nothing, or as blanks, though they count as letters or marks (Default_Ignorable)
+# displayed as nothing or as blanks, though they are letters or marks (Default_Ignorable)
 _INVISIBLE: Final = frozenset(
     {
         *{0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0},
@@ -24,11 +24,11 @@ _INVISIBLE: Final = frozenset(
 )
 _LINK: Final = re.compile(r"\](?=\()")  # the middle of [text](address)
 MAX_MESSAGE: Final = 4000  # characters of a message
-_MAX_CACHED: Final = 10_000  # characters, so that an output of all there are fills no memory
+_MAX_CACHED: Final = 10_000  # characters: an output may contain all of Unicode
 
 
 class _EscapeTable(dict[int, str]):
-    """What a character is shown as; looked up once, since an output has millions of them."""
+    """The displayed form of characters, computed once: an output has millions of them."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
@@ -42,27 +42,27 @@ class _EscapeTable(dict[int, str]):
 
 
 def printable(text: str) -> str:
-    """Show control characters, terminal escapes and direction marks as codes."""
+    """Return a text with control characters, escapes and direction marks as codes."""
     return text.translate(_ESCAPES)
 
 
 def one_line(text: str, limit: int = 200) -> str:
-    """Make one short line of any text."""
+    """Return any text as one line of at most `limit` characters."""
     line = printable(" ".join(text[: limit * 8].split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def safe_message(text: str, limit: int = MAX_MESSAGE) -> str:
-    """Make a message of any text: bounded, without codes or links.
+    """Return any text as a message: of limited length, without control characters and links.
 
-    Editors make a link, which may run a command of theirs, of `[text](address)` in messages.
+    Editors render `[text](address)` in messages as a link, which may run one of their commands.
     """
-    told = printable(_LINK.sub("] ", text[: 2 * limit]))
-    return told if len(told) <= limit else told[: limit - 1] + "…"
+    message = printable(_LINK.sub("] ", text[: 2 * limit]))
+    return message if len(message) <= limit else message[: limit - 1] + "…"
 
 
 def read_bounded(file: Path, limit: int, *, from_end: bool = False) -> bytes | None:
-    """Read at most `limit` bytes of a plain file; None where it is none: no link, no pipe."""
+    """Return at most `limit` bytes of a regular file; None for a link, a pipe or no file."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -82,7 +82,7 @@ def read_bounded(file: Path, limit: int, *, from_end: bool = False) -> bytes | N
 
 
 def _escape(code: int) -> str:
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 # one byte's worth
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 # one byte
 
 
 _ESCAPES: Final = _EscapeTable()

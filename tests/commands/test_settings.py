@@ -234,16 +234,16 @@ async def test_settings_link_out_of_the_repository_is_not_read(
     [
         (
             "[container]\nmaxRuning = 3",
-            "there is no setting container.maxRuning; did you mean container.maxRunning",
+            "unknown setting container.maxRuning; did you mean container.maxRunning",
         ),
         (
             "[Container]\nmemory = '1g'",
-            "there is no setting Container.memory; did you mean container.memory",
+            "unknown setting Container.memory; did you mean container.memory",
         ),
-        ("[agent]\nmemory = '1g'", "no setting agent.memory; did you mean container.memory"),
-        ("[container]\nzzzzzz = 1", "there is no setting container.zzzzzz"),
-        ("agent = 'command'", "agent is a section: its settings stand below a line [agent]"),
-        ("[container", "is not a settings file, which is TOML: Expected ']'"),
+        ("[agent]\nmemory = '1g'", "unknown setting agent.memory; did you mean container.memory"),
+        ("[container]\nzzzzzz = 1", "unknown setting container.zzzzzz"),
+        ("agent = 'command'", "agent is a section: write its settings below a line [agent]"),
+        ("[container", "is not a valid TOML file: Expected ']'"),
     ],
 )
 async def test_settings_errors_are_readable(
@@ -256,7 +256,7 @@ async def test_settings_errors_are_readable(
     assert refused.message.startswith(file)
     assert told in refused.message
     assert [remedy.get("setting") for remedy in refused.remedies if remedy.get("setting")] == []
-    if "no setting" in told:
+    if "unknown setting" in told:
         assert refused.message.endswith(told)
         assert [remedy["title"] for remedy in refused.remedies] == [
             f"Remove or correct it in {file}"

@@ -84,7 +84,7 @@ def test_help_tells_all_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         usage_line(FINISH) == "para finish MESSAGE [NAME] [--repo REPO] [--branch BRANCH] [--json]"
     )
     assert usage_line(FINISH) in told
-    assert "the message of the commit of what is uncommitted" in told
+    assert "commit message for uncommitted changes" in told
 
 
 @given(
