@@ -64,8 +64,8 @@ def test_windows_at_once_install_once_and_a_python_that_went_away_is_replaced(
     windows = [begin(home, person) for _ in range(3)]
     said = [window.communicate()[0] for window in windows]
     assert [window.returncode for window in windows] == [0, 0, 0], said
-    assert sum("making a place" in one for one in said) == 1
-    assert sum("waiting for another window" in one for one in said) == 2
+    assert sum("Creating an environment" in one for one in said) == 1
+    assert sum("Waiting for the installation in another window" in one for one in said) == 2
     assert version(home).startswith("para-server ")
     assert not [f for f in ("lib", "prefix") if (tmp_path / f).exists()]
     for link in (home / "bin").resolve().iterdir():

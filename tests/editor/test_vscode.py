@@ -41,7 +41,7 @@ def dispatch(window: Window, prompt: str) -> None:
 
 
 def test_a_machine_without_the_server_gets_one_of_its_own(window: Window) -> None:
-    window.notice("installing the server").wait_for()
+    window.notice("Installing the server").wait_for()
     window.bar_says("Para 0/5")
     window.bar_calls(None)
 
