@@ -76,7 +76,7 @@ async def open_session(context: Context, params: SessionParams) -> OpenResult:
 @command("para.diff", "Review Changes")
 async def diff(context: Context, params: SessionParams) -> DiffResult:
     """Show the changes of a session since its base, including uncommitted ones."""
-    record = await lookup.find_session(context, params.name, params.repo, live_only=False)
+    record = await lookup.find_session(context, params.name, params.repo, active_only=False)
     repo = await discovery.get_session_repository(record)
     if record.state in lifecycle.ENDED_STATES:
         return await _diff(repo, record, _end_commit(record))
@@ -92,7 +92,7 @@ async def diff(context: Context, params: SessionParams) -> DiffResult:
 @command("para.file", "Show File")
 async def file(context: Context, params: FileParams) -> FileResult:
     """Show a file of a session, at its base or as `para.diff` last showed it."""
-    record = await lookup.find_session(context, params.name, params.repo, live_only=False)
+    record = await lookup.find_session(context, params.name, params.repo, active_only=False)
     repo = await discovery.get_session_repository(record)
     commit = record.base if params.side == "base" else await _reviewed_commit(repo, record)
     return await blob.read_file(repo, commit, params.path)
@@ -101,7 +101,7 @@ async def file(context: Context, params: FileParams) -> FileResult:
 @command("para.logs", "Show Logs")
 async def logs(context: Context, params: LogsParams) -> LogsResult:
     """Show the output of a session's agent."""
-    record = await lookup.find_session(context, params.name, params.repo, live_only=False)
+    record = await lookup.find_session(context, params.name, params.repo, active_only=False)
     folder = context.store.agent_folder(record.id)
     name, tail = record.agent or "", params.tail
     return LogsResult(text=await run_in_thread(lambda: reported.read_output(folder, name, tail)))

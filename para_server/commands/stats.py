@@ -33,7 +33,7 @@ _FIGURE: Final = re.compile(r"(\d{1,9}) (file|insertion|deletion)")
 @command("para.stats", "Show Stats")
 async def stats(context: Context, params: StatsParams) -> StatsResult:
     """Show a session's resource use and changes since its base."""
-    record = await lookup.find_session(context, params.name, params.repo, live_only=False)
+    record = await lookup.find_session(context, params.name, params.repo, active_only=False)
     session = await present.load_session(context, record)
     if record.state in lifecycle.ENDED_STATES:
         figures = StatsResult(changes=await _branch_changes(record))

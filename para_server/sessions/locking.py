@@ -15,9 +15,7 @@ from para_server.engine.containers import ContainerInfo
 from para_server.host import disk_reserve
 from para_server.sessions import lookup, lost_records, present, reconcile
 
-_FREES_SPACE: Final = frozenset(
-    {"finish", "cancel", "pause"}
-)  # possible also where the disk is full
+_FREES_SPACE: Final = frozenset({"finish", "cancel", "pause"})  # must work on a full disk
 
 
 class LockedSession(NamedTuple):
@@ -25,7 +23,7 @@ class LockedSession(NamedTuple):
 
     record: Record
     session: Session
-    container: ContainerInfo | None  # its container, where it has one
+    container: ContainerInfo | None  # None if it has no container
 
 
 @asynccontextmanager
@@ -72,10 +70,10 @@ async def _reconcile(context: Context, verb: str, record: Record) -> None:
     try:
         await reconcile.reconcile_session(context, record.id)
     except ParaError:
-        now = context.store.read_record(record.id)
+        current = context.store.read_record(record.id)
         if (
-            now is None
-            or now.state not in lifecycle.ENDED_STATES
-            or lifecycle.is_allowed(verb, now.state)
+            current is None
+            or current.state not in lifecycle.ENDED_STATES
+            or lifecycle.is_allowed(verb, current.state)
         ):
             raise

@@ -56,7 +56,7 @@ async def find_session(
     name: str | None,
     repo: str | None,
     *,
-    live_only: bool = True,
+    active_only: bool = True,
     verb: str = "",
 ) -> Record:
     """Return the session with a name or id; raises session.not-found and session.ambiguous.
@@ -75,7 +75,7 @@ async def find_session(
     active = [r for r in candidates if r.state not in lifecycle.ENDED_STATES]
     if name is not None:
         return _find_by_name(context, name, top, candidates, verb)
-    if not live_only and not active:
+    if not active_only and not active:
         active = candidates
     nearest = [r for r in active if r.repo == top]
     if len(active) == 1 or len(nearest) == 1:

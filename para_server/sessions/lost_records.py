@@ -56,9 +56,9 @@ async def restore_record(context: Context, name: str, repo: str | None) -> Recor
             raise _error(store.unreadable[name])
         return None
     [record] = found
-    unread = store.unreadable.get(record.id)
-    if unread is not None and unread.slug == "store.too-new":
-        raise _error(unread)
+    unreadable = store.unreadable.get(record.id)
+    if unreadable is not None and unreadable.slug == "store.too-new":
+        raise _error(unreadable)
     async with store.locked_session(record.id):
         if record.id not in store.sessions_without_record():
             return store.read_record(record.id)  # another process was first
@@ -89,10 +89,10 @@ def _describe(context: Context, session_id: str) -> str:
     problem = store.unreadable.get(session_id)
     why = problem.message if problem else f"{store.record_file(session_id)} is gone"
     copy = store.read_copy(session_id)
-    whose = f"session {copy.name} of {copy.repo}" if copy else f"session {session_id}"
+    subject = f"session {copy.name} of {copy.repo}" if copy else f"session {session_id}"
     workspace = store.workspace(session_id)
     where = f", whose files are in {workspace}" if workspace.is_dir() else ""
-    return f"{why}: {whose}{where}"
+    return f"{why}: {subject}{where}"
 
 
 def _recover_remedy(copy: Record) -> Remedy:

@@ -61,7 +61,9 @@ def read_findings(scratch: Path) -> Findings:
             for what, how, at, value in (e for e in entries if len(e) == 4)  # noqa: PLR2004 # fields of Finding
             if what in _KINDS
         ),
-        stopped=tuple(one for entry in _fields(scratch / "stopped") for one in entry.splitlines()),
+        stopped=tuple(
+            finding for entry in _fields(scratch / "stopped") for finding in entry.splitlines()
+        ),
         conflicts=tuple(_fields(scratch / "conflicts")),
         filtered=tuple(_fields(scratch / "filtered")),
     )
@@ -69,65 +71,65 @@ def read_findings(scratch: Path) -> Findings:
 
 def _fields(file: Path) -> list[str]:
     raw = read_bounded(file, _MAX_FILE) or b""
-    return [os.fsdecode(one) for one in raw.split(b"\0")[:_MAX_ENTRIES] if one]
+    return [os.fsdecode(finding) for finding in raw.split(b"\0")[:_MAX_ENTRIES] if finding]
 
 
-def not_on_branch(found: Findings, archive: str) -> tuple[Left, ...]:
+def not_on_branch(findings: Findings, archive: str) -> tuple[Left, ...]:
     """Return all items that are not on the branch of a finished session."""
-    return tuple(_describe(one, archive) for one in found.beside)
+    return tuple(_describe(finding, archive) for finding in findings.beside)
 
 
-def not_in_archive(found: Findings, archive: str) -> tuple[Left, ...]:
+def not_in_archive(findings: Findings, archive: str) -> tuple[Left, ...]:
     """Return all items that are not in the archive of a cancelled session."""
-    gone = [one for one in found.beside if _is_lost(one)]
-    return tuple(_describe(one, archive) for one in gone)
+    gone = [finding for finding in findings.beside if _is_lost(finding)]
+    return tuple(_describe(finding, archive) for finding in gone)
 
 
-def _is_lost(one: Finding) -> bool:
-    if one.what in {"merge", "ignored-repository"}:  # not in an archive either
+def _is_lost(finding: Finding) -> bool:
+    if finding.what in {"merge", "ignored-repository"}:  # not in an archive either
         return True
-    return one.how in _LOST
+    return finding.how in _LOST
 
 
-def require_mergeable(record: Record, found: Findings) -> None:
+def require_mergeable(record: Record, findings: Findings) -> None:
     """Raise workspace.git-failed if a person or the agent has to decide something first."""
     params = {"name": record.name, "repo": record.repo}
     cancel = Remedy(title="Cancel it; an archive keeps all", command="para.cancel", params=params)
-    if found.stopped or found.conflicts:
-        amid = ", ".join(_describe_operation(one) for one in found.stopped)
+    if findings.stopped or findings.conflicts:
+        amid = ", ".join(_describe_operation(finding) for finding in findings.stopped)
         parts = [f"in the middle of {amid}"] if amid else []
-        if found.conflicts:
-            parts.append(f"with conflicts in {_join_paths(found.conflicts)}")
+        if findings.conflicts:
+            parts.append(f"with conflicts in {_join_paths(findings.conflicts)}")
         raise ParaError(
             "workspace.git-failed",
             f"Session {record.name} is {' '.join(parts)}: its work is incomplete",
             Remedy(title="Complete or abort it in the session", command="para.open", params=params),
             cancel,
         )
-    if found.filtered:
+    if findings.filtered:
         raise ParaError(
             "workspace.git-failed",
             f"Session {record.name} changed files that need a git filter, which is not in the "
-            f"container: {_join_paths(found.filtered)}",
+            f"container: {_join_paths(findings.filtered)}",
             Remedy(title="Revert the changes in the session", command="para.open", params=params),
             cancel,
         )
 
 
-def _describe(one: Finding, archive: str) -> Left:
-    value = printable(os.fsencode(one.value).decode(errors="backslashreplace"))
-    if one.what == "merge":
-        operation = _describe_operation(one.value)
+def _describe(finding: Finding, archive: str) -> Left:
+    value = printable(os.fsencode(finding.value).decode(errors="backslashreplace"))
+    if finding.what == "merge":
+        operation = _describe_operation(finding.value)
         return Left(what="merge", detail=f"{operation} was stopped; its commits are in {archive}")
-    detail = _detail(one, value, archive)
-    if one.what in _PATH_KINDS:
-        return Left.model_validate({"what": one.what, "path": value, "detail": detail})
-    return Left.model_validate({"what": one.what, "ref": value, "detail": detail})
+    detail = _detail(finding, value, archive)
+    if finding.what in _PATH_KINDS:
+        return Left.model_validate({"what": finding.what, "path": value, "detail": detail})
+    return Left.model_validate({"what": finding.what, "ref": value, "detail": detail})
 
 
-def _detail(one: Finding, value: str, archive: str) -> str:
-    at = one_line(one.at)
-    match one.what, one.how:
+def _detail(finding: Finding, value: str, archive: str) -> str:
+    at = one_line(finding.at)
+    match finding.what, finding.how:
         case "submodule", "kept":
             head = "" if at == "-" else f", its HEAD is {at}"
             return f"its commits that the branch lacks are kept in {archive}{head}"
@@ -141,11 +143,11 @@ def _detail(one: Finding, value: str, archive: str) -> str:
             short = value.removeprefix("refs/heads/").removeprefix("refs/tags/")
             short = value.rpartition("/")[2] if short.startswith(("refs/", "worktrees/")) else short
             dashes = ["--"] if short.startswith("-") else []
-            name = [] if one.what == "stash" else [*dashes, short]
+            name = [] if finding.what == "stash" else [*dashes, short]
             # quoted, because a person may paste it into a shell
-            return f"kept in {archive}: {_COMMANDS[one.what]} {shlex.join([*name, at])}"
+            return f"kept in {archive}: {_COMMANDS[finding.what]} {shlex.join([*name, at])}"
         case _:
-            return _LOST.get(one.how, _LOST["broken"])
+            return _LOST.get(finding.how, _LOST["broken"])
 
 
 def _describe_operation(text: str) -> str:
@@ -156,7 +158,8 @@ def _describe_operation(text: str) -> str:
 
 def _join_paths(paths: tuple[str, ...]) -> str:
     shown = [
-        one_line(os.fsencode(one).decode(errors="backslashreplace")) for one in paths[:_MAX_SHOWN]
+        one_line(os.fsencode(finding).decode(errors="backslashreplace"))
+        for finding in paths[:_MAX_SHOWN]
     ]
     more = [f"and {len(paths) - _MAX_SHOWN} more"] if len(paths) > _MAX_SHOWN else []
     return ", ".join([*shown, *more])

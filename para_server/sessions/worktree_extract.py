@@ -53,11 +53,11 @@ async def follow_renamed_branch(context: Context, repo: Repo, record: Record) ->
     if not folder.is_dir():
         return record
     state = await read_state(repo, folder)
-    on = state.branch
-    if on is None or on == record.branch:
+    current_branch = state.branch
+    if current_branch is None or current_branch == record.branch:
         return record
-    is_renamed = await worktree.is_renamed_branch(repo, folder, record.branch, on)
-    return record.but(branch=on) if is_renamed else record
+    is_renamed = await worktree.is_renamed_branch(repo, folder, record.branch, current_branch)
+    return record.but(branch=current_branch) if is_renamed else record
 
 
 @asynccontextmanager
@@ -66,35 +66,35 @@ async def committed_work(
 ) -> AsyncIterator[WorktreeWork]:
     """Commit all changes on the session's branch; rolled back if the block fails."""
     folder = context.store.workspace(record.id)
-    own = await repository.resolve_branch(repo, record.branch)
-    found = await nested_repositories.find_nested(folder)
+    branch_commit = await repository.resolve_branch(repo, record.branch)
+    nested = await nested_repositories.find_nested(folder)
     assert state.head is not None, "require_finishable checks it"
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(
-            worktree.restore_state, repo, folder, state, record.branch, own
+            worktree.restore_state, repo, folder, state, record.branch, branch_commit
         )
         kept = [*state.unreferenced]
         left: list[Left] = []
         if (
             state.branch == record.branch
-            or own is None
-            or await _is_ancestor(repo, own, state.head)
+            or branch_commit is None
+            or await _is_ancestor(repo, branch_commit, state.head)
         ):
             if state.branch != record.branch:
-                await worktree.attach_branch(folder, record.branch, state.head, own)
-            plain = nested_repositories.list_plain_paths(found)
+                await worktree.attach_branch(folder, record.branch, state.head, branch_commit)
+            plain = nested_repositories.list_plain_paths(nested)
             await worktree_commit.commit_all(folder, message, plain)
             tip = (await git(folder, "rev-parse", "HEAD")).strip()
         else:
-            tip = own
+            tip = branch_commit
             plain = ()
-            await _require_all_on_branch(repo, record, folder, state, own)
+            await _require_all_on_branch(repo, record, folder, state, branch_commit)
             kept += await find_unreachable(repo, [state.head]) if state.branch is None else []
         if state.branch not in {None, record.branch} and not await _is_ancestor(
             repo, state.head, tip
         ):
             left.append(_left_on_branch(state.branch or "", state.head))
-        yield await _collect_off_branch(repo, record, folder, tip, kept, found, left, plain)
+        yield await _collect_off_branch(repo, record, folder, tip, kept, nested, left, plain)
 
 
 async def require_finishable(
@@ -117,7 +117,7 @@ async def require_finishable(
             f"The worktree of {record.name} is on {one_line(state.branch or 'HEAD')}, which has no "
             "commit yet",
             Remedy(title=f"Commit there, or switch back: {_switch_command(folder, record)}"),
-            Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params),
+            Remedy(title="Cancel it; an archive keeps all", command="para.cancel", params=params),
         )
     for one in dict.fromkeys((record.branch, branch)):
         await require_unused_branch(repo, one, folder)
@@ -130,9 +130,9 @@ async def commit_for_review(context: Context, repo: Repo, record: Record) -> str
     if not folder.is_dir():
         return await worktree.find_last_commit(repo, folder)
     state = await read_state(repo, folder)
-    found = await nested_repositories.find_nested(folder)
+    nested = await nested_repositories.find_nested(folder)
     tree = await worktree_commit.write_tree(
-        folder, state.head, nested_repositories.list_plain_paths(found)
+        folder, state.head, nested_repositories.list_plain_paths(nested)
     )
     work = await _commit_archive(repo, state.head or record.base, tree, [], "para: as it is now")
     return work.keep or work.tip
@@ -146,33 +146,35 @@ async def snapshot_worktree(
     If its folder is gone, its last commit is used.
     """
     folder = context.store.workspace(record.id)
-    own = await repository.resolve_branch(repo, record.branch)
+    branch_commit = await repository.resolve_branch(repo, record.branch)
     if not folder.is_dir():
         last = await worktree.find_last_commit(repo, folder)
-        beside = None if own in {None, last} else last
-        return await _commit_archive(repo, own or last, None, [beside] if beside else [], message)
+        beside = None if branch_commit in {None, last} else last
+        return await _commit_archive(
+            repo, branch_commit or last, None, [beside] if beside else [], message
+        )
     state = await read_state(repo, folder)
-    found = await nested_repositories.find_nested(folder)
-    tip = own or state.head or record.base
+    nested = await nested_repositories.find_nested(folder)
+    tip = branch_commit or state.head or record.base
     # also changed files of submodules, so that recover restores them at their paths
-    flat = tuple(one.path for one in found if one.kind != "ignored" and (one.tips or one.changed))
-    hollow = await nested_repositories.find_uninitialized_submodules(folder, found)
-    paths = tuple(dict.fromkeys((*nested_repositories.list_plain_paths(found), *flat)))
-    tree = await worktree_commit.write_tree(folder, state.head, paths, uninitialized=hollow)
+    flat = tuple(one.path for one in nested if one.kind != "ignored" and (one.tips or one.changed))
+    uninitialized = await nested_repositories.find_uninitialized_submodules(folder, nested)
+    paths = tuple(dict.fromkeys((*nested_repositories.list_plain_paths(nested), *flat)))
+    tree = await worktree_commit.write_tree(folder, state.head, paths, uninitialized=uninitialized)
     kept = [*state.unreferenced]
-    off = state.head if state.head not in {None, tip} else None
-    if off is not None:
-        kept.insert(0, off)
+    detached = state.head if state.head not in {None, tip} else None
+    if detached is not None:
+        kept.insert(0, detached)
     findings: list[Finding] = [
         Finding(what="merge", how="kept", at="-", value=one) for one in state.stopped
     ]
-    findings += _hollow_findings(hollow)
-    for one in found:
-        kept += await nested_repositories.copy_commits(repo, folder, one, found, message)
+    findings += _uninitialized_findings(uninitialized)
+    for one in nested:
+        kept += await nested_repositories.copy_commits(repo, folder, one, nested, message)
         findings += _nested_findings(one)
     work = await _commit_archive(repo, tip, tree, kept, message)
     left = off_branch.not_in_archive(Findings(beside=tuple(findings)), archive_ref(record.id))
-    return work.model_copy(update={"left": left, "head": off})
+    return work.model_copy(update={"left": left, "head": detached})
 
 
 async def _collect_off_branch(
@@ -181,7 +183,7 @@ async def _collect_off_branch(
     folder: Path,
     tip: str,
     kept: list[str],
-    found: tuple[NestedRepository, ...],
+    nested: tuple[NestedRepository, ...],
     left: list[Left],
     plain: tuple[str, ...],
 ) -> WorktreeWork:
@@ -194,17 +196,17 @@ async def _collect_off_branch(
         detail = f"commits on no branch are kept in {archive}: {listed}"
         left.append(Left(what="branch", ref=archive, detail=detail))
     findings: list[Finding] = []
-    for one in found:
-        kept += await nested_repositories.copy_commits(repo, folder, one, found, message)
+    for one in nested:
+        kept += await nested_repositories.copy_commits(repo, folder, one, nested, message)
         findings += _nested_findings(one)
     tree = None
-    hidden, hollow = await run_both(
+    hidden, uninitialized = await run_both(
         worktree_commit.list_overlooked_files(folder),
-        nested_repositories.find_uninitialized_submodules(folder, found),
+        nested_repositories.find_uninitialized_submodules(folder, nested),
     )
-    findings += _hollow_findings(hollow)
-    if hidden or hollow:
-        full = await worktree_commit.write_tree(folder, tip, plain, uninitialized=hollow)
+    findings += _uninitialized_findings(uninitialized)
+    if hidden or uninitialized:
+        full = await worktree_commit.write_tree(folder, tip, plain, uninitialized=uninitialized)
         if full != (await git(repo.top, "rev-parse", f"{tip}^{{tree}}")).strip():
             tree = full
         if tree and hidden:
@@ -236,14 +238,16 @@ async def _is_ancestor(repo: Repo, old: str, new: str) -> bool:
 
 
 async def _require_all_on_branch(
-    repo: Repo, record: Record, folder: Path, state: WorktreeState, own: str
+    repo: Repo, record: Record, folder: Path, state: WorktreeState, branch_commit: str
 ) -> None:
     """Raise if HEAD is off the session's branch and has work that the branch would lack."""
-    head = state.head or own
+    head = state.head or branch_commit
     at = f"on {one_line(state.branch)}" if state.branch else f"detached at {head[:12]}"
     if await git(folder, "status", "--porcelain", "-z", "--untracked-files=normal"):
         why = "has uncommitted files there"
-    elif own in {record.base, record.finished} and not await _is_ancestor(repo, head, own):
+    elif branch_commit in {record.base, record.finished} and not await _is_ancestor(
+        repo, head, branch_commit
+    ):
         why = f"while {record.branch} has nothing new"
     else:
         return
@@ -252,7 +256,7 @@ async def _require_all_on_branch(
         "workspace.git-failed",
         f"The worktree of {record.name} is {at}, which is not on top of {record.branch}, {why}",
         Remedy(title=f"Move it to the branch there: {_switch_command(folder, record)}"),
-        Remedy(title="Cancel: an archive keeps all", command="para.cancel", params=params),
+        Remedy(title="Cancel it; an archive keeps all", command="para.cancel", params=params),
     )
 
 
@@ -268,8 +272,8 @@ def _left_on_branch(branch: str, head: str) -> Left:
     )
 
 
-def _hollow_findings(hollow: tuple[str, ...]) -> list[Finding]:
-    return [Finding(what="submodule", how="files", at="-", value=path) for path in hollow]
+def _uninitialized_findings(uninitialized: tuple[str, ...]) -> list[Finding]:
+    return [Finding(what="submodule", how="files", at="-", value=path) for path in uninitialized]
 
 
 def _nested_findings(one: NestedRepository) -> list[Finding]:
