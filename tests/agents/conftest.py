@@ -1,4 +1,4 @@
-"""What tests of agents are given: the real Claude Code, and a stand-in of its API."""
+"""Fixtures for tests of agents: the real Claude Code, and a fake of its API."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from typing import Any
 import pytest
 
 from tests import engine
-from tests.agents import messages
-from tests.agents.messages import Api
+from tests.agents.fake_api import FakeApi, serve_api
 
 CANARY = "canary-4f1d8a-not-for-anybody"  # the agent's secret
 
 
 @pytest.fixture
-def standin(api: Any) -> Iterator[Api]:
-    """Serve a stand-in of the Messages API where containers reach it."""
-    with messages.serving(engine.gateway(api)) as serving:
+def fake_api(api: Any) -> Iterator[FakeApi]:
+    """Serve a fake Messages API where containers can reach it."""
+    with serve_api(engine.gateway(api)) as serving:
         yield serving
 
 
 @pytest.fixture
-def environ(environ: dict[str, str], standin: Api) -> dict[str, str]:
-    """Give the environment of a server whose agent is Claude Code."""
+def environ(environ: dict[str, str], fake_api: FakeApi) -> dict[str, str]:
+    """Return the environment of a server whose agent is Claude Code."""
     container = {
-        "ANTHROPIC_BASE_URL": standin.address,
+        "ANTHROPIC_BASE_URL": fake_api.address,
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "CLAUDE_CODE_MAX_RETRIES": "1",
     }

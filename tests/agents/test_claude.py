@@ -1,18 +1,20 @@
-"""The real Claude Code at work in its box, against a stand-in of its API."""
+"""The real Claude Code in a container, with a fake of its API."""
 
 from __future__ import annotations
 
 import asyncio
 
-from tests.agents.messages import Api, bash, text
+from tests.agents.fake_api import FakeApi, bash, text
 from tests.client import Para
 from tests.scratch import Repository
 
 WORK = "echo done >result.txt; git add -A; git commit -qm 'by the agent'; echo more >more.txt"
 
 
-async def test_dispatched_work_ends_in_a_branch(para: Para, repo: Repository, standin: Api) -> None:
-    standin.script("fix", [text("I will."), bash(WORK)], [text("It is fixed.")])
+async def test_finish_commits_agent_work_to_a_branch(
+    para: Para, repo: Repository, fake_api: FakeApi
+) -> None:
+    fake_api.script("fix", [text("I will."), bash(WORK)], [text("It is fixed.")])
     session = await para.call("para.dispatch", prompt="fix it", name="fix")
     assert (session["state"], session["agent"]["name"]) == ("running", "claude")
     done = await para.agent("fix", "done")
@@ -25,9 +27,9 @@ async def test_dispatched_work_ends_in_a_branch(para: Para, repo: Repository, st
     assert (await para.call("para.logs", name="fix"))["text"] == logs
 
 
-async def test_two_agents_are_at_work_at_once(para: Para, repo: Repository, standin: Api) -> None:
+async def test_two_agents_work_in_parallel(para: Para, repo: Repository, fake_api: FakeApi) -> None:
     for name in ("one", "two"):
-        standin.script(f"task {name}", [bash(f"echo {name} >{name}.txt")], [text("Done.")])
+        fake_api.script(f"task {name}", [bash(f"echo {name} >{name}.txt")], [text("Done.")])
     await asyncio.gather(
         *(para.call("para.dispatch", prompt=f"task {n}", name=n) for n in ("one", "two"))
     )

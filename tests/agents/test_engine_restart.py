@@ -1,4 +1,4 @@
-"""The engine goes and comes back: an agent whose turn was cut goes on with its conversation."""
+"""An agent whose turn is interrupted by a crash of the engine resumes its conversation."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.agents import messages
-from tests.agents.messages import LONG, Api, bash, speaking, text
+from tests.agents.fake_api import LONG, FakeApi, bash, serve_api, text, wait_until_speaking
 from tests.client import eventually
 from tests.mortal import Mortal
 
-NEAR, FAR = "198.18.213.1", "198.18.213.2"  # addresses that are kept for tests like this
+NEAR, FAR = "198.18.213.1", "198.18.213.2"  # addresses reserved for tests (RFC 2544)
 
 pytestmark = pytest.mark.root
 
@@ -30,7 +29,7 @@ def mortal(network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
 
 @pytest.fixture
 def network() -> Iterator[str]:
-    """Make a network that reaches no further than this machine."""
+    """Create a network namespace that reaches only this machine."""
     name = f"para-{os.getpid()}"
     near, far = f"para-n{os.getpid() % 10**6}", f"para-f{os.getpid() % 10**6}"
     ip("netns", "add", name)
@@ -52,10 +51,10 @@ def ip(*arguments: str) -> None:
 
 
 @pytest.fixture
-def standin(network: str) -> Iterator[Api]:
-    """Serve the stand-in to that network, which the container shares with its engine."""
+def fake_api(network: str) -> Iterator[FakeApi]:
+    """Serve the fake API on that network, which the container shares with its engine."""
     assert network
-    with messages.serving(NEAR) as serving:
+    with serve_api(NEAR) as serving:
         yield serving
 
 
@@ -64,17 +63,17 @@ def environ(environ: dict[str, str], mortal: Mortal) -> dict[str, str]:
     return environ | {"DOCKER_HOST": mortal.address, "PARA_CONTAINER_NETWORK": "host"}
 
 
-async def test_a_turn_that_the_death_of_the_engine_cut_is_continued(
-    servers: Any, mortal: Mortal, standin: Api
+async def test_resume_continues_a_turn_after_engine_crash(
+    servers: Any, mortal: Mortal, fake_api: FakeApi
 ) -> None:
     await mortal.answers()
     await mortal.take_image()
     para = await servers()
-    standin.script("interrupted", [text("Gone on.")])
-    standin.script("fix", [text("First."), bash("echo 1 >one")], [LONG])
+    fake_api.script("interrupted", [text("Gone on.")])
+    fake_api.script("fix", [text("First."), bash("echo 1 >one")], [LONG])
     await para.call("para.dispatch", prompt="fix it", name="fix")
-    await speaking(standin)
-    await speaking(standin)
+    await wait_until_speaking(fake_api)
+    await wait_until_speaking(fake_api)
     await asyncio.to_thread(mortal.die)
     mortal.live()
     await mortal.answers()
@@ -83,5 +82,5 @@ async def test_a_turn_that_the_death_of_the_engine_cut_is_continued(
     )
     await para.call("para.resume", name="fix")
     assert (await para.agent("fix", "done"))["agent"]["detail"] == "Gone on."
-    assert standin.seen("fix it", "echo 1 >one", "You were interrupted")
+    assert fake_api.received("fix it", "echo 1 >one", "You were interrupted")
     await para.call("para.cancel", name="fix")

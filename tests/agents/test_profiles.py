@@ -1,4 +1,4 @@
-"""Which agents there are: a user may add one, and it is like the others."""
+"""Agents' profiles: built-in ones, and one of the settings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OWN = {
 
 @pytest.fixture
 def environ(environ: dict[str, str]) -> dict[str, str]:
-    """Add an agent to the settings."""
+    """Return an environment with an agent in the settings."""
     return environ | {"PARA_AGENT_PROFILES": json.dumps(OWN), "PARA_AGENT_NAME": "scribe"}
 
 
@@ -37,10 +37,8 @@ async def logs(para: Para) -> list[str]:
     return str((await para.call("para.logs", name="fix"))["text"]).splitlines()
 
 
-async def test_an_agent_of_the_settings_works_and_keeps_what_it_must(
-    para: Para, standin: Any
-) -> None:
-    assert standin.requests == []
+async def test_profile_of_settings_keeps_its_files(para: Para, fake_api: Any) -> None:
+    assert fake_api.requests == []
     session = await para.call("para.dispatch", prompt="-n $(one) 'a'", name="fix")
     assert session["agent"]["name"] == "scribe"
     await para.agent("fix", "done")
@@ -52,14 +50,14 @@ async def test_an_agent_of_the_settings_works_and_keeps_what_it_must(
     assert (await logs(para))[-3:] == ["-n $(one) 'a'", "more: two", "more: three"]
 
 
-async def test_an_unknown_agent_is_told_with_those_there_are(para: Para) -> None:
+async def test_unknown_agent_error_lists_known_agents(para: Para) -> None:
     refused = await para.fails("agent.unknown", "para.dispatch", prompt="x", agent="nobody")
     assert refused.message == (
         "There is no agent nobody (available: claude, codex, command, gemini, opencode, scribe)"
     )
 
 
-async def test_a_worktree_is_opened_with_the_agents_own_command_line(para: Para) -> None:
+async def test_open_returns_agent_command_line_of_worktree(para: Para) -> None:
     await para.call(
         "para.dispatch", prompt="-p $(id)\n'x'", name="fix", type="worktree", agent="claude"
     )
@@ -68,7 +66,7 @@ async def test_a_worktree_is_opened_with_the_agents_own_command_line(para: Para)
 
 
 @pytest.mark.parametrize("facts", PROFILES.values(), ids=PROFILES.keys())
-def test_a_prompt_is_an_argument_of_its_own(facts: Profile) -> None:
+def test_prompt_is_a_separate_argument(facts: Profile) -> None:
     for line in (facts.start, facts.resume):
         filled = fill_command_line(line, "--yes; $(x)", "the-id", ("--args",))
         whole = [word for word in filled if "yes" in word]

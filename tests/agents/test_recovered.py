@@ -1,4 +1,4 @@
-"""What a recovered session is: set up anew, its agent not at work until it is sent something."""
+"""A recovered session is set up again; its agent starts when it is sent a prompt."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ SCRIPT = ".para/setup.sh"
 
 @pytest.fixture
 def environ(environ: dict[str, str]) -> dict[str, str]:
-    """Give the agent that needs no account."""
+    """Return an environment whose agent needs no account."""
     return environ | {"PARA_AGENT_NAME": "command"}
 
 
-async def test_its_set_up_runs_and_its_agent_waits_for_a_word(
-    para: Para, repo: Repository, api: Any
-) -> None:
+async def test_recover_runs_setup_but_not_the_agent(para: Para, repo: Repository, api: Any) -> None:
     repo.commit("set-up", **{SCRIPT: "echo >>/home/para/set-up", ".gitignore": "count\n"})
     await para.call("para.dispatch", prompt="echo run >>ran", name="fix")
     await para.agent("fix", "done")
@@ -41,7 +39,7 @@ async def test_its_set_up_runs_and_its_agent_waits_for_a_word(
     assert "more" in engine.run(api, container, "cat ran").split()
 
 
-async def test_a_set_up_that_fails_then_is_its_problem(para: Para, repo: Repository) -> None:
+async def test_recover_reports_a_failed_setup(para: Para, repo: Repository) -> None:
     repo.commit("set-up", **{SCRIPT: "exit 3"})
     await para.call("para.dispatch", prompt="true", name="fix")
     await para.call("para.cancel", name="fix")
@@ -50,7 +48,7 @@ async def test_a_set_up_that_fails_then_is_its_problem(para: Para, repo: Reposit
     assert "exit code 3" in back["problem"]["message"]
 
 
-async def test_a_script_that_is_not_committed_is_a_warning(
+async def test_uncommitted_setup_script_is_a_warning(
     para: Para, repo: Repository, home: Path
 ) -> None:
     repo.commit("ignored", **{".gitignore": ".para/\n"})

@@ -1,4 +1,4 @@
-"""An agent's secrets are its process's alone; prompts arrive as they are."""
+"""An agent's secrets are only in its process; prompts arrive unchanged."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pytest
 
 from tests import engine
 from tests.agents.conftest import CANARY
-from tests.agents.messages import Api, text
+from tests.agents.fake_api import FakeApi, text
 from tests.client import Para
 
-# what shells and terminals read as their own
+# characters with a meaning for shells and terminals
 PIECES = "one ' two \" $(id) `id` \\ \n \t ${HOME} \x1b[31m \x07 é 漢 ; # & | < > * ? ! ~ \n\n -- "
 
 
-def of_size(size: int) -> str:
-    """Make up a prompt of about so many bytes."""
+def prompt_of_size(size: int) -> str:
+    """Return a prompt of about this many bytes."""
     return PIECES * (size // len(PIECES.encode())) + "the end"
 
 
@@ -27,36 +27,34 @@ PROMPTS = {
     "leading dashes": "--dangerously -p $(id) `id` 'x' \"y\"",
     "lines": "one\n\n  two\n\ttabs\n# three ${HOME} \\",
     "escapes": "\x1b[31mred\x1b[0m \x07 \x1b]0;title\x07 \x1b[201~ over",
-    "100 kB": of_size(100_000),
+    "100 kB": prompt_of_size(100_000),
 }
 
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())
-async def test_a_prompt_reaches_the_agent_byte_for_byte(
-    para: Para, standin: Api, api: Any, prompt: str
+async def test_prompt_reaches_agent_byte_for_byte(
+    para: Para, fake_api: FakeApi, api: Any, prompt: str
 ) -> None:
     session = await para.call("para.dispatch", prompt=prompt, name="fix")
     await para.agent("fix", "done")
     given = engine.run(api, session["container"]["name"], "cat /proc/$(pgrep -xo claude)/cmdline")
     assert given.split("\0")[-2] == prompt
-    # Claude Code itself passes no other control characters on
+    # Claude Code removes other control characters
     passed = "".join(c for c in prompt if c in "\n\t" or unicodedata.category(c) != "Cc")
-    assert passed in standin.prompts()
+    assert passed in fake_api.prompts()
 
 
-async def test_a_prompt_that_is_too_long_for_an_argument_is_read_from_a_file(
-    para: Para, standin: Api, api: Any
-) -> None:
-    prompt = of_size(300_000)
+async def test_long_prompt_is_read_from_a_file(para: Para, fake_api: FakeApi, api: Any) -> None:
+    prompt = prompt_of_size(300_000)
     session = await para.call("para.dispatch", prompt=prompt, name="fix")
     await para.agent("fix", "done")
-    assert any("/para-agent/in/prompt" in said for said in standin.prompts())
-    held = engine.run(api, session["container"]["name"], "cat /para-agent/in/prompt")
-    assert held == prompt
+    assert any("/para-agent/in/prompt" in sent for sent in fake_api.prompts())
+    content = engine.run(api, session["container"]["name"], "cat /para-agent/in/prompt")
+    assert content == prompt
 
 
-def everywhere(api: Any, home: Path, session: dict[str, Any], para: Para) -> dict[str, str]:
-    """Collect all that a secret could be read from, beside the agent's own process."""
+def read_places(api: Any, home: Path, session: dict[str, Any], para: Para) -> dict[str, str]:
+    """Return the content of every place outside the agent's process that could have a secret."""
     container = session["container"]["id"]
     inspected = api.inspect_container(container)
     execs = [api.inspect_exec(one) for one in inspected["ExecIDs"] or []]
@@ -75,14 +73,14 @@ def everywhere(api: Any, home: Path, session: dict[str, Any], para: Para) -> dic
     }
 
 
-async def test_a_secret_is_found_nowhere_but_in_the_agents_process(
-    para: Para, standin: Api, api: Any, home: Path
+async def test_secret_is_only_in_the_agent_process(
+    para: Para, fake_api: FakeApi, api: Any, home: Path
 ) -> None:
-    standin.script("fix", [text("Done.")])
+    fake_api.script("fix", [text("Done.")])
     session = await para.call("para.dispatch", prompt="fix it", name="fix")
     await para.agent("fix", "done")
-    assert {h.get("authorization") for h in standin.headers} == {f"Bearer {CANARY}"}
-    for place, content in everywhere(api, home, session, para).items():
+    assert {h.get("authorization") for h in fake_api.headers} == {f"Bearer {CANARY}"}
+    for place, content in read_places(api, home, session, para).items():
         assert CANARY not in content, place
     paused = await para.call("para.pause", name="fix")
     image = api.inspect_image(f"para-saved:{paused['id']}")
@@ -90,12 +88,12 @@ async def test_a_secret_is_found_nowhere_but_in_the_agents_process(
     assert CANARY not in json.dumps([image, history])
     await para.call("para.resume", name="fix", prompt="fix more")
     await para.agent("fix", "done")
-    assert {h.get("authorization") for h in standin.headers} == {f"Bearer {CANARY}"}
+    assert {h.get("authorization") for h in fake_api.headers} == {f"Bearer {CANARY}"}
 
 
-async def test_an_api_key_is_used_without_a_question(servers: Any, standin: Api) -> None:
+async def test_api_key_is_used_without_a_question(servers: Any, fake_api: FakeApi) -> None:
     key = f"sk-ant-{CANARY}"
     para = await servers(extra={"PARA_AGENT_ENV": "ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY": key})
     await para.call("para.dispatch", prompt="fix it", name="fix")
     await para.agent("fix", "done")
-    assert {h.get("x-api-key") for h in standin.headers} == {key}
+    assert {h.get("x-api-key") for h in fake_api.headers} == {key}

@@ -1,4 +1,4 @@
-"""The set-up script of a repository: before the agent, in its box."""
+"""The setup script of a repository runs in the container before the agent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WATCHED = "set-up"
 
 @pytest.fixture
 def environ(environ: dict[str, str]) -> dict[str, str]:
-    """Give the agent that needs no account."""
+    """Return an environment whose agent needs no account."""
     return environ | {"PARA_AGENT_NAME": "command"}
 
 
@@ -32,7 +32,7 @@ def dispatch(para: Para, prompt: str, msg_id: str | None = None) -> Any:
     return para.send("para.dispatch", [params], token=WATCHED, msg_id=msg_id)
 
 
-async def test_a_set_up_script_runs_before_the_agent_and_is_heard(
+async def test_setup_script_runs_before_agent_and_reports_progress(
     para: Para, repo: Repository
 ) -> None:
     repo.commit("set-up", **{SCRIPT: "echo installing; touch ready; (sleep 600 &); echo over"})
@@ -44,7 +44,7 @@ async def test_a_set_up_script_runs_before_the_agent_and_is_heard(
     assert logs.split("\n") == ["installing", "over", "at work", ""]
 
 
-async def test_a_set_up_that_fails_is_the_sessions_problem_and_is_tried_again(
+async def test_failed_setup_is_a_problem_and_resume_retries_it(
     para: Para, repo: Repository, api: Any
 ) -> None:
     repo.commit("set-up", **{SCRIPT: "echo no luck; [ -e lucky ] || exit 3"})
@@ -54,8 +54,8 @@ async def test_a_set_up_that_fails_is_the_sessions_problem_and_is_tried_again(
     assert problem["message"] == "The set-up script .para/setup.sh of fix failed with exit code 3"
     shown = await para.call(problem["remedies"][0]["command"], **problem["remedies"][0]["params"])
     assert shown["text"] == "no luck\n"
-    look = (await para.call("para.open", name="fix"))["terminal"]
-    assert look["args"][-3:-1] == ["sh", "-c"]
+    terminal = (await para.call("para.open", name="fix"))["terminal"]
+    assert terminal["args"][-3:-1] == ["sh", "-c"]
     engine.run(api, session["container"]["name"], "touch lucky")
     again = next(r for r in problem["remedies"] if r["command"] == "para.resume")
     resumed = await para.call(again["command"], **again["params"])
@@ -64,23 +64,23 @@ async def test_a_set_up_that_fails_is_the_sessions_problem_and_is_tried_again(
     assert (await para.call("para.logs", name="fix"))["text"].endswith("at work\n")
 
 
-async def test_what_a_failed_set_up_has_made_can_be_finished(para: Para, repo: Repository) -> None:
+async def test_finish_keeps_files_of_a_failed_setup(para: Para, repo: Repository) -> None:
     repo.commit("set-up", **{SCRIPT: "echo made >made; exit 3"})
     await para.answer(dispatch(para, "echo at work"))
     result = await para.call("para.finish", message="what there is", name="fix")
     assert repo.show(f"{result['branch']}:made") == "made"
 
 
-async def test_a_set_up_that_hangs_is_cancelled_and_leaves_nothing(
+async def test_cancelled_setup_leaves_nothing(
     para: Para, repo: Repository, api: Any, home: Any
 ) -> None:
     repo.commit("set-up", **{SCRIPT: "echo hanging; sleep 600"})
     sent = dispatch(para, "echo at work", msg_id="hangs")
 
-    async def heard() -> list[str]:
+    async def reported() -> list[str]:
         return progress(para)
 
-    await eventually(heard, lambda said: "Set-up: hanging" in said)
+    await eventually(reported, lambda lines: "Set-up: hanging" in lines)
     para.cancel("hangs")
     with pytest.raises(Failed) as cancelled:
         await para.answer(sent)
@@ -89,7 +89,7 @@ async def test_a_set_up_that_hangs_is_cancelled_and_leaves_nothing(
     assert (await para.call("para.list"))["sessions"] == []
 
 
-async def test_a_script_of_the_settings_must_be_there(servers: Any) -> None:
+async def test_missing_setup_script_of_settings_is_a_problem(servers: Any) -> None:
     para = await servers(extra={"PARA_CONTAINER_SETUP_SCRIPT": "scripts/none.sh"})
     session = await para.call("para.dispatch", prompt="true", name="fix")
     assert (
@@ -97,9 +97,7 @@ async def test_a_script_of_the_settings_must_be_there(servers: Any) -> None:
     )
 
 
-async def test_a_session_whose_set_up_failed_is_not_paused_and_says_why(
-    para: Para, repo: Repository
-) -> None:
+async def test_pause_after_failed_setup_reports_the_reason(para: Para, repo: Repository) -> None:
     repo.commit("set-up", **{SCRIPT: "exit 3"})
     session = await para.answer(dispatch(para, "echo at work"))
     refused = await para.fails("session.illegal-transition", "para.pause", name="fix")

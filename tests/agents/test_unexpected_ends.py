@@ -1,4 +1,4 @@
-"""An agent whose processes went without a word is not shown at work."""
+"""An agent whose processes ended unexpectedly is not shown as working."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.client import Para, eventually
 
 @pytest.fixture
 def environ(environ: dict[str, str]) -> dict[str, str]:
-    """Give the agent that needs no account."""
+    """Return an environment whose agent needs no account."""
     return environ | {"PARA_AGENT_NAME": "command"}
 
 
@@ -33,9 +33,7 @@ def kill(api: Any, container: str, command: str) -> None:
 
 
 @pytest.mark.parametrize("end", [restart, kill_terminal, kill_supervisor])
-async def test_it_is_shown_as_ended_at_once_and_goes_on_when_the_session_does(
-    para: Para, api: Any, end: Any
-) -> None:
+async def test_ended_agent_is_shown_as_exited_and_resumes(para: Para, api: Any, end: Any) -> None:
     session = await para.call("para.dispatch", prompt="nohup sleep 600", name="fix")
     await para.agent("fix", "working")
     await para.until(lambda change: states(change) == ["working"])
@@ -43,7 +41,7 @@ async def test_it_is_shown_as_ended_at_once_and_goes_on_when_the_session_does(
     shown = await para.agent("fix", "exited")
     assert shown["state"] == "running"
     assert "ended unexpectedly" in shown["agent"]["detail"]
-    # whoever watches is told, without asking
+    # clients are notified without a request
     await para.until(lambda change: states(change) == ["exited"])
     await para.call("para.pause", name="fix")
     await para.call("para.resume", name="fix")
@@ -54,7 +52,7 @@ def states(change: dict[str, Any]) -> list[str]:
     return [one["agent"]["state"] for one in change["sessions"]]
 
 
-async def test_a_session_whose_agent_is_gone_stands_still(servers: Any, api: Any) -> None:
+async def test_session_with_ended_agent_pauses_when_idle(servers: Any, api: Any) -> None:
     para = await servers(extra={"PARA_AGENT_IDLE_MINUTES": "0.05"})
     session = await para.call("para.dispatch", prompt="sleep 600", name="fix")
     await para.agent("fix", "working")
@@ -63,10 +61,10 @@ async def test_a_session_whose_agent_is_gone_stands_still(servers: Any, api: Any
     async def state() -> Any:
         return (await para.call("para.show", name="fix"))["state"]
 
-    await eventually(state, lambda said: said == "paused")
+    await eventually(state, lambda state: state == "paused")
 
 
-async def test_a_frozen_agent_is_not_gone(para: Para) -> None:
+async def test_frozen_agent_is_not_shown_as_exited(para: Para) -> None:
     await para.call("para.dispatch", prompt="sleep 600", name="fix")
     await para.agent("fix", "working")
     await para.call("para.pause", name="fix", mode="freeze")

@@ -1,4 +1,4 @@
-"""Sessions that rest by themselves, and what supervision costs."""
+"""Sessions pause automatically at their limits; supervision uses little CPU."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ TENTH = "0.1"  # minutes
 
 @pytest.fixture
 def environ(environ: dict[str, str]) -> dict[str, str]:
-    """Give the agent that needs no account."""
+    """Return an environment whose agent needs no account."""
     return environ | {"PARA_AGENT_NAME": "command"}
 
 
 @pytest.mark.parametrize(
     ("setting", "prompt"),
     [("PARA_AGENT_MAX_MINUTES", "sleep 600"), ("PARA_AGENT_IDLE_MINUTES", "true")],
-    ids=["at work", "standing still"],
+    ids=["working", "idle"],
 )
-async def test_a_session_is_paused_when_its_time_is_over_and_says_so_before(
+async def test_session_pauses_at_the_announced_time(
     servers: Any, api: Any, home: Path, setting: str, prompt: str
 ) -> None:
     extra = {setting: TENTH}
@@ -35,29 +35,30 @@ async def test_a_session_is_paused_when_its_time_is_over_and_says_so_before(
     if prompt == "true":
         shown = await one.agent("fix", "done")
     assert shown["agent"]["detail"].startswith("pauses at ")
-    told = await one.until(lambda change: "pauses at" in change["statusBar"]["tooltip"])
-    assert told["sessions"][0]["name"] == "fix"
+    change = await one.until(lambda change: "pauses at" in change["statusBar"]["tooltip"])
+    assert change["sessions"][0]["name"] == "fix"
     for para in (one, other):
         await para.until(lambda change: [s["state"] for s in change["sessions"]] == ["paused"])
 
     async def containers() -> list[Any]:
         return list(api.containers(all=True, filters={"label": f"dev.para.home={home}"}))
 
-    await eventually(containers, lambda left: left == [])  # it is paused once its image is there
+    # the record is paused as soon as the image is saved, before the container is removed
+    await eventually(containers, lambda left: left == [])
 
 
-async def test_a_server_ends_in_the_midst_of_a_pause_of_its_own(servers: Any, api: Any) -> None:
+async def test_autopause_completes_when_the_server_exits(servers: Any, api: Any) -> None:
     assert api.ping()
     para = await servers(extra={"PARA_AGENT_MAX_MINUTES": "0.02"})
     await para.call("para.dispatch", prompt="sleep 600", name="fix")
-    # its image is there, and its container about to be removed
+    # its image is saved, and its container is about to be removed
     await para.until(lambda change: [s["state"] for s in change["sessions"]] == ["paused"])
     await disconnect(para)
     shown = await (await servers()).call("para.show", name="fix")
     assert shown["state"] == "paused"
 
 
-async def test_an_idle_limit_leaves_alone_what_is_at_work(servers: Any) -> None:
+async def test_idle_limit_ignores_working_agents(servers: Any) -> None:
     para = await servers(extra={"PARA_AGENT_IDLE_MINUTES": "0.05"})
     await para.call("para.dispatch", prompt="sleep 600", name="busy")
     await para.call("para.dispatch", prompt="true", name="idle")
@@ -71,8 +72,8 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def test_five_idle_agents_cost_the_server_next_to_nothing(
-    servers: Any, standin: Any, request: pytest.FixtureRequest
+async def test_five_idle_agents_use_little_server_cpu(
+    servers: Any, fake_api: Any, request: pytest.FixtureRequest
 ) -> None:
     para: Para = await servers(extra={"PARA_AGENT_NAME": "claude"})
     names = [f"idle{number}" for number in range(5)]
@@ -80,7 +81,7 @@ async def test_five_idle_agents_cost_the_server_next_to_nothing(
         await para.call("para.dispatch", prompt="nothing", name=name)
     for name in names:
         await para.agent(name, "done")
-    assert len(standin.requests) == len(names)
+    assert len(fake_api.requests) == len(names)
     await eventually(lambda: asyncio.sleep(3, len(para.changes)), lambda _: True)
     wait = 60.0 if request.config.getoption("--soak") else 10.0
     before = cpu_seconds(para.pid)
