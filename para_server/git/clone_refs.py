@@ -10,9 +10,7 @@ from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo
 
 _log = logging.getLogger(__name__)
-_GIVEN_REFS_FILE: Final = (
-    "para-given"  # in a clone's .git: the refs that exist in the user's repository
-)
+_GIVEN_REFS_FILE: Final = "para-given"  # in a clone's .git: the refs that it started with
 _MAX_REFS: Final = 1000  # the youngest ones
 _TIMEOUT: Final = 10.0  # seconds
 _HEADS: Final = "refs/heads/"

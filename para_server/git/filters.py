@@ -17,9 +17,7 @@ from para_server.git.process import GitFailedError, git
 from para_server.git.repository import Repo
 from para_server.git.retry import EXIT_NO
 
-FILTERED_LIST: Final = (
-    "para-filtered"  # in a workspace's .git: the objects that filters wrote, for extraction
-)
+FILTERED_LIST: Final = "para-filtered"  # in a workspace's .git: the objects that filters wrote
 _CLEAN: Final = "para-clean"
 _SCRIPT: Final = f"""#!/bin/sh
 # Maps unchanged files that a filter of the user wrote back to their objects.

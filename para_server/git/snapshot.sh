@@ -1,12 +1,12 @@
 #!/bin/bash
 # Creates a bundle of all work of a session, in a one-shot container and without writing to it.
 #
-# The workspace is mounted read-only, and nothing in it is run: its objects and refs are read, but not
-# its configuration, hooks, filters and file system monitors. The container has no network and is
-# removed when the script exits.
+# The workspace is mounted read-only, and nothing in it is run: its objects and refs are read, but
+# not its configuration, hooks, filters and file system monitors. The container has no network and
+# is removed when the script exits.
 # usage: snapshot.sh full|plain|flat look|finish|cancel BASE OBJECT-FORMAT
 #   full   the commits of the workspace, and its files as git adds them
-#   plain  the commits, and the files byte for byte: for attributes or ignore rules that git cannot read
+#   plain  the commits, and the files byte for byte: for ignore rules or attributes git cannot read
 #   flat   only the files, as one commit on the base commit: for a .git that cannot be used
 #   look   only what a branch would contain, for a review of a running session
 # in:  /para-out/message, /para-out/alternates, /para-out/layered (if base files are shared),

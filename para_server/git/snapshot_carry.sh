@@ -3,8 +3,8 @@
 #
 # Its parents are the commits. Its tree has the file `manifest` with NUL-terminated lines
 #   head REF-OR-COMMIT | ref OBJECT REF | stash COMMIT | tag OBJECT FILE | within COMMIT PATH
-# and the texts of tags (tag-N), objects other than commits (object-N), the staged files (index), and
-# bundles of nested repositories that are too large to copy completely (within-N.bundle).
+# and the texts of tags (tag-N), objects other than commits (object-N), the staged files (index),
+# and bundles of nested repositories that are too large to copy completely (within-N.bundle).
 # shellcheck disable=SC2034,SC2154 # the parts share their variables
 
 add_entry() { printf '%s %s %s\t%s\n' "$1" "$2" "$3" "$4" >>/para-out/carried; }

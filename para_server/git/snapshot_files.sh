@@ -110,8 +110,8 @@ add_files() {
     done
     return 1
 }
-# Excludes files that vanish while a running session is reviewed, and a folder after three of them: a
-# review shows them in their previous state.
+# Excludes files that vanish while a running session is reviewed, and a folder after three of them:
+# a review shows them in their previous state.
 exclude_vanished() { # adds to $leave
     local path folder
     ! grep -qvE "^(fatal|error|warning): .*(No such file or directory|[Aa]dding files failed|unable to index file '.*')$" \

@@ -5,7 +5,7 @@
 most_refs=5000
 hex='[0-9a-f]{40}([0-9a-f]{24})?'
 
-# usage: lend_objects GIT-FOLDER NAME: makes the objects of a repository available to /para-out/NAME;
+# usage: lend_objects GIT-FOLDER NAME: makes the objects of a repository readable in /para-out/NAME;
 # links and pipes are refused, since git follows the first and waits for the second
 lend_objects() {
     local folder objects

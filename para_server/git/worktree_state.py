@@ -179,14 +179,14 @@ async def _read_branch(folder: Path) -> str | None:
 
 
 def _find_stopped(git_dir: Path) -> tuple[str, ...]:
-    found: list[str] = []
+    operations: list[str] = []
     for mark, operation in _OPERATION_MARKS.items():
-        if (git_dir / mark).exists() and not (found and mark == "rebase-apply"):
-            found.append(operation)
+        if (git_dir / mark).exists() and not (operations and mark == "rebase-apply"):
+            operations.append(operation)
     # a stopped rebase also leaves the marks of its steps
-    if "rebase" in found:
+    if "rebase" in operations:
         return (_format_rebase(git_dir),)
-    return tuple(found)
+    return tuple(operations)
 
 
 def _format_rebase(git_dir: Path) -> str:
@@ -199,9 +199,9 @@ def _format_rebase(git_dir: Path) -> str:
 
 async def _find_unreferenced(repo: Repo, folder: Path, git_dir: Path) -> tuple[str, ...]:
     named = [
-        found
+        commit
         for name in _FILES_NAMING_COMMITS
-        for found in _COMMIT_HASH.findall(_read_text(git_dir / name))
+        for commit in _COMMIT_HASH.findall(_read_text(git_dir / name))
     ]
     refs = await git(folder, "for-each-ref", "--format=%(objectname)", *_OWN_REFS)
     return tuple(
