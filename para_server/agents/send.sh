@@ -44,7 +44,7 @@ if has_request; then wait_for 20 has_dialog; fi
 if has_dialog; then
     text=$(cat "$in/text")
     shown=$line
-    sleep 0.3 # a dialog that has only just come up may not hear it
+    sleep 0.3 # a dialog that has just opened may ignore keys
     if [[ $text == [0-9] ]]; then
         answered() { ! has_dialog || [ "$line" != "$shown" ]; }
         for _ in 1 2 3; do # it ignores keys that come right after others

@@ -81,11 +81,11 @@ async def create(engine: Engine, spec: ContainerSpec) -> str:
 
 def _require_sources(spec: ContainerSpec) -> None:
     """Raise engine.refused for a mount whose source is missing, since Podman would create it."""
-    for item in spec.mounts:
-        if not item.volume and _is_absent(item.source):
+    for mount in spec.mounts:
+        if not mount.volume and _is_absent(mount.source):
             raise ParaError(
                 "engine.refused",
-                f"There is no {item.source} on this machine, which is to be mounted",
+                f"Cannot mount {mount.source}: it does not exist on this machine",
                 Remedy(title="Change the mounts", setting="container.mounts"),
                 CHECK_SETUP,
             )
@@ -102,7 +102,7 @@ def _is_absent(path: str) -> bool:
 
 
 def _comma_error(spec: ContainerSpec) -> ParaError:
-    path = next((item.source for item in spec.mounts if "," in item.source), "")
+    path = next((mount.source for mount in spec.mounts if "," in mount.source), "")
     return ParaError(
         "engine.refused",
         f"Podman cannot mount {path}: its path contains a comma",
@@ -116,9 +116,9 @@ def _create(engine: Engine, api: APIClient, spec: ContainerSpec) -> str:
 
     if spec.network == SESSION_NETWORK:
         spec = spec.model_copy(update={"network": networks.ensure_network(api, spec.labels)})
-    wanted = build_config(api, fit_to_capacity(spec, get_capacity(engine, api)))
+    config = build_config(api, fit_to_capacity(spec, get_capacity(engine, api)))
     try:
-        return str(api.create_container_from_config(wanted, spec.name)["Id"])  # type: ignore[no-untyped-call] # untyped in the stubs
+        return str(api.create_container_from_config(config, spec.name)["Id"])  # type: ignore[no-untyped-call] # untyped in the stubs
     except NotFound as error:
         if "image" in str(error.explanation).lower():
             raise image_missing_error(spec.image) from None
@@ -171,7 +171,7 @@ def started_info(container: str, name: str, image: str) -> ContainerInfo:
 async def stop(engine: Engine, container: str) -> None:
     """Stop a container; do nothing if it is not running."""
     await engine.call(
-        lambda api: _ignoring_status(lambda: api.stop(container, timeout=_STOP_TIMEOUT))
+        lambda api: _ignore_status(lambda: api.stop(container, timeout=_STOP_TIMEOUT))
     )
 
 
@@ -217,7 +217,7 @@ async def remove(engine: Engine, container: str) -> None:
             if _BEING_REMOVED not in str(error.explanation):
                 raise
             # another process has requested the removal: wait for it to complete
-            _ignoring_status(lambda: api.wait(container, api.timeout, "removed"), _NOT_FOUND)
+            _ignore_status(lambda: api.wait(container, api.timeout, "removed"), _NOT_FOUND)
 
     async with engine.removals:
         await engine.call(request)
@@ -235,7 +235,8 @@ async def list_oneshot_containers(engine: Engine) -> list[ContainerInfo]:
 
 async def find(engine: Engine, name: str) -> ContainerInfo | None:
     """Return the container with exactly this name, or None."""
-    return next((seen for seen in await _list_by_prefix(engine, name) if seen.name == name), None)
+    listed = await _list_by_prefix(engine, name)
+    return next((item for item in listed if item.name == name), None)
 
 
 async def list_renamed(engine: Engine, session_id: str | None = None) -> list[ContainerInfo]:
@@ -262,8 +263,8 @@ async def restore_name(
 async def _list_by_prefix(engine: Engine, prefix: str) -> list[ContainerInfo]:
     # the low-level list: docker-py's high-level one inspects each container
     raw = await engine.call(lambda api: api.containers(all=True, filters={"name": prefix}))
-    seen = [_parse_info(item) for item in raw]
-    return [item for item in seen if item.name.startswith(prefix)]
+    listed = [_parse_info(item) for item in raw]
+    return [item for item in listed if item.name.startswith(prefix)]
 
 
 def _parse_info(item: dict[str, Any]) -> ContainerInfo:
@@ -288,7 +289,7 @@ def _parse_info(item: dict[str, Any]) -> ContainerInfo:
     )
 
 
-def _ignoring_status(call: Any, *codes: int) -> None:
+def _ignore_status(call: Any, *codes: int) -> None:
     from docker.errors import APIError
 
     try:

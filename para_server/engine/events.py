@@ -27,32 +27,32 @@ async def watch_session_containers(engine: Engine) -> AsyncIterator[str]:
     """
     loop = asyncio.get_running_loop()
     cache = container_cache.get_cache(engine)
-    arrived: asyncio.Queue[str | Exception] = asyncio.Queue()
-    reader = _Reader(engine, lambda event: _enqueue(loop, arrived, event))
+    queue: asyncio.Queue[str | Exception] = asyncio.Queue()
+    reader = _Reader(engine, lambda event: _enqueue(loop, queue, event))
     reader.start()
-    listening = False
+    is_open = False
     try:
         while True:
-            event = await arrived.get()
+            event = await queue.get()
             if isinstance(event, Exception):
                 raise event
-            if not listening:
-                listening = True
+            if not is_open:
+                is_open = True
                 cache.streams += 1
                 cache.events += 1  # an event before this stream was not counted
             yield event
     finally:
-        cache.streams -= listening
+        cache.streams -= is_open
         reader.stop()
 
 
 def _enqueue(
     loop: asyncio.AbstractEventLoop,
-    arrived: asyncio.Queue[str | Exception],
+    queue: asyncio.Queue[str | Exception],
     event: str | Exception,
 ) -> None:
     with suppress(RuntimeError):  # the event loop is closed
-        loop.call_soon_threadsafe(arrived.put_nowait, event)
+        loop.call_soon_threadsafe(queue.put_nowait, event)
 
 
 class _Reader(threading.Thread):
@@ -92,9 +92,8 @@ class _Reader(threading.Thread):
         attributes = (event.get("Actor") or {}).get("Attributes", {})
         name, action = attributes.get("name", ""), str(event.get("Action", ""))
         if action == "rename" and not name.startswith(CONTAINER_PREFIX):
-            name = attributes.get("oldName", "").removeprefix(
-                "/"
-            )  # a session's container went away
+            # a session's container may have been given a name that is not a session's
+            name = attributes.get("oldName", "").removeprefix("/")
         if not name.startswith(CONTAINER_PREFIX) or action not in _ACTIONS:
             return
         cache = container_cache.get_cache(self._engine)

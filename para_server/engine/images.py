@@ -52,12 +52,12 @@ async def find(engine: Engine, name: str) -> Image | None:
 async def list_saved(engine: Engine, session_id: str | None = None) -> list[Image]:
     """Return the saved images of one or all sessions, including those without a name.
 
-    An image loses its name to a later one. A user's image that is built from a saved image has its
-    labels too, but another name, and is not returned.
+    A saved image loses its name to the next one. A user's image that is built from a saved image
+    inherits its labels, but has another name, and is excluded.
     """
     label = LABEL_SESSION if session_id is None else f"{LABEL_SESSION}={session_id}"
     labelled = await _list_labelled(engine, label)
-    return [one for one in labelled if all(f"{SAVED_IMAGE}:" in tag for tag in one.tags)]
+    return [image for image in labelled if all(f"{SAVED_IMAGE}:" in tag for tag in image.tags)]
 
 
 async def list_logins(engine: Engine, agent: str | None) -> list[Image]:
@@ -68,9 +68,9 @@ async def list_logins(engine: Engine, agent: str | None) -> list[Image]:
     label = LABEL_LOGIN if agent is None else f"{LABEL_LOGIN}={agent}"
     repository = AUTHENTICATED_IMAGE.partition(":")[0]
     return [
-        one
-        for one in await _list_labelled(engine, label)
-        if LABEL_SESSION not in one.labels and all(f"{repository}:" in tag for tag in one.tags)
+        image
+        for image in await _list_labelled(engine, label)
+        if LABEL_SESSION not in image.labels and all(f"{repository}:" in tag for tag in image.tags)
     ]
 
 
@@ -80,11 +80,11 @@ async def list_fitted(engine: Engine, is_mine: Callable[[str | None], bool]) -> 
     Images built from one inherit its labels: saved sessions and users' images, which are excluded.
     """
     return [
-        one
-        for one in await _list_labelled(engine, LABEL_FITTED)
-        if all(tag.partition(":")[0].endswith(FITTED_IMAGE) for tag in one.tags)
-        and LABEL_SESSION not in one.labels
-        and is_mine(one.labels.get(LABEL_HOME))
+        image
+        for image in await _list_labelled(engine, LABEL_FITTED)
+        if all(tag.partition(":")[0].endswith(FITTED_IMAGE) for tag in image.tags)
+        and LABEL_SESSION not in image.labels
+        and is_mine(image.labels.get(LABEL_HOME))
     ]
 
 
@@ -97,12 +97,12 @@ async def remove_stale_fitted(
     Images in use stay. `is_mine` is given the label with the image's home.
     """
     gone: list[str] = []
-    for one in await list_fitted(engine, is_mine):
-        private = agent is not None and one.labels.get(LABEL_LOGIN) == agent
-        origin = await find(engine, one.labels[LABEL_FITTED])
+    for image in await list_fitted(engine, is_mine):
+        private = agent is not None and image.labels.get(LABEL_LOGIN) == agent
+        origin = await find(engine, image.labels[LABEL_FITTED])
         stale = origin is None or not origin.tags
-        if (stale or private) and await remove_unused(engine, one.id):
-            gone += one.tags
+        if (stale or private) and await remove_unused(engine, image.id):
+            gone += image.tags
     return gone
 
 
@@ -156,14 +156,14 @@ async def remove_unused(engine: Engine, name: str) -> bool:
     """
 
     def request(api: APIClient) -> bool:
-        step = _inspect(api, name)
-        above = _full_id(step.get("Parent"))
+        image = _inspect(api, name)
+        parent = _full_id(image.get("Parent"))
         if not remove_if_unused(partial(api.remove_image, name)):
             return False
-        while above and (step := _inspect(api, above)) and not _tags(step):
-            if not remove_if_unused(partial(api.remove_image, above)):
+        while parent and (image := _inspect(api, parent)) and not _tags(image):
+            if not remove_if_unused(partial(api.remove_image, parent)):
                 break
-            above = _full_id(step.get("Parent"))
+            parent = _full_id(image.get("Parent"))
         return True
 
     return await engine.call(request)

@@ -72,9 +72,8 @@ def ensure_network(api: APIClient, labels: Mapping[str, str]) -> str:
                 return _ensure_own(api, labels)
             if not existing:
                 _create(api, labels[LABEL_HOME])
-            for network in sorted(
-                _list_by_name(api), key=lambda network: (network["Created"], network["Id"])
-            )[1:]:
+            by_age = sorted(_list_by_name(api), key=lambda found: (found["Created"], found["Id"]))
+            for network in by_age[1:]:
                 _remove(api, network["Id"])
     except APIError as error:
         raise _creation_error(error) from error
@@ -106,15 +105,15 @@ def reconnect(api: APIClient, container: str, error: APIError) -> bool:
 
 
 async def find(engine: Engine) -> Network | None:
-    """Return the shared network, with whether a container uses it, running or not; or None."""
+    """Return the shared network or None; it is used even by containers that are not running."""
 
     def request(api: APIClient) -> Network | None:
         existing = _list_by_name(api)
         if not existing:
             return None
-        on_it = api.containers(all=True, filters={"network": SESSION_NETWORK})
+        containers = api.containers(all=True, filters={"network": SESSION_NETWORK})
         home = (existing[0].get("Labels") or {}).get(LABEL_HOME)
-        return Network(name=SESSION_NETWORK, home=home, used=bool(on_it))
+        return Network(name=SESSION_NETWORK, home=home, used=bool(containers))
 
     return await engine.call(request)
 
@@ -158,10 +157,10 @@ def _ensure_own(api: APIClient, labels: Mapping[str, str]) -> str:
     name = session_network(labels[LABEL_SESSION])
     if _list_by_name(api, name):
         return name
-    marks = {LABEL_NETWORK: "of one session"}
-    marks |= {key: labels[key] for key in (LABEL_SESSION, LABEL_HOME)}
+    all_labels = {LABEL_NETWORK: "of one session"}
+    all_labels |= {key: labels[key] for key in (LABEL_SESSION, LABEL_HOME)}
     for isolate in ("strict", "true"):
-        wanted = {"name": name, "driver": "bridge", "labels": marks}
+        wanted = {"name": name, "driver": "bridge", "labels": all_labels}
         options = {"isolate": isolate}
         response = podman.post(api, "networks/create", {**wanted, "options": options})
         if response.ok or _list_by_name(api, name):
