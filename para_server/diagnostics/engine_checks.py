@@ -22,36 +22,36 @@ _MAX_CLOCK_SKEW: float = 10.0  # seconds; more disorders file times and the expi
 
 async def check_engine(context: Context) -> Check:
     """Check that the engine answers with a supported API over a supported connection."""
-    known = await query_engine(context.engine)
+    info = await query_engine(context.engine)
     version = await context.engine.call(lambda api: api.api_version)
     tls = ", by TLS" if "--tlsverify" in context.engine.command_prefix else ""
     where = f"{context.engine.address}{tls}"
-    return Check(name="engine", ok=True, detail=f"{known.version} (API {version}) at {where}")
+    return Check(name="engine", ok=True, detail=f"{info.version} (API {version}) at {where}")
 
 
 async def check_owner(context: Context) -> Check:
     """Check that the files of sessions can be owned by this user."""
-    known, owner = await inspect_engine(context.engine), await file_ownership.find_owner(context)
+    info, owner = await inspect_engine(context.engine), await file_ownership.find_owner(context)
     kind = ""
-    if known.rootless:
-        kind = f" (rootless: root in its containers is uid {known.root} here)"
-    if known.remapped:
-        kind = f" (userns-remap: root in its containers is uid {known.root} here)"
+    if info.rootless:
+        kind = f" (rootless: root in its containers is uid {info.root} here)"
+    if info.remapped:
+        kind = f" (userns-remap: root in its containers is uid {info.root} here)"
     detail = f"the user para is uid {owner.inside[0]} in containers{kind}"
     return Check(name="owner", ok=True, detail=detail)
 
 
 async def check_limits(context: Context) -> Check:
     """Check that the engine can limit the CPUs and the memory of sessions."""
-    known, wanted = await inspect_engine(context.engine), context.settings(None).container
+    info, wanted = await inspect_engine(context.engine), context.settings(None).container
     cpus, memory = wanted.cpus, parse_size(wanted.memory)
-    usable_cpus, usable_memory = min(cpus, known.cpus or cpus), min(memory, known.memory or memory)
+    usable_cpus, usable_memory = min(cpus, info.cpus or cpus), min(memory, info.memory or memory)
     detail = (
-        f"{known.cpus} CPUs and {format_gib(known.memory)}; a session may use "
+        f"{info.cpus} CPUs and {format_gib(info.memory)}; a session may use "
         f"{usable_cpus:g} CPUs and {format_gib(usable_memory)}"
     )
-    if known.limits:
-        cannot = " and ".join(known.limits)
+    if info.limits:
+        cannot = " and ".join(info.limits)
         message = f"{detail}, but the engine cannot limit {cannot}"
         url = "https://docs.docker.com/engine/security/rootless/"
         return make_warning(

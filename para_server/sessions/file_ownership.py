@@ -26,7 +26,7 @@ from para_server.host.filesystem import reporting_os_errors
 
 _PASSWD: Final = container_spec.PASSWD
 _MAX_IDS: Final = 64  # bytes of a file with two ids
-_ID_PATTERN: Final = re.compile("[0-9]{1,10}")
+_IDS_PATTERN: Final = re.compile("[0-9]{1,10}:[0-9]{1,10}")
 _HELPER_LOCK: Final = "ids"  # lock and owner of a helper that belongs to no session
 _DOCS_URL: Final = "https://docs.docker.com/engine/security/userns-remap/"
 
@@ -46,23 +46,23 @@ async def find_owner(context: Context) -> Owner:
     return decide_owner(await inspect_engine(context.engine), os.geteuid(), os.getegid())
 
 
-def decide_owner(known: EngineInfo, uid: int, gid: int) -> Owner:
+def decide_owner(info: EngineInfo, uid: int, gid: int) -> Owner:
     """Return the owner for an engine and the ids of this process."""
-    if known.rootless:
+    if info.rootless:
         # root in its containers is the engine's user; all other ids map to no user here
-        if uid != known.root:
+        if uid != info.root:
             raise _wrong_user_error(
-                f"The engine is the rootless one of uid {known.root}, but para runs as uid {uid}: "
+                f"The engine is the rootless one of uid {info.root}, but para runs as uid {uid}: "
                 "run para as that user"
             )
         return Owner(host=None, inside=(0, 0))
-    if known.remapped:
+    if info.remapped:
         if uid != 0:
             raise _wrong_user_error(
                 "The engine remaps user ids (userns-remap), so its containers cannot own files "
                 f"of uid {uid}: run para as root, which can change the owner"
             )
-        return Owner(host=known.root + AGENT_UID, inside=(AGENT_UID, AGENT_UID))
+        return Owner(host=info.root + AGENT_UID, inside=(AGENT_UID, AGENT_UID))
     if uid == 0:
         return Owner(host=AGENT_UID, inside=(AGENT_UID, AGENT_UID))
     return Owner(host=None, inside=(uid, gid))
@@ -70,8 +70,8 @@ def decide_owner(known: EngineInfo, uid: int, gid: int) -> Owner:
 
 async def hand_to_helper(context: Context, folder: Path) -> None:
     """Make a folder of para writable for a helper container."""
-    known = await inspect_engine(context.engine)
-    if known.rootless or known.remapped:
+    info = await inspect_engine(context.engine)
+    if info.rootless or info.remapped:
         await change_owner(folder, (await find_owner(context)).host)
 
 
@@ -110,9 +110,8 @@ async def read_image_ids(context: Context, image: str) -> tuple[int, int]:
     found = await images.find(context.engine, image)
     if found is None:
         raise image_missing_error(image)
-    async with context.store.locked_session(
-        _HELPER_LOCK
-    ):  # reconciling removes a helper without a locked owner
+    # locked, because reconciling removes helpers of unlocked owners
+    async with context.store.locked_session(_HELPER_LOCK):
         return await _cached_image_ids(context, found, image, _HELPER_LOCK)
 
 
@@ -120,13 +119,13 @@ async def _cached_image_ids(
     context: Context, image: Image, name: str, session_id: str
 ) -> tuple[int, int]:
     """Return uid and gid of the user `para`, cached by the id of the image."""
-    known = context.store.checkouts_folder / f"image-{image.id.rpartition(':')[2][:32]}"
+    cache = context.store.checkouts_folder / f"image-{image.id.rpartition(':')[2][:32]}"
     with suppress(ValueError):
-        first, second = (read_bounded(known, _MAX_IDS) or b"").split()
+        first, second = (read_bounded(cache, _MAX_IDS) or b"").split()
         return int(first), int(second)
     uid, gid = await _read_passwd(context, name, session_id)
-    with reporting_os_errors(known):
-        known.write_text(f"{uid} {gid}", encoding="ascii")
+    with reporting_os_errors(cache):
+        cache.write_text(f"{uid} {gid}", encoding="ascii")
     return uid, gid
 
 
@@ -150,9 +149,7 @@ async def _read_passwd(context: Context, image: str, session_id: str) -> tuple[i
         await containers.remove(context.engine, name)
     for line in passwd.decode(errors="replace").splitlines():
         match line.split(":"):
-            case ["para", _, uid, gid, *_] if _ID_PATTERN.fullmatch(uid) and _ID_PATTERN.fullmatch(
-                gid
-            ):
+            case ["para", _, uid, gid, *_] if _IDS_PATTERN.fullmatch(f"{uid}:{gid}"):
                 return int(uid), int(gid)
     raise ParaError(
         "engine.refused",

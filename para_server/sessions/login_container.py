@@ -67,7 +67,7 @@ async def short_lived_container(
 
 async def fit_image(context: Context, image: str, name: str) -> str:
     """Return an image with this user's ids, under the lock of the helper `name`."""
-    # reconciling removes a helper without a locked owner
+    # locked, because reconciling removes helpers of unlocked owners
     async with context.store.locked_session(name):
         return await file_ownership.fit_image(context, image, name)
 

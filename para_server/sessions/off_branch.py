@@ -62,7 +62,7 @@ def read_findings(scratch: Path) -> Findings:
             if what in _KINDS
         ),
         stopped=tuple(
-            finding for entry in _fields(scratch / "stopped") for finding in entry.splitlines()
+            line for entry in _fields(scratch / "stopped") for line in entry.splitlines()
         ),
         conflicts=tuple(_fields(scratch / "conflicts")),
         filtered=tuple(_fields(scratch / "filtered")),
@@ -71,7 +71,7 @@ def read_findings(scratch: Path) -> Findings:
 
 def _fields(file: Path) -> list[str]:
     raw = read_bounded(file, _MAX_FILE) or b""
-    return [os.fsdecode(finding) for finding in raw.split(b"\0")[:_MAX_ENTRIES] if finding]
+    return [os.fsdecode(field) for field in raw.split(b"\0")[:_MAX_ENTRIES] if field]
 
 
 def not_on_branch(findings: Findings, archive: str) -> tuple[Left, ...]:
@@ -152,14 +152,13 @@ def _detail(finding: Finding, value: str, archive: str) -> str:
 
 def _describe_operation(text: str) -> str:
     word, *rest = text.split()
-    named = _OPERATIONS.get(word, "an operation")
-    return f"{named} ({' of '.join(rest)})" if len(rest) == 2 else named  # noqa: PLR2004 # step, steps
+    operation = _OPERATIONS.get(word, "an operation")
+    return f"{operation} ({' of '.join(rest)})" if len(rest) == 2 else operation  # noqa: PLR2004 # step, steps
 
 
 def _join_paths(paths: tuple[str, ...]) -> str:
     shown = [
-        one_line(os.fsencode(finding).decode(errors="backslashreplace"))
-        for finding in paths[:_MAX_SHOWN]
+        one_line(os.fsencode(path).decode(errors="backslashreplace")) for path in paths[:_MAX_SHOWN]
     ]
     more = [f"and {len(paths) - _MAX_SHOWN} more"] if len(paths) > _MAX_SHOWN else []
     return ", ".join([*shown, *more])

@@ -37,7 +37,7 @@ async def _remove_containers(context: Context) -> list[str]:
                 if not _is_needed(context, one):
                     await containers.remove(engine, one.name)
                     removed.append(one.name)
-        except Exception as error:  # noqa: BLE001 # whatever it is, the others are removed
+        except Exception as error:  # noqa: BLE001 # one failure must not stop the others
             log_postponed(f"container {one.name} is not removed", error)
     return removed
 
@@ -50,7 +50,7 @@ async def _remove_images(context: Context) -> None:
         try:
             async with context.store.locked_session(session, timeout=0):
                 await _remove_if_orphaned(context, session, image)
-        except Exception as error:  # noqa: BLE001 # whatever it is, the others are removed
+        except Exception as error:  # noqa: BLE001 # one failure must not stop the others
             log_postponed(f"image {image.id} is not removed", error)
 
 
@@ -65,5 +65,5 @@ async def _remove_if_orphaned(context: Context, session: str, image: Image) -> N
 
 
 def _is_needed(context: Context, one: ContainerInfo) -> bool:
-    """Return whether a session needs its container; a helper is needed only during a lock."""
+    """Return whether an active session needs a container; unlocked helpers are not needed."""
     return one.session is not None and context.store.may_be_live(one.session)

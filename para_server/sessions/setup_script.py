@@ -56,12 +56,11 @@ async def run_script(context: Context, record: Record) -> Problem | None:
     def report_line(line: str) -> None:
         context.report(f"Set-up: {one_line(line)}", None)
 
-    began, seconds = time.monotonic(), math.ceil(settings.setup_minutes * 60)
+    started_at, seconds = time.monotonic(), math.ceil(settings.setup_minutes * 60)
     command = supervisor.setup_command(script, seconds, optional=script == _DEFAULT_SCRIPT)
     try:
-        async with asyncio.timeout(
-            seconds + _GRACE_SECONDS
-        ):  # the container may ignore its own limit
+        # the container may ignore its own limit
+        async with asyncio.timeout(seconds + _GRACE_SECONDS):
             code = await stream_command(
                 context.engine, container_name(record.id), command, report_line
             )
@@ -69,7 +68,7 @@ async def run_script(context: Context, record: Record) -> Problem | None:
         code = supervisor.EXIT_TIMEOUT
     if code == 0:
         return None
-    late = code == supervisor.EXIT_TIMEOUT and time.monotonic() - began >= seconds
+    late = code == supervisor.EXIT_TIMEOUT and time.monotonic() - started_at >= seconds
     return _problem(record, script, code, settings.setup_minutes if late else None)
 
 

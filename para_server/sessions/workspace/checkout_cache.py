@@ -59,22 +59,22 @@ async def find_or_create(
         return record
     name = _checkout_name(repo, start.anchor)
     async with context.store.locked_base_checkouts():
-        base = _read(context, name)
-        enough = base is not None and base.files >= settings.git.share_from
-        if base is not None and enough and overlay.is_supported(context):
-            return _record_use(context, record, base)
+        checkout = _read(context, name)
+        enough = checkout is not None and checkout.files >= settings.git.share_from
+        if checkout is not None and enough and overlay.is_supported(context):
+            return _record_use(context, record, checkout)
     files = await base_checkout.count_files(repo, start.anchor)
     if files < settings.git.share_from:
         return record
     async with context.store.locked_checkout_build(str(repo.common)):
         can = await overlay.probe_support(context, record)
         # the path of PARA_HOME may be too long for mount options
-        if not can or not overlay.can_mount(context, record, [_files(context, name)]):
+        if not can or not overlay.can_mount(context, record, [_files_folder(context, name)]):
             return record
         async with context.store.locked_base_checkouts():
-            base = _read(context, name)  # another dispatch may have created it meanwhile
-            if base is not None:
-                return _record_use(context, record, base)
+            checkout = _read(context, name)  # another dispatch may have created it meanwhile
+            if checkout is not None:
+                return _record_use(context, record, checkout)
         context.report(f"Writing {files} files that all sessions share", 10)
         return await _create(context, repo, record, settings, start.anchor, files)
 
@@ -86,7 +86,7 @@ async def _can_share(context: Context, repo: Repo, start: StartPoint) -> bool:
     return start.filtered or not await filters.list_filters(repo, start.anchor)
 
 
-async def evict(context: Context, most: int, *, dry_run: bool = False) -> list[str]:
+async def evict(context: Context, max_bytes: int, *, dry_run: bool = False) -> list[str]:
     """Remove unused base checkouts, least recently used first, until `most` bytes remain.
 
     Returns their names; the caller has locked the base checkouts. Nothing is removed while a record
@@ -94,20 +94,20 @@ async def evict(context: Context, most: int, *, dry_run: bool = False) -> list[s
     """
     if context.store.sessions_without_record():
         return []
-    known = {base.layers[0]: base for base in _read_all(context)}
+    checkouts = {checkout.layers[0]: checkout for checkout in _read_all(context)}
     used = _used_by(context.store.read_all())
-    gone: list[str] = []
-    while sum(base.size for base in known.values()) > most:
-        beneath = {layer for base in known.values() for layer in base.layers[1:]}
-        free = [name for name in known if name not in used | beneath]
+    evicted: list[str] = []
+    while sum(checkout.size for checkout in checkouts.values()) > max_bytes:
+        lower_layers = {layer for checkout in checkouts.values() for layer in checkout.layers[1:]}
+        free = [name for name in checkouts if name not in used | lower_layers]
         if not free:
             break
         oldest = min(free, key=lambda name: _used_at(context, name))
-        del known[oldest]
-        gone.append(oldest)
+        del checkouts[oldest]
+        evicted.append(oldest)
         if not dry_run:
-            await run_in_thread(lambda: _remove(context, gone[-1]))
-    return gone
+            await run_in_thread(lambda: _remove(context, evicted[-1]))
+    return evicted
 
 
 def used_checkouts(context: Context) -> list[str]:
@@ -117,7 +117,7 @@ def used_checkouts(context: Context) -> list[str]:
 
 def layer_folders(context: Context, record: Record) -> list[Path]:
     """Return the folders below a session's own layer, topmost first."""
-    return [_files(context, name) for name in record.bases]
+    return [_files_folder(context, name) for name in record.bases]
 
 
 async def _create(
@@ -125,7 +125,7 @@ async def _create(
 ) -> Record:
     scratch = context.store.make_scratch_folder(record.id)
     try:
-        record, below = await _nearest(context, repo, record, commit, files)
+        record, below = await _find_nearest(context, repo, record, commit, files)
         name = _checkout_name(repo, commit)
         try:
             await _write_files(context, repo, scratch, commit, below)
@@ -133,7 +133,7 @@ async def _create(
             await run_in_thread(lambda: remove_tree(scratch))
             scratch, below = context.store.make_scratch_folder(record.id), None
             await _write_files(context, repo, scratch, commit, None)
-        base = BaseCheckout(
+        checkout = BaseCheckout(
             repo=str(repo.common),
             commit=commit,
             layers=(name, *(below[0].layers if below else ())),
@@ -142,13 +142,13 @@ async def _create(
         )
         async with context.store.locked_base_checkouts():
             with reporting_os_errors(scratch):
-                (scratch / CHECKOUT_MANIFEST).write_text(base.model_dump_json(by_alias=True))
+                (scratch / CHECKOUT_MANIFEST).write_text(checkout.model_dump_json(by_alias=True))
                 remove_tree(context.store.checkouts_folder / name)
                 scratch.rename(context.store.checkouts_folder / name)
-            noted = _record_use(context, record, base)
+            updated = _record_use(context, record, checkout)
             for one in await evict(context, parse_size(settings.git.max_bases)):
                 _log.info("base checkout %s evicted", one)
-            return noted
+            return updated
     finally:
         await run_in_thread(lambda: remove_tree(scratch))
 
@@ -164,12 +164,12 @@ async def _write_files(
     if below is None:
         await base_checkout.create_checkout(repo, commit, scratch, owner)
         return
-    base, changes = below
-    lower = [_files(context, name) for name in base.layers]
+    checkout, changes = below
+    lower = [_files_folder(context, name) for name in checkout.layers]
     await base_checkout.create_layer(repo, commit, scratch, lower, changes, owner)
 
 
-async def _nearest(
+async def _find_nearest(
     context: Context, repo: Repo, record: Record, commit: str, files: int
 ) -> tuple[Record, tuple[BaseCheckout, dict[str, str]] | None]:
     """Return the base checkout with the fewest changes, noted in the record to keep it."""
@@ -177,66 +177,71 @@ async def _nearest(
     if await filters.list_filters(repo, commit):
         return record, None
     async with context.store.locked_base_checkouts():
-        same = [
-            base
-            for base in _read_all(context)
-            if base.layers[0] == _checkout_name(repo, base.commit)
+        candidates = [
+            checkout
+            for checkout in _read_all(context)
+            if checkout.layers[0] == _checkout_name(repo, checkout.commit)
         ]
-        same = [base for base in same if _can_add_layer(context, record, base)]
-        same.sort(key=lambda base: _used_at(context, base.layers[0]), reverse=True)
-        near: list[tuple[int, BaseCheckout, dict[str, str]]] = []
-        for base in same[:_MAX_COMPARED]:
-            changes = await base_checkout.list_changes(repo, base.commit, commit)
+        candidates = [
+            checkout for checkout in candidates if _can_add_layer(context, record, checkout)
+        ]
+        candidates.sort(key=lambda checkout: _used_at(context, checkout.layers[0]), reverse=True)
+        similar: list[tuple[int, BaseCheckout, dict[str, str]]] = []
+        for checkout in candidates[:_MAX_COMPARED]:
+            changes = await base_checkout.list_changes(repo, checkout.commit, commit)
             if base_checkout.is_worth_a_layer(changes, files):
-                near.append((len(changes), base, changes))
-        if not near:
+                similar.append((len(changes), checkout, changes))
+        if not similar:
             return record, None
-        _, base, changes = min(near, key=lambda one: one[0])
-        return _record_use(context, record, base), (base, changes)
+        _, checkout, changes = min(similar, key=lambda one: one[0])
+        return _record_use(context, record, checkout), (checkout, changes)
 
 
-def _can_add_layer(context: Context, record: Record, base: BaseCheckout) -> bool:
-    one_more = [_files(context, name) for name in (*base.layers, base.layers[0])]
+def _can_add_layer(context: Context, record: Record, checkout: BaseCheckout) -> bool:
+    one_more = [_files_folder(context, name) for name in (*checkout.layers, checkout.layers[0])]
     return len(one_more) <= _MAX_LAYERS and overlay.can_mount(context, record, one_more)
 
 
-def _record_use(context: Context, record: Record, base: BaseCheckout) -> Record:
-    for name in base.layers:
+def _record_use(context: Context, record: Record, checkout: BaseCheckout) -> Record:
+    for name in checkout.layers:
         os.utime(context.store.checkouts_folder / name / CHECKOUT_MANIFEST)
-    return context.store.write(record.but(bases=base.layers))
+    return context.store.write(record.but(bases=checkout.layers))
 
 
 def _used_by(records: Iterable[Record]) -> set[str]:
-    live = (r for r in records if r.doing is not None or r.state not in lifecycle.ENDED_STATES)
-    return {name for record in live for name in record.bases}
+    active = (r for r in records if r.doing is not None or r.state not in lifecycle.ENDED_STATES)
+    return {name for record in active for name in record.bases}
 
 
 def _read_all(context: Context) -> list[BaseCheckout]:
     names = [
         file.parent.name for file in context.store.checkouts_folder.glob(f"*/{CHECKOUT_MANIFEST}")
     ]
-    return [base for base in (_read(context, name) for name in names) if base is not None]
+    return [
+        checkout for checkout in (_read(context, name) for name in names) if checkout is not None
+    ]
 
 
 def _read(context: Context, name: str) -> BaseCheckout | None:
     """Return a base checkout, or None if it or one of its layers is missing."""
     try:
-        text = (
-            read_bounded(context.store.checkouts_folder / name / CHECKOUT_MANIFEST, _MAX_MANIFEST)
-            or b""
-        )
-        base = BaseCheckout.model_validate_json(text, by_alias=True)
+        manifest = context.store.checkouts_folder / name / CHECKOUT_MANIFEST
+        text = read_bounded(manifest, _MAX_MANIFEST) or b""
+        checkout = BaseCheckout.model_validate_json(text, by_alias=True)
     except ValidationError:
         return None
-    return base if all(_files(context, layer).is_dir() for layer in base.layers) else None
+    return (
+        checkout
+        if all(_files_folder(context, layer).is_dir() for layer in checkout.layers)
+        else None
+    )
 
 
 def _remove(context: Context, name: str) -> None:
     folder = context.store.checkouts_folder / name
     with reporting_os_errors(folder):
-        (folder / CHECKOUT_MANIFEST).unlink(
-            missing_ok=True
-        )  # first, so that a partly removed one is not used
+        # first, so that a partly removed base checkout is not used
+        (folder / CHECKOUT_MANIFEST).unlink(missing_ok=True)
     remove_tree(folder)
 
 
@@ -244,7 +249,7 @@ def _used_at(context: Context, name: str) -> float:
     return (context.store.checkouts_folder / name / CHECKOUT_MANIFEST).stat().st_mtime
 
 
-def _files(context: Context, name: str) -> Path:
+def _files_folder(context: Context, name: str) -> Path:
     return context.store.checkouts_folder / name / "files"
 
 

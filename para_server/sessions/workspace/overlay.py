@@ -24,13 +24,10 @@ from para_server.sessions import file_ownership
 from para_server.sessions.recipes import find_helper_image
 
 _log = logging.getLogger(__name__)
-_TIMEOUT: Final = 60
+_TIMEOUT: Final = 60  # seconds
 _TRIAL_SCRIPT: Final = f"cd {container_spec.WORKSPACE} && mv old new && cat new/word >copy"
-_NO, _YES, _SHORT = (
-    "no",
-    "yes",
-    "short",
-)  # whether an engine can mount overlays, and with which options
+# whether an engine can mount overlays, and whether only with short options
+_NO, _YES, _SHORT = "no", "yes", "short"
 # bytes of one mount option in fsconfig, the kernel's newer interface, which Podman uses through
 # util-linux since version 2.39
 _MAX_SHORT_OPTION: Final = 255
@@ -43,37 +40,37 @@ def is_local_engine(context: Context) -> bool:
 
 def is_supported(context: Context) -> bool:
     """Return whether an earlier trial of the engine succeeded."""
-    return _cached_answer(context) in {_YES, _SHORT}
+    return _cached_result(context) in {_YES, _SHORT}
 
 
-def _cached_answer(context: Context) -> str:
-    return (read_bounded(_answer_file(context), len(_SHORT)) or b"").decode(errors="replace")
+def _cached_result(context: Context) -> str:
+    return (read_bounded(_result_file(context), len(_SHORT)) or b"").decode(errors="replace")
 
 
 async def probe_support(context: Context, record: Record) -> bool:
     """Return whether the engine can mount overlays of local folders; tried once, then cached."""
-    answer = _answer_file(context)
-    if answer.is_file():
+    result_file = _result_file(context)
+    if result_file.is_file():
         return is_supported(context)
     image = await find_helper_image(context)
-    found = _NO
-    for way in (_YES, _SHORT):
+    result = _NO
+    for kind in (_YES, _SHORT):
         try:
-            if await _try_overlay(context, record, image, long=way == _YES):
-                found = way
+            if await _try_overlay(context, record, image, long=kind == _YES):
+                result = kind
                 break
         except ParaError as error:
-            _log.info("overlays cannot be mounted (%s): %s", way, error)
+            _log.info("overlays cannot be mounted (%s): %s", kind, error)
             if error.slug != "engine.refused":
                 return False  # not cached, because it may work later
-    with reporting_os_errors(answer):
-        answer.write_text(found)
-    return found != _NO
+    with reporting_os_errors(result_file):
+        result_file.write_text(result)
+    return result != _NO
 
 
 def forget_support(context: Context) -> None:
     """Delete the cached result, because the engine may have changed."""
-    _answer_file(context).unlink(missing_ok=True)
+    _result_file(context).unlink(missing_ok=True)
 
 
 def can_mount(context: Context, record: Record, layers: list[Path]) -> bool:
@@ -83,7 +80,7 @@ def can_mount(context: Context, record: Record, layers: list[Path]) -> bool:
         context.store.overlay_work(record.id),
     )
     options = volumes.overlay_options(layers, upper, work)
-    if options is None or _cached_answer(context) != _SHORT:
+    if options is None or _cached_result(context) != _SHORT:
         return options is not None
     return all(len(one.encode()) <= _MAX_SHORT_OPTION for one in options.split(","))
 
@@ -137,12 +134,12 @@ async def _try_overlay(context: Context, record: Record, image: str, *, long: bo
         )
         code = await oneshot.run(context.engine, spec, _TIMEOUT)
         copy = upper / "copy"
-        can = code == 0 and read_bounded(copy, len(word) + 1) == word.encode()
+        succeeded = code == 0 and read_bounded(copy, len(word) + 1) == word.encode()
         # git needs to rename folders; mv copies this one if the rename fails
-        can = can and not (upper / "new/word").exists()
+        succeeded = succeeded and not (upper / "new/word").exists()
         await volumes.remove(context.engine, name)
         await run_in_thread(lambda: remove_tree(scratch))
-    return can
+    return succeeded
 
 
 async def _create_volume(
@@ -155,6 +152,6 @@ async def _create_volume(
     await volumes.create_overlay(context.engine, overlay_volume_name(name), options, labels)
 
 
-def _answer_file(context: Context) -> Path:
+def _result_file(context: Context) -> Path:
     address = hashlib.sha256(context.engine.address.encode()).hexdigest()[:16]
     return context.store.checkouts_folder / f"engine-{address}"
