@@ -1,4 +1,4 @@
-"""Whatever comes over the wire: every request is answered once, and the server stays."""
+"""Fuzz the server: every request gets one response, and the server keeps running."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.wire import Process, Wire, framed
 assert every_command
 SOAK_SECONDS = 330
 Figures = Callable[[str], None]
-MEMORY_MB = 400  # far beyond what a server needs, far below what a leak of these messages takes
+MEMORY_MB = 400  # above the need of a server, below a leak of these messages
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=40),
@@ -32,7 +32,7 @@ json_values = st.recursive(
 fields = st.sampled_from(
     sorted({f.alias or n for c in COMMANDS.values() for n, f in c.params.model_fields.items()})
 )
-# commands that only look: what others do to real sessions is tested elsewhere
+# without sessions; other tests run commands on sessions
 commands = st.fixed_dictionaries(
     {
         "command": st.sampled_from([*sorted(COMMANDS), "para.none", ""]) | st.text(max_size=20),
@@ -60,39 +60,39 @@ requests = st.fixed_dictionaries(
     {"method": st.just("workspace/executeCommand"), "params": commands}
 ) | st.fixed_dictionaries({"method": methods | st.text(max_size=20), "params": json_values})
 notifications = st.fixed_dictionaries({"method": methods, "params": json_values})
-noise = st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode())
+garbage = st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode())
 messages = st.lists(
     st.tuples(st.just("request"), requests)
     | st.tuples(st.just("notification"), notifications)
-    | st.tuples(st.just("noise"), noise),
+    | st.tuples(st.just("noise"), garbage),
     max_size=12,
 )
-# what ends a server that behaves is no accident
-ENDING = {"shutdown", "exit"}
+# these stop the server
+STOPPING_METHODS = {"shutdown", "exit"}
 
 
 @pytest.fixture
 def process(environ: dict[str, str], tmp_path: Path) -> Iterator[Process]:
-    # nothing is found, so that no random name starts anything
-    nowhere = {"DOCKER_HOST": f"unix://{tmp_path}/no.sock"}
-    running = Process(environ | nowhere, tmp_path / "stderr")
+    # no engine and no repository, so that no random command starts anything
+    no_engine = {"DOCKER_HOST": f"unix://{tmp_path}/no.sock"}
+    running = Process(environ | no_engine, tmp_path / "stderr")
     yield running
     running.popen.kill()
     running.popen.wait()
 
 
-def test_a_short_fuzz_run_is_survived(process: Process, figures: Figures) -> None:
-    converse(process, figures, lambda turn: turn < 1, examples=80)
+def test_server_survives_a_short_fuzz_run(process: Process, figures: Figures) -> None:
+    run_fuzz(process, figures, lambda turn: turn < 1, examples=80)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(SOAK_SECONDS * 3)
-def test_a_long_fuzz_run_is_survived(process: Process, figures: Figures) -> None:
+def test_server_survives_a_long_fuzz_run(process: Process, figures: Figures) -> None:
     until = time.monotonic() + SOAK_SECONDS
-    converse(process, figures, lambda _: time.monotonic() < until, examples=500)
+    run_fuzz(process, figures, lambda _: time.monotonic() < until, examples=500)
 
 
-def converse(
+def run_fuzz(
     process: Process, figures: Figures, more: Callable[[int], bool], examples: int
 ) -> None:
     wire = process.stdio()
@@ -106,12 +106,12 @@ def converse(
         suppress_health_check=list(HealthCheck),
     )
     @given(messages)
-    def talk(batch: list[tuple[str, Any]]) -> None:
-        exchange(wire, batch, tally)
+    def send_batch(batch: list[tuple[str, Any]]) -> None:
+        exchange_batch(wire, batch, tally)
 
     turn = 0
     while more(turn):
-        talk()
+        send_batch()
         turn += 1
     assert process.popen.poll() is None
     status = Path(f"/proc/{process.popen.pid}/status").read_text()
@@ -122,14 +122,14 @@ def converse(
     assert memory < MEMORY_MB
 
 
-def exchange(wire: Wire, batch: list[tuple[str, Any]], tally: Counter[str]) -> None:
-    """Send a batch and a question at its end; by then all requests of it have been answered."""
+def exchange_batch(wire: Wire, batch: list[tuple[str, Any]], tally: Counter[str]) -> None:
+    """Send a batch and a final request, and wait for all responses."""
     waiting: set[int] = set()
     for kind, message in batch:
         tally[kind] += 1
         if kind == "noise":
             wire.raw(framed(message))
-        elif message["method"] in ENDING:
+        elif message["method"] in STOPPING_METHODS:
             tally[kind] -= 1
         elif kind == "request":
             waiting.add(wire.request(message["method"], message["params"]))
