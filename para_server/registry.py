@@ -69,12 +69,12 @@ async def call(context: Context, name: str, arguments: object) -> BaseModel:
 
     Raises command.unknown, command.invalid-params and the errors of the command.
     """
-    found = COMMANDS.get(name)
-    if found is None:
+    entry = COMMANDS.get(name)
+    if entry is None:
         raise ParaError("command.unknown", f"Unknown command {name[:100]}")
-    params = _parse_params(found, arguments)
+    params = _parse_params(entry, arguments)
     try:
-        return await found.run(context, params)
+        return await entry.run(context, params)
     except OSError as error:
         refusal = error_for(error)
         if refusal is None:
@@ -83,18 +83,18 @@ async def call(context: Context, name: str, arguments: object) -> BaseModel:
         raise refusal from None
 
 
-def _parse_params(found: Command, arguments: object) -> BaseModel:
+def _parse_params(entry: Command, arguments: object) -> BaseModel:
     items = [] if arguments is None else arguments
     if not isinstance(items, list | tuple) or len(items) > 1:
-        raise _invalid_params(found, [Issue(path="", message=_NOT_AN_OBJECT)])
+        raise _invalid_params(entry, [Issue(path="", message=_NOT_AN_OBJECT)])
     params = items[0] if items else {}
     if not isinstance(params, dict):
-        raise _invalid_params(found, [Issue(path="", message=_NOT_AN_OBJECT)])
-    broken = next((k for k, v in params.items() if not (_is_utf8(k) and _is_utf8(v))), None)
-    if broken is not None:
-        raise _invalid_params(found, [Issue(path=ascii(broken)[1:-1][:100], message="not UTF-8")])
+        raise _invalid_params(entry, [Issue(path="", message=_NOT_AN_OBJECT)])
+    invalid = next((k for k, v in params.items() if not (_is_utf8(k) and _is_utf8(v))), None)
+    if invalid is not None:
+        raise _invalid_params(entry, [Issue(path=ascii(invalid)[1:-1][:100], message="not UTF-8")])
     try:
-        return found.params.model_validate(params, by_alias=True, by_name=False)
+        return entry.params.model_validate(params, by_alias=True, by_name=False)
     except ValidationError as error:
         issues = [
             Issue(
@@ -103,7 +103,7 @@ def _parse_params(found: Command, arguments: object) -> BaseModel:
             )
             for e in error.errors(include_input=False, include_context=False, include_url=False)
         ]
-        raise _invalid_params(found, issues[:_MAX_ISSUES]) from None
+        raise _invalid_params(entry, issues[:_MAX_ISSUES]) from None
 
 
 def _describe_error(kind: str, message: str) -> str:
@@ -123,11 +123,11 @@ def _is_utf8(value: object) -> bool:
         return False
 
 
-def _invalid_params(found: Command, issues: list[Issue]) -> ParaError:
+def _invalid_params(entry: Command, issues: list[Issue]) -> ParaError:
     first = issues[0]
-    where = f"{first.path}: " if first.path else ""
+    prefix = f"{first.path}: " if first.path else ""
     return ParaError(
         "command.invalid-params",
-        f"Invalid parameters for {found.name}: {where}{first.message}",
+        f"Invalid parameters for {entry.name}: {prefix}{first.message}",
         issues=issues,
     )

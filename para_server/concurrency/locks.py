@@ -121,15 +121,15 @@ async def _has_room(
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         # in this order: a ticket that is removed between the two has its container listed
-        asked, before = time.monotonic(), _earlier_containers(folder, number)
-        there = set(await listed())
-        _counts[engine] = _ContainerCount(number, len(there | before) + 1, asked)
-        if len(there | before) < limit:
+        asked_at, earlier = time.monotonic(), _earlier_containers(folder, number)
+        existing = set(await listed())
+        _counts[engine] = _ContainerCount(number, len(existing | earlier) + 1, asked_at)
+        if len(existing | earlier) < limit:
             return True
-        if len(there) >= limit:
+        if len(existing) >= limit:
             return False
         # an earlier caller may fail, which leaves room for this one
-        while _earlier_containers(folder, number) == before:
+        while _earlier_containers(folder, number) == earlier:
             if time.monotonic() >= deadline:
                 raise _busy_error(_COUNT_LABEL)
             await asyncio.sleep(_RETRY_SECONDS)
@@ -143,14 +143,14 @@ def _tickets_folder() -> Path:
     """
     name = f"para-{os.getuid()}"
     roots = dict.fromkeys(filter(None, (os.environ.get("TMPDIR"), "/tmp", "/var/tmp")))  # noqa: S108 # the folder in it is checked
-    refused: OSError | None = None
+    first_error: OSError | None = None
     for root in roots:
         try:
             return _create_tickets_folder(Path(root) / name)
         except OSError as error:
-            refused = refused or error
-    why = (refused.strerror if refused else None) or str(refused)
-    raise unreadable_error(Path(next(iter(roots))) / name, why)
+            first_error = first_error or error
+    reason = (first_error.strerror if first_error else None) or str(first_error)
+    raise unreadable_error(Path(next(iter(roots))) / name, reason)
 
 
 def _create_tickets_folder(folder: Path) -> Path:
@@ -168,9 +168,9 @@ def _create_tickets_folder(folder: Path) -> Path:
 def _draw_ticket(folder: Path, container: str) -> _Ticket:
     """Create the next ticket and remove those of ended processes; the caller has the lock."""
     with reporting_os_errors(folder):
-        with (folder / "drawn").open("ab") as drawn:  # its length is the last number
-            last = drawn.tell()
-            drawn.truncate(last + 1)  # works on a full disk, unlike a write
+        with (folder / "drawn").open("ab") as counter:  # its length is the last number
+            last = counter.tell()
+            counter.truncate(last + 1)  # works on a full disk, unlike a write
         for number, file in _all_tickets(folder):
             if _is_locked(file):
                 last = max(last, number)

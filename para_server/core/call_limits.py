@@ -17,10 +17,10 @@ _MAX_DELAY: Final = 600.0  # seconds
 class _SessionCalls(Model):
     """One session: the permitted notifications as of `at`, and the event delayed until `due`."""
 
-    left: float = _MAX_BURST
+    permitted: float = _MAX_BURST
     at: float = 0.0
     pause: float = _FIRST_DELAY
-    held: Attention | None = None
+    delayed: Attention | None = None
     count: int = 0
     due: float = 0.0
 
@@ -36,35 +36,36 @@ def admit(
 ) -> tuple[CallHistory, tuple[Attention, ...]]:
     """Return the new history and the events to send now; the latest delayed one summarizes all."""
     lines = {key: line for key, line in calls.lines.items() if key in sessions}
-    passed: list[Attention] = []
+    admitted: list[Attention] = []
     for event in events:
         line = _refilled(lines.get(event.id, _SessionCalls(at=now)), now)
-        if line.held is None and line.left >= 1:
-            passed.append(event)
-            lines[event.id] = line.model_copy(update={"left": line.left - 1})
+        if line.delayed is None and line.permitted >= 1:
+            admitted.append(event)
+            lines[event.id] = line.model_copy(update={"permitted": line.permitted - 1})
         else:
             # time with a delayed event does not count as quiet
-            since = {} if line.held is None else {"left": 0.0, "due": line.due}
-            held = {"held": event, "count": line.count + 1, "due": now + line.pause, **since}
-            lines[event.id] = line.model_copy(update=held)
+            since = {} if line.delayed is None else {"permitted": 0.0, "due": line.due}
+            delayed = {"delayed": event, "count": line.count + 1, "due": now + line.pause, **since}
+            lines[event.id] = line.model_copy(update=delayed)
     for key, line in lines.items():
-        if line.held is not None and line.due <= now:
-            passed.append(_summary(line.held, line.count - 1))
+        if line.delayed is not None and line.due <= now:
+            admitted.append(_summary(line.delayed, line.count - 1))
             pause = min(2 * line.pause, _MAX_DELAY) if line.count > 1 else line.pause
-            over = {"held": None, "count": 0, "pause": pause, "left": 0.0, "at": now}
-            lines[key] = line.model_copy(update=over)
-    return CallHistory(lines=lines), tuple(passed)
+            sent = {"delayed": None, "count": 0, "pause": pause, "permitted": 0.0, "at": now}
+            lines[key] = line.model_copy(update=sent)
+    return CallHistory(lines=lines), tuple(admitted)
 
 
 def next_due(calls: CallHistory) -> float | None:
     """Return when the next summary is due; None if no event is delayed."""
-    return min((line.due for line in calls.lines.values() if line.held is not None), default=None)
+    due = (line.due for line in calls.lines.values() if line.delayed is not None)
+    return min(due, default=None)
 
 
 def _refilled(line: _SessionCalls, now: float) -> _SessionCalls:
-    left = min(_MAX_BURST, line.left + max(0.0, now - line.at) / _REFILL_SECONDS)
-    pause = _FIRST_DELAY if left >= _MAX_BURST else line.pause
-    return line.model_copy(update={"left": left, "at": now, "pause": pause})
+    permitted = min(_MAX_BURST, line.permitted + max(0.0, now - line.at) / _REFILL_SECONDS)
+    pause = _FIRST_DELAY if permitted >= _MAX_BURST else line.pause
+    return line.model_copy(update={"permitted": permitted, "at": now, "pause": pause})
 
 
 def _summary(event: Attention, more: int) -> Attention:

@@ -31,11 +31,11 @@ def restrict_repository_settings(
     user's settings without the repository.
     """
     _require_settable(of_repo)
-    left = {
+    permitted = {
         section: dict(values) if isinstance(values, Mapping) else values
         for section, values in of_repo.items()
     }
-    container, agent = left.get("container"), left.get("agent")
+    container, agent = permitted.get("container"), permitted.get("agent")
     if isinstance(container, dict):
         _require_allowed_image(container, own)
         _require_allowed_variables(container, beneath)
@@ -43,7 +43,7 @@ def restrict_repository_settings(
         if any(_get_value(layer, "agent", "name") for layer in above):
             agent.pop("name", None)
         _require_allowed_agent(agent, own)
-    return left
+    return permitted
 
 
 def normalize_image(image: str) -> str:
@@ -87,8 +87,8 @@ def _require_allowed_variables(container: dict[str, Any], beneath: Values) -> No
         why = refusal_reason(str(name))
         if why is not None:
             raise _refusal(f"container.env.{name[:100]}", why, "container.env")
-    mine = _get_value(beneath, "container", "env")
-    container["env"] = {**variables, **(mine if isinstance(mine, Mapping) else {})}
+    own = _get_value(beneath, "container", "env")
+    container["env"] = {**variables, **(own if isinstance(own, Mapping) else {})}
 
 
 def _require_allowed_agent(agent: dict[str, Any], own: Settings) -> None:
