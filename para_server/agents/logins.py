@@ -143,11 +143,9 @@ def _select_keys(content: bytes, keys: tuple[str, ...]) -> dict[str, object]:
         document = json.loads(content)
     except ValueError:
         return {}
-    return (
-        {key: document[key] for key in keys if key in document}
-        if isinstance(document, dict)
-        else {}
-    )
+    if not isinstance(document, dict):
+        return {}
+    return {key: document[key] for key in keys if key in document}
 
 
 def _script() -> str:

@@ -25,7 +25,7 @@ Argv = tuple[str, ...]
 Event = Mapping[str, object]
 
 
-def _no_files(_given: Mapping[str, str]) -> Mapping[str, str]:
+def _no_files(_variables: Mapping[str, str]) -> Mapping[str, str]:
     return {}
 
 

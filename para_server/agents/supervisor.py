@@ -59,18 +59,18 @@ def mounts(folder: Path, profile: Profile) -> list[Mount]:
         Mount(source=str(folder / "kept"), target=f"{AGENT_FOLDER}/kept"),
     ]
     for parent in {str(PurePosixPath(target).parent) for target in profile.files({})}:
-        source = _mounted_file(folder, parent)
+        source = _mount_source(folder, parent)
         source.mkdir(parents=True, exist_ok=True)
         result.append(Mount(source=str(source), target=parent, read_only=True))
     return result
 
 
 def write_instructions(
-    folder: Path, profile: Profile, argv: Iterable[str], prompt: str, given: Mapping[str, str]
+    folder: Path, profile: Profile, argv: Iterable[str], prompt: str, variables: Mapping[str, str]
 ) -> None:
     """Write the agent's command line, prompt and other inputs for its supervisor.
 
-    `given` are the user's environment variables for the agent.
+    `variables` are the user's environment variables for the agent.
     """
     inside = folder / "in"
     _write_file(inside / "prompt", prompt.encode())
@@ -84,8 +84,8 @@ def write_instructions(
     )
     _write_file(inside / "manner", profile.manner.encode())
     _write_file(inside / "status", profile.status.encode())
-    for target, text in profile.files(given).items():
-        file = _mounted_file(folder, target)
+    for target, text in profile.files(variables).items():
+        file = _mount_source(folder, target)
         file.parent.mkdir(parents=True, exist_ok=True)
         _write_file(file, text.encode())
 
@@ -139,7 +139,7 @@ def _scripts() -> dict[str, bytes]:
     return {name: (resources.files(__package__) / name).read_bytes() for name in _SCRIPTS}
 
 
-def _mounted_file(folder: Path, target: str) -> Path:
+def _mount_source(folder: Path, target: str) -> Path:
     return folder / "in" / "files" / target.lstrip("/")
 
 

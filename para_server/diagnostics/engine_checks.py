@@ -50,8 +50,8 @@ async def check_limits(context: Context) -> Check:
         f"{info.cpus} CPUs and {format_gib(info.memory)}; a session may use "
         f"{usable_cpus:g} CPUs and {format_gib(usable_memory)}"
     )
-    if info.limits:
-        cannot = " and ".join(info.limits)
+    if info.unsupported_limits:
+        cannot = " and ".join(info.unsupported_limits)
         message = f"{detail}, but the engine cannot limit {cannot}"
         url = "https://docs.docker.com/engine/security/rootless/"
         return make_warning(

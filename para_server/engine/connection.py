@@ -19,6 +19,7 @@ _SSH: Final = "ssh://"
 _OLDEST_API: Final = (1, 41)  # Docker 20.10 and Podman 4
 _NEWEST_API: Final = (1, 52)  # Docker 29
 _UPGRADE: Final = "https://docs.docker.com/engine/install/"
+_BAD_REQUEST: Final = 400
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 
@@ -103,9 +104,6 @@ def is_version_refusal(error: Exception) -> bool:
     if not isinstance(error, APIError) or error.status_code != _BAD_REQUEST:
         return False
     return str(error.explanation).startswith("client version ")
-
-
-_BAD_REQUEST: Final = 400
 
 
 def _incompatible_error(message: str, title: str) -> ParaError:

@@ -22,6 +22,13 @@ _LOCAL_SCHEMES: Final = ("unix://", "npipe://")
 _DEFAULT_PORT: Final = 2375  # as in the docker command line
 _DEFAULT_TLS_PORT: Final = 2376
 _MAX_ADDRESS: Final = 300  # characters of an address in a message
+_PROXY_VARIABLES: Final = {
+    "httpProxy": "HTTP_PROXY",
+    "httpsProxy": "HTTPS_PROXY",
+    "ftpProxy": "FTP_PROXY",
+    "noProxy": "NO_PROXY",
+    "allProxy": "ALL_PROXY",
+}
 
 
 class Tls(Model):
@@ -143,15 +150,6 @@ def read_session_proxies(address: str, environ: Mapping[str, str]) -> dict[str, 
         if isinstance(value, str) and value:
             variables |= {name: value, name.lower(): value}
     return variables
-
-
-_PROXY_VARIABLES: Final = {
-    "httpProxy": "HTTP_PROXY",
-    "httpsProxy": "HTTPS_PROXY",
-    "ftpProxy": "FTP_PROXY",
-    "noProxy": "NO_PROXY",
-    "allProxy": "ALL_PROXY",
-}
 
 
 def unreachable_error(message: str) -> ParaError:

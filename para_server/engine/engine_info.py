@@ -16,6 +16,7 @@ from para_server.engine.client import Engine
 
 _MAX_AGE: Final = 60.0  # seconds; an engine must be restarted to change its configuration
 _REMAPPED_FOLDER: Final = re.compile(r"/(\d+)\.(\d+)/?$")  # of Docker's data folder
+_LIMIT_NAMES: Final = {"CpuCfsQuota": "CPUs", "MemoryLimit": "memory", "PidsLimit": "processes"}
 
 
 class EngineInfo(Model):
@@ -32,7 +33,7 @@ class EngineInfo(Model):
     rootless: bool
     remapped: bool
     root: int
-    limits: tuple[str, ...]  # names of the limits that the engine can't enforce
+    unsupported_limits: tuple[str, ...]  # names of limits that the engine can't enforce
     time: str
     architecture: str
     warnings: tuple[str, ...] = ()
@@ -40,11 +41,11 @@ class EngineInfo(Model):
 
 async def inspect_engine(engine: Engine) -> EngineInfo:
     """Return an engine's info, which is cached for a minute."""
-    cached = _known.get(engine)
+    cached = _cache.get(engine)
     if cached is not None and time.monotonic() < cached[0] + _MAX_AGE:
         return cached[1]
     current = await query_engine(engine)
-    _known[engine] = (time.monotonic(), current)
+    _cache[engine] = (time.monotonic(), current)
     return current
 
 
@@ -68,16 +69,15 @@ async def query_engine(engine: Engine) -> EngineInfo:
         rootless=rootless,
         remapped=remapped,
         root=_host_uid_of_root(engine, info, rootless=rootless, remapped=remapped),
-        limits=tuple(name for key, name in _LIMIT_NAMES.items() if info.get(key) is False),
+        unsupported_limits=tuple(
+            name for key, name in _LIMIT_NAMES.items() if info.get(key) is False
+        ),
         time=str(info.get("SystemTime") or ""),
         architecture=str(info.get("Architecture") or ""),
         warnings=tuple(str(one) for one in info.get("Warnings") or ()),
     )
     capacity.set_capacity(engine, Capacity(current.cpus or inf, current.memory or inf))
     return current
-
-
-_LIMIT_NAMES: Final = {"CpuCfsQuota": "CPUs", "MemoryLimit": "memory", "PidsLimit": "processes"}
 
 
 def _host_uid_of_root(
@@ -88,9 +88,9 @@ def _host_uid_of_root(
         socket = Path(engine.address.removeprefix("unix://"))
         return socket.stat().st_uid if socket.exists() else 0
     if remapped:
-        current = _REMAPPED_FOLDER.search(str(info.get("DockerRootDir", "")))
-        return int(current[1]) if current else 0
+        match = _REMAPPED_FOLDER.search(str(info.get("DockerRootDir", "")))
+        return int(match[1]) if match else 0
     return 0
 
 
-_known: Final[dict[Engine, tuple[float, EngineInfo]]] = {}
+_cache: Final[dict[Engine, tuple[float, EngineInfo]]] = {}

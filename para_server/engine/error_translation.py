@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from docker.errors import APIError
 
 _GROUP_URL: Final = "https://docs.docker.com/engine/install/linux-postinstall/"
-_MAX_TEXT: Final = 500
+_MAX_TEXT: Final = 500  # characters of the engine's text in a message
 _IN_USE: Final = 409
 # The kernel reports the same error for namespaces, keys, watches and cgroups. Only an error with
 # the path of a file outside the kernel's own file systems means that a disk is full.
@@ -25,7 +25,7 @@ _NO_SPACE: Final = re.compile(r"\b[a-z]+ (/[^\s:]*)(?: [^\s:]+)?: no space left 
 _KERNEL_FILE_SYSTEMS: Final = ("/sys/", "/proc/", "/dev/")
 _BIND: Final = re.compile(r"bind source path does not exist: (.+)|statfs (/.+): no such file")
 _NO_HOST_NETWORK: Final = "cannot share the host's network namespace"
-_WANTS_TLS: Final = "Client sent an HTTP request to an HTTPS server"
+_REQUIRES_TLS: Final = "Client sent an HTTP request to an HTTPS server"
 
 
 def translate_error(error: Exception, settings: EngineSettings, where: str) -> Exception:
@@ -37,17 +37,17 @@ def translate_error(error: Exception, settings: EngineSettings, where: str) -> E
     from requests import exceptions as http
     from urllib3 import exceptions as stream  # reading a stream raises these unwrapped
 
-    broken = (
+    connection_errors = (
         http.ConnectionError | http.ChunkedEncodingError | stream.ProtocolError | ConnectionError
     )
-    late = http.ReadTimeout | stream.ReadTimeoutError | TimeoutError
+    timeouts = http.ReadTimeout | stream.ReadTimeoutError | TimeoutError
     if isinstance(error, docker_errors.ImageNotFound):
         return image_missing_error(error_text(error))
     if isinstance(error, docker_errors.APIError):
         return _translate_api_error(error)
-    if isinstance(error, late):
+    if isinstance(error, timeouts):
         return _timeout_error(settings)
-    if isinstance(error, broken):
+    if isinstance(error, connection_errors):
         return _translate_connection_error(error, where)
     if isinstance(error, docker_errors.DockerException | http.RequestException):
         return refused_error(error_text(error))
@@ -101,7 +101,7 @@ def error_text(error: Exception) -> str:
 
 def _translate_api_error(error: APIError) -> ParaError:
     text = error_text(error)
-    if _WANTS_TLS in text:
+    if _REQUIRES_TLS in text:
         return unreachable_error(
             "The engine requires TLS: set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
         )
@@ -135,13 +135,13 @@ def _walk_causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and all its causes, down to those of the operating system."""
     waiting, seen = [error], set[int]()
     while waiting:
-        one = waiting.pop()
-        if id(one) in seen:
+        cause = waiting.pop()
+        if id(cause) in seen:
             continue
-        seen.add(id(one))
-        yield one
-        within = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
-        waiting += [cause for cause in within if isinstance(cause, BaseException)]
+        seen.add(id(cause))
+        yield cause
+        inner = (cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args)
+        waiting += [item for item in inner if isinstance(item, BaseException)]
 
 
 def _permission_error(where: str) -> ParaError:

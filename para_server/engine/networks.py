@@ -38,6 +38,7 @@ _ABSENT: Final = re.compile(
 )
 _NO_ADDRESSES: Final = ("non-overlapping", "fully subnetted", "no available network", "no free")
 _NO_ISOLATION: Final = ("restrict inter-container", "br_netfilter", "bridge-nf-call")
+_CHOOSE_NETWORK: Final = Remedy(title="Choose another network", setting="container.network")
 
 
 class Network(Model):
@@ -230,6 +231,3 @@ def _creation_error(error: APIError) -> ParaError:
         f"The network {SESSION_NETWORK} could not be created: {one_line(text)}",
         _CHOOSE_NETWORK,
     )
-
-
-_CHOOSE_NETWORK: Final = Remedy(title="Choose another network", setting="container.network")

@@ -24,7 +24,14 @@ OTHER = 1234 if os.geteuid() != 1234 else 1235  # neither this user's nor the im
 
 
 def facts(**known: object) -> EngineInfo:
-    plain = {"version": "", "cpus": 1, "memory": 1, "limits": (), "time": "", "architecture": ""}
+    plain = {
+        "version": "",
+        "cpus": 1,
+        "memory": 1,
+        "unsupported_limits": (),
+        "time": "",
+        "architecture": "",
+    }
     how = {"rootless": False, "remapped": False, "root": 0}
     return EngineInfo.model_validate(plain | how | known)
 
