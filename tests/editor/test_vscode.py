@@ -126,7 +126,7 @@ def test_it_is_finished_and_its_branch_is_in_the_repository(
     window.dismiss()
 
 
-def test_a_dispatch_that_is_cancelled_leaves_nothing(
+def test_cancelled_dispatch_leaves_nothing(
     window: Window, project: Repository, switch: Switch, containers: Containers, place: Path
 ) -> None:
     refs, records = project.refs(), sorted((place / "para/sessions").iterdir())

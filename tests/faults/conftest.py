@@ -1,4 +1,4 @@
-"""What the tests of faults are given: a proxy that makes calls fail, and the invariants."""
+"""Fixtures for fault tests: a proxy that makes calls fail, and the invariants."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HASTY = {"PARA_ENGINE_TIMEOUT": "1", "PARA_GIT_MAX_SECONDS": "8"}
 
 @pytest.fixture
 def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """Stand between para and the engine."""
+    """Run a proxy between para and the engine."""
     # a socket's path has little room
     proxy = Proxy(tmp_path_factory.mktemp("p") / "s", find_address(EngineSettings(), os.environ))
     yield proxy
@@ -33,7 +33,7 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
 
 @pytest.fixture
 def draw(request: pytest.FixtureRequest) -> Callable[[str, int, int], Iterable[int]]:
-    """Choose which of the cases are run: with --soak all, until one no longer hits."""
+    """Choose the cases to run: with --soak all, until one is no longer reached."""
 
     def chosen(what: str, drawn: int, of: int) -> Iterable[int]:
         if request.config.getoption("--soak"):
@@ -46,7 +46,7 @@ def draw(request: pytest.FixtureRequest) -> Callable[[str, int, int], Iterable[i
 
 @pytest.fixture(scope="session")
 def tally(figures: Callable[[str], None]) -> Iterator[Counter[str]]:
-    """Count what was made to fail, and what came of it, over all tests of faults."""
+    """Count faults and their outcomes over all fault tests."""
     counted: Counter[str] = Counter()
     yield counted
     came = f"leftovers {counted.pop('leftovers', 0)}, losses {counted.pop('losses', 0)}"
@@ -56,7 +56,7 @@ def tally(figures: Callable[[str], None]) -> Iterator[Counter[str]]:
 
 @pytest.fixture
 def whole(api: Any, home: Path, repo: Repository, tally: Counter[str]) -> Callable[..., None]:
-    """Check that nothing is left over, and that no session of those given has lost its work."""
+    """Check that there are no leftovers, and that no given session has lost its work."""
 
     def check(told: str, *sessions: dict[str, Any]) -> None:
         gone = [name for session in sessions for name in lost(home, repo, session)]

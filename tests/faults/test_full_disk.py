@@ -1,4 +1,4 @@
-"""The disk is full: what cannot be done is undone, and nothing is lost."""
+"""A full disk: failed commands roll back, no work is lost."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """Put PARA_HOME on a small disk."""
+    """Create PARA_HOME on a small disk."""
     with small_disk(tmp_path / "small") as folder:
         yield folder / "home"
 
 
 @contextlib.contextmanager
 def full(folder: Path, name: str = "fill") -> Iterator[None]:
-    """Fill the disk of a folder, to its last byte."""
+    """Fill the disk of a folder to its last byte."""
     file = folder / name
     with contextlib.suppress(OSError), file.open("wb", buffering=0) as stream:
         while True:
@@ -52,7 +52,7 @@ def full(folder: Path, name: str = "fill") -> Iterator[None]:
     file.unlink()
 
 
-async def test_a_session_that_does_not_fit_leaves_nothing(
+async def test_dispatch_without_disk_space_leaves_nothing(
     para: Para, repo: Repository, api: Any, home: Path
 ) -> None:
     repo.commit("large", **{f"large{n}": str(n) * (4 << 20) for n in range(8)})
@@ -63,14 +63,14 @@ async def test_a_session_that_does_not_fit_leaves_nothing(
 
 
 async def refused(para: Para, command: str, **params: object) -> Failed:
-    """Run a command that needs more room than there is."""
+    """Run a command that needs more disk space than is free."""
     with pytest.raises(Failed) as caught:
         await para.call(command, **params)
     assert caught.value.slug in {"store.unreadable", "workspace.git-failed"}
     return caught.value
 
 
-async def test_a_full_home_lets_sessions_end_and_none_begin(
+async def test_full_home_allows_ends_and_refuses_starts(
     servers: Servers, repo: Repository, api: Any, home: Path
 ) -> None:
     para = await servers()
@@ -100,7 +100,7 @@ async def test_a_full_home_lets_sessions_end_and_none_begin(
 
 
 @pytest.mark.parametrize("command", ["finish", "cancel"])
-async def test_a_repository_on_a_full_disk_gets_the_work_when_there_is_room(
+async def test_finish_succeeds_after_the_repository_has_space_again(
     servers: Servers, api: Any, home: Path, tmp_path: Path, command: str
 ) -> None:
     params = {"message": "it"} if command == "finish" else {}

@@ -1,4 +1,4 @@
-"""An engine that has less than the settings ask for: sessions start, and their work comes out."""
+"""An engine with less resources than the settings require: sessions start and finish."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mortal]:
 
 
 @pytest.mark.root
-async def test_on_one_cpu_a_session_starts_and_its_work_comes_out(
+async def test_session_starts_and_finishes_on_one_cpu(
     small: Mortal, servers: Callable[..., Awaitable[Para]], repo: Repository
 ) -> None:
     api = await small.answers()
@@ -49,9 +49,7 @@ async def test_on_one_cpu_a_session_starts_and_its_work_comes_out(
     api.close()
 
 
-async def test_an_engine_that_has_fewer_cpus_than_it_had_is_asked_again(
-    api: Any, home: Path
-) -> None:
+async def test_changed_cpu_count_of_the_engine_is_queried_again(api: Any, home: Path) -> None:
     edge = Engine(EngineSettings(), os.environ)
     cpus = api.info()["NCPU"]
     try:

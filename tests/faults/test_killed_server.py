@@ -1,4 +1,4 @@
-"""The server is killed at any moment of a command: the next one completes or undoes it."""
+"""The server is killed during a command: the next server completes it or rolls it back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Servers = Callable[..., Awaitable[Para]]
 
 
 class Killer:
-    """Kills servers at seeded moments of a command, as shares of the time that it takes."""
+    """Kills servers at seeded moments, given as fractions of a command's duration."""
 
     def __init__(self, shares: list[float], tally: Counter[str]) -> None:
         self.shares = shares
@@ -31,7 +31,7 @@ class Killer:
         self._takes = LONGEST
 
     async def kill(self, para: Para, share: float, command: str, **params: object) -> str:
-        """Send a command, and end the server while it is at work; tells how far it came."""
+        """Send a command and kill the server during it; return when that was."""
         clock = asyncio.get_running_loop().time
         began = clock()
         sent = para.send(command, [params])
@@ -50,14 +50,14 @@ class Killer:
 
 @pytest.fixture
 def killer(request: pytest.FixtureRequest, tally: Counter[str]) -> Killer:
-    """Draw the moments at which servers are killed."""
+    """Return the seeded moments of the kills."""
     soak, seed = (request.config.getoption(name) for name in ("--soak", "--seed"))
     drawn = random.Random(f"{seed} {request.node.name}")  # noqa: S311 # no secret
     return Killer([drawn.random() for _ in range(KILLS if soak else DRAWN)], tally)
 
 
 @pytest.mark.timeout(7200)
-async def test_a_dispatch_that_was_killed_leaves_nothing_or_a_whole_session(
+async def test_killed_dispatch_leaves_nothing_or_a_complete_session(
     servers: Servers, home: Path, whole: Callable[..., None], killer: Killer
 ) -> None:
     para = await servers(watching=False)
@@ -79,7 +79,7 @@ async def test_a_dispatch_that_was_killed_leaves_nothing_or_a_whole_session(
 @pytest.mark.slice(6)
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-async def test_a_command_that_was_killed_is_completed_or_undone(
+async def test_killed_command_is_completed_or_rolled_back(
     servers: Servers,
     repo: Repository,
     api: Any,

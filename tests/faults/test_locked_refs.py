@@ -1,4 +1,4 @@
-"""Refs that can't be changed for a moment cost no work, and an end that was reached stays one."""
+"""Refs that cannot be changed for a moment: no work is lost, and an end remains."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ REFUSALS = {
 
 
 async def worked_in(para: Para, home: Path, kind: str) -> dict[str, Any]:
-    """Start a session and leave work in it."""
+    """Start a session and create work in it."""
     session: dict[str, Any] = await para.call("para.start", name="fix", type=kind)
     folder = Path(session["workspace"] or home / "work" / session["id"] / "upper")
     (folder / "work").write_text("1\n")
@@ -66,7 +66,7 @@ async def worked_in(para: Para, home: Path, kind: str) -> dict[str, Any]:
 
 
 async def attempt(para: Para, command: str, **params: object) -> bool:
-    """Run a command, which may be refused."""
+    """Run a command that may be refused."""
     slug = ""
     try:
         await para.call(command, **params)
@@ -78,7 +78,7 @@ async def attempt(para: Para, command: str, **params: object) -> bool:
 
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize("kind", ["container", "worktree"])
-async def test_cancel_keeps_the_work_while_refs_refuse(
+async def test_cancel_keeps_the_work_if_a_ref_cannot_be_changed(
     api: Any, para: Para, repo: Repository, home: Path, kind: str, refusal: str
 ) -> None:
     assert api
@@ -104,7 +104,7 @@ async def test_cancel_keeps_the_work_while_refs_refuse(
 
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize("kind", ["container", "worktree"])
-async def test_finish_is_done_or_not_while_refs_refuse(
+async def test_finish_is_atomic_if_a_ref_cannot_be_changed(
     api: Any,
     para: Para,
     servers: Servers,

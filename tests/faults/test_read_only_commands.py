@@ -1,4 +1,4 @@
-"""A call to the engine fails while a command only looks, cleans or builds: all stays as it was."""
+"""A call to the engine fails in a command that reads, cleans or builds: no state changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from para_server.core.names import BASE_IMAGE, LABEL_HOME, LABEL_SESSION
 from tests import engine
 from tests.client import Failed, Para
 from tests.faults.conftest import HASTY
-from tests.faults.test_all_or_nothing import attempt
+from tests.faults.test_failed_calls import attempt
 from tests.leftovers import at_work
 from tests.proxy import WAYS, How, Proxy
 from tests.scratch import Repository
@@ -26,7 +26,7 @@ Draw = Callable[[str, int, int], Iterable[int]]
 
 @dataclass(frozen=True)
 class Look:
-    """A command that changes nothing; `calls` are those that it makes at least."""
+    """A read-only command; `calls` are those that it always makes."""
 
     command: str
     params: dict[str, object] = field(default_factory=dict)
@@ -60,12 +60,12 @@ SILENCED: dict[str, dict[str, object]] = {
 
 @pytest.fixture
 def environ(environ: dict[str, str], faults: Proxy) -> dict[str, str]:
-    """Lead the servers through the proxy."""
+    """Connect the servers through the proxy."""
     return environ | {"DOCKER_HOST": faults.address}
 
 
 def all_there_is(api: Any, home: Path, repo: Repository) -> dict[str, object]:
-    """Digest whatever a command could have changed."""
+    """Return a digest of all state that a command could change."""
     found: dict[str, object] = {**repo.refs(), **repo.fingerprint()}
     for ref in repo.refs("refs/para/review"):
         del found[ref]  # what a look has found, for whoever looks at it file by file
@@ -83,7 +83,7 @@ def all_there_is(api: Any, home: Path, repo: Repository) -> dict[str, object]:
 @pytest.mark.slice(2)
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("how", WAYS)
-async def test_commands_that_look_leave_all_as_it_was_when_a_call_fails(
+async def test_read_only_commands_change_nothing_if_a_call_fails(
     servers: Servers,
     repo: Repository,
     api: Any,
@@ -115,7 +115,7 @@ async def test_commands_that_look_leave_all_as_it_was_when_a_call_fails(
 
 
 @pytest.mark.timeout(600)
-async def test_every_command_says_so_where_the_engine_has_fallen_silent(
+async def test_every_command_reports_an_unresponsive_engine(
     servers: Servers,
     repo: Repository,
     api: Any,
@@ -146,14 +146,14 @@ async def test_every_command_says_so_where_the_engine_has_fallen_silent(
 
 
 def without_times(found: dict[str, object]) -> dict[str, object]:
-    """Leave out the records, which say when they were written; what else they say is judged."""
+    """Return the state without records, which contain the time of their last write."""
     return {name: value for name, value in found.items() if not name.endswith(".json")}
 
 
 @pytest.mark.slice(1)
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("how", WAYS)
-async def test_clean_removes_what_is_left_and_nothing_else_when_a_call_fails(
+async def test_clean_removes_only_leftovers_if_a_call_fails(
     servers: Servers,
     repo: Repository,
     api: Any,
@@ -183,7 +183,7 @@ async def test_clean_removes_what_is_left_and_nothing_else_when_a_call_fails(
 
 
 def leave_behind(api: Any, home: Path) -> None:
-    """Make what a session of long ago has left: a container, its image, folders."""
+    """Create leftovers of an old session: a container, its image, folders."""
     labels = {LABEL_HOME: str(home), LABEL_SESSION: "old-000000"}
     made = api.create_container(BASE_IMAGE, ["true"], name="para-session-old-000000", labels=labels)
     api.commit(made["Id"], "para-saved", "old-000000", conf={"Labels": labels})
@@ -194,7 +194,7 @@ def leave_behind(api: Any, home: Path) -> None:
 @pytest.mark.slice(1)
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("how", WAYS)
-async def test_the_image_is_there_and_whole_when_a_call_of_its_build_fails(
+async def test_image_stays_complete_if_a_call_of_its_build_fails(
     servers: Servers,
     api: Any,
     home: Path,
@@ -218,7 +218,7 @@ async def test_the_image_is_there_and_whole_when_a_call_of_its_build_fails(
             break
 
 
-async def test_a_build_that_says_no_more_is_told_as_an_engine_that_is_too_slow(
+async def test_silent_build_is_reported_as_a_timeout(
     servers: Servers, api: Any, faults: Proxy
 ) -> None:
     hasty = await servers(watching=False, extra=HASTY)

@@ -1,4 +1,4 @@
-"""Every call to the engine fails once: a command is done or undone, and nothing is lost."""
+"""Every call to the engine fails once: commands complete or roll back, no work is lost."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Whole = Callable[..., None]
 
 @pytest.fixture
 def environ(environ: dict[str, str], faults: Proxy) -> dict[str, str]:
-    """Lead the servers through the proxy."""
+    """Connect the servers through the proxy."""
     return environ | {"DOCKER_HOST": faults.address}
 
 
 async def attempt(
     para: Para, faults: Proxy, command: str, **params: object
 ) -> Failed | dict[str, Any]:
-    """Run a command that may fail; a bug of para's is no failure that it may have."""
+    """Run a command that may fail, but not with an internal error."""
     try:
         outcome: Failed | dict[str, Any] = await para.call(command, **params)
     except Failed as failed:
@@ -51,7 +51,7 @@ async def attempt(
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("command", ["para.dispatch", "para.start"])
-async def test_a_session_comes_to_be_whole_or_not_at_all_when_a_call_fails(
+async def test_dispatch_is_atomic_if_a_call_fails(
     servers: Servers,
     home: Path,
     faults: Proxy,
@@ -88,7 +88,7 @@ async def test_a_session_comes_to_be_whole_or_not_at_all_when_a_call_fails(
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-async def test_a_command_is_done_or_undone_when_a_call_fails(
+async def test_commands_are_atomic_if_a_call_fails(
     servers: Servers,
     api: Any,
     faults: Proxy,
@@ -131,7 +131,7 @@ async def test_a_command_is_done_or_undone_when_a_call_fails(
 
 
 async def cancelled_at(para: Para, name: str, seconds: float) -> Failed | dict[str, Any]:
-    """Dispatch, and ask for it to be stopped after a while."""
+    """Dispatch a session and cancel the request after a delay."""
     request = f"dispatch-{name}"
     params = {"prompt": "echo done", "name": name}
     sent = para.send("para.dispatch", [params], msg_id=request)
@@ -145,7 +145,7 @@ async def cancelled_at(para: Para, name: str, seconds: float) -> Failed | dict[s
 
 
 @pytest.mark.timeout(1800)
-async def test_a_dispatch_that_is_cancelled_leaves_nothing(
+async def test_cancelled_dispatch_leaves_nothing(
     servers: Servers,
     repo: Repository,
     home: Path,

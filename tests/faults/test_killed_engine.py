@@ -1,4 +1,4 @@
-"""The engine is killed in the midst of commands: sessions come back, and nothing is lost."""
+"""The engine is killed during commands: sessions continue, no work is lost."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ pytestmark = pytest.mark.root
 
 @pytest_asyncio.fixture
 async def api(mortal: Mortal) -> Any:
-    """Connect to the engine that dies: a connection outlives it."""
+    """Connect to the engine that is killed; the connection survives it."""
     return await mortal.answers()
 
 
 @pytest.mark.timeout(3600)
-async def test_sessions_survive_the_death_of_their_engine(
+async def test_sessions_survive_a_killed_engine(
     servers: Callable[..., Awaitable[Para]],
     api: Any,
     home: Path,
@@ -78,7 +78,7 @@ async def test_sessions_survive_the_death_of_their_engine(
 async def killed_within(
     para: Para, mortal: Mortal, case: Case, name: str, seconds: float
 ) -> object:
-    """Run a command, and kill the engine while it is under way."""
+    """Run a command and kill the engine during it."""
     sent = asyncio.create_task(para.call(case.command, name=name, **case.params))
     await asyncio.sleep(seconds)
     await asyncio.to_thread(mortal.die)
