@@ -1,4 +1,4 @@
-"""A server whose change of a file fails once: the one that it is set to."""
+"""A server in which one chosen change of a file fails."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Python loads it by its name before anything of para. A change that is refused here has not been
-# made, as where the disk is full or a folder is read-only; each may be refused, wherever it lies.
+# Python imports sitecustomize before para. A change that is refused here was not made, as on a full
+# disk or in a read-only folder.
 HOOK = """
 import errno, fcntl, os, sys
 
@@ -48,7 +48,7 @@ sys.addaudithook(refuse)
 
 
 class FailingFiles:
-    """Refuses one change of a file to servers that have `path` as their PYTHONPATH."""
+    """Refuse one change of a file in servers that have `path` as their PYTHONPATH."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -56,13 +56,13 @@ class FailingFiles:
         self.path = str(folder)
         (folder / "sitecustomize.py").write_text(HOOK.format(fuse=str(self._file)))
 
-    def burn(self, changes: int, error: int) -> None:
-        """Let a later change fail with an error of the system, by its number."""
+    def arm(self, changes: int, error: int) -> None:
+        """Set a later change to fail with an errno."""
         with self._locked():
             self._file.write_text(f"{changes} {error} -")
 
-    def out(self) -> str:
-        """Let none fail any more; tells which has, if one has."""
+    def disarm(self) -> str:
+        """Stop failing, and return the change that failed, or ""."""
         with self._locked():
             left, _, last = self._file.read_text().split(" ", 2)
             self._file.unlink()

@@ -1,4 +1,4 @@
-"""What a branch has: what the session changed, by the rules of the user, and nothing else."""
+"""The branch of a finished session contains exactly its changes, by the user's rules."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.client import Para
 from tests.scratch import Repository
 
 Servers = Callable[..., Awaitable[Para]]
-TOUCH = "find . -path ./.git -prune -o -type f -exec touch {} +"  # git looks into every file
+TOUCH = "find . -path ./.git -prune -o -type f -exec touch {} +"  # so that git reads every file
 
 
-async def changed(para: Para, repo: Repository, api: Any, script: str) -> set[str]:
-    """Finish a session that did something, and tell which files its branch changes."""
+async def finish_and_list_changes(para: Para, repo: Repository, api: Any, script: str) -> set[str]:
+    """Finish a session that ran a script, and return the files that its branch changes."""
     session = await para.call("para.start", name="w")
     engine.run(api, session["container"]["name"], script)
     await para.call("para.finish", name="w", message="it")
@@ -26,7 +26,7 @@ async def changed(para: Para, repo: Repository, api: Any, script: str) -> set[st
     return set(names.splitlines())
 
 
-async def test_files_that_nobody_changed_stay_as_they_are_whatever_the_rules_say_today(
+async def test_unchanged_files_stay_unchanged_under_newer_attributes(
     para: Para, repo: Repository, api: Any
 ) -> None:
     (repo.path / "old.txt").write_bytes(b"a\r\nb\r\n")
@@ -34,10 +34,12 @@ async def test_files_that_nobody_changed_stay_as_they_are_whatever_the_rules_say
     (repo.path / "id.c").write_bytes(b"$Id: 12 $\n")
     repo.commit("before there were rules")
     repo.commit(**{".gitattributes": "*.txt text\n*.bat text eol=crlf\n*.c ident\n"})
-    assert await changed(para, repo, api, f"{TOUCH}; echo 2 >README.md") == {"README.md"}
+    assert await finish_and_list_changes(para, repo, api, f"{TOUCH}; echo 2 >README.md") == {
+        "README.md"
+    }
 
 
-async def test_a_git_of_the_host_that_fails_for_a_moment_changes_nothing_in_the_branch(
+async def test_temporary_failure_of_git_does_not_change_the_branch(
     servers: Servers, repo: Repository, api: Any, tmp_path: Path
 ) -> None:
     failing = f"! mkdir {tmp_path}/failed 2>/dev/null || exit 1"
@@ -48,21 +50,21 @@ async def test_a_git_of_the_host_that_fails_for_a_moment_changes_nothing_in_the_
     shim.chmod(0o755)
     repo.commit(**{".gitattributes": "*.bat text eol=crlf\n", "run.bat": "one\n"})
     para = await servers(extra={"PATH": f"{shim.parent}:/usr/local/bin:/usr/bin:/bin"})
-    assert await changed(para, repo, api, "echo 1 >1") == {"1"}
+    assert await finish_and_list_changes(para, repo, api, "echo 1 >1") == {"1"}
     assert (tmp_path / "failed").is_dir(), "it did not fail"
 
 
-async def test_rules_that_a_session_makes_hold_for_what_it_changes(
+async def test_new_attributes_apply_to_files_that_the_session_changes(
     para: Para, repo: Repository, api: Any
 ) -> None:
     (repo.path / "old.txt").write_bytes(b"a\r\nb\r\n")
     repo.commit()
     script = f"echo '*.txt text' >.gitattributes; printf 'n\\r\\n' >new.txt; {TOUCH}"
-    assert await changed(para, repo, api, script) == {".gitattributes", "new.txt"}
+    assert await finish_and_list_changes(para, repo, api, script) == {".gitattributes", "new.txt"}
     assert repo.git("cat-file", "-s", "para/w:new.txt") == "2"
 
 
-async def test_a_repository_within_is_added_by_its_own_rules_and_changes_no_others(
+async def test_nested_repository_is_added_by_its_own_rules_only(
     para: Para, repo: Repository, api: Any
 ) -> None:
     repo.commit(**{".gitattributes": "*.bat text eol=crlf\n", ".gitignore": "/vendor/\n*.log\n"})
@@ -72,13 +74,13 @@ async def test_a_repository_within_is_added_by_its_own_rules_and_changes_no_othe
         "echo '/bin' >.gitignore; echo '*.txt text' >.gitattributes; echo b >bin/b; echo l >x.log; "
         "printf 'a\\r\\n' >a.txt; git init -q deep; echo d >deep/d"
     )
-    assert await changed(para, repo, api, f"{script}; cd ..; {TOUCH}") == {
+    assert await finish_and_list_changes(para, repo, api, f"{script}; cd ..; {TOUCH}") == {
         *("lib/.gitignore", "lib/.gitattributes", "lib/a.txt", "lib/deep/d"),
     }
     assert repo.git("cat-file", "-s", "para/w:lib/a.txt") == "2"
 
 
-async def test_repositories_of_odd_names_are_told_apart(
+async def test_nested_repositories_with_odd_names_are_distinguished(
     para: Para, repo: Repository, api: Any
 ) -> None:
     session = await para.call("para.start", name="w")
@@ -91,7 +93,7 @@ async def test_repositories_of_odd_names_are_told_apart(
     assert {f"{at}/file" for at in ("a\nb", "-x", "--help", "*", "@", "]")} <= names
 
 
-async def test_what_the_user_ignores_elsewhere_is_not_committed(
+async def test_user_ignore_files_apply_to_sessions(
     para: Para, repo: Repository, api: Any, tmp_path: Path
 ) -> None:
     ignored = tmp_path / "my ignores"
@@ -102,11 +104,11 @@ async def test_what_the_user_ignores_elsewhere_is_not_committed(
         "echo 1 >.env.local; echo 2 >a.swp; echo '/notes' >>.git/info/exclude; echo 3 >notes; "
         "git status --short; echo 4 >work"
     )
-    assert await changed(para, repo, api, script) == {"work"}
+    assert await finish_and_list_changes(para, repo, api, script) == {"work"}
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["in a clone", "in a shared checkout"])
-async def test_the_users_own_filters_write_files_and_changed_ones_are_not_finished(
+async def test_user_filters_write_files_and_finish_refuses_changed_ones(
     servers: Servers, repo: Repository, api: Any, tmp_path: Path, shared: bool
 ) -> None:
     clear, stored = "clear text\n", "PYRNE GRKG\n"
@@ -124,8 +126,8 @@ async def test_the_users_own_filters_write_files_and_changed_ones_are_not_finish
     session = await para.call("para.start", name="w")
     assert {"rot", "evil"} <= set(" ".join(session["warnings"]).split())
     container = session["container"]["name"]
-    look = f"{TOUCH}; cat a.key b.evil; git status --short"
-    assert engine.run(api, container, look) == f"{clear}b\n"
+    inspect = f"{TOUCH}; cat a.key b.evil; git status --short"
+    assert engine.run(api, container, inspect) == f"{clear}b\n"
     engine.run(api, container, "echo new >new; echo secret >>a.key")
     refused = await para.fails("workspace.git-failed", "para.finish", name="w", message="it")
     assert "filter" in refused.message
@@ -140,7 +142,7 @@ async def test_the_users_own_filters_write_files_and_changed_ones_are_not_finish
     assert not (tmp_path / "canary").exists(), "a filter of the repository's own configuration ran"
 
 
-async def test_commits_are_by_whoever_git_says_the_user_is(
+async def test_commits_have_the_identity_of_the_user(
     servers: Servers, repo: Repository, api: Any
 ) -> None:
     repo.git("config", "author.name", "An Author")
@@ -150,11 +152,11 @@ async def test_commits_are_by_whoever_git_says_the_user_is(
     session = await para.call("para.start", name="w")
     engine.run(api, session["container"]["name"], "echo 1 >1; git add 1; git commit -qm 1; echo >2")
     await para.call("para.finish", name="w", message="it")
-    said = repo.git("log", "-2", "--format=%an <%ae> %cn <%ce>", "para/w").splitlines()
-    assert said == ["An Author <env@example.org> Ada <committer@example.org>"] * 2
+    authors = repo.git("log", "-2", "--format=%an <%ae> %cn <%ce>", "para/w").splitlines()
+    assert authors == ["An Author <env@example.org> Ada <committer@example.org>"] * 2
 
 
-async def test_no_address_is_made_up_where_the_user_wants_none(
+async def test_finish_fails_without_a_required_address(
     para: Para, repo: Repository, api: Any
 ) -> None:
     session = await para.call("para.start", name="w")

@@ -1,4 +1,4 @@
-"""A file that runs by itself is named also where a link gives it the name by which it runs."""
+"""Files that run automatically through symbolic links are listed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.scratch import Repository
 TOP = "/home/someone/project"
 
 
-def linked(repo: Repository, links: dict[str, str]) -> None:
+def create_links(repo: Repository, links: dict[str, str]) -> None:
     for name, target in links.items():
         link = repo.path / name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(target)
 
 
-async def named(repo: Repository, old: str, new: str = "HEAD") -> tuple[str, ...]:
+async def list_auto_run(repo: Repository, old: str, new: str = "HEAD") -> tuple[str, ...]:
     found = await discovery.find_repository(repo.path)
     known = await commit_diff.compare_commits(found, old, repo.git("rev-parse", new))
     assert known.omitted == ()
@@ -47,17 +47,17 @@ async def named(repo: Repository, old: str, new: str = "HEAD") -> tuple[str, ...
         ({".vs code\n\udcff": "tools"}, "tools/tasks.txt", False),
     ],
 )
-async def test_a_file_behind_links_is_named(
+async def test_file_behind_a_symlink_is_listed(
     repo: Repository, links: dict[str, str], changed: str, runs: bool
 ) -> None:
-    linked(repo, {name: target.format(top=repo.path) for name, target in links.items()})
+    create_links(repo, {name: target.format(top=repo.path) for name, target in links.items()})
     old = repo.commit()
     repo.commit(**{changed: "changed\n"})
-    assert await named(repo, old) == ((changed,) if runs else ())
+    assert await list_auto_run(repo, old) == ((changed,) if runs else ())
 
 
-async def test_finish_names_what_runs_behind_a_link(para: Para, repo: Repository) -> None:
-    linked(repo, {".vscode": "tools/editor"})
+async def test_finish_lists_auto_run_files_behind_symlinks(para: Para, repo: Repository) -> None:
+    create_links(repo, {".vscode": "tools/editor"})
     repo.commit()
     session = await para.call("para.start", name="fix", type="worktree")
     tasks = Path(session["workspace"]) / "tools/editor/tasks.json"
@@ -67,7 +67,7 @@ async def test_finish_names_what_runs_behind_a_link(para: Para, repo: Repository
     assert finished["autoRunFiles"] == ["tools/editor/tasks.json"]
 
 
-def test_links_in_circles_and_without_number_end_and_are_told() -> None:
+def test_names_through_circular_and_many_links_are_limited() -> None:
     circles = SymlinkNames({"a": ".", "b/c": "..", "d": "d", "e": "f", "f": "e"}, TOP)
     for _ in range(100):
         assert set(circles.names_of("x/y/z")) == {
@@ -85,11 +85,11 @@ def test_links_in_circles_and_without_number_end_and_are_told() -> None:
     assert not many.complete
 
 
-async def test_what_a_link_says_that_no_system_follows_is_no_name(repo: Repository) -> None:
+async def test_link_target_that_is_too_long_is_skipped(repo: Repository) -> None:
     old = repo.git("rev-parse", "HEAD")
     long = repo.write("text", "x/" * 4000)
     oid = repo.git("hash-object", "-w", str(long))
     long.unlink()
     repo.git("update-index", "--add", "--cacheinfo", f"120000,{oid},enormous")
     repo.git("commit", "-qm", "x")
-    assert await named(repo, old) == ()
+    assert await list_auto_run(repo, old) == ()

@@ -1,4 +1,4 @@
-"""The repositories that people have, and what agents make of their clones."""
+"""Sessions work in all kinds of repositories."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ def large(path: Path) -> Repository:
 
 
 @dataclass(frozen=True)
-class Situation:
-    """A repository: how it is made, where, and what is told to para."""
+class RepositoryKind:
+    """A kind of repository: how and where it is created, with parameters and settings."""
 
     make: Callable[[Path], Repository]
     folder: str = "theirs"
@@ -140,36 +140,38 @@ class Situation:
 
 
 OWN = {"PARA_GIT_OBJECTS": "own"}
-SITUATIONS = {
-    "with_blanks_and_other_letters_in_its_path": Situation(plain, "ein schöner, 'neuer' Ort/日本 "),
-    "without_a_git_identity": Situation(without_identity),
-    "with_a_submodule": Situation(with_submodule),
-    "with_a_detached_head": Situation(detached),
-    "with_a_base_that_looks_like_an_option": Situation(
+REPOSITORY_KINDS = {
+    "with_blanks_and_other_letters_in_its_path": RepositoryKind(
+        plain, "ein schöner, 'neuer' Ort/日本 "
+    ),
+    "without_a_git_identity": RepositoryKind(without_identity),
+    "with_a_submodule": RepositoryKind(with_submodule),
+    "with_a_detached_head": RepositoryKind(detached),
+    "with_a_base_that_looks_like_an_option": RepositoryKind(
         with_a_branch_like_an_option, params={"base": "-x"}
     ),
-    "that_is_a_linked_worktree": Situation(linked),
-    "that_is_shallow": Situation(shallow),
-    "that_is_partial": Situation(partial),
-    "that_borrows_objects": Situation(borrowing),
-    "that_borrows_from_one_that_borrows": Situation(borrowing_from_one_that_borrows),
-    "with_a_dirty_work_tree": Situation(dirty),
-    "of_sha256": Situation(of_sha256),
-    "that_is_packed": Situation(packed),
-    "whose_objects_are_copied": Situation(plain, extra=OWN),
-    "whose_objects_are_copied_and_borrowed": Situation(borrowing, extra=OWN),
-    "whose_objects_are_copied_and_shallow": Situation(shallow, extra=OWN),
-    "of_sha256_whose_objects_are_copied": Situation(of_sha256, extra=OWN),
+    "that_is_a_linked_worktree": RepositoryKind(linked),
+    "that_is_shallow": RepositoryKind(shallow),
+    "that_is_partial": RepositoryKind(partial),
+    "that_borrows_objects": RepositoryKind(borrowing),
+    "that_borrows_from_one_that_borrows": RepositoryKind(borrowing_from_one_that_borrows),
+    "with_a_dirty_work_tree": RepositoryKind(dirty),
+    "of_sha256": RepositoryKind(of_sha256),
+    "that_is_packed": RepositoryKind(packed),
+    "whose_objects_are_copied": RepositoryKind(plain, extra=OWN),
+    "whose_objects_are_copied_and_borrowed": RepositoryKind(borrowing, extra=OWN),
+    "whose_objects_are_copied_and_shallow": RepositoryKind(shallow, extra=OWN),
+    "of_sha256_whose_objects_are_copied": RepositoryKind(of_sha256, extra=OWN),
 }
 
 
-async def whole_life(servers: Servers, situation: Situation, tmp_path: Path) -> None:
-    """Dispatch and finish one session, cancel, recover and finish another."""
-    repo = situation.make(tmp_path / situation.folder)
+async def run_session_lives(servers: Servers, kind: RepositoryKind, tmp_path: Path) -> None:
+    """Dispatch and finish a session, and cancel, recover and finish another."""
+    repo = kind.make(tmp_path / kind.folder)
     before, refs = repo.fingerprint(), repo.refs()
-    para = await servers(folders=[repo.path], extra=situation.extra)
+    para = await servers(folders=[repo.path], extra=kind.extra)
     for name in ("one", "two"):
-        session = await para.call("para.dispatch", prompt=WORK, name=name, **situation.params)
+        session = await para.call("para.dispatch", prompt=WORK, name=name, **kind.params)
         await para.agent(name, "done")
     await para.call("para.cancel", name="two")
     assert set(repo.refs()) - set(refs) == {
@@ -197,24 +199,24 @@ async def whole_life(servers: Servers, situation: Situation, tmp_path: Path) -> 
     }
 
 
-@pytest.mark.parametrize("situation", SITUATIONS.values(), ids=SITUATIONS)
-async def test_a_life_of_sessions_leaves_only_branches_in_a_repository(
-    servers: Servers, api: Any, home: Path, tmp_path: Path, situation: Situation
+@pytest.mark.parametrize("kind", REPOSITORY_KINDS.values(), ids=REPOSITORY_KINDS)
+async def test_life_of_sessions_leaves_only_branches_in_a_repository(
+    servers: Servers, api: Any, home: Path, tmp_path: Path, kind: RepositoryKind
 ) -> None:
-    await whole_life(servers, situation, tmp_path)
+    await run_session_lives(servers, kind, tmp_path)
     assert not engine.containers(api, home)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-async def test_a_life_of_sessions_leaves_only_branches_in_a_repository_of_many_files(
+async def test_life_of_sessions_leaves_only_branches_in_a_repository_of_many_files(
     servers: Servers, api: Any, home: Path, tmp_path: Path
 ) -> None:
-    await whole_life(servers, Situation(large), tmp_path)
+    await run_session_lives(servers, RepositoryKind(large), tmp_path)
     assert not engine.containers(api, home)
 
 
-async def test_a_partial_clone_that_lacks_files_of_the_base_says_so(
+async def test_partial_clone_without_files_of_the_base_commit_is_refused(
     servers: Servers, api: Any, home: Path, tmp_path: Path
 ) -> None:
     repo = partial(tmp_path / "theirs")
@@ -227,7 +229,7 @@ async def test_a_partial_clone_that_lacks_files_of_the_base_says_so(
     assert not engine.containers(api, home)
 
 
-async def test_two_repositories_may_have_sessions_of_the_same_name(
+async def test_two_repositories_can_have_sessions_of_the_same_name(
     servers: Servers, api: Any, home: Path, tmp_path: Path
 ) -> None:
     repos = [plain(tmp_path / "one" / "repo"), plain(tmp_path / "two" / "repo")]
@@ -248,7 +250,7 @@ async def test_two_repositories_may_have_sessions_of_the_same_name(
     assert not engine.containers(api, home)
 
 
-async def test_sessions_of_a_repository_that_was_moved_away_are_listed_and_end_when_it_is_back(
+async def test_session_of_a_moved_repository_is_listed_and_ends_after_the_return(
     para: Para, repo: Repository, tmp_path: Path
 ) -> None:
     await para.call("para.start", name="orphan")

@@ -1,4 +1,4 @@
-"""One step of the end of sessions that fails: of git, the disk, the engine, a helper container."""
+"""Inject one fault into the end of sessions: of git, the disk, the engine, or a container."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from docker.errors import APIError
 from para_server.core.names import HELPER_PREFIX
 from tests import engine
 from tests.git.failing_files import FailingFiles
-from tests.git.fuse import Fuse
+from tests.git.failing_git import FailingGit
 from tests.proxy import How, Proxy
 
-GIT_CALLS = 90  # that the ends of a few sessions may make: each may be the one that fails
+GIT_CALLS = 90  # of the ends of a few sessions; each can fail
 ENGINE_CALLS = 70
 FILE_CHANGES = 100
 # a full disk, a read-only folder, a bad disk
 DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EIO)
-HELPERS = 3  # of one session that may be killed: with each, less is asked of the next
+HELPERS = 3  # one-shot containers of one session that can be killed; each retry asks for less
 _WAYS: tuple[How, ...] = ("before", "after", "500")
 
 
 @dataclass(frozen=True)
-class Mishap:
-    """What fails: which call, or how many helpers."""
+class Fault:
+    """What fails: which call, or how many one-shot containers."""
 
     of: str
     which: int = 0
     how: How = "before"
-    error: int = 0  # of the system, where a change of a file is refused
+    error: int = 0  # errno of a refused change of a file
 
 
 @dataclass(frozen=True)
-class Breakable:
-    """What stands between a server and the world, and fails when it is told to."""
+class FaultyServices:
+    """The git, files and engine of a server, which fail on request."""
 
-    git: Fuse
+    git: FailingGit
     files: FailingFiles
     engine: Proxy
 
     @property
     def environ(self) -> dict[str, str]:
-        """Lead a server through all of it."""
+        """The environment of a server that uses them."""
         return {
             "PATH": self.git.path,
             "PYTHONPATH": self.files.path,
@@ -55,51 +55,51 @@ class Breakable:
         }
 
 
-def drawn(chance: random.Random) -> Mishap:
-    """Draw one, or none."""
+def draw_fault(chance: random.Random) -> Fault:
+    """Return a random fault, or none."""
     kinds = "nothing git git git-afterwards engine engine helper file file"
     match chance.choice(kinds.split()):
         case "nothing":
-            return Mishap("nothing")
+            return Fault("nothing")
         case "file":
             which = chance.randint(1, FILE_CHANGES)
-            return Mishap("file", which, error=chance.choice(DISK_ERRORS))
+            return Fault("file", which, error=chance.choice(DISK_ERRORS))
         case "engine":
-            return Mishap("engine", chance.randrange(ENGINE_CALLS), chance.choice(_WAYS))
+            return Fault("engine", chance.randrange(ENGINE_CALLS), chance.choice(_WAYS))
         case "helper":
-            return Mishap("helper", chance.randint(1, HELPERS))
+            return Fault("helper", chance.randint(1, HELPERS))
         case of:
-            return Mishap(of, chance.randint(1, GIT_CALLS))
+            return Fault(of, chance.randint(1, GIT_CALLS))
 
 
 @contextlib.contextmanager
-def befalling(mishap: Mishap, breakable: Breakable, session: str) -> Iterator[list[str]]:
-    """Let it happen meanwhile; what did is listed afterwards."""
+def injected_fault(fault: Fault, services: FaultyServices, session: str) -> Iterator[list[str]]:
+    """Inject a fault; the list has what happened after the block."""
     happened: list[str] = []
-    match mishap.of:
+    match fault.of:
         case "nothing":
             yield happened
         case "engine":
-            with breakable.engine.failing(mishap.which, mishap.how):
+            with services.engine.failing(fault.which, fault.how):
                 yield happened
-            hit = breakable.engine.hit
-            happened += [f"{mishap.how} {hit}"] if hit else []
+            hit = services.engine.hit
+            happened += [f"{fault.how} {hit}"] if hit else []
         case "helper":
-            with killed_helpers(session, mishap.which) as happened:
+            with killed_one_shot_containers(session, fault.which) as happened:
                 yield happened
         case "file":
-            breakable.files.burn(mishap.which, mishap.error)
+            services.files.arm(fault.which, fault.error)
             yield happened
-            happened += filter(None, [breakable.files.out()])
+            happened += filter(None, [services.files.disarm()])
         case _:
-            breakable.git.burn(mishap.which, after=mishap.of == "git-afterwards")
+            services.git.arm(fault.which, after=fault.of == "git-afterwards")
             yield happened
-            happened += [mishap.of] if breakable.git.out() else []
+            happened += [fault.of] if services.git.disarm() else []
 
 
 @contextlib.contextmanager
-def killed_helpers(session: str, count: int) -> Iterator[list[str]]:
-    """Kill the first helpers of a session as soon as they run."""
+def killed_one_shot_containers(session: str, count: int) -> Iterator[list[str]]:
+    """Kill the first one-shot containers of a session as soon as they run."""
     happened: list[str] = []
     api = engine.connect()
     stream = api.events(filters={"event": "start", "type": "container"}, decode=True)
@@ -119,7 +119,7 @@ def _kill(stream: Any, session: str, count: int, happened: list[str]) -> None:
         name = event["Actor"]["Attributes"]["name"]
         if not name.startswith(f"{HELPER_PREFIX}{session}.") or len(happened) >= count:
             continue
-        with contextlib.suppress(APIError):  # it was faster
+        with contextlib.suppress(APIError):  # it had exited
             api.kill(name)
             happened.append("helper")
     api.close()

@@ -1,4 +1,4 @@
-"""What agents make of their clones, and persons of their branches: the work is kept."""
+"""The end of a session keeps the work in all states of clones and branches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.client import Para
 from tests.scratch import Repository
 
 COMMIT = "git add -A; git commit -qm by-the-agent"
-# what the agent does -> what of it has to be kept, and whether finish's branch has it
+# commands of the agent -> files to keep, and whether the branch of finish has them
 WORKSPACES: dict[str, tuple[str, dict[str, bool]]] = {
     "commits_on_another_branch": (
         f"git switch -qc side; echo side >side.txt; {COMMIT}; git switch -q para/w; echo m >m.txt",
@@ -108,8 +108,8 @@ WORKSPACES: dict[str, tuple[str, dict[str, bool]]] = {
 }
 
 
-async def ready(para: Para, api: Any, work: str) -> dict[str, Any]:
-    """Start a session and do the agent's work; gives the content of every file there is."""
+async def start_with_work(para: Para, api: Any, work: str) -> dict[str, Any]:
+    """Start a session, run the work of the agent, and return the session."""
     session = await para.call("para.start", name="w")
     engine.run(api, session["container"]["name"], work)
     return dict(session)
@@ -117,19 +117,19 @@ async def ready(para: Para, api: Any, work: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("end", ["finish", "cancel"])
 @pytest.mark.parametrize("workspace", WORKSPACES)
-async def test_the_work_is_kept_of_a_workspace_with(
+async def test_end_keeps_the_work_of_a_workspace_with(
     para: Para, repo: Repository, api: Any, home: object, workspace: str, end: str
 ) -> None:
     work, kept = WORKSPACES[workspace]
     before = repo.fingerprint()
-    session = await ready(para, api, work)
+    session = await start_with_work(para, api, work)
     if end == "finish":
         result = await para.call("para.finish", name="w", message="the rest")
         assert result["branch"] == "para/w"
     else:
         result = await para.call("para.cancel", name="w")
         assert result["archive"] == f"refs/para/archive/{session['id']}"
-    all_files = set(files(repo, "--all"))
+    all_files = set(list_files(repo, "--all"))
     in_branch = (
         set(repo.git("ls-tree", "-r", "--name-only", "-z", "para/w").split("\0"))
         if (end == "finish")
@@ -142,18 +142,18 @@ async def test_the_work_is_kept_of_a_workspace_with(
     assert not engine.containers(api, home)
 
 
-def files(repo: Repository, *revisions: str) -> list[str]:
-    """List the names of all files in the history of revisions."""
+def list_files(repo: Repository, *revisions: str) -> list[str]:
+    """Return the paths of all files in the history of revisions."""
     found: list[str] = []
     for commit in repo.git("rev-list", *revisions).split():
         found += repo.git("ls-tree", "-r", "--name-only", "-z", commit).split("\0")
     return found
 
 
-async def test_a_finished_session_that_is_resumed_finishes_on_the_same_branch(
+async def test_resumed_session_finishes_on_the_same_branch(
     para: Para, repo: Repository, api: Any, home: object
 ) -> None:
-    session = await ready(para, api, f"echo 1 >1.txt; {COMMIT}")
+    session = await start_with_work(para, api, f"echo 1 >1.txt; {COMMIT}")
     first = await para.call("para.finish", name="w", message="one")
     await para.call("para.resume", name="w")
     engine.run(api, session["container"]["name"], "test -f 1.txt && echo 2 >2.txt")
@@ -165,11 +165,11 @@ async def test_a_finished_session_that_is_resumed_finishes_on_the_same_branch(
 
 
 @pytest.mark.parametrize("end", ["finish", "cancel"])
-async def test_what_the_first_life_of_a_session_had_beside_its_branch_outlives_the_second(
+async def test_stashes_of_a_finished_session_survive_its_second_end(
     para: Para, repo: Repository, api: Any, end: str
 ) -> None:
     stash = "git add -A; git stash -q"
-    session = await ready(para, api, f"echo a >a.txt; {stash}; echo 1 >1.txt")
+    session = await start_with_work(para, api, f"echo a >a.txt; {stash}; echo 1 >1.txt")
     await para.call("para.finish", name="w", message="one")
     await para.call("para.resume", name="w")
     engine.run(api, session["container"]["name"], f"echo b >b.txt; {stash}; echo 2 >2.txt")
@@ -177,15 +177,17 @@ async def test_what_the_first_life_of_a_session_had_beside_its_branch_outlives_t
         await para.call("para.finish", name="w", message="two")
     else:
         await para.call("para.cancel", name="w")
-    assert {"a.txt", "b.txt", "1.txt", "2.txt"} <= set(files(repo, "--all"))
+    assert {"a.txt", "b.txt", "1.txt", "2.txt"} <= set(list_files(repo, "--all"))
 
 
 @pytest.mark.parametrize("end", ["finish", "cancel"])
-async def test_a_recovered_session_keeps_its_stashes_and_branches(
+async def test_recovered_session_keeps_its_stashes_and_branches(
     para: Para, repo: Repository, api: Any, end: str
 ) -> None:
     stash = "git add -A; git stash -q"
-    session = await ready(para, api, f"echo a >a.txt; {stash}; echo 1 >1.txt; {COMMIT}; echo l >l")
+    session = await start_with_work(
+        para, api, f"echo a >a.txt; {stash}; echo 1 >1.txt; {COMMIT}; echo l >l"
+    )
     await para.call("para.cancel", name="w")
     await para.call("para.recover", name="w")
     status = engine.run(api, session["container"]["name"], "git status --porcelain")
@@ -195,13 +197,13 @@ async def test_a_recovered_session_keeps_its_stashes_and_branches(
         await para.call("para.finish", name="w", message="two")
     else:
         await para.call("para.cancel", name="w")
-    assert {"a.txt", "1.txt", "2.txt", "l"} <= set(files(repo, "--all"))
+    assert {"a.txt", "1.txt", "2.txt", "l"} <= set(list_files(repo, "--all"))
 
 
-async def test_a_branch_that_its_user_has_checked_out_is_not_moved_under_their_hands(
+async def test_finish_does_not_move_a_checked_out_branch(
     para: Para, repo: Repository, api: Any
 ) -> None:
-    session = await ready(para, api, "echo 1 >1.txt")
+    session = await start_with_work(para, api, "echo 1 >1.txt")
     await para.call("para.finish", name="w", message="one")
     await para.call("para.resume", name="w")
     engine.run(api, session["container"]["name"], "echo 2 >2.txt")
@@ -216,10 +218,10 @@ async def test_a_branch_that_its_user_has_checked_out_is_not_moved_under_their_h
     assert repo.show("para/w:2.txt") == "2"
 
 
-async def test_a_branch_that_its_user_has_moved_is_not_overwritten(
+async def test_finish_does_not_overwrite_a_branch_that_the_user_moved(
     para: Para, repo: Repository, api: Any
 ) -> None:
-    session = await ready(para, api, "echo 1 >1.txt")
+    session = await start_with_work(para, api, "echo 1 >1.txt")
     await para.call("para.finish", name="w", message="one")
     await para.call("para.resume", name="w")
     engine.run(api, session["container"]["name"], "echo 2 >2.txt")

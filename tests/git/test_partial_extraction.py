@@ -1,4 +1,4 @@
-"""Where not all of a session can be taken out, what is not kept is named."""
+"""Work that cannot be extracted from a session is reported."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from tests import engine
 from tests.client import Para
-from tests.git import mishaps
-from tests.git.workspaces import Held, held
+from tests.git import random_faults
+from tests.git.random_workspaces import WorkspaceContent, read_content
 from tests.scratch import Repository
 
 COMMIT = "git add -A; git commit -qm work"
@@ -33,15 +33,17 @@ NAMES = {
 }
 
 
-async def worked_in(para: Para, api: Any, more: str = ":") -> tuple[dict[str, Any], Held]:
+async def start_with_work(
+    para: Para, api: Any, more: str = ":"
+) -> tuple[dict[str, Any], WorkspaceContent]:
     session: dict[str, Any] = await para.call("para.start", name="w")
     engine.run(api, session["container"]["name"], WORK)
-    had = await asyncio.to_thread(held, Path(session["workspace"]))
+    had = await asyncio.to_thread(read_content, Path(session["workspace"]))
     engine.run(api, session["container"]["name"], more)
     return session, had
 
 
-def named(result: dict[str, Any]) -> set[tuple[str, str]]:
+def reported(result: dict[str, Any]) -> set[tuple[str, str]]:
     return {(one["what"], one["path"] or one["ref"]) for one in result["left"]}
 
 
@@ -50,36 +52,36 @@ def reachable(repo: Repository) -> set[str]:
 
 
 @pytest.mark.parametrize("end", ["finish", "cancel"])
-async def test_what_a_spoilt_git_folder_hides_is_named(
+async def test_unreadable_refs_of_a_broken_git_folder_are_reported(
     para: Para, repo: Repository, api: Any, end: str
 ) -> None:
-    _, had = await worked_in(para, api, "mkfifo .git/refs/pipe")
+    _, had = await start_with_work(para, api, "mkfifo .git/refs/pipe")
     params = {"message": "it"} if end == "finish" else {}
     result = await para.call(f"para.{end}", name="w", **params)
-    assert NAMES | {("branch", "refs/heads/para/w")} <= named(result)
+    assert NAMES | {("branch", "refs/heads/para/w")} <= reported(result)
     assert all("not kept" in one["detail"] for one in result["left"])
-    assert had.lost(reachable(repo), result["left"]) == []
+    assert had.list_lost(reachable(repo), result["left"]) == []
 
 
 @pytest.mark.parametrize("end", ["finish", "cancel"])
-async def test_commits_within_that_are_not_read_with_odd_files_are_named(
+async def test_unread_nested_repositories_are_reported(
     para: Para, repo: Repository, api: Any, end: str
 ) -> None:
-    _, had = await worked_in(para, api, "echo x >git~1")
+    _, had = await start_with_work(para, api, "echo x >git~1")
     params = {"message": "it"} if end == "finish" else {}
     result = await para.call(f"para.{end}", name="w", **params)
-    assert {("submodule", "in"), ("ignored-repository", "vendor/in")} <= named(result)
-    assert had.lost(reachable(repo), result["left"], staged=end == "cancel") == []
+    assert {("submodule", "in"), ("ignored-repository", "vendor/in")} <= reported(result)
+    assert had.list_lost(reachable(repo), result["left"], staged=end == "cancel") == []
 
 
-async def test_a_helper_that_is_killed_costs_nothing(
+async def test_killed_one_shot_container_loses_no_work(
     para: Para, repo: Repository, api: Any
 ) -> None:
-    session, had = await worked_in(para, api)
-    with mishaps.killed_helpers(session["id"], 1) as killed:
+    session, had = await start_with_work(para, api)
+    with random_faults.killed_one_shot_containers(session["id"], 1) as killed:
         result = await para.call("para.cancel", name="w")
     assert killed == ["helper"]
     assert not [
         one for one in result["left"] if "not kept" in one["detail"] and one["path"] != "vendor/in"
     ]
-    assert had.lost(reachable(repo), result["left"], staged=True) == []
+    assert had.list_lost(reachable(repo), result["left"], staged=True) == []

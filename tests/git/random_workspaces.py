@@ -1,4 +1,4 @@
-"""Random workspaces, as data, and what is in them: every file and commit that may not be lost."""
+"""Random workspaces, as data, and their content: the files and commits that must not be lost."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from pathlib import Path
 from para_server.core.container_spec import WORKSPACE
 
 _COMMIT = "git add -A; git commit -qm $n"
-# what somebody does in a workspace; $n is a number that no other operation has. Any may fail, as
-# where a merge is in progress.
+# operations in a workspace; $n is a unique number. Any of them may fail, for example during a merge
 OPERATIONS = {
     "a new file": "echo $n >new-$n",
     "a change": "echo $n >>README.md",
@@ -138,14 +137,14 @@ _BEFORE = "export GIT_EDITOR=true EMAIL=agent@example.org\n"
 
 @dataclass(frozen=True)
 class Workspace:
-    """What is done in a workspace, and how its session ends."""
+    """The operations in a workspace, and the end of its session."""
 
     operations: tuple[str, ...]
     end: str
-    paused: bool = False  # beforehand
+    paused: bool = False  # before the end
 
     def script(self, number: int) -> str:
-        """Write the operations as a script that never fails."""
+        """Return the operations as a script that never fails."""
         steps = (
             f"n={number}{step}\n({OPERATIONS[name]}) >/dev/null 2>&1 </dev/null\n"
             for step, name in enumerate(self.operations)
@@ -153,25 +152,25 @@ class Workspace:
         return "".join([_BEFORE, *steps, "true\n"])
 
 
-def drawn(chance: random.Random) -> Workspace:
-    """Draw a workspace."""
+def draw_workspace(chance: random.Random) -> Workspace:
+    """Return a random workspace."""
     operations = chance.choices(sorted(OPERATIONS), k=chance.randint(1, 6))
     return Workspace(tuple(operations), chance.choice(["finish", "cancel"]), chance.random() < 0.1)
 
 
 @dataclass
-class Held:
-    """What a workspace holds: files with the objects they may be, commits, and its names."""
+class WorkspaceContent:
+    """The content of a workspace: files with their possible objects, commits, and refs."""
 
     files: dict[str, set[str]] = field(default_factory=dict)
-    commits: dict[str, set[str]] = field(default_factory=dict)  # and the names that lead to each
+    commits: dict[str, set[str]] = field(default_factory=dict)  # with the refs that reach each
     names: dict[str, str] = field(default_factory=dict)
-    staged: dict[str, str] = field(default_factory=dict)  # what the index alone may have
+    staged: dict[str, str] = field(default_factory=dict)  # only in the index
 
-    def lost(
+    def list_lost(
         self, reachable: set[str], left: Sequence[dict[str, str]], *, staged: bool = False
     ) -> list[str]:
-        """List what is neither reachable nor named."""
+        """Return the content that is neither reachable nor reported."""
         named = [one["path"] or one["ref"] or "" for one in left]
         stashes = any(one["what"] == "stash" and "not kept" in one["detail"] for one in left)
         named += ["stash"] if stashes else []
@@ -191,9 +190,9 @@ def _is_in(place: str, name: str) -> bool:
     return name != "" and f"{place}/".startswith(f"{name}/")
 
 
-def held(folder: Path) -> Held:
-    """Read what a workspace on the host holds that git does not ignore."""
-    found = Held()
+def read_content(folder: Path) -> WorkspaceContent:
+    """Return the content of a workspace on the host that git does not ignore."""
+    found = WorkspaceContent()
     for repository in _repositories(folder):
         inner = "" if repository == folder else str(repository.relative_to(folder))
         for commit, names in _commits(repository).items():
@@ -201,7 +200,7 @@ def held(folder: Path) -> Held:
             found.commits.setdefault(commit, set()).update(places)
         ignored = repository != folder and _ignored(folder, [inner])
         if (repository / ".git").exists() and not ignored:
-            found.files |= _files(folder, repository) | _hollow(folder, repository)
+            found.files |= _files(folder, repository) | _uninitialized(folder, repository)
     listed = _git(
         folder, "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags"
     )
@@ -211,7 +210,7 @@ def held(folder: Path) -> Held:
 
 
 def _commits(repository: Path) -> dict[str, set[str]]:
-    """List the commits that a repository's names lead to, and files that have a tag; with those."""
+    """Return the commits that a repository's refs reach, and tagged files, with these refs."""
     form = "--format=%(refname) %(objecttype) %(objectname) %(*objectname)"
     refs = [line.split(" ") for line in _git(repository, "for-each-ref", form).splitlines()]
     found: dict[str, set[str]] = {one: {name} for name, kind, one, _ in refs if kind == "blob"}
@@ -239,7 +238,7 @@ def _staged(folder: Path) -> dict[str, str]:
 
 
 def _entries(folder: Path) -> list[tuple[str, str]]:
-    """List the files of an index that are in no conflict, each with its blob."""
+    """Return the files of an index without conflicts, with their blobs."""
     listed = _git(folder, "ls-files", "-sz").split("\0")
     entries = [
         (head.split(" "), path) for head, _, path in (e.partition("\t") for e in listed) if head
@@ -258,7 +257,7 @@ def _repositories(folder: Path) -> Iterator[Path]:
 
 
 def _files(top: Path, repository: Path) -> dict[str, set[str]]:
-    """List the files of a repository as its own rules and those around it have it."""
+    """Return the files of a repository that neither its own nor the outer rules ignore."""
     listed = _git(repository, "ls-files", "-coz", "--exclude-standard").split("\0")
     paths = sorted({one for one in listed if one and _is_file(repository / one)})
     inner = os.path.relpath(repository, top)
@@ -281,7 +280,7 @@ def _files(top: Path, repository: Path) -> dict[str, set[str]]:
         made = _git(repository, "hash-object", "--", *plain).split()
         for path, one, other in zip(plain, raw, made, strict=True):
             found[os.path.normpath(f"{inner}/{path}")] = {one, other}
-        # where a rules file was put aside, its rules in the index count, which hash-object ignores
+        # git uses the index version of a removed rules file, which hash-object ignores
         changed = set(_git(repository, "ls-files", "-mz").split("\0"))
         for path, blob in _entries(repository):
             if path in plain and path not in changed:
@@ -289,8 +288,8 @@ def _files(top: Path, repository: Path) -> dict[str, set[str]]:
     return found
 
 
-def _hollow(folder: Path, repository: Path) -> dict[str, set[str]]:
-    """List the files in folders that git takes for submodules, and that are no repositories."""
+def _uninitialized(folder: Path, repository: Path) -> dict[str, set[str]]:
+    """Return the files in submodule folders without a repository."""
     listed = _git(repository, "ls-files", "-sz").split("\0")
     links = [one.partition("\t")[2] for one in listed if one.startswith("160000")]
     return {
@@ -307,32 +306,34 @@ def _is_file(path: Path) -> bool:
 
 
 def _ignored(top: Path, paths: Sequence[str]) -> set[str]:
-    told = "".join(f"{path}\0" for path in paths)
-    said = _git(top, "check-ignore", "-z", "--no-index", "--stdin", given=told, check=False)
-    return set(said.split("\0")) - {""}
+    listing = "".join(f"{path}\0" for path in paths)
+    output = _git(
+        top, "check-ignore", "-z", "--no-index", "--stdin", input_text=listing, check=False
+    )
+    return set(output.split("\0")) - {""}
 
 
 def _git_of_text(repository: Path, text: str) -> str:
-    return _git(repository, "hash-object", "--stdin", given=text).strip()
+    return _git(repository, "hash-object", "--stdin", input_text=text).strip()
 
 
 def _worktree(folder: Path) -> dict[str, str]:
-    """Lead git from a worktree within to its repository, which has another path in a container."""
+    """Return the environment for a nested worktree, whose git folder has a container's path."""
     file = folder / ".git"
-    said = file.read_text() if file.is_file() else ""
-    if not said.startswith(f"gitdir: {WORKSPACE}/"):
+    text = file.read_text() if file.is_file() else ""
+    if not text.startswith(f"gitdir: {WORKSPACE}/"):
         return {}
-    inner = said.removeprefix(f"gitdir: {WORKSPACE}/").strip()
+    inner = text.removeprefix(f"gitdir: {WORKSPACE}/").strip()
     top = next(one for one in folder.parents if (one / ".git").is_dir())
     return {"GIT_DIR": str(top / inner), "GIT_WORK_TREE": str(folder)}
 
 
-def _git(folder: Path, *arguments: str, given: str = "", check: bool = True) -> str:
+def _git(folder: Path, *arguments: str, input_text: str = "", check: bool = True) -> str:
     done = subprocess.run(
         ["git", "-c", "safe.directory=*", *arguments],
         cwd=folder,
         env=dict(os.environ) | _worktree(folder),
-        input=os.fsencode(given),
+        input=os.fsencode(input_text),
         capture_output=True,
         check=False,
     )

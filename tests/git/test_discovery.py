@@ -1,4 +1,4 @@
-"""The repository is found where it is, and what stands in the way is named as what it is."""
+"""Repositories are found, and obstacles are reported by name."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def lose_the_main_worktree(repo: Repository) -> None:
         (lose_the_main_worktree, "gone/.git/worktrees/x"),
     ],
 )
-async def test_what_is_wrong_with_git_is_said_as_that(
+async def test_error_names_the_broken_file_of_git(
     servers: Servers, repo: Repository, trouble: Callable[[Repository], None], named: str
 ) -> None:
     trouble(repo)
@@ -63,7 +63,7 @@ async def test_what_is_wrong_with_git_is_said_as_that(
         assert "git init" not in str(failed.remedies)
 
 
-async def test_a_missing_git_is_said_as_that(servers: Servers, tmp_path: Path) -> None:
+async def test_missing_git_is_reported(servers: Servers, tmp_path: Path) -> None:
     empty = tmp_path / "bin"
     empty.mkdir()
     para = await servers(extra=NO_ENGINE | {"PATH": str(empty)})
@@ -72,9 +72,7 @@ async def test_a_missing_git_is_said_as_that(servers: Servers, tmp_path: Path) -
     assert "Install git" in failed.remedies[0]["title"]
 
 
-async def test_a_folder_without_a_repository_is_said_as_that(
-    servers: Servers, tmp_path: Path
-) -> None:
+async def test_folder_without_a_repository_is_reported(servers: Servers, tmp_path: Path) -> None:
     folder = tmp_path / "plain"
     folder.mkdir()
     para = await servers(extra=NO_ENGINE, folders=[folder])
@@ -82,7 +80,7 @@ async def test_a_folder_without_a_repository_is_said_as_that(
     assert "git init" in failed.remedies[0]["title"]
 
 
-async def test_a_bare_repository_is_said_as_that(
+async def test_bare_repository_is_reported(
     servers: Servers, repo: Repository, tmp_path: Path
 ) -> None:
     repo.git("clone", "-q", "--bare", ".", str(tmp_path / "bare"))
@@ -93,7 +91,7 @@ async def test_a_bare_repository_is_said_as_that(
 
 
 @pytest.mark.root
-async def test_the_repository_of_another_user_needs_the_users_word(
+async def test_repository_of_another_user_requires_safe_directory(
     servers: Servers, repo: Repository
 ) -> None:
     for root, folders, files in os.walk(repo.path):
@@ -103,18 +101,18 @@ async def test_the_repository_of_another_user_needs_the_users_word(
     failed = await para.fails("workspace.git-failed", "para.start")
     assert "another user" in failed.message
     assert f"--add safe.directory {repo.path}" in failed.remedies[0]["title"]
-    said = {
+    variables = {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": "safe.directory",
         "GIT_CONFIG_VALUE_0": str(repo.path),
     }
-    trusting = await servers(extra=NO_ENGINE | said)
+    trusting = await servers(extra=NO_ENGINE | variables)
     assert (await trusting.call("para.start", name="fix"))["state"] == "running"
 
 
 @pytest.mark.parametrize("fate", ["removed", "moved", "replaced"])
 @pytest.mark.parametrize("kind", ["container", "worktree"])
-async def test_a_session_of_a_linked_worktree_ends_in_the_repository(
+async def test_session_of_a_lost_linked_worktree_ends_in_the_repository(
     api: object, servers: Servers, repo: Repository, tmp_path: Path, kind: str, fate: str
 ) -> None:
     assert api
@@ -138,7 +136,7 @@ async def test_a_session_of_a_linked_worktree_ends_in_the_repository(
     assert not [ref for ref in repo.refs() if ref.startswith("refs/para/")]
 
 
-async def test_a_session_of_a_bare_repositorys_worktree_ends_there(
+async def test_session_of_a_bare_repository_ends_in_the_bare_repository(
     servers: Servers, repo: Repository, tmp_path: Path
 ) -> None:
     bare = Repository(tmp_path / "bare")
@@ -156,7 +154,7 @@ async def test_a_session_of_a_bare_repositorys_worktree_ends_there(
     assert bare.show("para/fix:work") == "1"
 
 
-async def test_the_nearest_of_two_worktrees_sessions_is_meant(
+async def test_default_session_is_the_one_of_the_current_worktree(
     servers: Servers, repo: Repository, tmp_path: Path
 ) -> None:
     linked = tmp_path / "linked"
@@ -171,7 +169,7 @@ async def test_the_nearest_of_two_worktrees_sessions_is_meant(
     assert (await here.call("para.show", name="one"))["id"] == one["id"]
 
 
-async def test_a_newline_in_the_path_is_no_trouble(servers: Servers, tmp_path: Path) -> None:
+async def test_path_may_contain_a_newline(servers: Servers, tmp_path: Path) -> None:
     repo = scratch.make(tmp_path / "a\nb c")
     para = await servers(folders=[repo.path], extra=NO_ENGINE)
     session = await para.call("para.start", name="fix")

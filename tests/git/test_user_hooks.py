@@ -1,4 +1,4 @@
-"""Hooks and signatures of the person: they run, may refuse, and never hold para up."""
+"""The user's hooks and signing programs run, can refuse, and never block para."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock", "PARA_CONTAINER_ENABL
 CANCELLED = -32800
 
 
-def hook(repo: Repository, name: str, script: str) -> None:
+def write_hook(repo: Repository, name: str, script: str) -> None:
     file = repo.path / ".git/hooks" / name
     file.write_text(f"#!/bin/sh\n{script}\n")
     file.chmod(0o755)
 
 
-def state(tree: Repository) -> tuple[str, str, str, str]:
-    """Tell what a refused finish must leave as it is."""
+def read_state(tree: Repository) -> tuple[str, str, str, str]:
+    """Return the state that a refused finish must not change."""
     return (
         tree.git("rev-parse", "HEAD"),
         tree.git("symbolic-ref", "-q", "HEAD", check=False),
@@ -33,7 +33,7 @@ def state(tree: Repository) -> tuple[str, str, str, str]:
     )
 
 
-async def started(para: Para) -> Repository:
+async def start_with_changes(para: Para) -> Repository:
     """Start a session with a staged, a changed and an untracked file."""
     session = await para.call("para.start", name="fix")
     tree = Repository(Path(session["workspace"]))
@@ -45,28 +45,28 @@ async def started(para: Para) -> Repository:
 
 
 @pytest.mark.parametrize("name", ["pre-commit", "commit-msg", "prepare-commit-msg"])
-async def test_a_hook_that_refuses_leaves_all_as_it_is(
+async def test_refusing_hook_leaves_the_worktree_unchanged(
     servers: Servers, repo: Repository, name: str
 ) -> None:
     para = await servers(extra=NO_ENGINE)
-    tree = await started(para)
-    before = state(tree)
-    hook(repo, name, "echo 'not like this' >&2; exit 1")
+    tree = await start_with_changes(para)
+    before = read_state(tree)
+    write_hook(repo, name, "echo 'not like this' >&2; exit 1")
     failed = await para.fails("workspace.git-failed", "para.finish", name="fix", message="work")
     assert "not like this" in failed.message
-    assert state(tree) == before
+    assert read_state(tree) == before
     assert (await para.call("para.show", name="fix"))["state"] == "running"
-    hook(repo, name, "exit 0")
+    write_hook(repo, name, "exit 0")
     await para.call("para.finish", name="fix", message="work")
     assert repo.show("para/fix:README.md") == "changed"
     assert repo.show("para/fix:untracked") == "1"
 
 
-async def test_a_hook_may_change_what_is_committed(servers: Servers, repo: Repository) -> None:
+async def test_hook_can_change_the_commit(servers: Servers, repo: Repository) -> None:
     para = await servers(extra=NO_ENGINE)
-    await started(para)
-    hook(repo, "pre-commit", "echo formatted >README.md; git add README.md")
-    hook(repo, "commit-msg", 'echo "Reviewed-by: me" >>"$1"')
+    await start_with_changes(para)
+    write_hook(repo, "pre-commit", "echo formatted >README.md; git add README.md")
+    write_hook(repo, "commit-msg", 'echo "Reviewed-by: me" >>"$1"')
     await para.call("para.finish", name="fix", message="work")
     assert repo.show("para/fix:README.md") == "formatted"
     assert "Reviewed-by: me" in repo.git("log", "-1", "--format=%B", "para/fix")
@@ -77,59 +77,57 @@ async def test_a_hook_may_change_what_is_committed(servers: Servers, repo: Repos
     ["sleep 1000", "trap '' TERM; sleep 1000 & while :; do wait; done", "setsid sleep 1000"],
 )
 @pytest.mark.parametrize("where", ["pre-commit", "post-commit", "signature"])
-async def test_a_cancelled_finish_waits_for_nobody_and_commits_nothing(
+async def test_cancelled_finish_stops_hooks_and_commits_nothing(
     servers: Servers, repo: Repository, tmp_path: Path, where: str, waits: str
 ) -> None:
     para = await servers(extra=NO_ENGINE)
-    tree = await started(para)
-    before = state(tree)
-    begun = tmp_path / "begun"
+    tree = await start_with_changes(para)
+    before = read_state(tree)
+    started = tmp_path / "started"
     if where == "signature":
         signer = tmp_path / "signer"
-        signer.write_text(f"#!/bin/sh\necho $$ >'{begun}'\n{waits}\n")
+        signer.write_text(f"#!/bin/sh\necho $$ >'{started}'\n{waits}\n")
         signer.chmod(0o755)
         repo.git("config", "gpg.program", str(signer))
         repo.git("config", "commit.gpgSign", "true")
     else:
-        hook(repo, where, f"echo $$ >'{begun}'\n{waits}")
+        write_hook(repo, where, f"echo $$ >'{started}'\n{waits}")
     sent = para.send("para.finish", [{"name": "fix", "message": "work"}], msg_id="finish")
 
     async def there() -> bool:
-        return begun.exists() and begun.read_text().endswith("\n")
+        return started.exists() and started.read_text().endswith("\n")
 
     await eventually(there, bool)
     para.cancel("finish")
     with pytest.raises(Failed) as failed:
         await para.answer(sent, DEADLINE)
     assert failed.value.code == CANCELLED
-    assert state(tree) == before
+    assert read_state(tree) == before
     shown = await para.call("para.show", name="fix")
     assert shown["state"] == "running"
     assert not list(Path(tree.git("rev-parse", "--absolute-git-dir")).glob("index.para-*"))
 
     async def runs_on() -> bool:
-        return Path("/proc", begun.read_text().strip()).exists()
+        return Path("/proc", started.read_text().strip()).exists()
 
     await eventually(runs_on, lambda seen: not seen)
 
 
-async def test_what_a_hook_leaves_running_is_not_waited_for(
+async def test_finish_does_not_wait_for_background_processes_of_hooks(
     servers: Servers, repo: Repository, tmp_path: Path
 ) -> None:
     para = await servers(extra=NO_ENGINE)
-    await started(para)
+    await start_with_changes(para)
     pid = tmp_path / "pid"
-    hook(repo, "post-commit", f"sleep 1000 & echo $! >'{pid}'")
+    write_hook(repo, "post-commit", f"sleep 1000 & echo $! >'{pid}'")
     async with asyncio.timeout(DEADLINE):
         await para.call("para.finish", name="fix", message="work")
-    os.kill(int(pid.read_text()), 9)  # it was left alone
+    os.kill(int(pid.read_text()), 9)  # it still runs
     assert repo.show("para/fix:untracked") == "1"
 
 
-async def test_a_failing_post_checkout_hook_is_a_warning(
-    servers: Servers, repo: Repository
-) -> None:
-    hook(repo, "post-checkout", "echo 'no such tool' >&2; exit 1")
+async def test_failing_post_checkout_hook_is_a_warning(servers: Servers, repo: Repository) -> None:
+    write_hook(repo, "post-checkout", "echo 'no such tool' >&2; exit 1")
     para = await servers(extra=NO_ENGINE)
     session = await para.call("para.start", name="fix")
     assert session["state"] == "running"
@@ -142,29 +140,29 @@ async def test_a_failing_post_checkout_hook_is_a_warning(
     assert (Path(back["workspace"]) / "work").read_text() == "1\n"
 
 
-async def test_a_worktree_that_is_not_whole_is_not_kept(servers: Servers, repo: Repository) -> None:
+async def test_incomplete_worktree_is_removed(servers: Servers, repo: Repository) -> None:
     repo.commit("filtered", **{".gitattributes": "*.bin filter=broken\n", "a.bin": "1\n"})
     repo.git("config", "filter.broken.smudge", "false")
     repo.git("config", "filter.broken.required", "true")
-    hook(repo, "post-checkout", "exit 0")
+    write_hook(repo, "post-checkout", "exit 0")
     para = await servers(extra=NO_ENGINE)
     await para.fails("workspace.git-failed", "para.start", name="fix")
     assert set(repo.refs()) == {"refs/heads/main"}
     assert repo.git("worktree", "list", "--porcelain").count("worktree ") == 1
 
 
-async def test_a_person_whom_git_does_not_know_reads_what_to_set(
+async def test_missing_identity_is_reported_with_remedies(
     servers: Servers, repo: Repository
 ) -> None:
     para = await servers(extra=NO_ENGINE)
-    tree = await started(para)
+    tree = await start_with_changes(para)
     repo.git("config", "--unset-all", "user.name")
     repo.git("config", "user.useConfigOnly", "true")  # no machine has a name that would do
-    before = state(tree)
+    before = read_state(tree)
     failed = await para.fails("workspace.git-failed", "para.finish", name="fix", message="work")
     assert failed.message == "git commit failed: git does not know your name and e-mail address"
     assert [remedy["title"].partition(":")[0] for remedy in failed.remedies] == [
         "Set your name",
         "Set your address",
     ]
-    assert state(tree) == before
+    assert read_state(tree) == before

@@ -1,4 +1,4 @@
-"""Worktrees in every state that a person may leave one in, and what must not be lost of each."""
+"""Random states of worktrees, and the files and commits of each that must not be lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EDITORS = {"GIT_EDITOR": "true", "GIT_SEQUENCE_EDITOR": "sed -i 1s/pick/edit/"}
 
 @dataclass
 class Place:
-    """A worktree, what was done to it, and a chance of its own."""
+    """A worktree, the operations that were done in it, and a source of random choices."""
 
     tree: Repository
     library: Path
@@ -28,12 +28,12 @@ class Place:
     count: int = 0
 
     def text(self) -> str:
-        """Make up a content that no other file has."""
+        """Return a unique file content."""
         self.count += 1
         return f"content {self.count} {self.chance.random()}\n"
 
     def git(self, *arguments: str, at: Path | None = None) -> None:
-        """Run git as the person would; what git refuses was not done."""
+        """Run git as the user would, ignoring failures."""
         subprocess.run(
             ["git", *ME, *arguments],
             cwd=at or self.tree.path,
@@ -42,7 +42,7 @@ class Place:
             env=dict(os.environ) | EDITORS,
         )
 
-    def put(self, name: str | bytes) -> None:
+    def write(self, name: str | bytes) -> None:
         """Write a file."""
         file = self.tree.path / os.fsdecode(name)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ class Place:
 
     def commit(self, name: str = "") -> None:
         """Write a file and commit it."""
-        self.put(name or f"committed{self.count}")
+        self.write(name or f"committed{self.count}")
         self.git("add", "-A")
         self.git("commit", "-qm", f"commit {self.count}")
 
@@ -58,15 +58,15 @@ class Place:
 def untracked(place: Place) -> None:
     for name in ("new", "-x", "a b", b"bad\xff", "new\nline", "\N{SNOWMAN}", "deep/er/file"):
         if place.chance.random() < 0.5:
-            place.put(name)
+            place.write(name)
 
 
 def changed(place: Place) -> None:
-    place.put("README.md")
+    place.write("README.md")
 
 
 def staged(place: Place) -> None:
-    place.put("staged")
+    place.write("staged")
     place.git("add", "staged")
 
 
@@ -81,16 +81,16 @@ def linked(place: Place) -> None:
 
 
 def ignored(place: Place) -> None:
-    place.put(".gitignore")
+    place.write(".gitignore")
     (place.tree.path / ".gitignore").write_text("secret*\nbuild/\n")
-    place.put("secret.env")
+    place.write("secret.env")
 
 
 def excluded(place: Place) -> None:
     common = place.tree.git("rev-parse", "--path-format=absolute", "--git-common-dir")
     (Path(common) / "info").mkdir(exist_ok=True)
     (Path(common) / "info/exclude").write_text("*.local\n")
-    place.put("my.local")
+    place.write("my.local")
 
 
 def committed(place: Place) -> None:
@@ -102,7 +102,7 @@ def tagged(place: Place) -> None:
 
 
 def stashed(place: Place) -> None:
-    place.put("stashed")
+    place.write("stashed")
     place.git("stash", "-u")
 
 
@@ -130,7 +130,7 @@ def renamed(place: Place) -> None:
 
 def orphan(place: Place) -> None:
     place.git("switch", "-q", "--orphan", f"orphan{place.count}")
-    place.put("orphaned")
+    place.write("orphaned")
 
 
 def merging(place: Place) -> None:
@@ -163,7 +163,7 @@ def bisecting(place: Place) -> None:
     place.git("bisect", "start", "HEAD", "HEAD~2")
 
 
-def within(place: Place) -> None:
+def nested(place: Place) -> None:
     inner = place.tree.path / place.chance.choice(["inner", "build/inner", "deep/inner", "src"])
     inner.mkdir(parents=True, exist_ok=True)
     place.git("init", "-q", at=inner)
@@ -184,14 +184,14 @@ def within(place: Place) -> None:
         (deeper / "deepest").write_text(place.text())
 
 
-def hollow(place: Place) -> None:
-    within(place)
+def uninitialized(place: Place) -> None:
+    nested(place)
     place.git("add", "-A")
     place.git("commit", "-qm", "a link")
     for inner in sorted(place.tree.path.rglob("*/.git")):
         if inner.is_dir():
             shutil.rmtree(inner)
-            (inner.parent / "hollow").write_text(place.text())
+            (inner.parent / "uninitialized").write_text(place.text())
 
 
 def submodule(place: Place) -> None:
@@ -213,7 +213,7 @@ def submodule(place: Place) -> None:
 def overlooked(place: Place) -> None:
     flag = place.chance.choice(["--assume-unchanged", "--skip-worktree"])
     place.git("update-index", flag, "README.md")
-    place.put("README.md")
+    place.write("README.md")
 
 
 def reverting(place: Place) -> None:
@@ -222,17 +222,17 @@ def reverting(place: Place) -> None:
     place.git("revert", "--no-edit", "HEAD~1")
 
 
-def ruled(place: Place) -> None:
+def with_attributes(place: Place) -> None:
     rules = "*.txt text eol=crlf\n*.u16 text working-tree-encoding=UTF-16LE\n*.c ident\n"
     (place.tree.path / ".gitattributes").write_text(rules)
     (place.tree.path / "a.u16").write_bytes(place.text().encode("utf-16-le"))
-    place.put("a.c")
+    place.write("a.c")
 
 
 def named_oddly(place: Place) -> None:
     for name in ("Case", "case", "x\\y", ".GIT~1", "n" * 250, "-", ":x", "#x", '"'):
         if place.chance.random() < 0.5:
-            place.put(name)
+            place.write(name)
     for ref in ("heads/-x", "heads/a/\N{SNOWMAN}", "tags/-t", "other/o"):
         place.git("update-ref", f"refs/{ref}", "HEAD")
 
@@ -256,35 +256,42 @@ def staged_and_gone(place: Place) -> None:
     (place.tree.path / "staged").unlink(missing_ok=True)
 
 
-DEEDS: list[Callable[[Place], None]] = [
+OPERATIONS: list[Callable[[Place], None]] = [
     *(untracked, changed, staged, deleted, linked, ignored, excluded, committed, tagged, stashed),
     *(other_branch, and_back, behind, detached, renamed, orphan, merging, rebasing, picking),
-    *(bisecting, within, hollow, submodule, overlooked, reverting, ruled, named_oddly, noted),
+    *(
+        bisecting,
+        nested,
+        uninitialized,
+        submodule,
+        overlooked,
+        reverting,
+        with_attributes,
+        named_oddly,
+        noted,
+    ),
     *(amended, put_away, staged_and_gone),
 ]
 
 
-def disorder(tree: Repository, library: Path, chance: random.Random) -> Place:
-    """Do some things to a worktree that a person might do."""
+def change_randomly(tree: Repository, library: Path, chance: random.Random) -> Place:
+    """Perform random operations of a user in a worktree."""
     place = Place(tree, library, chance)
-    for deed in chance.choices(DEEDS, k=chance.randint(1, 6)):
-        deed(place)
-        place.done.append(deed.__name__)
+    for operation in chance.choices(OPERATIONS, k=chance.randint(1, 6)):
+        operation(place)
+        place.done.append(operation.__name__)
     return place
 
 
 @dataclass(frozen=True)
-class Belongings:
-    """What a workspace has: objects by what they are of, and the folder that each lies in.
-
-    `stored` are objects that git makes of some by its rules.
-    """
+class WorktreeContent:
+    """The content of a worktree: paths by object; `stored` are the objects after filters."""
 
     objects: dict[str, str]
     stored: dict[str, str]
 
-    def missing(self, left: list[str], *repos: Repository) -> list[str]:
-        """Name what neither a ref of the repositories reaches nor a result names."""
+    def list_missing(self, left: list[str], *repos: Repository) -> list[str]:
+        """Return the content that is neither reachable in the repositories nor reported."""
         reached = {one for repo in repos for one in _reached(repo)}
         return [
             f"{what} {one}"
@@ -293,11 +300,8 @@ class Belongings:
             and not any(f"/{path}/" in f"/{what}/" for path in left)
         ]
 
-    def gone(self, left: list[str], folder: Path, library: Repository) -> list[str]:
-        """Name the files that are not in a folder, whatever git there takes them for.
-
-        Those of the library come from there again.
-        """
+    def list_gone(self, left: list[str], folder: Path, library: Repository) -> list[str]:
+        """Return the files that are not in a folder, without those that the library has."""
         known = set(_reached(library))
         there = {
             _hash(str(path.readlink()).encode() if path.is_symlink() else path.read_bytes())
@@ -320,15 +324,15 @@ def _reached(repo: Repository) -> list[str]:
     return [line.partition(b" ")[0].decode() for line in listed.splitlines()]
 
 
-def belongings(folder: Path) -> Belongings:
-    """List every commit and every file of a worktree that git does not ignore."""
+def read_content(folder: Path) -> WorktreeContent:
+    """Return the commits and files of a worktree that git does not ignore."""
     found: dict[str, str] = {}
     stored: dict[str, str] = {}
-    _take(folder, folder, found, stored)
-    return Belongings(found, stored)
+    _collect(folder, folder, found, stored)
+    return WorktreeContent(found, stored)
 
 
-def _take(top: Path, folder: Path, found: dict[str, str], stored: dict[str, str]) -> None:
+def _collect(top: Path, folder: Path, found: dict[str, str], stored: dict[str, str]) -> None:
     where = str(folder.relative_to(top))
     for commit in _commits(Repository(folder), inner=folder != top):
         found.setdefault(commit, f"{where}/commit")
@@ -338,8 +342,8 @@ def _take(top: Path, folder: Path, found: dict[str, str], stored: dict[str, str]
         if path.is_symlink():
             found.setdefault(_hash(str(path.readlink()).encode()), named)
         elif (path / ".git").exists():
-            _take(top, path, found, stored)
-        elif path.is_dir():  # the folder of a submodule, and no repository
+            _collect(top, path, found, stored)
+        elif path.is_dir():  # a submodule folder without a repository
             for inner in _files(path, GIT_INDEX_FILE=str(path / "no index")):
                 if inner.is_file() and not inner.is_symlink():
                     found.setdefault(_hash(inner.read_bytes()), str(inner.relative_to(top)))
@@ -355,7 +359,7 @@ def _commits(tree: Repository, *, inner: bool) -> list[str]:
     refs = ("HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD")
     asked = (tree.git("rev-parse", "-q", "--verify", f"{r}^{{commit}}", check=False) for r in refs)
     commits = [commit for commit in asked if commit]
-    if inner:  # the branches and stashes of a worktree are the repository's own
+    if inner:  # a worktree shares branches and stashes with its repository
         commits += tree.git("for-each-ref", "--format=%(objectname)", "refs/heads").split()
         commits += tree.git("reflog", "show", "--format=%H", "refs/stash", check=False).split()
     return commits

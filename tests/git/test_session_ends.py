@@ -1,4 +1,4 @@
-"""However a workspace is, and whatever step of its end fails: nothing of it is lost unnamed."""
+"""The end of a container session keeps or reports all work, whatever step fails."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from para_server.core.settings import EngineSettings
 from para_server.engine.endpoint import find_address
 from tests import engine, scratch
 from tests.client import Failed, Para
-from tests.git import mishaps
+from tests.git import random_faults
 from tests.git.failing_files import FailingFiles
-from tests.git.fuse import Fuse
-from tests.git.mishaps import Breakable, Mishap
-from tests.git.workspaces import Held, Workspace, drawn, held
+from tests.git.failing_git import FailingGit
+from tests.git.random_faults import Fault, FaultyServices
+from tests.git.random_workspaces import Workspace, WorkspaceContent, draw_workspace, read_content
 from tests.proxy import Proxy
 from tests.scratch import Repository
 
 AT_ONCE = 5  # sessions of one test
-# why an end may be refused: what failed, or what a person has to decide first
+# errors of a refused end: a fault, or a decision that the user must make first
 REFUSALS = {
     "workspace.git-failed",
     "workspace.nothing-to-finish",
@@ -50,8 +50,8 @@ def endings(figures: Callable[[str], None]) -> Iterator[Counter[str]]:
 
 @pytest.fixture
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """Stand between para and the engine."""
-    # a socket's path has little room
+    """Return a proxy between para and the engine."""
+    # the path of a socket must be short
     made = Proxy(tmp_path_factory.mktemp("p") / "s", find_address(EngineSettings(), os.environ))
     yield made
     made.close()
@@ -59,17 +59,17 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
 
 @dataclass(frozen=True)
 class Ended:
-    """A session that is over: what was in its workspace, and what is said to be left out."""
+    """An ended session: the content of its workspace, and what was reported as left out."""
 
     name: str
     cancelled: bool
-    had: Held
+    had: WorkspaceContent
     left: list[dict[str, str]]
-    told: str
+    description: str
 
 
 async def _all_of(*work: Awaitable[_T]) -> list[_T]:
-    """Wait for all, also where one fails, since they use the same things."""
+    """Wait for all even if one fails, since they share resources."""
     results = await asyncio.gather(*work, return_exceptions=True)
     for fault in results:
         if isinstance(fault, BaseException):
@@ -77,50 +77,53 @@ async def _all_of(*work: Awaitable[_T]) -> list[_T]:
     return [one for one in results if not isinstance(one, BaseException)]
 
 
-class Ends:
-    """Ends the sessions of a repository, and looks whether anything is lost."""
+class SessionEnds:
+    """End the sessions of a repository, and check that nothing is lost."""
 
     def __init__(self, para: Para, repo: Repository, api: Any, counted: Counter[str]) -> None:
         self.para, self.repo, self.api, self.counted = para, repo, api, counted
-        self.mishap, self.fault = Mishap("nothing"), ""
+        self.mishap, self.fault = Fault("nothing"), ""
 
-    async def all(
-        self, workspaces: list[Workspace], chance: random.Random, breakable: Breakable
+    async def run_all(
+        self, workspaces: list[Workspace], chance: random.Random, services: FaultyServices
     ) -> None:
-        """Start sessions, do what is to be done in them, end and recover them, with mishaps."""
-        mishap, later = mishaps.drawn(chance), mishaps.drawn(chance)
-        had = await asyncio.gather(*map(self._begun, range(AT_ONCE), workspaces))
+        """Start sessions, run their operations, end and recover them, with random faults."""
+        mishap, later = random_faults.draw_fault(chance), random_faults.draw_fault(chance)
+        had = await asyncio.gather(*map(self._start, range(AT_ONCE), workspaces))
         names = [f"s{number}" for number in range(AT_ONCE)]
         ends = [one.end for one in workspaces]
         first = await self.para.call("para.show", name=names[0])
-        with mishaps.befalling(mishap, breakable, first["id"]) as happened:
+        with random_faults.injected_fault(mishap, services, first["id"]) as happened:
             results = await asyncio.gather(*map(self._end, names, ends))
         self.mishap, self.fault = mishap, f"{mishap}: {happened}"
         self.counted[f"failures of {mishap.of}"] += len(happened)
-        looks = map(self._nothing_lost, names, workspaces, had, results)
-        ended = await _all_of(*looks)
-        with mishaps.befalling(later, breakable, first["id"]) as happened:
-            recovered = await asyncio.gather(*map(self._recovered, ended))
+        checks = map(self._check_nothing_lost, names, workspaces, had, results)
+        ended = await _all_of(*checks)
+        with random_faults.injected_fault(later, services, first["id"]) as happened:
+            recovered = await asyncio.gather(*map(self._recover, ended))
         self.counted["failures of recover"] += len(happened)
-        told = f", then recovered with {later}: {happened}"
+        description = f", then recovered with {later}: {happened}"
         await _all_of(
-            *(self._is_back(one, done, told) for one, done in zip(ended, recovered, strict=True))
+            *(
+                self._check_recovered(one, done, description)
+                for one, done in zip(ended, recovered, strict=True)
+            )
         )
 
-    async def _begun(self, number: int, workspace: Workspace) -> Held:
+    async def _start(self, number: int, workspace: Workspace) -> WorkspaceContent:
         session = await self.para.call("para.start", name=f"s{number}")
         container = session["container"]["name"]
         await asyncio.to_thread(engine.run, self.api, container, workspace.script(number))
-        had = await asyncio.to_thread(held, Path(session["workspace"]))
+        had = await asyncio.to_thread(read_content, Path(session["workspace"]))
         if workspace.paused:
             await self.para.call("para.pause", name=f"s{number}")
         return had
 
     async def _end(self, name: str, end: str) -> dict[str, Any] | None:
         params = {"message": "the rest"} if end == "finish" else {}
-        return await self._tried(end, name=name, **params)
+        return await self._try(end, name=name, **params)
 
-    async def _tried(self, command: str, **params: str) -> dict[str, Any] | None:
+    async def _try(self, command: str, **params: str) -> dict[str, Any] | None:
         try:
             result: dict[str, Any] = await self.para.call(f"para.{command}", **params)
         except Failed as failed:
@@ -129,49 +132,56 @@ class Ends:
             return None
         return result
 
-    async def _nothing_lost(
-        self, name: str, workspace: Workspace, had: Held, result: dict[str, Any] | None
+    async def _check_nothing_lost(
+        self, name: str, workspace: Workspace, had: WorkspaceContent, result: dict[str, Any] | None
     ) -> Ended:
-        told = f"{name}: {workspace}, {self.fault}, {result}"
+        description = f"{name}: {workspace}, {self.fault}, {result}"
         self.counted["refused" if result is None else workspace.end] += 1
         if result is None:
             session = await self.para.call("para.show", name=name)
             if session["state"] == "running":
-                now = await asyncio.to_thread(held, Path(session["workspace"]))
-                assert (now.files, now.commits) == (had.files, had.commits), told
+                now = await asyncio.to_thread(read_content, Path(session["workspace"]))
+                assert (now.files, now.commits) == (had.files, had.commits), description
             result = await self._end(name, "cancel")
-            assert result is not None, told
-        told += f", then {result}"
+            assert result is not None, description
+        description += f", then {result}"
         cancelled = result["session"]["state"] == "cancelled"
         reachable = await asyncio.to_thread(self._reachable)
-        # whoever kills all helpers but the last leaves no index to be read
+        # after killed one-shot containers, the last one does not read the index
         staged = cancelled and (name, self.mishap.of) != ("s0", "helper")
-        lost = had.lost(reachable, result["left"], staged=staged)
-        assert lost == [], f"{told}: {lost}"
-        return Ended(name, cancelled, had, result["left"], told)
+        lost = had.list_lost(reachable, result["left"], staged=staged)
+        assert lost == [], f"{description}: {lost}"
+        return Ended(name, cancelled, had, result["left"], description)
 
-    async def _recovered(self, ended: Ended) -> dict[str, Any] | None:
-        return await self._tried("recover", name=ended.name) if ended.cancelled else None
+    async def _recover(self, ended: Ended) -> dict[str, Any] | None:
+        return await self._try("recover", name=ended.name) if ended.cancelled else None
 
-    async def _is_back(self, ended: Ended, session: dict[str, Any] | None, told: str) -> None:
+    async def _check_recovered(
+        self, ended: Ended, session: dict[str, Any] | None, description: str
+    ) -> None:
         if not ended.cancelled:
             return
-        name, had, left, told = ended.name, ended.had, ended.left, ended.told + told
+        name, had, left, description = (
+            ended.name,
+            ended.had,
+            ended.left,
+            ended.description + description,
+        )
         if session is None:
             self.counted["recover refused"] += 1
             session = await self.para.call("para.recover", name=name)
-        back = await asyncio.to_thread(held, Path(session["workspace"]))
+        back = await asyncio.to_thread(read_content, Path(session["workspace"]))
         objects = {one for objects in back.files.values() for one in objects}
         gone = {path for path, made in had.files.items() if not made & objects}
-        assert gone == set(), f"{told}: {gone} is not back"
+        assert gone == set(), f"{description}: {gone} is not back"
         lost_names = {one["ref"] for one in left if one["ref"]}
-        theirs = self.repo.refs().items()  # a session may be begun without the names of these
+        theirs = self.repo.refs().items()  # a session may start without these refs
         names = {name: at for name, at in had.names.items() - theirs if name not in lost_names}
-        assert names.items() <= back.names.items(), f"{told}: {names} {back.names}"
+        assert names.items() <= back.names.items(), f"{description}: {names} {back.names}"
         again = await self._end(name, "cancel")
-        assert again is not None, told
-        lost = back.lost(await asyncio.to_thread(self._reachable), again["left"])
-        assert lost == [], f"{told}: {lost} of what was recovered"
+        assert again is not None, description
+        lost = back.list_lost(await asyncio.to_thread(self._reachable), again["left"])
+        assert lost == [], f"{description}: {lost} of what was recovered"
 
     def _reachable(self) -> set[str]:
         listed = self.repo.git("rev-list", "--objects", "--all", "--no-object-names")
@@ -180,7 +190,7 @@ class Ends:
 
 @pytest.mark.slice(20)
 @pytest.mark.parametrize("batch", range(400))
-async def test_nothing_is_lost_unnamed_at_the_end_of_sessions_of_the_kind_container(
+async def test_ends_of_container_sessions_keep_or_report_all_work(
     servers: Servers,
     api: Any,
     tmp_path: Path,
@@ -189,16 +199,16 @@ async def test_nothing_is_lost_unnamed_at_the_end_of_sessions_of_the_kind_contai
     batch: int,
 ) -> None:
     chance = random.Random(batch)  # noqa: S311 # no secret
-    repo = prepared(tmp_path / "theirs")
+    repo = create_repository(tmp_path / "theirs")
     files = FailingFiles(tmp_path / "modules")
-    breakable = Breakable(Fuse(tmp_path / "bin"), files, proxy)
-    workspaces = [drawn(chance) for _ in range(AT_ONCE)]
-    para = await servers(folders=[repo.path], extra=breakable.environ)
-    await Ends(para, repo, api, endings).all(workspaces, chance, breakable)
+    services = FaultyServices(FailingGit(tmp_path / "bin"), files, proxy)
+    workspaces = [draw_workspace(chance) for _ in range(AT_ONCE)]
+    para = await servers(folders=[repo.path], extra=services.environ)
+    await SessionEnds(para, repo, api, endings).run_all(workspaces, chance, services)
 
 
-def prepared(path: Path) -> Repository:
-    """Make a repository with rules, and with files that git would write in another way today."""
+def create_repository(path: Path) -> Repository:
+    """Create a repository with attributes that are newer than some of its files."""
     repo = scratch.make(path)
     (repo.path / "old.txt").write_bytes(b"a\r\nb\r\n")
     repo.commit("before there were rules")

@@ -1,4 +1,4 @@
-"""A git that fails once, at the call that it is set to."""
+"""A git command that fails once, at a chosen call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Several may be called at once: each counts while it holds the lock, and git begins without it.
+# Several may run at once: each counts its call under a lock, and runs git without the lock.
 SHIM = """#!/bin/sh
 if [ -e '{fuse}' ]; then
     exec 9>>'{fuse}.lock'
@@ -28,8 +28,8 @@ exec '{git}' "$@"
 """
 
 
-class Fuse:
-    """A git that fails once, at the call that it is set to; `path` is a PATH that leads to it."""
+class FailingGit:
+    """A git command that fails once, at a chosen call; `path` is a PATH with it in front."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -39,15 +39,15 @@ class Fuse:
         shim.write_text(SHIM.format(fuse=self._file, git=shutil.which("git")))
         shim.chmod(0o755)
 
-    def burn(self, calls: int, *, after: bool = False) -> None:
-        """Let a later call fail: before it does anything, or when it has done it."""
+    def arm(self, calls: int, *, after: bool = False) -> None:
+        """Set a later call to fail, before or `after` it ran."""
         with self._locked():
             self._file.write_text(f"{calls}\n")
             mark = Path(f"{self._file}.after")
             mark.touch() if after else mark.unlink(missing_ok=True)
 
-    def out(self) -> bool:
-        """Let no call fail any more; tells whether one has."""
+    def disarm(self) -> bool:
+        """Stop failing, and return whether a call failed."""
         with self._locked():
             burnt = self._file.read_text() == "0\n"
             self._file.unlink()

@@ -1,4 +1,4 @@
-"""Work comes out whatever became of the repository, and whatever its user forbids git."""
+"""Work is extracted from changed repositories, and with restrictive git configurations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORBIDDEN: dict[str, dict[str, str]] = {
 
 @pytest.mark.parametrize("forbidden", FORBIDDEN)
 @pytest.mark.parametrize("objects", ["own", "shared"])
-async def test_work_comes_out_where_the_users_git_configuration_forbids(
+async def test_extraction_works_if_git_configuration_forbids(
     servers: Servers, repo: Repository, api: Any, forbidden: str, objects: str
 ) -> None:
     for key, value in FORBIDDEN[forbidden].items():
@@ -40,7 +40,7 @@ async def test_work_comes_out_where_the_users_git_configuration_forbids(
     assert repo.git("log", "--format=%s", "para/one") == "it\na\nfirst"
 
 
-# commits that old or careless programs made, as text for `git hash-object -t commit`
+# author and committer of invalid commits by old programs
 IDENTITY = "A <a@b> 1 +0000"
 ODD = {
     "an old time zone": ("A <a@b> 1 +051800", IDENTITY),
@@ -53,7 +53,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD)
-async def test_a_history_comes_out_as_it_is_although_its_commits_have(
+async def test_extraction_keeps_commits_unchanged_with(
     para: Para, repo: Repository, api: Any, odd: str
 ) -> None:
     author, committer = ODD[odd]
@@ -69,7 +69,7 @@ async def test_a_history_comes_out_as_it_is_although_its_commits_have(
     assert repo.git("rev-parse", "para/w^") == made
 
 
-async def test_a_tree_with_padded_modes_comes_out_as_it_is(
+async def test_extraction_keeps_trees_with_padded_modes(
     para: Para, repo: Repository, api: Any
 ) -> None:
     session = await para.call("para.start", name="w")
@@ -88,7 +88,7 @@ async def test_a_tree_with_padded_modes_comes_out_as_it_is(
 
 @pytest.mark.parametrize("end", ["finish", "cancel"])
 @pytest.mark.parametrize("objects", ["own", "shared"])
-async def test_work_comes_out_of_a_session_whose_base_is_gone(
+async def test_extraction_works_without_the_base_commit(
     servers: Servers, api: Any, tmp_path: Path, repo: Repository, objects: str, end: str
 ) -> None:
     theirs = tmp_path / "theirs"
@@ -121,7 +121,7 @@ async def test_work_comes_out_of_a_session_whose_base_is_gone(
         assert mine.show("para/w:work") == "work"
 
 
-async def test_a_session_knows_what_its_base_reaches_and_why_it_has_no_remote(
+async def test_clone_has_reachable_refs_and_a_remote_that_explains_itself(
     para: Para, repo: Repository, api: Any
 ) -> None:
     repo.git("tag", "-am", "one", "v1.0")
@@ -130,8 +130,8 @@ async def test_a_session_knows_what_its_base_reaches_and_why_it_has_no_remote(
     repo.git("branch", "ahead", repo.git("commit-tree", "-p", "HEAD", "-m", "x", "HEAD^{tree}"))
     session = await para.call("para.start", name="w")
     container = session["container"]["name"]
-    look = "git describe; git diff --stat main --; git for-each-ref --format='%(refname)'"
-    described, *names = engine.run(api, container, look).split()
+    inspect = "git describe; git diff --stat main --; git for-each-ref --format='%(refname)'"
+    described, *names = engine.run(api, container, inspect).split()
     assert described.startswith("v1.0-1-g")
     assert names == [
         "refs/heads/main",
@@ -140,8 +140,8 @@ async def test_a_session_knows_what_its_base_reaches_and_why_it_has_no_remote(
         "refs/tags/v1.0",
     ]
     for refused in ("git fetch", "git push origin HEAD"):
-        said = engine.run(api, container, f"{refused} 2>&1 && exit 1; true")
-        assert "a session of para has no remote" in said
+        output = engine.run(api, container, f"{refused} 2>&1 && exit 1; true")
+        assert "a session of para has no remote" in output
     engine.run(api, container, "echo 1 >1")
     result = await para.call("para.finish", name="w", message="it")
     assert result["left"] == []

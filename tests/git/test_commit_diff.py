@@ -1,4 +1,4 @@
-"""What changed between two commits: whole, bounded, and the same whatever a user has configured."""
+"""Comparisons of commits are complete, limited, and independent of the user's configuration."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CONFIGURED = {
 }
 
 
-def tree_of(repo: Repository, entries: Iterable[bytes]) -> str:
+def create_tree(repo: Repository, entries: Iterable[bytes]) -> str:
     made = subprocess.run(
         ["git", "mktree", "-z"],
         cwd=repo.path,
@@ -51,12 +51,12 @@ def tree_of(repo: Repository, entries: Iterable[bytes]) -> str:
     return made.stdout.decode().strip()
 
 
-def committed(repo: Repository, tree: str) -> str:
+def commit_tree(repo: Repository, tree: str) -> str:
     return repo.git("commit-tree", "-m", "x", "-p", "HEAD", tree)
 
 
-async def shown(para: Para, repo: Repository) -> tuple[object, object]:
-    """What diff and finish answer about the same changes, made anew in a worktree session."""
+async def compare_session(para: Para, repo: Repository) -> tuple[object, object]:
+    """Return the results of diff and finish for the same changes in a new worktree session."""
     session = await para.call("para.start", name="fix", type="worktree")
     folder = Repository(Path(session["workspace"]))
     (folder.path / "README.md").unlink()
@@ -69,12 +69,12 @@ async def shown(para: Para, repo: Repository) -> tuple[object, object]:
     return diff, figures
 
 
-async def test_what_a_user_has_configured_changes_no_answer_and_runs_nothing(
+async def test_user_configuration_does_not_change_results_or_run_programs(
     servers: Servers, repo: Repository, tmp_path: Path
 ) -> None:
     para = await servers()
     repo.commit("more", **{"src/app.py": TEXT, "z.md": "z\n", ".gitattributes": "*.py diff=own\n"})
-    plain = await shown(para, repo)
+    plain = await compare_session(para, repo)
     mark = tmp_path / "mark"
     (tmp_path / "order").write_text("src/*\n")
     programs = {
@@ -86,12 +86,12 @@ async def test_what_a_user_has_configured_changes_no_answer_and_runs_nothing(
     for key, value in (CONFIGURED | programs).items():
         repo.git("config", key, value)
         repo.git("config", "--global", key, value)
-    assert await shown(para, repo) == plain
+    assert await compare_session(para, repo) == plain
     assert not mark.exists()
 
 
 @pytest.mark.parametrize("where", [".gitmodules", "config", "user"])
-async def test_a_changed_submodule_is_shown_whoever_says_that_it_be_ignored(
+async def test_changed_submodule_is_listed_even_if_configured_as_ignored(
     repo: Repository, tmp_path: Path, where: str
 ) -> None:
     other = scratch.make(tmp_path / "other")
@@ -106,25 +106,27 @@ async def test_a_changed_submodule_is_shown_whoever_says_that_it_be_ignored(
     base = repo.git("rev-parse", "HEAD")
     moved = other.commit("more", more="more\n")
     listed = repo.git("ls-tree", "HEAD").replace(repo.git("rev-parse", "HEAD:lib"), moved)
-    tip = committed(repo, tree_of(repo, listed.encode().split(b"\n")))
+    tip = commit_tree(repo, create_tree(repo, listed.encode().split(b"\n")))
     found = await commit_diff.compare_commits(await discovery.find_repository(repo.path), base, tip)
     assert [(file.path, file.status) for file in found.files] == [("lib", "M")]
     assert found.auto_run == ("lib",)
 
 
-async def test_very_many_deep_paths_are_all_counted_and_the_first_are_listed(
+async def test_very_many_paths_are_counted_and_the_first_are_listed(
     repo: Repository,
 ) -> None:
     blob = repo.git("rev-parse", "HEAD:README.md")
-    tree = tree_of(repo, (f"100644 blob {blob}\t{n}".encode() for n in range(MANY)))
+    tree = create_tree(repo, (f"100644 blob {blob}\t{n}".encode() for n in range(MANY)))
     for _ in range(15):
-        tree = tree_of(repo, [f"040000 tree {tree}\t{'a' * 200}".encode()])
-    runs = tree_of(repo, [f"100644 blob {blob}\ttasks.json".encode()])
-    tree = tree_of(repo, [f"040000 tree {t}\t{n}".encode() for t, n in ((tree, "a"), (runs, "z"))])
-    hidden = tree_of(repo, [f"040000 tree {tree}\t.vscode".encode()])
+        tree = create_tree(repo, [f"040000 tree {tree}\t{'a' * 200}".encode()])
+    runs = create_tree(repo, [f"100644 blob {blob}\ttasks.json".encode()])
+    tree = create_tree(
+        repo, [f"040000 tree {t}\t{n}".encode() for t, n in ((tree, "a"), (runs, "z"))]
+    )
+    hidden = create_tree(repo, [f"040000 tree {tree}\t.vscode".encode()])
     where = await discovery.find_repository(repo.path)
     base = repo.git("rev-parse", "HEAD")
-    found = await commit_diff.compare_commits(where, base, committed(repo, hidden))
+    found = await commit_diff.compare_commits(where, base, commit_tree(repo, hidden))
     gone = 2  # the files that the repository had
     assert found.count == MANY + 1 + gone
     assert len(found.files) <= MAX_FILES
@@ -132,32 +134,36 @@ async def test_very_many_deep_paths_are_all_counted_and_the_first_are_listed(
     assert found.omitted == (
         f"only {len(found.auto_run)} of {MANY + 1} files that run automatically are listed",
     )
-    whole = await commit_diff.compare_commits(where, base, committed(repo, tree))
+    whole = await commit_diff.compare_commits(where, base, commit_tree(repo, tree))
     assert whole.count == MANY + 1 + gone
     assert whole.auto_run == ()
-    patch = await commit_diff.create_patch(where, base, committed(repo, tree), whole)
+    patch = await commit_diff.create_patch(where, base, commit_tree(repo, tree), whole)
     assert f"# only {len(whole.files)} of {whole.count} changed files are listed" in patch.text
 
 
-async def test_a_file_that_runs_is_named_after_however_many_that_do_not(repo: Repository) -> None:
+async def test_auto_run_file_is_listed_after_many_other_files(repo: Repository) -> None:
     blob = repo.git("rev-parse", "HEAD:README.md")
-    many = tree_of(repo, (f"100644 blob {blob}\t{'a' * 200}{n}".encode() for n in range(MANY)))
-    last = tree_of(repo, [f"100644 blob {blob}\tMakefile".encode()])
-    tree = tree_of(repo, [f"040000 tree {t}\t{n}".encode() for t, n in ((many, "a"), (last, "z"))])
+    many = create_tree(repo, (f"100644 blob {blob}\t{'a' * 200}{n}".encode() for n in range(MANY)))
+    last = create_tree(repo, [f"100644 blob {blob}\tMakefile".encode()])
+    tree = create_tree(
+        repo, [f"040000 tree {t}\t{n}".encode() for t, n in ((many, "a"), (last, "z"))]
+    )
     base = repo.git("rev-parse", "HEAD")
     where = await discovery.find_repository(repo.path)
-    found = await commit_diff.compare_commits(where, base, committed(repo, tree))
+    found = await commit_diff.compare_commits(where, base, commit_tree(repo, tree))
     assert found.auto_run == ("z/Makefile",)
     assert found.omitted == ()
 
 
 @pytest.mark.parametrize("length", [5_000, 100_000, 3_000_000])
-async def test_a_name_that_no_system_can_open_is_shown_and_bounded(
+async def test_path_that_no_system_can_open_is_listed_and_cut(
     repo: Repository, length: int
 ) -> None:
     blob = repo.git("rev-parse", "HEAD:README.md")
     names = (b"a" * length, b"b")
-    tip = committed(repo, tree_of(repo, (f"100644 blob {blob}\t".encode() + n for n in names)))
+    tip = commit_tree(
+        repo, create_tree(repo, (f"100644 blob {blob}\t".encode() + n for n in names))
+    )
     base = repo.git("rev-parse", "HEAD")
     where = await discovery.find_repository(repo.path)
     found = await commit_diff.compare_commits(where, base, tip)
