@@ -64,9 +64,9 @@ async def setup(context: Context, params: SetupParams) -> SetupResult:
         file = context.store.write_login_variables(
             agent, login_container.login_environment(context, settings)
         )
-    shown = ("--env-file", str(file), "--workdir", str(_HOME), name, *login.command)
+    arguments = ("--env-file", str(file), "--workdir", str(_HOME), name, *login.command)
     program, *options = context.engine.command_prefix
-    terminal = Terminal(command=program, args=(*options, "exec", "-it", *shown))
+    terminal = Terminal(command=program, args=(*options, "exec", "-it", *arguments))
     return SetupResult(terminal=terminal, container=name)
 
 

@@ -118,17 +118,17 @@ _SHELL_COMMAND = "command -v zsh >/dev/null && exec zsh; exec sh"
 
 async def _keep_and_diff(context: Context, repo: Repo, record: Record, tip: str) -> DiffResult:
     """Return the changes of an active session, and keep their commit for `para.file`."""
-    found = await _diff(repo, record, tip)
+    changes = await _diff(repo, record, tip)
     async with context.store.locked_refs(record.refs_at):
         await repository.protect_reviewed_commit(repo, record.id, tip)
-    return found
+    return changes
 
 
 async def _reviewed_commit(repo: Repo, record: Record) -> str:
     if record.state in lifecycle.ENDED_STATES:
         return _end_commit(record)
-    found = await repository.resolve_ref(repo, review_ref(record.id))
-    if found is None:
+    changes = await repository.resolve_ref(repo, review_ref(record.id))
+    if changes is None:
         raise ParaError(
             "workspace.unknown-base",
             f"The changes of {record.name} have not been reviewed yet",
@@ -138,7 +138,7 @@ async def _reviewed_commit(repo: Repo, record: Record) -> str:
                 params={"name": record.name, "repo": record.repo},
             ),
         )
-    return found
+    return changes
 
 
 def _end_commit(record: Record) -> str:
@@ -156,9 +156,9 @@ async def _diff(repo: Repo, record: Record, tip: str) -> DiffResult:
         raise ParaError(
             "workspace.unknown-base", f"The work of {record.name} is gone from {record.repo}"
         )
-    found = await commit_diff.compare_commits(repo, record.base, tip)
-    patch = await commit_diff.create_patch(repo, record.base, tip, found)
-    return DiffResult(files=found.files, patch=patch.text, omitted=patch.omitted)
+    changes = await commit_diff.compare_commits(repo, record.base, tip)
+    patch = await commit_diff.create_patch(repo, record.base, tip, changes)
+    return DiffResult(files=changes.files, patch=patch.text, omitted=patch.omitted)
 
 
 def _terminal_on_host(context: Context, record: Record) -> Terminal:

@@ -65,36 +65,38 @@ async def check_images(context: Context) -> Check:
 
     An error for the base image and the agent in the settings, a warning for other agents' images.
     """
-    shown = [_name_with_size(BASE_IMAGE, await find_fresh_image(context, BASE_IMAGE))]
-    mine = agent_image(context.settings(None).agent.name)
+    descriptions = [_name_with_size(BASE_IMAGE, await find_fresh_image(context, BASE_IMAGE))]
+    own_image = agent_image(context.settings(None).agent.name)
     for name in map(agent_image, PROFILES):
         if await images.find(context.engine, name) is None:
             continue
         try:
-            shown.append(_name_with_size(name, await find_fresh_image(context, name)))
+            descriptions.append(_name_with_size(name, await find_fresh_image(context, name)))
         except ParaError as error:
-            if name == mine:
+            if name == own_image:
                 raise
             return make_warning("image", error.slug, str(error), *error.problem.remedies)
-    return Check(name="image", ok=True, detail=", ".join(shown))
+    return Check(name="image", ok=True, detail=", ".join(descriptions))
 
 
 async def check_files(context: Context) -> Check:
     """Check that the engine shares files and time with this machine and has free space."""
     try:
-        found = await engine_trial.run_trial(context)
+        result = await engine_trial.run_trial(context)
     except ParaError as error:
         if error.slug != "engine.image-missing":
             raise
         remedies = error.problem.remedies
         return make_warning("files", error.slug, f"not checked: {error}", *remedies)
     detail = "the engine sees this machine's files"
-    if found.ahead is not None and abs(found.ahead) > _MAX_CLOCK_SKEW:
-        message = f"{detail}, but its clock differs by {abs(found.ahead):.0f} seconds"
+    if result.ahead is not None and abs(result.ahead) > _MAX_CLOCK_SKEW:
+        message = f"{detail}, but its clock differs by {abs(result.ahead):.0f} seconds"
         return make_warning("files", "engine.refused", message)
-    if found.room is None:
+    if result.room is None:
         return Check(name="files", ok=True, detail=detail)
-    return check_room("files", f"{detail}; its disk has {format_gib(found.room)} free", found.room)
+    return check_room(
+        "files", f"{detail}; its disk has {format_gib(result.room)} free", result.room
+    )
 
 
 async def check_user(context: Context) -> Check:
@@ -104,11 +106,11 @@ async def check_user(context: Context) -> Check:
     if await images.find(context.engine, chosen) is None:
         raise image_missing_error(chosen)
     ids = await file_ownership.read_image_ids(context, chosen)
-    found = None if is_para_image(chosen) else await engine_trial.run_trial(context, chosen)
-    if found is not None and found.missing:
+    result = None if is_para_image(chosen) else await engine_trial.run_trial(context, chosen)
+    if result is not None and result.missing:
         raise ParaError(
             "engine.image-missing",
-            f"The image {chosen} lacks {', '.join(found.missing)}, which agents need",
+            f"The image {chosen} lacks {', '.join(result.missing)}, which agents need",
             Remedy(title="Choose another image", setting="container.image"),
         )
     inside = (await file_ownership.find_owner(context)).inside
@@ -139,5 +141,5 @@ async def check_login(context: Context) -> Check | None:
     return Check(name="login", ok=True, detail=how)
 
 
-def _name_with_size(name: str, found: Image) -> str:
-    return f"{name} {found.size >> 20} MiB"
+def _name_with_size(name: str, result: Image) -> str:
+    return f"{name} {result.size >> 20} MiB"

@@ -22,7 +22,7 @@ from para_server.host.filesystem import remove_tree, reporting_os_errors
 from para_server.sessions import file_ownership
 from para_server.sessions.recipes import find_helper_image
 
-_TIMEOUT: Final = 60
+_TIMEOUT: Final = 60  # seconds
 _LOCK: Final = "trial"  # owner of the folder and the container
 _MAX_OUTPUT: Final = 4096  # bytes of each output file
 _SCRIPT: Final = (

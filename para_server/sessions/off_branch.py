@@ -14,7 +14,7 @@ from para_server.core.results import Left
 from para_server.core.untrusted import one_line, printable, read_bounded
 
 _MAX_FILE: Final = 1 << 20  # bytes of a helper's list
-_MAX_ENTRIES: Final = 1000
+_MAX_ENTRIES: Final = 1000  # items of each list
 _MAX_SHOWN: Final = 5  # paths in a message
 _KINDS: Final = frozenset(get_args(Left.model_fields["what"].annotation))
 _PATH_KINDS: Final = frozenset({"submodule", "ignored-repository"})

@@ -35,7 +35,7 @@ from para_server.sessions import credentials, file_ownership, image_volumes
 from para_server.sessions.recipes import find_helper_image
 from para_server.sessions.workspace import checkout_cache, overlay
 
-_REMOVAL_TIMEOUT: Final = 600
+_REMOVAL_TIMEOUT: Final = 600  # seconds
 
 
 class ReleasedWorkspace(NamedTuple):
