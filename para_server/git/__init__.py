@@ -1,1 +1,1 @@
-"""git on the host, and what runs of it in helper containers."""
+"""git on the host, and the scripts that run git in one-shot containers."""

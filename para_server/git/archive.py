@@ -42,7 +42,7 @@ class ArchiveContents(Model):
 
 async def read_contents(repo: Repo, archive: str) -> ArchiveContents:
     """Return the contents of an archive; without a manifest, only its further parents."""
-    _select_head, *others = await list_parents(repo, archive)
+    _first, *others = await list_parents(repo, archive)
     if not others:
         return ArchiveContents()
     at = others[-1]

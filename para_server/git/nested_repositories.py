@@ -20,7 +20,7 @@ from para_server.git.repository import Repo
 from para_server.git.retry import git_succeeds, retry_git
 from para_server.git.worktree_commit import GITLINK, list_files_below, write_tree
 
-_MAX_REPOSITORIES: Final = 1000  # repositories
+_MAX_REPOSITORIES: Final = 1000
 
 
 class NestedRepository(Model):
@@ -96,12 +96,7 @@ async def copy_commits(
         parent = ("-p", one.head) if one.head else ()
         commit = await git(
             nested,
-            *_identity_options(repo),
-            "commit-tree",
-            tree,
-            *parent,
-            "-F",
-            "-",
+            *(*_identity_options(repo), "commit-tree", tree, *parent, "-F", "-"),
             input_text=message,
         )
         tips.insert(0, commit.strip())
@@ -147,10 +142,10 @@ def _walk_files(place: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 async def _is_repository(place: Path) -> bool:
-    """Return whether a folder is the top of a repository for git."""
+    """Return whether git finds the top of a repository at a folder."""
     try:
         top = await retry_git(place, "rev-parse", "--show-toplevel")
-    except GitFailedError:  # its .git is broken: git fails, or uses the outer repository
+    except GitFailedError:  # its .git is broken
         return False
     return top.removesuffix("\n") == str(place.resolve())
 

@@ -38,6 +38,11 @@ _QUICK_COMMANDS: Final = frozenset(
 )
 _QUICK_TIMEOUT: Final = 10.0  # seconds; they usually take a thousandth of this
 _MAX_OUTPUT: Final = 256 << 20  # bytes; no command of para needs more
+_UNKNOWN_IDENTITY: Final = "Please tell me who you are"
+_IDENTITY_REMEDIES: Final = (
+    Remedy(title="Set your name: git config --global user.name NAME"),
+    Remedy(title="Set your address: git config --global user.email ADDRESS"),
+)
 
 
 class StopHandle:
@@ -75,13 +80,6 @@ class StopHandle:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
-
-
-_UNKNOWN_IDENTITY: Final = "Please tell me who you are"
-_IDENTITY_REMEDIES: Final = (
-    Remedy(title="Set your name: git config --global user.name NAME"),
-    Remedy(title="Set your address: git config --global user.email ADDRESS"),
-)
 
 
 class GitFailedError(ParaError):

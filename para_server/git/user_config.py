@@ -11,9 +11,11 @@ from para_server.core.errors import ParaError, Remedy
 from para_server.core.model import Model
 from para_server.core.untrusted import one_line
 
-# for `git config --get-regexp`
+# the keys to read, for `git config --get-regexp`
 KEYS: Final = r"(user|author|committer)\.(name|email)|user\.useconfigonly|core\.excludesfile"
 _EXCLUDES_KEY: Final = "core.excludesfile"
+_EXCLUDE: Final = "info/exclude"
+_ROLES: Final = ("author", "committer")
 _MAX_PATTERNS: Final = 1 << 20  # characters of a file
 _TRUE_VALUES: Final = ("", "true", "yes", "on", "1")  # as git's configuration parser has it
 
@@ -55,12 +57,12 @@ def require_identity(who: Identity, place: Path) -> None:
         )
 
 
-def read_excludes(common: Path, find_excludes_file: Path) -> str:
+def read_excludes(common: Path, excludes_file: Path) -> str:
     """Return the user's ignore patterns that are not in the repository's .gitignore files.
 
     They are copied into sessions, so a file behind a symbolic link of the repository is not read.
     """
-    files = [find_excludes_file]
+    files = [excludes_file]
     if not _is_behind_link(common):
         files.append(common / _EXCLUDE)
     patterns = [_read_patterns(file) for file in files]
@@ -103,10 +105,6 @@ def list_warnings(
 
 def _is_behind_link(common: Path) -> bool:
     return (common / _EXCLUDE).resolve() != common.resolve() / _EXCLUDE
-
-
-_EXCLUDE: Final = "info/exclude"
-_ROLES: Final = ("author", "committer")
 
 
 def _read_identity_part(role: str, part: str, config: Mapping[str, str], strict: bool) -> str:  # noqa: FBT001 # one of git's own switches

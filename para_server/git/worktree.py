@@ -41,20 +41,14 @@ async def create_worktree(repo: Repo, folder: Path, start: StartPoint) -> str | 
     try:
         await git(
             repo.top,
-            "worktree",
-            "add",
-            "-q",
-            *new_branch,
-            "--",
-            str(folder),
-            revision,
+            *("worktree", "add", "-q", *new_branch, "--", str(folder), revision),
             long_running=True,
         )
     except GitFailedError as error:
         if not await _is_complete(folder, start):
             raise
         output = one_line(error.output.strip())[-_MAX_REASON:]
-        warning = f"The hook post-checkout of the repository failed{output and f': {output}'}"
+        warning = f"The post-checkout hook of the repository failed{output and f': {output}'}"
     if start.head is not None:
         await git(folder, "update-ref", "-m", "para", "--no-deref", "HEAD", start.head)
     if start.tree is not None:
