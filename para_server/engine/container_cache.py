@@ -55,7 +55,7 @@ async def refresh(engine: Engine) -> tuple[ContainerInfo, ...]:
     # read before the request: the response may miss what happens during it
     started_at, events = time.time(), cache.events
     listed = await containers.list_session_containers(engine)
-    current = tuple(_mark_dying(cache, one) for one in listed)
+    current = tuple(_mark_dying(cache, container) for container in listed)
     cache.refreshed_at, cache.events_at_refresh, cache.containers = started_at, events, current
     return current
 

@@ -22,7 +22,7 @@ def build_config(api: APIClient, spec: ContainerSpec) -> dict[str, Any]:
     host = api.create_host_config(
         init=True,
         network_mode=spec.network or "none",
-        mounts=[_mount(one) for one in spec.mounts],
+        mounts=[_mount(mount) for mount in spec.mounts],
         nano_cpus=int(spec.cpus * 1e9),
         mem_limit=spec.memory,
         memswap_limit=spec.memory,

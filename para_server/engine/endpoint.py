@@ -122,8 +122,8 @@ def docker_options(endpoint: Endpoint) -> tuple[str, ...]:
         ("--tlscert", endpoint.tls.cert),
         ("--tlskey", endpoint.tls.key),
     )
-    given = [word for option, file in files if file for word in (option, str(file))]
-    return (*host, "--tlsverify" if endpoint.tls.verify else "--tls", *given)
+    options = [word for option, file in files if file for word in (option, str(file))]
+    return (*host, "--tlsverify" if endpoint.tls.verify else "--tls", *options)
 
 
 def find_proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> str | None:
@@ -192,11 +192,11 @@ def _complete_address(host: str, port: int) -> str:
         return host
     try:
         url = urlsplit(host)
-        given = url.port
+        has_port = url.port is not None
     except ValueError as error:
-        shown = hide_password(host)
-        raise unreachable_error(f"{shown} is not a valid engine address: {error}") from None
-    if given is not None:
+        address = hide_password(host)
+        raise unreachable_error(f"{address} is not a valid engine address: {error}") from None
+    if has_port:
         return host
     name = url.netloc.removesuffix(":") or "localhost"
     return SplitResult("tcp", f"{name}:{port}", url.path, "", "").geturl()

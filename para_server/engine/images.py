@@ -120,11 +120,11 @@ async def query_dependencies(engine: Engine) -> ImageDependencies:
     raw = await engine.call(lambda api: api.images(all=True))
     return ImageDependencies(
         containers=tuple(
-            ((one["Names"] or [one["Id"]])[0].removeprefix("/"), one["ImageID"])
-            for one in containers
+            ((item["Names"] or [item["Id"]])[0].removeprefix("/"), item["ImageID"])
+            for item in containers
         ),
-        images=tuple((one["Id"], _tags(one) != ()) for one in raw),
-        parents={one["Id"]: _full_id(one.get("ParentId")) for one in raw},
+        images=tuple((item["Id"], _tags(item) != ()) for item in raw),
+        parents={item["Id"]: _full_id(item.get("ParentId")) for item in raw},
     )
 
 
@@ -231,12 +231,12 @@ async def _list_labelled(engine: Engine, label: str) -> list[Image]:
     raw = await engine.call(lambda api: api.images(filters={"label": label}))
     return [
         Image(
-            id=one["Id"],
-            tags=_tags(one),
-            size=one["Size"],
-            labels=one.get("Labels") or {},
+            id=item["Id"],
+            tags=_tags(item),
+            size=item["Size"],
+            labels=item.get("Labels") or {},
         )
-        for one in raw
+        for item in raw
     ]
 
 

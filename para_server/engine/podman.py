@@ -15,7 +15,7 @@ _API: Final = "/v4.0.0/libpod"  # the oldest supported version, which newer Podm
 def is_podman(api: APIClient) -> bool:
     """Return whether the engine is Podman."""
     components = api.version().get("Components") or ()
-    return any("podman" in str(one.get("Name")).lower() for one in components)
+    return any("podman" in str(component.get("Name")).lower() for component in components)
 
 
 def post(api: APIClient, path: str, body: Mapping[str, Any] | None = None) -> Response:

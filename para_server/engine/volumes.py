@@ -79,10 +79,10 @@ async def list_volumes(engine: Engine, session_id: str | None = None) -> list[Vo
     reply = await engine.call(lambda api: api.volumes(filters={"name": VOLUME_PREFIX, **label}))
     return [
         Volume(
-            name=one["Name"],
-            session=(one.get("Labels") or {}).get(LABEL_SESSION),
-            home=(one.get("Labels") or {}).get(LABEL_HOME),
+            name=volume["Name"],
+            session=(volume.get("Labels") or {}).get(LABEL_SESSION),
+            home=(volume.get("Labels") or {}).get(LABEL_HOME),
         )
-        for one in reply.get("Volumes") or ()
-        if one["Name"].startswith(VOLUME_PREFIX)
+        for volume in reply.get("Volumes") or ()
+        if volume["Name"].startswith(VOLUME_PREFIX)
     ]
