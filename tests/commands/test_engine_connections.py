@@ -100,7 +100,7 @@ async def test_unreachable_engine_is_named_with_its_setting(servers: Servers, pl
     assert f"at unix://{place} (DOCKER_HOST)" in refused.message
     para = await servers(extra={"PARA_ENGINE_HOST": "tcp://me:secret@127.0.0.1:1"}, watching=False)
     refused = await para.fails("engine.unreachable", "para.start")
-    assert "tcp://me@127.0.0.1:1 is no address" in refused.message
+    assert "tcp://me@127.0.0.1:1 is not a valid engine address" in refused.message
     assert "secret" not in refused.message
     para = await servers(extra={"PARA_ENGINE_HOST": "tcp://127.0.0.1:1"}, watching=False)
     refused = await para.fails("engine.unreachable", "para.start")
