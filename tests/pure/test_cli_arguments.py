@@ -1,4 +1,4 @@
-"""What a command line means, and how one is written that means it."""
+"""Parsing and formatting of command lines."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from para_server.core import params as shapes
 from para_server.registry import Command
 
 
-async def nothing(_context: object, _params: object) -> BaseModel:
+async def do_nothing(_context: object, _params: object) -> BaseModel:
     """Do nothing."""
     raise NotImplementedError
 
 
-def a_command(name: str, params: type[BaseModel]) -> Command:
-    return Command(name, "", params, models.Session, nothing)
+def make_command(name: str, params: type[BaseModel]) -> Command:
+    return Command(name, "", params, models.Session, do_nothing)
 
 
-DISPATCH = a_command("para.dispatch", shapes.DispatchParams)
-FINISH = a_command("para.finish", shapes.FinishParams)
-PAUSE = a_command("para.pause", shapes.PauseParams)
-LOGS = a_command("para.logs", shapes.LogsParams)
-LIST = a_command("para.list", shapes.ListParams)
+DISPATCH = make_command("para.dispatch", shapes.DispatchParams)
+FINISH = make_command("para.finish", shapes.FinishParams)
+PAUSE = make_command("para.pause", shapes.PauseParams)
+LOGS = make_command("para.logs", shapes.LogsParams)
+LIST = make_command("para.list", shapes.ListParams)
 
-# no process can be given a text with a NUL in it
+# arguments of a process cannot contain NUL
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 
 
@@ -51,9 +51,7 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
         (LIST, "--all", {"all": True}),
     ],
 )
-def test_a_command_line_gives_the_params(
-    command: Command, line: str, params: dict[str, Any]
-) -> None:
+def test_a_command_line_is_parsed(command: Command, line: str, params: dict[str, Any]) -> None:
     assert parse_arguments(command, shlex.split(line)) == (params, False)
 
 
@@ -69,22 +67,22 @@ def test_a_command_line_gives_the_params(
         (LIST, "--repo"),
     ],
 )
-def test_a_wrong_command_line_is_refused_with_exit_code_2(command: Command, line: str) -> None:
+def test_an_invalid_command_line_exits_with_code_2(command: Command, line: str) -> None:
     with pytest.raises(SystemExit) as stop:
         parse_arguments(command, shlex.split(line))
     assert stop.value.code == 2
 
 
-def test_help_tells_all_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_all_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         parse_arguments(FINISH, ["--help"])
     assert stop.value.code == 0
-    told = capsys.readouterr().out
+    text = capsys.readouterr().out
     assert (
         usage_line(FINISH) == "para finish MESSAGE [NAME] [--repo REPO] [--branch BRANCH] [--json]"
     )
-    assert usage_line(FINISH) in told
-    assert "commit message for uncommitted changes" in told
+    assert usage_line(FINISH) in text
+    assert "commit message for uncommitted changes" in text
 
 
 @given(
@@ -92,7 +90,7 @@ def test_help_tells_all_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     name=st.none() | TEXTS,
     branch=st.none() | TEXTS,
 )
-def test_what_is_written_as_a_command_line_is_read_as_the_same_params(
+def test_a_formatted_command_line_is_parsed_as_the_same_params(
     message: str, name: str | None, branch: str | None
 ) -> None:
     params = {"message": message, "name": name, "branch": branch}

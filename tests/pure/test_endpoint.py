@@ -1,4 +1,4 @@
-"""Where the engine listens, and how an editor and the docker command line are told of it."""
+"""The address of the engine, and how editors and the docker command line get it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from para_server.engine.endpoint import (
 
 
 @pytest.mark.parametrize(
-    ("settings", "environ", "told"),
+    ("settings", "environ", "expected"),
     [
         ({}, {}, {}),
         ({}, {"DOCKER_HOST": "unix:///run/user/1000/docker.sock"}, {}),
@@ -35,14 +35,14 @@ from para_server.engine.endpoint import (
         ({"context": "default"}, {}, {}),
     ],
 )
-def test_an_editor_is_told_of_an_engine_that_is_not_the_usual_one(
-    settings: dict[str, str], environ: dict[str, str], told: dict[str, str], tmp_path: Path
+def test_an_editor_gets_the_address_of_another_engine(
+    settings: dict[str, str], environ: dict[str, str], expected: dict[str, str], tmp_path: Path
 ) -> None:
     environ |= {"DOCKER_CONFIG": str(tmp_path)}
-    assert editor_settings(EngineSettings(**settings), environ) == told
+    assert editor_settings(EngineSettings(**settings), environ) == expected
 
 
-def test_the_current_context_of_the_docker_command_line_is_named(tmp_path: Path) -> None:
+def test_finds_the_current_docker_context(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"currentContext": "build"}))
     environ = {"DOCKER_CONFIG": str(tmp_path)}
     assert editor_settings(EngineSettings(), environ) == {"context": "build"}
@@ -57,13 +57,13 @@ def test_the_current_context_of_the_docker_command_line_is_named(tmp_path: Path)
         ([], ("docker", "--host")),
     ],
 )
-def test_a_terminal_runs_the_program_that_is_there(
+def test_a_terminal_command_uses_the_installed_program(
     programs: list[str], begins: tuple[str, str], tmp_path: Path
 ) -> None:
     for name in programs:
         (tmp_path / name).touch(0o755)
-    told = command_prefix(Endpoint(address="unix:///run/podman.sock"), {"PATH": str(tmp_path)})
-    assert told == (*begins, "unix:///run/podman.sock")
+    command = command_prefix(Endpoint(address="unix:///run/podman.sock"), {"PATH": str(tmp_path)})
+    assert command == (*begins, "unix:///run/podman.sock")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_terminal_runs_the_program_that_is_there(
         ("tcp://build", {"DOCKER_TLS": "1"}, "tcp://build:2376"),
     ],
 )
-def test_an_address_is_completed_as_docker_completes_it(
+def test_an_address_is_completed_as_docker_does(
     host: str, environ: dict[str, str], address: str, tmp_path: Path
 ) -> None:
     environ |= {"DOCKER_HOST": host, "DOCKER_CONFIG": str(tmp_path)}
@@ -93,13 +93,13 @@ def test_an_address_is_completed_as_docker_completes_it(
     )
 
 
-def test_an_address_with_a_port_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_invalid_port_is_refused(tmp_path: Path) -> None:
     environ = {"DOCKER_HOST": "tcp://build:many", "DOCKER_CONFIG": str(tmp_path)}
     with pytest.raises(ParaError, match="tcp://build:many is not a valid engine address"):
         find_address(EngineSettings(), environ)
 
 
-def test_the_docker_command_line_is_told_of_the_certificates(tmp_path: Path) -> None:
+def test_the_docker_command_line_gets_the_certificates(tmp_path: Path) -> None:
     for name in ("ca.pem", "cert.pem", "key.pem"):
         (tmp_path / name).touch()
     environ = {"DOCKER_HOST": "tcp://build", "DOCKER_CERT_PATH": str(tmp_path)}
@@ -107,9 +107,9 @@ def test_the_docker_command_line_is_told_of_the_certificates(tmp_path: Path) -> 
         "--host",
         "tcp://build:2375",
     )
-    told = docker_options(locate_engine(EngineSettings(), environ | {"DOCKER_TLS_VERIFY": "1"}))
-    assert told[:3] == ("--host", "tcp://build:2376", "--tlsverify")
-    assert told[3:5] == ("--tlscacert", str(tmp_path / "ca.pem"))
+    options = docker_options(locate_engine(EngineSettings(), environ | {"DOCKER_TLS_VERIFY": "1"}))
+    assert options[:3] == ("--host", "tcp://build:2376", "--tlsverify")
+    assert options[3:5] == ("--tlscacert", str(tmp_path / "ca.pem"))
     (tmp_path / "key.pem").unlink()
     with pytest.raises(ParaError, match=r"key\.pem"):
         locate_engine(EngineSettings(), environ | {"DOCKER_TLS_VERIFY": "1"})
@@ -128,13 +128,13 @@ def test_the_docker_command_line_is_told_of_the_certificates(tmp_path: Path) -> 
         ("ssh://build", {"HTTP_PROXY": "http://p"}, None),
     ],
 )
-def test_a_proxy_is_before_an_engine_where_docker_has_one(
+def test_an_engine_is_behind_a_proxy_if_docker_uses_one(
     address: str, environ: dict[str, str], found: str | None
 ) -> None:
     assert find_proxy(Endpoint(address=address), environ) == found
 
 
-def test_proxies_of_docker_s_configuration_are_those_of_the_engine_or_of_all(
+def test_proxies_of_the_docker_configuration_apply_to_one_or_all_engines(
     tmp_path: Path,
 ) -> None:
     proxies = {

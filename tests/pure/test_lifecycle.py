@@ -1,4 +1,4 @@
-"""Which command applies in which state."""
+"""The commands that apply in each state."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from para_server.core import lifecycle
 from para_server.core.errors import ParaError
 from para_server.core.models import State
 
-# the contract's picture of a session's life, by command
+# the states in which each command applies
 APPLIES = {
     "pause": "running",
     "resume": "paused failed finished",
@@ -22,7 +22,7 @@ APPLIES = {
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("verb", APPLIES)
-def test_a_command_applies_where_the_contract_says_so(verb: str, state: State) -> None:
+def test_a_command_applies_in_its_states_only(verb: str, state: State) -> None:
     fits = state in APPLIES[verb].split()
     assert lifecycle.is_allowed(verb, state) is fits
     if fits:
@@ -48,7 +48,7 @@ def test_a_command_applies_where_the_contract_says_so(verb: str, state: State) -
         ("recover", State.PREPARING, None),
     ],
 )
-def test_what_applies_instead_is_offered_as_it_stands(
+def test_a_refusal_offers_the_command_that_applies(
     verb: str, state: State, instead: str | None
 ) -> None:
     with pytest.raises(ParaError) as caught:
@@ -58,5 +58,5 @@ def test_what_applies_instead_is_offered_as_it_stands(
     assert all(r.params == {"name": "fix", "repo": "/repo"} for r in offered)
 
 
-def test_finished_and_cancelled_sessions_are_over() -> None:
+def test_finished_and_cancelled_sessions_have_ended() -> None:
     assert {State.FINISHED, State.CANCELLED} == lifecycle.ENDED_STATES

@@ -1,4 +1,4 @@
-"""Places for containers: as many as there may be, whoever takes them, also over the dead."""
+"""Reservations of containers under a limit, with concurrent and killed processes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from para_server.concurrency import locks
 
 LIMIT = 5
-FRESH = 2.0  # seconds that a count holds
+FRESH = 2.0  # seconds: the lifetime of a count
 
-# takes places side by side and makes a file for each container; says which it did not get
+# reserves containers concurrently, creates a file for each, and prints their number
 MAKER = """
 import asyncio, sys
 from pathlib import Path
@@ -49,7 +49,7 @@ async def all_of_them():
 print(sum(asyncio.run(all_of_them())))
 """
 
-# takes a place, says so and never gives it back
+# reserves a container and never releases it
 HOLDER = """
 import asyncio, sys
 from para_server.concurrency import locks
@@ -67,14 +67,14 @@ asyncio.run(hold(sys.argv[1]))
 
 
 @pytest.fixture(autouse=True)
-def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the places of this test be no others'."""
+def separate_tickets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use a folder of tickets for this test only."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Path:
-    folder = tmp_path / "made"
+def containers(tmp_path: Path) -> Path:
+    folder = tmp_path / "containers"
     folder.mkdir()
     return folder
 
@@ -92,22 +92,22 @@ def started(stack: ExitStack, script: str, *arguments: str) -> subprocess.Popen[
 
 @pytest.mark.parametrize(("processes", "each"), [(1, 8), (8, 1), (4, 5)])
 @pytest.mark.parametrize("there", [0, 3])
-def test_of_those_that_race_exactly_as_many_win_as_there_is_room(
-    made: Path, processes: int, each: int, there: int
+def test_concurrent_processes_reserve_exactly_up_to_the_limit(
+    containers: Path, processes: int, each: int, there: int
 ) -> None:
     for number in range(there):
-        (made / f"there-{number}").touch()
+        (containers / f"there-{number}").touch()
     with ExitStack() as stack:
         makers = [
-            started(stack, MAKER, str(made), str(LIMIT), *(f"c{p}-{n}" for n in range(each)))
+            started(stack, MAKER, str(containers), str(LIMIT), *(f"c{p}-{n}" for n in range(each)))
             for p in range(processes)
         ]
-        won = [int(maker.communicate("\n")[0]) for maker in told_at_once(makers)]
-    assert sum(won) == LIMIT - there
-    assert len(list(made.iterdir())) == LIMIT
+        created = [int(maker.communicate("\n")[0]) for maker in release_all(makers)]
+    assert sum(created) == LIMIT - there
+    assert len(list(containers.iterdir())) == LIMIT
 
 
-def told_at_once(makers: list[subprocess.Popen[str]]) -> Iterator[subprocess.Popen[str]]:
+def release_all(makers: list[subprocess.Popen[str]]) -> Iterator[subprocess.Popen[str]]:
     for maker in makers:
         assert maker.stdin is not None
         maker.stdin.write("\n")
@@ -115,68 +115,70 @@ def told_at_once(makers: list[subprocess.Popen[str]]) -> Iterator[subprocess.Pop
     yield from makers
 
 
-def test_as_many_as_there_is_room_for_all_get_a_place(made: Path) -> None:
+def test_as_many_processes_as_the_limit_all_succeed(containers: Path) -> None:
     with ExitStack() as stack:
-        makers = [started(stack, MAKER, str(made), str(LIMIT), f"c{p}") for p in range(LIMIT)]
-        assert [maker.communicate("\n")[0] for maker in told_at_once(makers)] == ["1\n"] * LIMIT
+        makers = [started(stack, MAKER, str(containers), str(LIMIT), f"c{p}") for p in range(LIMIT)]
+        assert [maker.communicate("\n")[0] for maker in release_all(makers)] == ["1\n"] * LIMIT
 
 
-async def test_a_place_is_taken_as_long_as_its_holder_lives(made: Path) -> None:
-    looked = asyncio.Event()
+async def test_a_reservation_ends_with_its_process(containers: Path) -> None:
+    was_listed = asyncio.Event()
 
     async def listed() -> list[str]:
-        looked.set()
-        return [file.name for file in made.iterdir()]
+        was_listed.set()
+        return [file.name for file in containers.iterdir()]
 
     async def take() -> bool:
-        async with locks.reserve(made, "mine", 1, listed) as free:
+        async with locks.reserve(containers, "mine", 1, listed) as free:
             return free
 
     with ExitStack() as stack:
         holder = started(stack, HOLDER, "theirs")
-        taking = asyncio.create_task(take())
-        await looked.wait()
-        assert not taking.done()  # the other's container may still come, or not
+        reservation = asyncio.create_task(take())
+        await was_listed.wait()
+        assert not reservation.done()  # the other container may still be created
         os.kill(holder.pid, signal.SIGKILL)
-        assert await asyncio.wait_for(taking, 30)
+        assert await asyncio.wait_for(reservation, 30)
 
 
-async def test_who_waits_is_refused_once_the_container_is_there(made: Path) -> None:
+async def test_a_waiting_caller_is_refused_once_the_container_exists(containers: Path) -> None:
     async def listed() -> list[str]:
-        return [file.name for file in made.iterdir()]
+        return [file.name for file in containers.iterdir()]
 
-    inside, go_on = asyncio.Event(), asyncio.Event()
+    inside, proceed = asyncio.Event(), asyncio.Event()
 
     async def first() -> bool:
-        async with locks.reserve(made, "first", 1, listed) as free:
+        async with locks.reserve(containers, "first", 1, listed) as free:
             inside.set()
-            await go_on.wait()
-            (made / "first").touch()
+            await proceed.wait()
+            (containers / "first").touch()
             return free
 
     async def second() -> bool:
-        async with locks.reserve(made, "second", 1, listed) as free:
+        async with locks.reserve(containers, "second", 1, listed) as free:
             return free
 
     one = asyncio.create_task(first())
     await inside.wait()
     other = asyncio.create_task(second())
-    go_on.set()
+    proceed.set()
     assert (await one, await other) == (True, False)
 
 
-async def test_nothing_is_counted_twice_or_left_when_it_is_cancelled(
-    made: Path, tmp_path: Path
+async def test_a_container_counts_once_and_a_cancelled_ticket_is_removed(
+    containers: Path, tmp_path: Path
 ) -> None:
     async def listed() -> list[str]:
-        return [file.name for file in made.iterdir()]
+        return [file.name for file in containers.iterdir()]
 
-    async with locks.reserve(made, "first", 2, listed) as free:
+    async with locks.reserve(containers, "first", 2, listed) as free:
         assert free
-        (made / "first").touch()  # listed already, and its place is not given back yet
-        async with locks.reserve(made, "second", 2, listed) as room:
+        (containers / "first").touch()  # listed already, and its ticket still exists
+        async with locks.reserve(containers, "second", 2, listed) as room:
             assert room
-            waiting = asyncio.create_task(locks.reserve(made, "third", 2, listed).__aenter__())
+            waiting = asyncio.create_task(
+                locks.reserve(containers, "third", 2, listed).__aenter__()
+            )
             await asyncio.sleep(0)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -184,38 +186,38 @@ async def test_nothing_is_counted_twice_or_left_when_it_is_cancelled(
     assert {file.name for file in tmp_path.glob("para-*/places/*")} == {"lock", "drawn"}
 
 
-async def test_the_engine_is_asked_again_only_where_room_might_be_short(made: Path) -> None:
+async def test_the_engine_is_asked_only_near_the_limit(containers: Path) -> None:
     asked = []
 
     async def listed() -> list[str]:
         asked.append(name)
-        return [file.name for file in made.iterdir()]
+        return [file.name for file in containers.iterdir()]
 
     given = []
     for number in range(8):
         name = f"c{number}"
-        async with locks.reserve(made, name, 5, listed) as free:
+        async with locks.reserve(containers, name, 5, listed) as free:
             given.append(free)
-            if free and number not in {1, 2}:  # two come to nothing
-                (made / name).touch()
+            if free and number not in {1, 2}:  # two are never created
+                (containers / name).touch()
     assert asked == ["c0", "c5", "c7"]
     assert given == [True] * 7 + [False]
 
 
-async def test_what_another_user_made_is_counted_once_the_last_count_is_old(
-    made: Path, monkeypatch: pytest.MonkeyPatch
+async def test_containers_of_others_count_after_the_lifetime_of_a_count(
+    containers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def listed() -> list[str]:
-        return [file.name for file in made.iterdir()]
+        return [file.name for file in containers.iterdir()]
 
     async def has_room() -> bool:
-        async with locks.reserve(made, "mine", 3, listed) as free:
+        async with locks.reserve(containers, "mine", 3, listed) as free:
             return free
 
     assert await has_room()
     for number in range(3):
-        (made / f"theirs-{number}").touch()
-    assert await has_room()  # by the count of a moment ago
+        (containers / f"theirs-{number}").touch()
+    assert await has_room()  # by the previous count
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + FRESH + 0.1)
     assert not await has_room()
@@ -226,10 +228,10 @@ async def test_what_another_user_made_is_counted_once_the_last_count_is_old(
     limit=st.integers(1, 4),
     steps=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()), max_size=8),
 )
-def test_there_are_never_more_and_none_is_refused_where_there_is_room(
+def test_the_limit_is_reached_but_never_exceeded(
     limit: int, steps: list[tuple[int, int, bool]]
 ) -> None:
-    """Whatever the engine takes to list and to make, and whatever comes to nothing."""
+    """With any duration of listing and creation, and with containers that are never created."""
     engine, there = object(), set[str]()
 
     async def make(number: int, slow: int, making: int, *, comes: bool) -> None:
@@ -258,7 +260,7 @@ def test_there_are_never_more_and_none_is_refused_where_there_is_room(
     assert len(there) == min(limit, sum(comes for _, _, comes in steps))
 
 
-async def taken(name: str) -> bool:
+async def reserve(name: str) -> bool:
     async def listed() -> list[str]:
         return []
 
@@ -266,26 +268,26 @@ async def taken(name: str) -> bool:
         return free
 
 
-async def test_a_folder_for_temporary_files_that_goes_away_is_done_without(
+async def test_a_removed_temporary_folder_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
-    assert await taken("before")
+    assert await reserve("before")
     shutil.rmtree(folder)
-    assert await taken("afterwards")
+    assert await reserve("afterwards")
     assert not folder.exists()
 
 
 @pytest.mark.parametrize("kind", ["link", "file", "link within"])
-async def test_a_folder_of_places_that_is_not_ours_is_not_used(
+async def test_a_link_or_file_in_place_of_the_folder_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     theirs, ours = tmp_path / "theirs", tmp_path / f"para-{os.getuid()}"
     theirs.mkdir()
-    letter = theirs / "1764374400.of-a-mailbox"  # named as a place of a process that is gone
+    letter = theirs / "1764374400.of-a-mailbox"  # named like a ticket of an ended process
     letter.touch()
     if kind == "link":
         ours.symlink_to(theirs)
@@ -294,17 +296,17 @@ async def test_a_folder_of_places_that_is_not_ours_is_not_used(
         (ours / "places").symlink_to(theirs)
     else:
         ours.touch()
-    assert await taken("one")
+    assert await reserve("one")
     assert list(theirs.iterdir()) == [letter]
 
 
 @pytest.mark.root
-async def test_a_folder_of_places_that_another_user_made_is_not_used(
+async def test_a_folder_of_another_user_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     ours = tmp_path / f"para-{os.getuid()}"
     ours.mkdir()
     os.chown(ours, 4321, 4321)
-    assert await taken("one")
+    assert await reserve("one")
     assert list(ours.iterdir()) == []

@@ -1,4 +1,4 @@
-"""What sessions may be called, and what is made of it."""
+"""Names of sessions, and what is derived from them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ USABLE = st.builds(
     "{}{}".format, st.sampled_from(BEGINS), st.text(f"{BEGINS}-_", max_size=49)
 )  # 1 to 50 characters
 ID = re.compile(r"[a-z0-9]+(-[a-z0-9]*)*-[0-9a-f]{6}")
-# what Docker takes for a container, for a tag, and what git takes for a part of a ref
+# names that Docker permits for containers and tags, and git for a component of a ref
 CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 TAG = re.compile(r"para-saved:[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}")
 
 
-def accepted(name: str) -> bool:
+def is_accepted(name: str) -> bool:
     try:
         return NAMES.validate_python(name) == name
     except ValidationError:
         return False
 
 
-def usable(name: str) -> bool:
-    """Tell by hand what the pattern tells."""
+def is_valid(name: str) -> bool:
+    """Return what the pattern should match, without a pattern."""
     return (
         1 <= len(name) <= 50
         and name[0] in BEGINS
@@ -41,8 +41,8 @@ def usable(name: str) -> bool:
 
 
 @given(st.one_of(USABLE, st.text(max_size=60), st.text(f"{BEGINS}-_ .\n/", max_size=60)))
-def test_a_name_is_1_to_50_letters_digits_dashes_underscores_and_begins_well(name: str) -> None:
-    assert accepted(name) == usable(name)
+def test_the_name_pattern_matches_its_rule(name: str) -> None:
+    assert is_accepted(name) == is_valid(name)
 
 
 @pytest.mark.parametrize(
@@ -64,12 +64,12 @@ def test_a_name_is_1_to_50_letters_digits_dashes_underscores_and_begins_well(nam
         ("٣", False),
     ],
 )
-def test_names_that_are_near_the_edge(name: str, fits: bool) -> None:
-    assert accepted(name) is fits
+def test_names_near_the_limits_of_the_rule(name: str, fits: bool) -> None:
+    assert is_accepted(name) is fits
 
 
 @given(USABLE)
-def test_every_name_gives_an_id_that_engine_and_git_take(name: str) -> None:
+def test_engine_and_git_accept_the_id_of_every_name(name: str) -> None:
     made = names.generate_session_id(name)
     assert ID.fullmatch(made), made
     assert names.container_name(made).startswith("para-session-")
@@ -81,14 +81,14 @@ def test_every_name_gives_an_id_that_engine_and_git_take(name: str) -> None:
 
 
 @given(USABLE)
-def test_the_id_of_equal_names_differs(name: str) -> None:
+def test_equal_names_get_different_ids(name: str) -> None:
     assert len({names.generate_session_id(name) for _ in range(3)}) == 3
 
 
-def test_a_made_up_name_is_an_adjective_and_a_noun_and_fits() -> None:
+def test_a_generated_name_is_valid() -> None:
     for adjective in names.ADJECTIVES:
         for noun in names.NOUNS:
-            assert accepted(f"{adjective}-{noun}")
+            assert is_accepted(f"{adjective}-{noun}")
     adjective, _, noun = names.generate_name().partition("-")
     assert adjective in names.ADJECTIVES
     assert noun in names.NOUNS

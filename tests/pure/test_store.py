@@ -1,4 +1,4 @@
-"""The records: each process sees at once what another one wrote, also where it looks rarely."""
+"""Reading and writing of records by several processes."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def prompts(store: Store) -> dict[str, str]:
     return {one.name: one.prompt for one in store.read_all()}
 
 
-@settings(deadline=None)  # each step waits for the disk, which may be a slow one
+@settings(deadline=None)  # each step waits for the disk, which may be slow
 @given(st.lists(STEPS, max_size=30))
-def test_whoever_looks_sees_what_others_wrote(steps: list[tuple[str, str]]) -> None:
+def test_a_process_reads_what_others_wrote(steps: list[tuple[str, str]]) -> None:
     with TemporaryDirectory() as folder:
         writer, reader = Store(Path(folder)), Store(Path(folder))
         there: dict[str, str] = {}
@@ -61,10 +61,10 @@ def test_whoever_looks_sees_what_others_wrote(steps: list[tuple[str, str]]) -> N
             assert prompts(reader) == there
 
 
-def test_a_record_that_was_written_over_in_its_place_is_seen_by_who_doubts(tmp_path: Path) -> None:
+def test_an_overwritten_record_is_read_after_invalidation(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write(record("one", "before"))
-    os.utime(store.records_folder, (1, 1))  # one that has just changed is looked at in any case
+    os.utime(store.records_folder, (1, 1))  # a folder that has just changed is always read again
     assert prompts(store) == {"one": "before"}
     file = store.records_folder / "one.json"
     file.write_text(record("one", "afterwards").model_dump_json(by_alias=True))
@@ -125,7 +125,7 @@ def break_by_another_id(file: Path) -> None:
     ],
     ids=lambda one: one.__name__.removeprefix("break_by_"),
 )
-def test_a_record_that_cannot_be_read_hides_no_other_and_stays(
+def test_an_unreadable_record_hides_no_other_and_is_kept(
     tmp_path: Path, broken: Callable[[Path], None]
 ) -> None:
     store = Store(tmp_path)
@@ -144,7 +144,7 @@ def test_a_record_that_cannot_be_read_hides_no_other_and_stays(
     assert copy.prompt == "one"
 
 
-def test_what_a_removed_record_leaves_is_over_only_where_its_copy_or_para_says_so(
+def test_a_session_without_record_has_ended_only_if_that_is_certain(
     tmp_path: Path,
 ) -> None:
     store = Store(tmp_path)
@@ -177,7 +177,7 @@ def test_what_a_removed_record_leaves_is_over_only_where_its_copy_or_para_says_s
         ("warnings", ["\udfff"]),
     ],
 )
-def test_a_record_of_which_one_value_cannot_be_shown_is_passed_over(
+def test_a_record_with_an_invalid_value_is_skipped(
     tmp_path: Path, field: str, value: object
 ) -> None:
     store = Store(tmp_path)
@@ -190,7 +190,7 @@ def test_a_record_of_which_one_value_cannot_be_shown_is_passed_over(
     assert [each.id for each in Store(tmp_path).read_all()] == ["two"]
 
 
-def test_a_record_that_is_a_link_to_itself_is_passed_over(tmp_path: Path) -> None:
+def test_a_symlink_loop_in_place_of_a_record_is_skipped(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write(record("two"))
     file = store.record_file("one")

@@ -1,4 +1,4 @@
-"""How text from a session is shown."""
+"""Display of text from sessions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
         ("\u26a0\ufe0f", "\u26a0\ufe0f"),  # an emoji
     ],
 )
-def test_what_would_act_on_a_terminal_is_shown_as_a_code(text: str, shown: str) -> None:
+def test_control_characters_become_codes(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
@@ -52,13 +52,13 @@ def test_no_message_has_a_link(link: str) -> None:
 
 
 @given(st.text(st.characters(), max_size=80), st.integers(1, 9))
-def test_a_message_is_bounded(text: str, times: int) -> None:
+def test_a_message_has_a_maximum_length(text: str, times: int) -> None:
     assert len(safe_message(text * 1000 * times)) <= MAX_MESSAGE
     assert safe_message("x" * 10_000_000) == "x" * (MAX_MESSAGE - 1) + "…"
 
 
 @given(st.text(st.characters(), max_size=80))
-def test_nothing_hidden_is_left(text: str) -> None:
+def test_no_hidden_character_is_left(text: str) -> None:
     shown = printable(text)
     left = {c for c in shown if c not in "\n\t" and unicodedata.category(c) in HIDDEN}
     assert left == set()
@@ -72,7 +72,7 @@ def test_one_line_is_one_line_and_short(text: str, limit: int) -> None:
     assert "\n" not in line
 
 
-def test_only_the_beginning_or_the_end_of_a_file_is_read(tmp_path: Path) -> None:
+def test_reads_only_the_start_or_the_end_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"0123456789")
     assert read_bounded(file, 4) == b"0123"
@@ -80,7 +80,7 @@ def test_only_the_beginning_or_the_end_of_a_file_is_read(tmp_path: Path) -> None
     assert read_bounded(file, 40, from_end=True) == b"0123456789"
 
 
-def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("secret")
     (tmp_path / "link").symlink_to(secret)

@@ -1,4 +1,4 @@
-"""How the layers of settings lie over each other."""
+"""Precedence and validation of settings."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def value(settings: Settings, section: str, key: str) -> Any:
 
 
 @pytest.mark.parametrize(("section", "key", "wanted"), FINE)
-def test_a_later_layer_lies_on_top(section: str, key: str, wanted: Any) -> None:
+def test_a_later_layer_overrides_an_earlier_one(section: str, key: str, wanted: Any) -> None:
     default = value(Settings(), section, key)
     assert default != wanted
     beneath: tuple[str, dict[str, Any]] = ("beneath", {section: {key: default}})
@@ -58,9 +58,7 @@ def test_a_later_layer_lies_on_top(section: str, key: str, wanted: Any) -> None:
 
 
 @pytest.mark.parametrize(("section", "key", "given_"), WRONG)
-def test_a_wrong_value_is_refused_by_the_name_of_its_key(
-    section: str, key: str, given_: Any
-) -> None:
+def test_an_invalid_value_is_refused_with_its_key(section: str, key: str, given_: Any) -> None:
     with pytest.raises(ParaError) as caught:
         merge_layers([("a file", {section: {key: given_}})])
     assert caught.value.slug == "settings.invalid"
@@ -78,7 +76,7 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_key(
         max_size=4,
     )
 )
-def test_whatever_a_layer_holds_is_taken_or_refused_as_settings(layer: dict[str, Any]) -> None:
+def test_any_layer_is_merged_or_refused(layer: dict[str, Any]) -> None:
     slug = None
     try:
         merge_layers([("a file", layer)])
@@ -117,7 +115,7 @@ def test_sizes(text: str, size: int) -> None:
         ("PARA_GIT_BRANCH_PREFIX", "[x]/", "git", "branchPrefix", "[x]/"),
     ],
 )
-def test_the_environment_is_read_as_the_key_wants_it(
+def test_environment_variables_are_parsed_by_the_type_of_the_setting(
     tmp_path: Path, variable: str, raw: str, section: str, key: str, read: Any
 ) -> None:
     layers = read_layers(tmp_path, None, {variable: raw}, {}, trusted=False)

@@ -1,4 +1,4 @@
-"""Walks of folders that a session could write: nothing is followed, however deep it is."""
+"""Walks of folders of any depth, in which a session may have put links."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 from para_server.host import file_trees
 from para_server.host.filesystem import has_entries, is_kind, remove_tree
 
-DEPTH = 3000  # no path is as long, nor has a process so many open files
+DEPTH = 3000  # longer than any path, and than the number of files that a process can open
 
 
-def deep(folder: Path) -> None:
+def make_deep_tree(folder: Path) -> None:
     down = f'for _ in range({DEPTH}):\n os.mkdir("d")\n os.chdir("d")'
     script = f"import os, sys\nos.chdir(sys.argv[1])\n{down}"
     subprocess.run(["python3", "-c", script, folder], check=True)
@@ -23,14 +23,14 @@ def deep(folder: Path) -> None:
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """Make a folder that no walk may come to."""
+    """Create a folder that no walk must reach."""
     folder = tmp_path / "outside"
     (folder / "inner").mkdir(parents=True)
     (folder / "inner/file").write_text("of the host\n")
     return folder
 
 
-def test_removal_follows_no_link_and_knows_no_depth(tmp_path: Path, outside: Path) -> None:
+def test_removal_follows_no_link_and_has_no_depth_limit(tmp_path: Path, outside: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "closed/inner").mkdir(parents=True)
     (tree / "read-only").mkdir()
@@ -39,7 +39,7 @@ def test_removal_follows_no_link_and_knows_no_depth(tmp_path: Path, outside: Pat
     (tree / "closed/inner/link").symlink_to(outside / "inner/file")
     (tree / os.fsdecode(b"not\xff\nutf-8")).mkdir()
     os.mkfifo(tree / "pipe")
-    deep(tree)
+    make_deep_tree(tree)
     (tree / "read-only").chmod(0o500)
     (tree / "closed").chmod(0)
     remove_tree(tree)
@@ -57,7 +57,7 @@ def test_removal_of_a_link_or_a_file_or_nothing(tmp_path: Path, outside: Path) -
     assert (outside / "inner/file").exists()
 
 
-def test_a_folder_that_becomes_a_link_while_it_is_walked_is_not_followed(
+def test_a_folder_replaced_by_a_link_during_a_walk_is_not_followed(
     tmp_path: Path, outside: Path
 ) -> None:
     tree = tmp_path / "tree"
@@ -66,30 +66,28 @@ def test_a_folder_that_becomes_a_link_while_it_is_walked_is_not_followed(
     seen: list[str] = []
     for step in file_trees.walk(tree):
         seen += step.names
-        for folder in tree.iterdir():  # what a session would do in this very moment
+        for folder in tree.iterdir():  # as a session could do at this moment
             if not folder.is_symlink():
                 folder.rename(tmp_path / f"moved-{folder.name}")
                 folder.symlink_to(outside)
     assert sorted(seen) == ["a", "b"]
 
 
-def test_a_folder_that_is_moved_away_while_it_is_walked_ends_the_walk(
-    tmp_path: Path, outside: Path
-) -> None:
+def test_a_folder_moved_during_a_walk_ends_the_walk(tmp_path: Path, outside: Path) -> None:
     inner = tmp_path / "tree" / "a" / "b"
     inner.mkdir(parents=True)
 
     def walked() -> None:
         for step in file_trees.walk(tmp_path / "tree"):
             if not step.names:
-                inner.rename(outside / "b")  # its parent is now one of the host's
+                inner.rename(outside / "b")  # its parent is now a folder of the host
 
     with pytest.raises(OSError, match="Stale"):
         walked()
 
 
 @pytest.mark.root
-def test_handing_over_changes_no_owner_beyond_a_link(tmp_path: Path, outside: Path) -> None:
+def test_a_change_of_owner_follows_no_link(tmp_path: Path, outside: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "inner").mkdir(parents=True)
     (tree / "inner/file").write_text("x")
@@ -101,7 +99,7 @@ def test_handing_over_changes_no_owner_beyond_a_link(tmp_path: Path, outside: Pa
         assert one.stat().st_uid == os.geteuid()
 
 
-def test_no_look_below_a_folder_goes_through_a_link(tmp_path: Path, outside: Path) -> None:
+def test_checks_below_a_folder_follow_no_link(tmp_path: Path, outside: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "inner").mkdir(parents=True)
     (tree / "inner/file").write_text("x")

@@ -1,4 +1,4 @@
-"""Which files run without being asked for."""
+"""Detection of files that run automatically."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from para_server.core.open_files import OPEN_FILES
     Dockerfile docker-compose.yml .idea/workspace.xml .ci/run
     """.split(),
 )
-def test_files_that_run_by_themselves_are_found(path: str) -> None:
+def test_detects_files_that_run_automatically(path: str) -> None:
     assert auto_run_files([path]) == (path,)
 
 
@@ -59,7 +59,7 @@ def test_files_that_run_by_themselves_are_found(path: str) -> None:
     binding.gyp .npmrc .vs/launch.vs.json Gemfile.lock .storybook/main.ts meson.build zlib.wrap
     """.split(),
 )
-def test_files_that_a_common_tool_runs_are_found(path: str) -> None:
+def test_detects_files_of_common_tools(path: str) -> None:
     assert auto_run_files([path]) == (path,)
     assert auto_run_files([f"deep/er/{path}"]) == (f"deep/er/{path}",)
     assert auto_run_files([path.upper()]) == (path.upper(),)
@@ -77,11 +77,11 @@ def test_files_that_a_common_tool_runs_are_found(path: str) -> None:
         "caf\u00e9/Makefile",
     ],
 )
-def test_spellings_that_some_file_system_takes_for_the_same_are_found(path: str) -> None:
+def test_detects_equivalent_spellings_of_file_systems(path: str) -> None:
     assert auto_run_files([path]) == (path,)
 
 
-def test_every_row_names_its_tool_and_its_source() -> None:
+def test_every_row_has_a_tool_and_a_source() -> None:
     rows = (*OPEN_FILES, *BUILD_FILES)
     assert len({row.tool for row in rows}) == len(rows)
     for row in rows:
@@ -101,14 +101,12 @@ def test_every_row_names_its_tool_and_its_source() -> None:
     mypackage.json env src/setup.python conftest.pyi CLAUDE.markdown
     """.split(),
 )
-def test_files_that_only_look_alike_are_not(path: str) -> None:
+def test_ignores_similar_names(path: str) -> None:
     assert auto_run_files([path]) == ()
 
 
 @given(st.lists(st.text(max_size=30)), st.lists(st.text(min_size=1, max_size=10)))
-def test_what_is_told_is_sorted_unique_and_was_changed(
-    paths: list[str], submodules: list[str]
-) -> None:
-    told = auto_run_files(paths, submodules)
-    assert list(told) == sorted(set(told))
-    assert set(submodules) <= set(told) <= {*paths, *submodules}
+def test_result_is_sorted_unique_and_changed(paths: list[str], submodules: list[str]) -> None:
+    result = auto_run_files(paths, submodules)
+    assert list(result) == sorted(set(result))
+    assert set(submodules) <= set(result) <= {*paths, *submodules}

@@ -1,4 +1,4 @@
-"""Folders are removed whatever is in them, and nothing beside them."""
+"""Removal of folders with any content, and of nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEPTH = 5000
 
 
 def deepen(folder: Path, depth: int) -> None:
-    """Make folders in each other, far deeper than a path can say."""
+    """Create nested folders, far deeper than the maximum length of a path."""
     folder.mkdir()
     here = os.open(folder, os.O_RDONLY)
     for _ in range(depth):
@@ -32,7 +32,7 @@ def test_a_tree_of_any_depth_is_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_closed_folders_are_removed(tmp_path: Path) -> None:
+def test_folders_without_permissions_are_removed(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     for name in ("closed", "unlisted", "unwritable"):
         (folder / name / "inner").mkdir(parents=True)
@@ -60,7 +60,7 @@ def test_links_are_removed_and_not_followed(tmp_path: Path, kind: str) -> None:
     assert (kept / "file").read_text() == "kept"
 
 
-def test_pipes_and_odd_names_are_removed(tmp_path: Path) -> None:
+def test_pipes_and_unusual_names_are_removed(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     os.mkfifo(folder / "pipe")
@@ -71,7 +71,7 @@ def test_pipes_and_odd_names_are_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_link_is_followed_to_tell_what_is_there(tmp_path: Path) -> None:
+def test_checks_of_paths_follow_no_link(tmp_path: Path) -> None:
     (tmp_path / "real" / "inner").mkdir(parents=True)
     (tmp_path / "real" / "inner" / "file").write_text("x")
     (tmp_path / "link").symlink_to(tmp_path / "real")

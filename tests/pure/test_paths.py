@@ -1,4 +1,4 @@
-"""How folders are named in settings."""
+"""Expansion of paths in settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from para_server.core.settings import ContainerSettings
 from para_server.host.paths import expand_home, is_utf8, user_home
 
 
-def test_a_home_is_put_in_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert expand_home("~/x") == expand_home("${userHome}/x") == f"{tmp_path}/x"
     assert expand_home("~root/x") == f"{pwd.getpwnam('root').pw_dir}/x"
@@ -21,7 +21,7 @@ def test_a_home_is_put_in_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert user_home() == tmp_path
 
 
-def test_nobodys_home_is_an_error_by_the_key() -> None:
+def test_an_unknown_home_folder_is_refused_with_the_setting() -> None:
     with pytest.raises(ValueError, match="no user nobody-of-this-name"):
         expand_home("~nobody-of-this-name/x")
     with pytest.raises(ParaError) as caught:
@@ -29,13 +29,15 @@ def test_nobodys_home_is_an_error_by_the_key() -> None:
     assert "container.caBundle" in caught.value.problem.message
 
 
-def test_a_bundle_may_be_in_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_ca_bundle_can_be_in_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "ca.pem").write_text("x")
-    for said in ("~/ca.pem", "${userHome}/ca.pem"):
-        assert find_ca_bundle(ContainerSettings(ca_bundle=said), {}) == tmp_path / "ca.pem"
+    for path in ("~/ca.pem", "${userHome}/ca.pem"):
+        assert find_ca_bundle(ContainerSettings(ca_bundle=path), {}) == tmp_path / "ca.pem"
 
 
-def test_half_a_character_is_no_text() -> None:
+def test_a_lone_surrogate_is_not_utf8() -> None:
     assert is_utf8("/caf\u00e9")
     assert not is_utf8("/caf\udce9")

@@ -1,4 +1,4 @@
-"""Which TOML is parsed at all."""
+"""Refusal of deeply nested TOML."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEEP = "[" * (MAX_DEPTH + 1)
         DOTS.replace("a", '"a"') + " = 1",
         DOTS.replace("a", "'a'") + " = 1",
         f"x = {{ {DOTS} = 1 }}",
-        # each of these ends a string with one more quote, which hides no key
+        # each of these ends a string with an additional quote, which hides no key
         f'x = {{ a = """q"""", {DOTS} = "1" }}',
         f'x = {{ a = """q""""", {DOTS} = "1" }}',
         f"x = {{ a = '''q'''', {DOTS} = '1' }}",
@@ -53,13 +53,13 @@ def test_long_keys_and_deep_tables_are_refused(text: str) -> None:
         "",
     ],
 )
-def test_what_people_write_is_taken(text: str) -> None:
+def test_ordinary_files_are_accepted(text: str) -> None:
     require_shallow(text)
 
 
 @given(st.text(alphabet="\"'\\\n#.[]{}=a ", max_size=60))
-def test_whatever_is_parsed_was_read_as_the_parser_reads_it(text: str) -> None:
-    """Put a long key behind any beginning that parses: it is found there."""
+def test_strings_and_comments_are_skipped_as_the_parser_does(text: str) -> None:
+    """Append a long key to any text that parses: it is detected."""
     try:
         tomllib.loads(text)
     except ValueError:
@@ -72,5 +72,5 @@ def test_whatever_is_parsed_was_read_as_the_parser_reads_it(text: str) -> None:
 @pytest.mark.parametrize(
     "part", ['"""\\', '"\\', '"', "'", "'''", '"""', '""""\\"', "#", "\\", "x\n"]
 )
-def test_unclosed_strings_are_read_once(part: str) -> None:
-    require_shallow(part * (200_000 // len(part)))  # by the square of it this would take hours
+def test_unclosed_strings_take_linear_time(part: str) -> None:
+    require_shallow(part * (200_000 // len(part)))  # quadratic time would take hours

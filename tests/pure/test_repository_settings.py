@@ -1,4 +1,4 @@
-"""What a repository that is not trusted may set, and to what."""
+"""Settings of an untrusted repository."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from para_server.core.settings import AGENTS, Settings
 from para_server.settings_sources import merge_layers, read_layers
 
 
-def settled(
+def merge(
     tmp_path: Path, of_repo: str, of_user: str = "", environ: dict[str, str] | None = None
 ) -> Settings:
-    """Resolve the settings of a repository that nobody trusts."""
+    """Return the settings with those of an untrusted repository."""
     (tmp_path / ".para.toml").write_text(of_repo)
     config = tmp_path / "config"
     config.mkdir(exist_ok=True)
@@ -26,10 +26,10 @@ def settled(
     return merge_layers(read_layers(config, tmp_path, environ or {}, {}, trusted=False))
 
 
-def refused(tmp_path: Path, of_repo: str, of_user: str = "") -> str:
-    """Name the key that a repository may not set."""
+def refused_key(tmp_path: Path, of_repo: str, of_user: str = "") -> str:
+    """Return the refused key of a repository's settings."""
     with pytest.raises(ParaError) as caught:
-        settled(tmp_path, of_repo, of_user)
+        merge(tmp_path, of_repo, of_user)
     problem = caught.value.problem
     assert (problem.slug, bool(problem.issues)) == ("settings.invalid", True)
     assert problem.issues is not None
@@ -59,10 +59,10 @@ def refused(tmp_path: Path, of_repo: str, of_user: str = "") -> str:
     OTEL_EXPORTER_OTLP_ENDPOINT
     """.split(),
 )
-def test_variables_that_change_programs_are_refused_by_name(tmp_path: Path, name: str) -> None:
-    found = refused(tmp_path, f'[container.env]\n"{name}" = "x"\n')
+def test_variables_that_change_programs_are_refused(tmp_path: Path, name: str) -> None:
+    found = refused_key(tmp_path, f'[container.env]\n"{name}" = "x"\n')
     assert found == f"container.env.{name}"
-    mine = settled(tmp_path, "", f'[container.env]\n"{name}" = "x"\n')
+    mine = merge(tmp_path, "", f'[container.env]\n"{name}" = "x"\n')
     assert mine.container.env == {name: "x"}
 
 
@@ -73,31 +73,31 @@ def test_variables_that_change_programs_are_refused_by_name(tmp_path: Path, name
     FEATURE_FLAG A my_variable PGHOST REDIS_URL LOG_LEVEL STRIPE_API_KEY MYSQL_USER
     """.split(),
 )
-def test_variables_of_a_project_are_taken(tmp_path: Path, name: str) -> None:
-    assert settled(tmp_path, f'container.env.{name} = "x"').container.env == {name: "x"}
+def test_variables_of_a_project_are_permitted(tmp_path: Path, name: str) -> None:
+    assert merge(tmp_path, f'container.env.{name} = "x"').container.env == {name: "x"}
     assert refusal_reason(name) is None
 
 
 @pytest.mark.parametrize(
     "given", ['"" = "x"', '"A=B" = "x"', '"A\\nB" = "x"', '"A\\u0000" = "x"', 'A = "x\\u0000y"']
 )
-def test_what_is_no_variable_is_refused_for_everyone(tmp_path: Path, given: str) -> None:
+def test_an_invalid_variable_is_refused(tmp_path: Path, given: str) -> None:
     for of_repo, of_user in ((f"[container.env]\n{given}", ""), ("", f"[container.env]\n{given}")):
         with pytest.raises(ParaError) as caught:
-            settled(tmp_path, of_repo, of_user)
+            merge(tmp_path, of_repo, of_user)
         assert caught.value.slug == "settings.invalid"
         assert "container.env" in caught.value.problem.message
 
 
-def test_a_value_that_is_no_unicode_is_refused() -> None:
+def test_a_value_that_is_not_unicode_is_refused() -> None:
     with pytest.raises(ParaError) as caught:
         merge_layers([("the editor", {"container": {"env": {"A": "\ud800"}}})])
     assert "container.env" in caught.value.problem.message
 
 
-def test_variables_of_the_user_win_and_stay(tmp_path: Path) -> None:
+def test_variables_of_the_user_override_those_of_a_repository(tmp_path: Path) -> None:
     mine = 'container.env = { A = "mine", HTTPS_PROXY = "http://mine" }'
-    found = settled(tmp_path, 'container.env = { A = "theirs", B = "theirs" }', mine)
+    found = merge(tmp_path, 'container.env = { A = "theirs", B = "theirs" }', mine)
     assert found.container.env == {"A": "mine", "B": "theirs", "HTTPS_PROXY": "http://mine"}
 
 
@@ -109,10 +109,8 @@ def test_variables_of_the_user_win_and_stay(tmp_path: Path) -> None:
     sha256:0123456789abcdef 0123456789ab debian:bookworm registry.example/para-agent-x:latest
     """.split(),
 )
-def test_a_repository_chooses_no_image_that_the_user_did_not_allow(
-    tmp_path: Path, image: str
-) -> None:
-    assert refused(tmp_path, f'container.image = "{image}"') == "container.image"
+def test_an_image_that_is_not_allowed_is_refused(tmp_path: Path, image: str) -> None:
+    assert refused_key(tmp_path, f'container.image = "{image}"') == "container.image"
 
 
 @pytest.mark.parametrize(
@@ -127,20 +125,20 @@ def test_a_repository_chooses_no_image_that_the_user_did_not_allow(
         ("anything@sha256:00", ["*"]),
     ],
 )
-def test_a_repository_chooses_among_the_images_that_the_user_allowed(
+def test_a_repository_can_choose_an_allowed_image(
     tmp_path: Path, image: str, allowed: list[str] | None
 ) -> None:
     user = "" if allowed is None else f"container.allowedImages = {allowed}"
-    assert settled(tmp_path, f'container.image = "{image}"', user).container.image == image
+    assert merge(tmp_path, f'container.image = "{image}"', user).container.image == image
 
 
-def test_the_image_of_the_user_wins(tmp_path: Path) -> None:
+def test_the_image_of_the_user_overrides_that_of_a_repository(tmp_path: Path) -> None:
     for user, environ in (
         ('container.image = "mine:1"', {}),
         ("", {"PARA_CONTAINER_IMAGE": "mine:1"}),
     ):
         for theirs in ("para-base:latest", "para-authenticated:codex"):
-            found = settled(tmp_path, f'container.image = "{theirs}"', user, environ)
+            found = merge(tmp_path, f'container.image = "{theirs}"', user, environ)
             assert found.container.image == "mine:1"
 
 
@@ -156,18 +154,18 @@ def test_the_image_of_the_user_wins(tmp_path: Path) -> None:
         'container.allowedImages = ["*"]',
     ],
 )
-def test_a_repository_says_nothing_of_how_agents_run(tmp_path: Path, line: str) -> None:
-    assert refused(tmp_path, line) == line.partition(" =")[0].removesuffix(".x.start")
+def test_a_repository_cannot_set_how_agents_run(tmp_path: Path, line: str) -> None:
+    assert refused_key(tmp_path, line) == line.partition(" =")[0].removesuffix(".x.start")
 
 
-def test_a_repository_chooses_no_agent_that_the_user_did_not(tmp_path: Path) -> None:
+def test_an_agent_that_is_not_allowed_is_refused(tmp_path: Path) -> None:
     for name in AGENTS:
         theirs = f'agent.name = "{name}"'
         if name != "claude":  # the default is the user's own
-            assert refused(tmp_path, theirs) == "agent.name"
+            assert refused_key(tmp_path, theirs) == "agent.name"
         for user in (f'agent.allowed = ["{name}"]', f'agent.name = "{name}"'):
-            assert settled(tmp_path, theirs, user).agent.name == name
-        over = settled(tmp_path, theirs, "", {"PARA_AGENT_NAME": "gemini"})
+            assert merge(tmp_path, theirs, user).agent.name == name
+        over = merge(tmp_path, theirs, "", {"PARA_AGENT_NAME": "gemini"})
         assert over.agent.name == "gemini"
 
 
@@ -175,20 +173,20 @@ def test_a_repository_chooses_no_agent_that_the_user_did_not(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "key", ["container.image", "container.env", "agent.name", "container", "x"]
 )
-def test_a_value_of_another_kind_is_refused_as_one(tmp_path: Path, key: str, value: str) -> None:
+def test_a_value_of_another_type_is_refused(tmp_path: Path, key: str, value: str) -> None:
     slug: Any = None
     try:
-        settled(tmp_path, f"{key} = {value}")
+        merge(tmp_path, f"{key} = {value}")
     except ParaError as error:
         slug = error.slug
     assert slug in {None, "settings.invalid"}
 
 
-def test_the_agents_are_those_that_there_are() -> None:
+def test_the_list_of_agents_is_complete() -> None:
     assert set(AGENTS) == set(PROFILES)
 
 
-def test_names_of_images_are_compared_as_the_engine_reads_them() -> None:
+def test_image_names_are_normalized_as_the_engine_does() -> None:
     assert (
         normalize_image("docker.io/library/para-base")
         == normalize_image("para-base:latest")

@@ -1,4 +1,4 @@
-"""When a session rests by itself: by the time that the machine was awake."""
+"""Automatic pauses, computed from the time that the machine was awake."""
 
 from __future__ import annotations
 
@@ -44,37 +44,35 @@ def at(minutes: float) -> float:
     [
         ((), 40),
         ((Jump(at(80), HOUR),), 100),  # it slept from 20 to 80
-        ((Jump(at(65), HOUR),), 40),  # before it stood still
-        ((Jump(at(-40), -HOUR),), -20),  # the clock was set back when it said 20
+        ((Jump(at(65), HOUR),), 40),  # before it was idle
+        ((Jump(at(-40), -HOUR),), -20),  # the clock was set back at 20
         ((Jump(at(80), HOUR), Jump(at(150), HOUR)), 160),
     ],
     ids=["awake", "slept", "slept before", "set back", "slept twice"],
 )
-def test_only_the_time_counts_in_which_the_machine_was_awake(
-    jumps: tuple[Jump, ...], minutes: float
-) -> None:
+def test_time_asleep_does_not_count_as_idle(jumps: tuple[Jump, ...], minutes: float) -> None:
     settings = AgentSettings(idle_minutes=30)
-    told = pause_time(record(), agent(10), settings, jumps)
-    assert told == START + timedelta(minutes=minutes)
+    result = pause_time(record(), agent(10), settings, jumps)
+    assert result == START + timedelta(minutes=minutes)
 
 
-def test_the_time_at_work_is_that_of_a_machine_awake() -> None:
+def test_time_asleep_does_not_count_as_work() -> None:
     settings = AgentSettings(max_minutes=60)
-    told = pause_time(record(), agent(0, AgentState.WORKING), settings, (Jump(at(90), HOUR),))
-    assert told == START + timedelta(minutes=120)
+    result = pause_time(record(), agent(0, AgentState.WORKING), settings, (Jump(at(90), HOUR),))
+    assert result == START + timedelta(minutes=120)
 
 
-def test_what_is_at_work_does_not_stand_still() -> None:
+def test_a_working_agent_is_not_idle() -> None:
     settings = AgentSettings(idle_minutes=1)
     assert pause_time(record(), agent(0, AgentState.WORKING), settings) is None
 
 
-def test_a_jump_of_the_clock_is_seen_once_and_a_slow_clock_is_none() -> None:
-    watch = compare(ClockState((), 0.0), 100.0, 100.0)
-    watch = compare(watch, 202.0, 200.0)
-    assert watch.jumps == ()
-    watch = compare(watch, 202.0 + HOUR, 200.0)
-    watch = compare(watch, 203.0 + HOUR, 201.0)
-    assert watch.jumps == (Jump(202.0 + HOUR, HOUR),)
-    assert jumped_seconds(202.0, watch.jumps) == HOUR
-    assert jumped_seconds(203.0, watch.jumps) == 0
+def test_a_jump_is_recorded_once_and_drift_is_ignored() -> None:
+    state = compare(ClockState((), 0.0), 100.0, 100.0)
+    state = compare(state, 202.0, 200.0)
+    assert state.jumps == ()
+    state = compare(state, 202.0 + HOUR, 200.0)
+    state = compare(state, 203.0 + HOUR, 201.0)
+    assert state.jumps == (Jump(202.0 + HOUR, HOUR),)
+    assert jumped_seconds(202.0, state.jumps) == HOUR
+    assert jumped_seconds(203.0, state.jumps) == 0

@@ -1,4 +1,4 @@
-"""The one line that an editor shows."""
+"""The status bar and the notifications of sessions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def session(state: State, agent: AgentState | None, detail: str = "", name: str 
         (State.FAILED, AgentState.EXITED, True),
     ],
 )
-def test_a_session_that_stands_still_calls_for_a_person(
+def test_a_blocked_session_needs_a_person(
     state: State, agent: AgentState | None, calls: bool
 ) -> None:
     bar = status_bar.create_status_bar([session(state, agent)], 1, 5)
@@ -68,7 +68,7 @@ def test_the_tooltip_has_a_line_for_each_session() -> None:
     assert status_bar.create_status_bar([], 0, 5).tooltip == "No sessions"
 
 
-def test_an_engine_that_does_not_answer_is_an_error() -> None:
+def test_an_unreachable_engine_is_an_error() -> None:
     bar = status_bar.engine_unreachable("No container engine answers")
     assert (bar.severity, bar.tooltip) == ("error", "No container engine answers")
 
@@ -84,7 +84,7 @@ def test_an_engine_that_does_not_answer_is_an_error() -> None:
         max_size=6,
     )
 )
-def test_what_agents_say_makes_no_line_of_its_own(sessions: list[Session]) -> None:
+def test_a_report_of_an_agent_adds_no_line(sessions: list[Session]) -> None:
     bar = status_bar.create_status_bar(sessions, len(sessions), 5)
     assert len(bar.tooltip.split("\n")) == max(1, len(sessions))
     assert "\x1b" not in bar.tooltip + bar.text
@@ -112,13 +112,13 @@ BROKEN = session(State.FAILED, None)
         ([WORKING], [session(State.PAUSED, AgentState.DONE)], []),
     ],
 )
-def test_what_has_happened_calls_a_person_once(
+def test_an_event_notifies_once(
     before: list[Session], now: list[Session], reasons: list[str]
 ) -> None:
     assert [event.reason for event in status_bar.new_attention(before, now)] == reasons
 
 
-def test_a_call_says_what_the_agent_said_and_what_can_be_done() -> None:
+def test_a_notification_has_the_report_and_remedies() -> None:
     asks = session(State.RUNNING, AgentState.WAITING, "May I?\n\x1b[2Jgo")
     (event,) = status_bar.new_attention([WORKING], [asks])
     assert event.message == "fix waits for you: May I? \\x1b[2Jgo"
