@@ -262,11 +262,11 @@ def _files(top: Path, repository: Path) -> dict[str, set[str]]:
     paths = sorted({one for one in listed if one and _is_file(repository / one)})
     inner = os.path.relpath(repository, top)
     if repository != top:
-        had = set(
+        committed = set(
             _git(repository, "ls-tree", "-rz", "--name-only", "HEAD", check=False).split("\0")
         )
         hidden = _ignored(top, [f"{inner}/{path}" for path in paths])
-        paths = [path for path in paths if path in had or f"{inner}/{path}" not in hidden]
+        paths = [path for path in paths if path in committed or f"{inner}/{path}" not in hidden]
     links = [path for path in paths if (repository / path).is_symlink()]
     plain = [path for path in paths if path not in links]
     found = {
@@ -277,8 +277,8 @@ def _files(top: Path, repository: Path) -> dict[str, set[str]]:
     }
     if plain:
         raw = _git(repository, "hash-object", "--no-filters", "--", *plain).split()
-        made = _git(repository, "hash-object", "--", *plain).split()
-        for path, one, other in zip(plain, raw, made, strict=True):
+        filtered = _git(repository, "hash-object", "--", *plain).split()
+        for path, one, other in zip(plain, raw, filtered, strict=True):
             found[os.path.normpath(f"{inner}/{path}")] = {one, other}
         # git uses the index version of a removed rules file, which hash-object ignores
         changed = set(_git(repository, "ls-files", "-mz").split("\0"))

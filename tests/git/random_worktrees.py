@@ -303,7 +303,7 @@ class WorktreeContent:
     def list_gone(self, left: list[str], folder: Path, library: Repository) -> list[str]:
         """Return the files that are not in a folder, without those that the library has."""
         known = set(_reached(library))
-        there = {
+        present = {
             _hash(str(path.readlink()).encode() if path.is_symlink() else path.read_bytes())
             for path in folder.rglob("*")
             if path.is_symlink() or path.is_file()
@@ -312,7 +312,7 @@ class WorktreeContent:
             what
             for one, what in self.objects.items()
             if not what.endswith("/commit")
-            and one not in there | known
+            and one not in present | known
             and not any(f"/{path}/" in f"/{what}/" for path in left)
         ]
 
@@ -351,14 +351,14 @@ def _collect(top: Path, folder: Path, found: dict[str, str], stored: dict[str, s
             found.setdefault(_hash(path.read_bytes()), named)
             plain.append(path)
     if plain:
-        made = Repository(folder).git("hash-object", "--", *map(str, plain)).split()
-        stored |= {_hash(p.read_bytes()): one for p, one in zip(plain, made, strict=True)}
+        filtered = Repository(folder).git("hash-object", "--", *map(str, plain)).split()
+        stored |= {_hash(p.read_bytes()): one for p, one in zip(plain, filtered, strict=True)}
 
 
 def _commits(tree: Repository, *, inner: bool) -> list[str]:
     refs = ("HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD")
-    asked = (tree.git("rev-parse", "-q", "--verify", f"{r}^{{commit}}", check=False) for r in refs)
-    commits = [commit for commit in asked if commit]
+    hashes = (tree.git("rev-parse", "-q", "--verify", f"{r}^{{commit}}", check=False) for r in refs)
+    commits = [commit for commit in hashes if commit]
     if inner:  # a worktree shares branches and stashes with its repository
         commits += tree.git("for-each-ref", "--format=%(objectname)", "refs/heads").split()
         commits += tree.git("reflog", "show", "--format=%H", "refs/stash", check=False).split()

@@ -41,14 +41,14 @@ CONFIGURED = {
 
 
 def create_tree(repo: Repository, entries: Iterable[bytes]) -> str:
-    made = subprocess.run(
+    done = subprocess.run(
         ["git", "mktree", "-z"],
         cwd=repo.path,
         input=b"\0".join(entries),
         capture_output=True,
         check=True,
     )
-    return made.stdout.decode().strip()
+    return done.stdout.decode().strip()
 
 
 def commit_tree(repo: Repository, tree: str) -> str:

@@ -28,7 +28,7 @@ def break_config(repo: Repository) -> None:
         config.write("[core\n")
 
 
-def ask_for_an_unknown_extension(repo: Repository) -> None:
+def require_unknown_extension(repo: Repository) -> None:
     repo.git("config", "core.repositoryFormatVersion", "1")
     repo.git("config", "extensions.madeUpLater", "true")
 
@@ -47,7 +47,7 @@ def lose_the_main_worktree(repo: Repository) -> None:
     [
         (break_user_config, ".gitconfig"),
         (break_config, "config"),
-        (ask_for_an_unknown_extension, "madeuplater"),
+        (require_unknown_extension, "madeuplater"),
         (empty_head, ".git"),
         (lose_the_main_worktree, "gone/.git/worktrees/x"),
     ],
@@ -159,14 +159,14 @@ async def test_default_session_is_the_one_of_the_current_worktree(
 ) -> None:
     linked = tmp_path / "linked"
     repo.git("worktree", "add", "-q", "--detach", str(linked))
-    there = await servers(folders=[linked], extra=NO_ENGINE)
-    here = await servers(folders=[repo.path], extra=NO_ENGINE)
-    one = await there.call("para.start", name="one")
-    assert (await here.call("para.show"))["id"] == one["id"]
-    two = await here.call("para.start", name="two")
-    assert (await here.call("para.show"))["id"] == two["id"]
-    assert (await there.call("para.show"))["id"] == one["id"]
-    assert (await here.call("para.show", name="one"))["id"] == one["id"]
+    linked_server = await servers(folders=[linked], extra=NO_ENGINE)
+    main_server = await servers(folders=[repo.path], extra=NO_ENGINE)
+    one = await linked_server.call("para.start", name="one")
+    assert (await main_server.call("para.show"))["id"] == one["id"]
+    two = await main_server.call("para.start", name="two")
+    assert (await main_server.call("para.show"))["id"] == two["id"]
+    assert (await linked_server.call("para.show"))["id"] == one["id"]
+    assert (await main_server.call("para.show", name="one"))["id"] == one["id"]
 
 
 async def test_path_may_contain_a_newline(servers: Servers, tmp_path: Path) -> None:

@@ -38,9 +38,9 @@ async def start_with_work(
 ) -> tuple[dict[str, Any], WorkspaceContent]:
     session: dict[str, Any] = await para.call("para.start", name="w")
     engine.run(api, session["container"]["name"], WORK)
-    had = await asyncio.to_thread(read_content, Path(session["workspace"]))
+    content = await asyncio.to_thread(read_content, Path(session["workspace"]))
     engine.run(api, session["container"]["name"], more)
-    return session, had
+    return session, content
 
 
 def reported(result: dict[str, Any]) -> set[tuple[str, str]]:
@@ -55,33 +55,33 @@ def reachable(repo: Repository) -> set[str]:
 async def test_unreadable_refs_of_a_broken_git_folder_are_reported(
     para: Para, repo: Repository, api: Any, end: str
 ) -> None:
-    _, had = await start_with_work(para, api, "mkfifo .git/refs/pipe")
+    _, content = await start_with_work(para, api, "mkfifo .git/refs/pipe")
     params = {"message": "it"} if end == "finish" else {}
     result = await para.call(f"para.{end}", name="w", **params)
     assert NAMES | {("branch", "refs/heads/para/w")} <= reported(result)
     assert all("not kept" in one["detail"] for one in result["left"])
-    assert had.list_lost(reachable(repo), result["left"]) == []
+    assert content.list_lost(reachable(repo), result["left"]) == []
 
 
 @pytest.mark.parametrize("end", ["finish", "cancel"])
 async def test_unread_nested_repositories_are_reported(
     para: Para, repo: Repository, api: Any, end: str
 ) -> None:
-    _, had = await start_with_work(para, api, "echo x >git~1")
+    _, content = await start_with_work(para, api, "echo x >git~1")
     params = {"message": "it"} if end == "finish" else {}
     result = await para.call(f"para.{end}", name="w", **params)
     assert {("submodule", "in"), ("ignored-repository", "vendor/in")} <= reported(result)
-    assert had.list_lost(reachable(repo), result["left"], staged=end == "cancel") == []
+    assert content.list_lost(reachable(repo), result["left"], staged=end == "cancel") == []
 
 
 async def test_killed_one_shot_container_loses_no_work(
     para: Para, repo: Repository, api: Any
 ) -> None:
-    session, had = await start_with_work(para, api)
+    session, content = await start_with_work(para, api)
     with random_faults.killed_one_shot_containers(session["id"], 1) as killed:
         result = await para.call("para.cancel", name="w")
     assert killed == ["helper"]
     assert not [
         one for one in result["left"] if "not kept" in one["detail"] and one["path"] != "vendor/in"
     ]
-    assert had.list_lost(reachable(repo), result["left"], staged=True) == []
+    assert content.list_lost(reachable(repo), result["left"], staged=True) == []

@@ -188,8 +188,8 @@ async def run_session_lives(servers: Servers, kind: RepositoryKind, tmp_path: Pa
         assert repo.git("log", "-2", "--format=%s", branch) == "the rest\nby the agent"
         assert (repo.show(f"{branch}:one.txt"), repo.show(f"{branch}:two.txt")) == ("one", "two")
         assert repo.show(f"{branch}:README.md").endswith("\nmore")
-        made = set(repo.git("diff", "--name-only", f"{session['base']}..{branch}").split())
-        assert made == {"one.txt", "two.txt", "README.md"}
+        changed = set(repo.git("diff", "--name-only", f"{session['base']}..{branch}").split())
+        assert changed == {"one.txt", "two.txt", "README.md"}
         repo.git("fsck", "--connectivity-only", branch)
     assert repo.fingerprint() == before
     added = {ref: at for ref, at in repo.refs().items() if refs.get(ref) != at}

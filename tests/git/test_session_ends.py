@@ -52,9 +52,9 @@ def endings(figures: Callable[[str], None]) -> Iterator[Counter[str]]:
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """Return a proxy between para and the engine."""
     # the path of a socket must be short
-    made = Proxy(tmp_path_factory.mktemp("p") / "s", find_address(EngineSettings(), os.environ))
-    yield made
-    made.close()
+    server = Proxy(tmp_path_factory.mktemp("p") / "s", find_address(EngineSettings(), os.environ))
+    yield server
+    server.close()
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Ended:
 
     name: str
     cancelled: bool
-    had: WorkspaceContent
+    content: WorkspaceContent
     left: list[dict[str, str]]
     description: str
 
@@ -89,7 +89,7 @@ class SessionEnds:
     ) -> None:
         """Start sessions, run their operations, end and recover them, with random faults."""
         mishap, later = random_faults.draw_fault(chance), random_faults.draw_fault(chance)
-        had = await asyncio.gather(*map(self._start, range(AT_ONCE), workspaces))
+        contents = await asyncio.gather(*map(self._start, range(AT_ONCE), workspaces))
         names = [f"s{number}" for number in range(AT_ONCE)]
         ends = [one.end for one in workspaces]
         first = await self.para.call("para.show", name=names[0])
@@ -97,7 +97,7 @@ class SessionEnds:
             results = await asyncio.gather(*map(self._end, names, ends))
         self.mishap, self.fault = mishap, f"{mishap}: {happened}"
         self.counted[f"failures of {mishap.of}"] += len(happened)
-        checks = map(self._check_nothing_lost, names, workspaces, had, results)
+        checks = map(self._check_nothing_lost, names, workspaces, contents, results)
         ended = await _all_of(*checks)
         with random_faults.injected_fault(later, services, first["id"]) as happened:
             recovered = await asyncio.gather(*map(self._recover, ended))
@@ -114,10 +114,10 @@ class SessionEnds:
         session = await self.para.call("para.start", name=f"s{number}")
         container = session["container"]["name"]
         await asyncio.to_thread(engine.run, self.api, container, workspace.script(number))
-        had = await asyncio.to_thread(read_content, Path(session["workspace"]))
+        content = await asyncio.to_thread(read_content, Path(session["workspace"]))
         if workspace.paused:
             await self.para.call("para.pause", name=f"s{number}")
-        return had
+        return content
 
     async def _end(self, name: str, end: str) -> dict[str, Any] | None:
         params = {"message": "the rest"} if end == "finish" else {}
@@ -133,7 +133,11 @@ class SessionEnds:
         return result
 
     async def _check_nothing_lost(
-        self, name: str, workspace: Workspace, had: WorkspaceContent, result: dict[str, Any] | None
+        self,
+        name: str,
+        workspace: Workspace,
+        content: WorkspaceContent,
+        result: dict[str, Any] | None,
     ) -> Ended:
         description = f"{name}: {workspace}, {self.fault}, {result}"
         self.counted["refused" if result is None else workspace.end] += 1
@@ -141,7 +145,7 @@ class SessionEnds:
             session = await self.para.call("para.show", name=name)
             if session["state"] == "running":
                 now = await asyncio.to_thread(read_content, Path(session["workspace"]))
-                assert (now.files, now.commits) == (had.files, had.commits), description
+                assert (now.files, now.commits) == (content.files, content.commits), description
             result = await self._end(name, "cancel")
             assert result is not None, description
         description += f", then {result}"
@@ -149,9 +153,9 @@ class SessionEnds:
         reachable = await asyncio.to_thread(self._reachable)
         # after killed one-shot containers, the last one does not read the index
         staged = cancelled and (name, self.mishap.of) != ("s0", "helper")
-        lost = had.list_lost(reachable, result["left"], staged=staged)
+        lost = content.list_lost(reachable, result["left"], staged=staged)
         assert lost == [], f"{description}: {lost}"
-        return Ended(name, cancelled, had, result["left"], description)
+        return Ended(name, cancelled, content, result["left"], description)
 
     async def _recover(self, ended: Ended) -> dict[str, Any] | None:
         return await self._try("recover", name=ended.name) if ended.cancelled else None
@@ -161,9 +165,9 @@ class SessionEnds:
     ) -> None:
         if not ended.cancelled:
             return
-        name, had, left, description = (
+        name, content, left, description = (
             ended.name,
-            ended.had,
+            ended.content,
             ended.left,
             ended.description + description,
         )
@@ -172,11 +176,15 @@ class SessionEnds:
             session = await self.para.call("para.recover", name=name)
         back = await asyncio.to_thread(read_content, Path(session["workspace"]))
         objects = {one for objects in back.files.values() for one in objects}
-        gone = {path for path, made in had.files.items() if not made & objects}
+        gone = {path for path, blobs in content.files.items() if not blobs & objects}
         assert gone == set(), f"{description}: {gone} is not back"
         lost_names = {one["ref"] for one in left if one["ref"]}
-        theirs = self.repo.refs().items()  # a session may start without these refs
-        names = {name: at for name, at in had.names.items() - theirs if name not in lost_names}
+        repository_refs = self.repo.refs().items()  # a session may start without these refs
+        names = {
+            name: at
+            for name, at in content.names.items() - repository_refs
+            if name not in lost_names
+        }
         assert names.items() <= back.names.items(), f"{description}: {names} {back.names}"
         again = await self._end(name, "cancel")
         assert again is not None, description

@@ -64,9 +64,9 @@ async def test_extraction_keeps_commits_unchanged_with(
         "$tree $(git rev-parse HEAD) | git hash-object -t commit -w --stdin --literally >/tmp/c; "
         "git update-ref HEAD $(cat /tmp/c); echo 2 >b; cat /tmp/c"
     )
-    made = engine.run(api, session["container"]["name"], script).strip()
+    commit = engine.run(api, session["container"]["name"], script).strip()
     await para.call("para.finish", name="w", message="it")
-    assert repo.git("rev-parse", "para/w^") == made
+    assert repo.git("rev-parse", "para/w^") == commit
 
 
 async def test_extraction_keeps_trees_with_padded_modes(
@@ -81,9 +81,9 @@ async def test_extraction_keeps_trees_with_padded_modes(
         "commit=$(git commit-tree -p HEAD -m odd $tree); git reset -q --hard $commit; "
         "echo 2 >b; echo $commit"
     )
-    made = engine.run(api, session["container"]["name"], script).strip()
+    commit = engine.run(api, session["container"]["name"], script).strip()
     await para.call("para.finish", name="w", message="it")
-    assert repo.git("rev-parse", "para/w^") == made
+    assert repo.git("rev-parse", "para/w^") == commit
 
 
 @pytest.mark.parametrize("end", ["finish", "cancel"])
@@ -91,34 +91,34 @@ async def test_extraction_keeps_trees_with_padded_modes(
 async def test_extraction_works_without_the_base_commit(
     servers: Servers, api: Any, tmp_path: Path, repo: Repository, objects: str, end: str
 ) -> None:
-    theirs = tmp_path / "theirs"
-    repo.git("clone", "-q", str(repo.path), str(theirs))
-    mine = Repository(theirs)
-    mine.git("config", "user.name", "Ada")
-    mine.git("config", "user.email", "ada@example.org")
-    mine.commit(**{"only/here": "old\n", ".gitignore": "only/\n"})
-    mine.git("add", "-f", "only/here")
-    mine.commit("local")
-    para = await servers(folders=[theirs], extra={"PARA_GIT_OBJECTS": objects})
+    clone_path = tmp_path / "theirs"
+    repo.git("clone", "-q", str(repo.path), str(clone_path))
+    clone = Repository(clone_path)
+    clone.git("config", "user.name", "Ada")
+    clone.git("config", "user.email", "ada@example.org")
+    clone.commit(**{"only/here": "old\n", ".gitignore": "only/\n"})
+    clone.git("add", "-f", "only/here")
+    clone.commit("local")
+    para = await servers(folders=[clone_path], extra={"PARA_GIT_OBJECTS": objects})
     session = await para.call("para.start", name="w")
     engine.run(api, session["container"]["name"], "echo work >work; echo new >>README.md")
-    shutil.rmtree(theirs)
-    repo.git("clone", "-q", str(repo.path), str(theirs))
-    mine.git("config", "--global", "user.email", "ada@example.org")
+    shutil.rmtree(clone_path)
+    repo.git("clone", "-q", str(repo.path), str(clone_path))
+    clone.git("config", "--global", "user.email", "ada@example.org")
     params = {"message": "it"} if end == "finish" else {}
     result = await para.call(f"para.{end}", name="w", **params)
     at = "para/w" if end == "finish" else result["archive"]
-    assert mine.show(f"{at}:work") == "work"
-    assert mine.show(f"{at}:only/here") == "old"
-    assert mine.show(f"{at}:README.md") == "# A repository\nnew"
-    mine.git("fsck", "--connectivity-only")
+    assert clone.show(f"{at}:work") == "work"
+    assert clone.show(f"{at}:only/here") == "old"
+    assert clone.show(f"{at}:README.md") == "# A repository\nnew"
+    clone.git("fsck", "--connectivity-only")
     if objects == "own":
-        assert mine.git("cat-file", "-t", session["base"]) == "commit"
+        assert clone.git("cat-file", "-t", session["base"]) == "commit"
     if end == "cancel":
         back = await para.call("para.recover", name="w")
         assert engine.run(api, back["container"]["name"], "cat work") == "work\n"
         await para.call("para.finish", name="w", message="it")
-        assert mine.show("para/w:work") == "work"
+        assert clone.show("para/w:work") == "work"
 
 
 async def test_clone_has_reachable_refs_and_a_remote_that_explains_itself(
