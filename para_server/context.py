@@ -31,7 +31,7 @@ def ignore_progress(_message: str, _percentage: int | None = None) -> None:
 class CacheEntry(NamedTuple):
     """A session as it was last assembled, and the inputs that it was assembled from."""
 
-    of: tuple[object, ...]
+    inputs: tuple[object, ...]
     session: Session
 
 
@@ -40,8 +40,9 @@ class Context:
     """The store, the caller's folders and settings, and connections to engines.
 
     `report` reports progress to a person: a line, and a percentage if one is known.
-    `shown` caches the sessions that this process has assembled, by id.
+    `session_cache` contains the sessions that this process has assembled, by id.
     `engine_of` returns this process's connection to an engine, which connects when first used.
+    `editor` are an editor's settings, and `folder_settings` those of single folders.
     `trusted` are the folders that a person trusts in an editor.
     """
 
@@ -53,11 +54,9 @@ class Context:
     folders: tuple[Path, ...] = ()
     cwd: Path | None = None
     editor: Mapping[str, Any] = field(default_factory=dict)
-    scoped: tuple[
-        tuple[Path, Mapping[str, Any]], ...
-    ] = ()  # the editor's settings of single folders
+    folder_settings: tuple[tuple[Path, Mapping[str, Any]], ...] = ()
     trusted: tuple[Path, ...] = ()
-    shown: dict[str, CacheEntry] = field(default_factory=dict)
+    session_cache: dict[str, CacheEntry] = field(default_factory=dict)
 
     def settings(self, repo: Path | None, own: Mapping[str, Any] | None = None) -> Settings:
         """Return the settings for a repository; `own` are those in the command's params."""
@@ -67,7 +66,9 @@ class Context:
         )
         return merge_layers(layers)
 
-    def chose_image(self, repo: Path, settings: Settings, own: Mapping[str, Any]) -> bool:
+    def repository_chose_image(
+        self, repo: Path, settings: Settings, own: Mapping[str, Any]
+    ) -> bool:
         """Return whether an untrusted repository chose the image of these settings."""
         if not settings.container.image or self.trusts(repo):
             return False
@@ -75,11 +76,11 @@ class Context:
 
     def _editor(self, repo: Path | None) -> Mapping[str, Any]:
         """Return the editor's settings for a repository: of its folder, or of one around it."""
-        if repo is None or not self.scoped:
+        if repo is None or not self.folder_settings:
             return self.editor
         real = repo.resolve()
-        own = [one for one in self.scoped if find_repository(one[0]) == real]
-        around = [one for one in self.scoped if real.is_relative_to(one[0].resolve())]
+        own = [one for one in self.folder_settings if find_repository(one[0]) == real]
+        around = [one for one in self.folder_settings if real.is_relative_to(one[0].resolve())]
         if own:
             return min(own, key=lambda one: len(one[0].parts))[1]
         return max(around, key=lambda one: len(one[0].parts))[1] if around else self.editor

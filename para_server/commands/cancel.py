@@ -49,14 +49,14 @@ async def cancel(context: Context, params: SessionParams) -> CancelResult:
         repo = await discovery.get_session_repository(record)
         if record.type == "worktree":
             record = await worktree_extract.follow_renamed_branch(context, repo, record)  # noqa: PLW2901 # its branch
-        pending = context.store.write(record.but(doing="cancel"))
+        pending = context.store.write(record.updated(doing="cancel"))
         async with rollback_on_failure() as rollback:
             rollback.push_async_callback(reconcile.roll_back_end, context, pending)
             context.report(f"Archiving the work of {record.name}", 10)
             message = f"para: {record.name} as it was cancelled"
             if record.type == "worktree":
                 work = await worktree_extract.snapshot_worktree(context, repo, pending, message)
-                pending = pending.but(archive_head=work.head)
+                pending = pending.updated(archive_head=work.head)
                 result = await ignore_cancellation(
                     _archive_and_end(context, repo, pending, work.keep or work.tip, work.tip)
                 )
@@ -86,7 +86,7 @@ async def recover(context: Context, params: RecoverParams) -> Session:
         settings = context.settings(repo.top)
         await _require_free(context, repo, record)
         start = await _start_point_of(repo, record)
-        pending = context.store.write(record.but(doing="recover"))
+        pending = context.store.write(record.updated(doing="recover"))
         async with rollback_on_failure() as rollback:
             rollback.push_async_callback(reconcile.roll_back_recover, context, pending)
             context.report(f"Recovering {record.name}", 10)
@@ -98,7 +98,7 @@ async def recover(context: Context, params: RecoverParams) -> Session:
                 context.store.read_record(record.id) or pending
             )  # warnings may have been added
             problem = await setup_script.run_script(context, pending) if has_script else None
-            ready = pending.but(
+            ready = pending.updated(
                 state=State.FAILED if problem else State.RUNNING,
                 doing=None,
                 problem=problem,
@@ -113,10 +113,10 @@ async def recover(context: Context, params: RecoverParams) -> Session:
 async def _archive_and_end(
     context: Context, repo: Repo, record: Record, keep: str, head: str
 ) -> CancelResult:
-    kept = record.but(archive=keep, archive_tip=head)
+    kept = record.updated(archive=keep, archive_tip=head)
     has_work = keep != record.base
     if has_work:
-        kept = context.store.write(kept.but(target=keep))
+        kept = context.store.write(kept.updated(target=keep))
         async with context.store.locked_refs(record.refs_at):
             await archive_work(repo, record, keep)
     over = await reconcile.end_session(context, kept, State.CANCELLED)

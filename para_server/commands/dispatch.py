@@ -79,7 +79,7 @@ async def _start_session(context: Context, params: StartParams, prompt: str) -> 
         image, _ = await run_both(
             credentials.choose_image(context, settings, agent), file_ownership.find_owner(context)
         )
-        if context.chose_image(repo.top, settings, _settings_of(params)):
+        if context.repository_chose_image(repo.top, settings, _settings_of(params)):
             await credentials.require_no_private_content(context, image)
         await credentials.require_login(context, settings, agent, image)
         await engine_trial.require_shared_files(context)
@@ -136,7 +136,7 @@ async def _start_session(context: Context, params: StartParams, prompt: str) -> 
         if kind == "container" and problem is None:
             problem = await agents.start_agent(context, record)
         # built before the record is written: nothing may fail afterwards
-        ready = record.but(
+        ready = record.updated(
             state=State.FAILED if problem else State.RUNNING,
             doing=None,
             problem=problem,
@@ -190,7 +190,7 @@ async def _choose_name(
         exists = await repository.resolve_branch(repo, branch) is not None
     if exists:
         raise repository.branch_exists_error(branch)
-    return draft.but(id=generate_session_id(name), name=name, branch=branch)
+    return draft.updated(id=generate_session_id(name), name=name, branch=branch)
 
 
 async def _generate_free_name(repo: Repo, settings: Settings, taken: set[str]) -> str:

@@ -46,7 +46,7 @@ async def finish(context: Context, params: FinishParams) -> FinishResult:
             return await _finish_worktree(context, repo, record, params)
         branch = params.branch or record.branch
         existing = await _require_usable(repo, record, branch, params.message)
-        pending = context.store.write(record.but(doing="finish"))
+        pending = context.store.write(record.updated(doing="finish"))
         async with rollback_on_failure() as rollback:
             rollback.push_async_callback(reconcile.roll_back_end, context, pending)
             context.report(f"Extracting the work of {record.name}", 10)
@@ -98,7 +98,7 @@ async def _note_target(
     if existing is not None and not await repository.is_ancestor(repo, existing, extracted.tip):
         raise repository.branch_exists_error(branch)
     context.report(f"Creating the branch {branch}", 60)
-    return context.store.write(record.but(target=extracted.tip, target_branch=branch))
+    return context.store.write(record.updated(target=extracted.tip, target_branch=branch))
 
 
 async def _create_branch(
@@ -123,7 +123,7 @@ async def _create_branch(
 async def _end_session(
     context: Context, record: Record, branch: str, tip: str, changed: CommitDiff
 ) -> FinishResult:
-    kept = record.but(branch=branch, finished=tip)
+    kept = record.updated(branch=branch, finished=tip)
     over = await reconcile.end_session(context, kept, State.FINISHED)
     return FinishResult(
         session=present.build_session(context, over, None),
@@ -144,7 +144,7 @@ async def _finish_worktree(
     branch = params.branch or record.branch
     await _require_usable(repo, record, branch, params.message)
     state = await worktree_extract.require_finishable(context, repo, record, branch)
-    pending = context.store.write(record.but(doing="finish", head=state.head))
+    pending = context.store.write(record.updated(doing="finish", head=state.head))
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(reconcile.roll_back_end, context, pending)
         async with worktree_extract.committed_work(
@@ -170,7 +170,7 @@ async def _end_worktree(
         if work.keep is not None:
             await archive_work(repo, record, work.keep)
         # after the archive: the branch has the work, so from here on reconciling completes it
-        pending = context.store.write(record.but(target=work.tip, target_branch=branch))
+        pending = context.store.write(record.updated(target=work.tip, target_branch=branch))
         await worktree.rename_branch(repo, record.branch, branch)
     result = await _end_session(context, pending, branch, work.tip, changed)
     kept = archive_ref(record.id) if work.keep is not None else None

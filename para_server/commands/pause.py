@@ -77,11 +77,11 @@ async def resume(context: Context, params: ResumeParams) -> Session:
             return await ignore_cancellation(_thaw(context, record, container))
         fresh = record.type == "container" and container is None
         more = await _resume_fields(context, record, params)
-        pending = context.store.write(record.but(doing="resume", fresh=fresh))
+        pending = context.store.write(record.updated(doing="resume", fresh=fresh))
         async with rollback_on_failure() as rollback:
             rollback.push_async_callback(reconcile.roll_back_resume, context, pending)
             context.report(f"Resuming {record.name}", 10)
-            resumed, released = pending.but(**more), None
+            resumed, released = pending.updated(**more), None
             if session.state is State.FINISHED:
                 resumed, released = await _reopen(context, resumed)
             problem = None
@@ -89,7 +89,7 @@ async def resume(context: Context, params: ResumeParams) -> Session:
                 released = released or provision.workspace_of_started(resumed)
                 problem = await _restart(context, resumed, released, params.prompt)
             state = State.FAILED if problem else State.RUNNING
-            ready = resumed.but(
+            ready = resumed.updated(
                 state=state,
                 doing=None,
                 fresh=False,
@@ -134,7 +134,7 @@ async def _freeze(context: Context, record: Record, container: ContainerInfo | N
     await containers.freeze(context.engine, container_name(record.id))
     frozen = container and container.model_copy(update={"state": "paused"})
     return present.build_session(
-        context, context.store.write(record.but(state=State.PAUSED)), frozen
+        context, context.store.write(record.updated(state=State.PAUSED)), frozen
     )
 
 
@@ -143,7 +143,7 @@ async def _thaw(context: Context, record: Record, container: ContainerInfo) -> S
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(reconcile.freeze_again, context, record)
         await containers.thaw(context.engine, container.name)
-    ready = record.but(state=State.RUNNING, problem=None, started_at=datetime.now(UTC))
+    ready = record.updated(state=State.RUNNING, problem=None, started_at=datetime.now(UTC))
     context.store.write(ready)
     return present.build_session(context, ready, container.model_copy(update={"state": "running"}))
 
@@ -161,7 +161,7 @@ async def _reopen(context: Context, record: Record) -> tuple[Record, ReleasedWor
     await provision.keep_base_commit(context, repo, record, tip)
     prepared = await checkout_cache.find_or_create(context, repo, record, settings, start)
     released = await provision.create_workspace(context, repo, prepared, settings, start)
-    return prepared.but(finished=tip), released
+    return prepared.updated(finished=tip), released
 
 
 async def _restart(

@@ -97,6 +97,6 @@ class Record(Model):
         """Return whether it has a copy of the objects of its base, and no access to others."""
         return (self.objects or setting) == "own"
 
-    def but(self, **changes: object) -> Record:
+    def updated(self, **changes: object) -> Record:
         """Return a changed copy with the current time as updated_at."""
         return self.model_validate({**dict(self), "updated_at": datetime.now(UTC), **changes})

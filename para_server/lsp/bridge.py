@@ -36,7 +36,7 @@ def create_context(base: Context, client: Client) -> Context:
         folders=folders,
         cwd=folders[0] if len(folders) == 1 else None,
         editor=client.editor,
-        scoped=tuple(
+        folder_settings=tuple(
             (path, settings)
             for folder, settings in client.scoped.items()
             for path in _parse_paths([folder])

@@ -90,11 +90,11 @@ def build_session(context: Context, record: Record, info: ContainerInfo | None) 
         folder = f"{context.store.home}/agents/{record.id}"
         report = reported.state_stamp(folder), reported.is_supervised(folder)
     inputs = (record, info, report, clock.observed_jumps())
-    cached = context.shown.get(record.id)
-    if cached is not None and cached.of == inputs:
+    cached = context.session_cache.get(record.id)
+    if cached is not None and cached.inputs == inputs:
         return cached.session
     session = _build(context, record, info)
-    context.shown[record.id] = CacheEntry(inputs, session)
+    context.session_cache[record.id] = CacheEntry(inputs, session)
     return session
 
 

@@ -99,7 +99,7 @@ async def create_workspace(
             warning = await worktree.create_worktree(repo, folder, start)
         if warning is not None:
             context.report(warning, None)
-            context.store.write(record.but(warnings=(*record.warnings, warning)))
+            context.store.write(record.updated(warnings=(*record.warnings, warning)))
     else:
         own = record.has_own_objects(settings.git.objects)
         _create_folders(context, record)

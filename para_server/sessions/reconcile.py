@@ -102,29 +102,31 @@ async def roll_back_recover(context: Context, record: Record) -> None:
     await provision.remove_session(context, record)
     if record.type == "worktree":
         await _delete_empty_branch(context, record, record.branch)
-    context.store.write(record.but(state=State.CANCELLED, doing=None, bases=()))
+    context.store.write(record.updated(state=State.CANCELLED, doing=None, bases=()))
 
 
 async def roll_back_resume(context: Context, record: Record) -> None:
     """Return a session to its state before the resume."""
     if record.state is State.FINISHED:
         await provision.remove_session(context, record, keep_agent=True)
-        record = record.but(bases=())
+        record = record.updated(bases=())
     elif record.fresh:
         await containers.remove(context.engine, container_name(record.id))
     elif record.state is State.PAUSED and record.type == "container":
         await freeze_again(context, record)
-    context.store.write(record.but(doing=None, fresh=False))
+    context.store.write(record.updated(doing=None, fresh=False))
 
 
 async def complete_end(context: Context, record: Record, state: State) -> Record:
     """Remove the parts of a finished or cancelled session, whose work is in the repository."""
-    ended_record = record if record.state is state else context.store.write(record.but(state=state))
+    ended_record = (
+        record if record.state is state else context.store.write(record.updated(state=state))
+    )
     await provision.remove_session(context, ended_record, keep_agent=state is State.FINISHED)
     if ended_record.type == "worktree" and state is State.CANCELLED:
         await _delete_empty_branch(context, ended_record, ended_record.branch)
     return context.store.write(
-        ended_record.but(doing=None, head=None, target=None, target_branch=None, bases=())
+        ended_record.updated(doing=None, head=None, target=None, target_branch=None, bases=())
     )
 
 
@@ -133,7 +135,7 @@ async def end_session(context: Context, record: Record, state: State) -> Record:
 
     Raises only if the end cannot be written to the record: the session then continues.
     """
-    ended_record = context.store.write(record.but(state=state))
+    ended_record = context.store.write(record.updated(state=state))
     try:
         return await complete_end(context, ended_record, state)
     except Exception as error:  # noqa: BLE001 # the work is safe whatever fails
@@ -155,7 +157,7 @@ async def _reconcile_end(context: Context, record: Record) -> None:
     if record.target is not None and await repository.resolve_ref(repo, ref) == record.target:
         kept = {"finished": record.target, "branch": record.target_branch or record.branch}
         changes = kept if state is State.FINISHED else {}
-        await complete_end(context, record.but(**changes), state)
+        await complete_end(context, record.updated(**changes), state)
         return
     try:
         async with context.store.locked_refs(record.refs_at):
@@ -180,7 +182,7 @@ async def roll_back_end(context: Context, record: Record) -> None:
     if record.head is not None:
         repo = await discovery.get_session_repository(record)
         await worktree.roll_back_commit(repo, record.branch, record.head)
-    context.store.write(record.but(doing=None, head=None, target=None, target_branch=None))
+    context.store.write(record.updated(doing=None, head=None, target=None, target_branch=None))
 
 
 async def _resume_agent(context: Context, record: Record) -> None:

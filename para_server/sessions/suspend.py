@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 async def save_session(context: Context, record: Record) -> Session:
     """End the agent gently, save the container and remove it; the session must be locked."""
     context.report(f"Saving {record.name}", 10)
-    pending = context.store.write(record.but(state=State.RUNNING, doing="pause"))
+    pending = context.store.write(record.updated(state=State.RUNNING, doing="pause"))
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(_roll_back_pause, context, pending)
         await agent_process.suspend_agent(context, pending)
@@ -46,7 +46,7 @@ async def complete_pause(context: Context, record: Record) -> Record:
     image = await images.find(context.engine, saved_image(record.id))
     if image is not None:
         await images.remove_saved(context.engine, record.id, context.store.owns, keep=image.id)
-    return context.store.write(record.but(doing=None))
+    return context.store.write(record.updated(doing=None))
 
 
 async def _save_container(context: Context, record: Record) -> Record:
@@ -58,7 +58,7 @@ async def _save_container(context: Context, record: Record) -> Record:
         await commit.save_as_image(context.engine, name, image, labels)
         if await images.find(context.engine, image) is None:
             raise ParaError("engine.refused", f"{image} does not exist after it was saved")
-    return context.store.write(record.but(state=State.PAUSED))
+    return context.store.write(record.updated(state=State.PAUSED))
 
 
 async def freeze_session(context: Context, record: Record, container: ContainerInfo | None) -> None:
@@ -87,4 +87,4 @@ async def _roll_back_pause(context: Context, record: Record) -> None:
     await provision.start_container(context, record, provision.workspace_of_started(record))
     if container.state != "running" or reported.is_suspended(context.store.agent_folder(record.id)):
         await agent_process.resume_agent(context, record, None)
-    context.store.write(record.but(doing=None))
+    context.store.write(record.updated(doing=None))

@@ -57,7 +57,7 @@ async def follow_renamed_branch(context: Context, repo: Repo, record: Record) ->
     if current_branch is None or current_branch == record.branch:
         return record
     is_renamed = await worktree.is_renamed_branch(repo, folder, record.branch, current_branch)
-    return record.but(branch=current_branch) if is_renamed else record
+    return record.updated(branch=current_branch) if is_renamed else record
 
 
 @asynccontextmanager

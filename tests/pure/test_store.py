@@ -149,7 +149,7 @@ def test_a_session_without_record_has_ended_only_if_that_is_certain(
 ) -> None:
     store = Store(tmp_path)
     store.write(record("live"))
-    store.write(record("over").but(state=State.FINISHED))
+    store.write(record("over").updated(state=State.FINISHED))
     store.write(record("forgotten"))
     for name in ("live", "over", "forgotten"):
         store.agent_folder(name).mkdir()

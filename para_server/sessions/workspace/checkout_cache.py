@@ -205,7 +205,7 @@ def _can_add_layer(context: Context, record: Record, checkout: BaseCheckout) -> 
 def _record_use(context: Context, record: Record, checkout: BaseCheckout) -> Record:
     for name in checkout.layers:
         os.utime(context.store.checkouts_folder / name / CHECKOUT_MANIFEST)
-    return context.store.write(record.but(bases=checkout.layers))
+    return context.store.write(record.updated(bases=checkout.layers))
 
 
 def _used_by(records: Iterable[Record]) -> set[str]:
