@@ -15,14 +15,16 @@ async def archive_work(repo: Repo, record: Record, keep: str) -> None:
     files, and only if the new archive has all of its commits.
     """
     ref = archive_ref(record.id)
-    before = await repository.resolve_ref(repo, ref)
-    if before is not None and not await _is_contained(repo, record, before, keep):
-        aside = f"{ref}.{before}"
-        await repository.move_ref(repo, aside, before, await repository.resolve_ref(repo, aside))
-    await repository.move_ref(repo, ref, keep, before)
+    previous = await repository.resolve_ref(repo, ref)
+    if previous is not None and not await _is_contained(repo, record, previous, keep):
+        aside = f"{ref}.{previous}"
+        await repository.move_ref(repo, aside, previous, await repository.resolve_ref(repo, aside))
+    await repository.move_ref(repo, ref, keep, previous)
 
 
-async def _is_contained(repo: Repo, record: Record, before: str, keep: str) -> bool:
+async def _is_contained(repo: Repo, record: Record, previous: str, keep: str) -> bool:
     """Return whether the new archive has all commits of the earlier one."""
-    needed = await repository.list_parents(repo, before) if before == record.archive else [before]
+    needed = (
+        await repository.list_parents(repo, previous) if previous == record.archive else [previous]
+    )
     return all([await repository.is_ancestor(repo, one, keep) for one in needed])

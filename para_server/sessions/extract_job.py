@@ -21,12 +21,12 @@ def write_job(
     repo: Repo,
     record: Record,
     message: str,
-    lent: Sequence[Path],
+    object_stores: Sequence[Path],
     *,
     rootless: bool,
 ) -> None:
     """Write the scripts, the commit message, the identities and the paths of object stores."""
-    stores = "".join(f"{store}\n" for store in lent)
+    stores = "".join(f"{store}\n" for store in object_stores)
     package = resources.files(git_package)
     contents = {
         "message": message,
