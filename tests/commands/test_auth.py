@@ -83,8 +83,8 @@ async def test_one_login_in_a_terminal_serves_every_session(
     session = await claude.call("para.start", name="fix")
     assert session["container"]["image"] == IMAGE
     inside = session["container"]["name"]
-    said = json.loads(engine.run(api, inside, "claude auth status"))
-    assert (said["loggedIn"], said["authMethod"]) == (True, "claude.ai")
+    output = json.loads(engine.run(api, inside, "claude auth status"))
+    assert (output["loggedIn"], output["authMethod"]) == (True, "claude.ai")
 
 
 async def test_login_image_names_its_agent_and_has_no_machine_id(claude: Para, api: Any) -> None:
@@ -194,8 +194,8 @@ async def test_old_login_image_is_removed_with_its_last_session(
     await claude.call("para.start", name="fix")
     old = api.inspect_image(IMAGE)["Id"]
     await logged_in(claude, api, service)
-    told = await claude.call("para.clean")
-    assert f"image {old}: session images are based on it" in told["kept"]
+    result = await claude.call("para.clean")
+    assert f"image {old}: session images are based on it" in result["kept"]
     await claude.call("para.cancel", name="fix")
     assert f"image {old}" in (await claude.call("para.clean"))["removed"]
     assert [normalize_image(tag) for tag in logins(api)] == [IMAGE]
@@ -251,9 +251,9 @@ async def test_each_agent_has_its_own_login_and_image(
     await claude.fails("auth.missing", "para.dispatch", prompt="x")
     session = await claude.call("para.start", name="fix", agent="codex")
     assert session["container"]["image"] == kept["image"]
-    said = engine.run(api, session["container"]["name"], "codex login status 2>&1")
-    assert "API key configured" in said
-    assert "WARNING" not in said
+    output = engine.run(api, session["container"]["name"], "codex login status 2>&1")
+    assert "API key configured" in output
+    assert "WARNING" not in output
     service.accepted.clear()
     assert (await claude.call("para.auth.status", agent="codex"))["state"] == "expired"
 

@@ -153,9 +153,9 @@ async def test_unused_base_checkouts_are_evicted_over_the_limit(
     again = await para.call("para.resume", name="old")
     assert inside(api, again, "cat README.md") == "# A repository\n"
     await para.call("para.cancel", name="old")
-    told = await para.call("para.clean", dryRun=True)
-    assert [what.partition(" ")[0] for what in told["removed"]] == ["base"]
-    assert (await para.call("para.clean"))["removed"] == told["removed"]
+    result = await para.call("para.clean", dryRun=True)
+    assert [what.partition(" ")[0] for what in result["removed"]] == ["base"]
+    assert (await para.call("para.clean"))["removed"] == result["removed"]
     assert bases(home) == {}
 
 
@@ -198,8 +198,10 @@ async def test_first_status_of_shared_files_opens_only_the_top_folder(
 ) -> None:
     repo.commit(**{f"d{n}/f": "x\n" for n in range(100)})
     session = await sharing.call("para.start", name="fix")
-    told = inside(api, session, "GIT_TRACE2_PERF=1 git --no-optional-locks status --porcelain 2>&1")
-    assert "opendir:1\n" in told, told
+    output = inside(
+        api, session, "GIT_TRACE2_PERF=1 git --no-optional-locks status --porcelain 2>&1"
+    )
+    assert "opendir:1\n" in output, output
     inside(api, session, "echo new >d7/new && echo new >new")
     assert inside(api, session, "git status --porcelain").split() == ["??", "d7/new", "??", "new"]
 

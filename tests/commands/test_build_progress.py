@@ -22,7 +22,7 @@ async def test_build_progress_omits_container_and_layer_lines(
     para.lsp.progress_reports[BUILD] = []
     with pytest.raises(Failed, match="second"):
         await para.answer(para.send("para.image.build", [{"noCache": True}], token=BUILD))
-    told = [getattr(one, "message", None) or "" for one in para.lsp.progress_reports[BUILD]]
-    assert [one for one in told if one in {"first", "second"}] == ["first", "second"]
-    assert sum(one.lower().startswith("step ") for one in told) == 3
-    assert not [one for one in told if "Running in" in one or "intermediate container" in one]
+    messages = [getattr(one, "message", None) or "" for one in para.lsp.progress_reports[BUILD]]
+    assert [one for one in messages if one in {"first", "second"}] == ["first", "second"]
+    assert sum(one.lower().startswith("step ") for one in messages) == 3
+    assert not [one for one in messages if "Running in" in one or "intermediate container" in one]

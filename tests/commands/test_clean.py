@@ -35,13 +35,13 @@ async def test_clean_removes_leftovers_and_keeps_the_rest(
     try:
         leave(api, home, left)
         leave(api, theirs, foreign)
-        stray = home / "work" / f"stray-{mark}-cccccc"
-        (stray / "src").mkdir(parents=True)
+        leftover = home / "work" / f"stray-{mark}-cccccc"
+        (leftover / "src").mkdir(parents=True)
         would = await para.call("para.clean", dryRun=True)
         assert {f"container para-session-{left}", f"image para-saved:{left}"} <= set(
             would["removed"]
         )
-        assert stray.exists()
+        assert leftover.exists()
         assert len(engine.containers(api, home)) == 2
         done = await para.call("para.clean")
         assert f"container para-session-{left}" in done["removed"]
@@ -49,8 +49,8 @@ async def test_clean_removes_leftovers_and_keeps_the_rest(
         kept = set(done["kept"])
         assert {f"container {live['container']['name']}", f"image para-saved:{saved['id']}"} <= kept
         assert {f"container para-session-{foreign}", f"image para-saved:{foreign}"} <= kept
-        assert stray.exists()  # nothing says that its session is over
-        assert f"session {stray.name}" in kept
+        assert leftover.exists()  # its session may still be active
+        assert f"session {leftover.name}" in kept
         assert [one["Names"] for one in engine.containers(api, home)] == [
             [f"/{live['container']['name']}"]
         ]

@@ -46,8 +46,8 @@ def traces(api: Any, home: Path, session: dict[str, Any], needle: str) -> list[s
         found += [f"arguments in {one['Names']}"] * (needle in str(api.top(container)))
         found += [f"path in {one['Names']}"] * (needle in changed)
     for image in api.images(filters={"label": f"dev.para.session={session['id']}"}):
-        told = json.dumps([api.inspect_image(image["Id"]), api.history(image["Id"])])
-        found += [f"image {image['Id']}"] * (needle in told)
+        description = json.dumps([api.inspect_image(image["Id"]), api.history(image["Id"])])
+        found += [f"image {image['Id']}"] * (needle in description)
     for file in home.rglob("*"):
         if file.is_file() and not file.is_symlink() and needle.encode() in file.read_bytes():
             found.append(str(file))
@@ -158,13 +158,13 @@ async def test_shared_login_is_renewed_once_for_all_sessions(
     assert await para.call("para.auth.complete") == {"image": None, "state": "expired"}
     assert api.images(name="para-authenticated") == []
     sessions = [await para.call("para.start", name=name) for name in ("one", "two")]
-    said = await asyncio.gather(
+    results = await asyncio.gather(
         *(
             asyncio.to_thread(engine.run, api, one["container"]["name"], "claude -p hello")
             for one in sessions
         )
     )
-    assert [one.strip() for one in said] == ["hello", "hello"]
+    assert [one.strip() for one in results] == ["hello", "hello"]
     assert service.renewals == [renewing]
     status = await para.call("para.auth.status")
     assert (status["state"], status["image"]) == ("valid", None)

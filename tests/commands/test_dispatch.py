@@ -65,8 +65,8 @@ async def test_container_has_limits_labels_and_no_host_privileges(
     assert list(inspected["NetworkSettings"]["Networks"]) == [network]
     assert (config["User"], config["WorkingDir"]) == ("para", "/para-session")
     assert not any("docker.sock" in mount["Source"] for mount in inspected["Mounts"])
-    told = engine.run(api, session["container"]["id"], "id -un; pwd; git status -sb; sudo id -u")
-    assert told.split() == ["para", "/para-session", "##", "para/fix", "0"]
+    output = engine.run(api, session["container"]["id"], "id -un; pwd; git status -sb; sudo id -u")
+    assert output.split() == ["para", "/para-session", "##", "para/fix", "0"]
 
 
 LABELS = {"dev.para.session", "dev.para.name", "dev.para.repo", "dev.para.home"}

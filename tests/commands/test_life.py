@@ -43,8 +43,8 @@ async def test_cancelled_session_is_recovered_unchanged(
     assert not engine.containers(api, home)
     back = await para.call("para.recover", name="fix")
     assert (back["id"], back["state"], back["branch"]) == (session["id"], "running", "para/fix")
-    told = engine.run(api, back["container"]["name"], "git log --format=%s; git status -s")
-    assert told.split("\n") == [
+    output = engine.run(api, back["container"]["name"], "git log --format=%s; git status -s")
+    assert output.split("\n") == [
         "by the agent",
         "first",
         " D README.md",

@@ -220,10 +220,10 @@ async def test_no_engine_is_needed_without_containers(servers: Servers, tmp_path
 
 
 async def test_only_subscribed_clients_are_notified(servers: Servers) -> None:
-    told = await servers()
+    server = await servers()
     asked = await servers(watching=False, notifications=True)
     silent = await servers(watching=False)
     await silent.call("para.start", name="fix", type="worktree")
-    await asyncio.gather(told.until(state_is("running")), asked.until(state_is("running")))
+    await asyncio.gather(server.until(state_is("running")), asked.until(state_is("running")))
     await silent.call("para.show", name="fix")
     assert silent.changes == []

@@ -21,5 +21,5 @@ async def test_session_is_saved_more_often_than_the_layer_limit(para: Para, api:
         api.exec_start(made["Id"])
         await para.call("para.pause", name="saved")
         await para.call("para.resume", name="saved")
-    told = api.exec_start(api.exec_create(container, ["cat", "/home/para/turn"])["Id"])
-    assert told.decode().strip() == str(MORE_THAN_LAYERS - 1)
+    output = api.exec_start(api.exec_create(container, ["cat", "/home/para/turn"])["Id"])
+    assert output.decode().strip() == str(MORE_THAN_LAYERS - 1)

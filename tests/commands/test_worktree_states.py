@@ -40,7 +40,7 @@ async def test_commits_off_the_branch_are_on_the_finished_branch(
     assert result["left"] == []
     assert repo.git("log", "--format=%s", result["branch"]) == "the rest\nwork\nfirst"
     assert repo.git("rev-parse", f"{result['branch']}~1") == commit
-    if way == "other":  # a branch that the person made is moved by nobody
+    if way == "other":  # a branch created by a person is not moved
         assert repo.git("rev-parse", "elsewhere") == commit
 
 

@@ -37,15 +37,15 @@ class Killer:
         sent = para.send(command, [params])
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(sent), share * self._takes)
-        told = "answered" if sent.done() else "at work"
+        state = "answered" if sent.done() else "at work"
         took = clock() - began
         para.kill()
-        if told == "answered":  # a kill after the end shows nothing
+        if state == "answered":  # a kill after the end shows nothing
             self._takes = took
-        self._tally[f"kills of a server {told}"] += 1
+        self._tally[f"kills of a server {state}"] += 1
         with contextlib.suppress(RuntimeError, Failed, asyncio.CancelledError):
             await sent  # the client says that the server has gone
-        return f"killed after {took:.3f} s, {told}"
+        return f"killed after {took:.3f} s, {state}"
 
 
 @pytest.fixture

@@ -106,8 +106,8 @@ async def test_read_only_commands_change_nothing_if_a_call_fails(
             tally[how] += faults.hit is not None
             if look.leaves_helper:
                 await para.call("para.clean")
-            told = f"{label}, call {k} ({faults.hit}) failed {how}: {outcome}"
-            assert all_there_is(api, home, repo) == before, told
+            case = f"{label}, call {k} ({faults.hit}) failed {how}: {outcome}"
+            assert all_there_is(api, home, repo) == before, case
             if faults.hit is None:
                 break
     for name in ("busy", "saved"):
@@ -130,18 +130,18 @@ async def test_every_command_reports_an_unresponsive_engine(
     for command, params in SILENCED.items():
         with faults.failing(0, "deaf"):
             outcome = await attempt(hasty, faults, command, **params)
-        told = f"{command}: {outcome}"
+        case = f"{command}: {outcome}"
         if command == "para.doctor":
             assert isinstance(outcome, dict)
             checks = {check["name"]: check for check in outcome["checks"]}
-            assert checks["engine"]["problem"]["slug"] == "engine.timeout", told
+            assert checks["engine"]["problem"]["slug"] == "engine.timeout", case
         elif isinstance(outcome, Failed):
-            assert outcome.slug == "engine.timeout", told
+            assert outcome.slug == "engine.timeout", case
         else:  # a list of what was last heard needs no answer
-            assert command in {"para.list", "para.show"}, told
+            assert command in {"para.list", "para.show"}, case
         await para.call("para.clean")
-        whole(told, session)
-        assert without_times(all_there_is(api, home, repo)) == without_times(before), told
+        whole(case, session)
+        assert without_times(all_there_is(api, home, repo)) == without_times(before), case
     await para.call("para.finish", name="busy", message="all of it")
 
 
@@ -174,9 +174,9 @@ async def test_clean_removes_only_leftovers_if_a_call_fails(
             outcome = await attempt(hasty, faults, "para.clean")
         tally[how] += faults.hit is not None
         await para.call("para.clean")
-        told = f"call {k} ({faults.hit}) failed {how}: {outcome}"
-        whole(told, session)
-        assert all_there_is(api, home, repo) == before, told
+        case = f"call {k} ({faults.hit}) failed {how}: {outcome}"
+        whole(case, session)
+        assert all_there_is(api, home, repo) == before, case
         if faults.hit is None:
             break
     await para.call("para.cancel", name="busy")
@@ -209,10 +209,10 @@ async def test_image_stays_complete_if_a_call_of_its_build_fails(
         with faults.failing(k, how):
             outcome = await attempt(hasty, faults, "para.image.build")
         tally[how] += faults.hit is not None
-        told = f"call {k} ({faults.hit}) failed {how}: {outcome}"
+        case = f"call {k} ({faults.hit}) failed {how}: {outcome}"
         # a server asks for more than the command does: what it was that failed is not told
-        assert isinstance(outcome, Failed) <= (faults.hit is not None), told
-        assert api.inspect_image(BASE_IMAGE)["Id"] == before, told  # every layer was there
+        assert isinstance(outcome, Failed) <= (faults.hit is not None), case
+        assert api.inspect_image(BASE_IMAGE)["Id"] == before, case  # every layer was there
         assert not engine.containers(api, home)
         if faults.hit is None:
             break
