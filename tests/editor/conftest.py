@@ -1,4 +1,4 @@
-"""What the tests of editors are given: a workbench with the extension, and a window of it."""
+"""Fixtures: a workbench with the extension, and a window."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.editor.workbench import (
     Switch,
     Window,
     Workbench,
-    attacher,
     browser,
+    create_attaching_extension,
     without_para,
 )
 from tests.scratch import Repository
@@ -30,7 +30,7 @@ VSIX = ROOT / "dist" / f"para-{__version__}.vsix"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Name a folder for all that a workbench has."""
+    """Return the folder of a workbench."""
     return tmp_path_factory.mktemp("editor")
 
 
@@ -39,7 +39,7 @@ def _idle_engine(
     tmp_path_factory: pytest.TempPathFactory,
     mended_engine: None,  # noqa: ARG001 # needed before the engine is used
 ) -> None:
-    """See to it that nothing runs that a test before has left: an indicator counts all there is."""
+    """Stop containers of earlier tests, which the status bar would count."""
     api = engine.connect()
     left = engine.clear_below(api, tmp_path_factory.getbasetemp())
     api.close()
@@ -48,13 +48,13 @@ def _idle_engine(
 
 @pytest.fixture(scope="module")
 def switch(place: Path) -> Switch:
-    """Stand between para and the engine."""
+    """Return a switch between para and the engine."""
     return Switch(place / "engine.sock", find_address(EngineSettings(), os.environ))
 
 
 @pytest.fixture(scope="module")
 def machine(place: Path, switch: Switch) -> Iterator[dict[str, str]]:
-    """Give the environment of a person who has no para yet; nothing is left on the engine."""
+    """Return an environment without para; remove its containers afterwards."""
     home = place / "home"
     home.mkdir()
     (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
@@ -77,7 +77,7 @@ def machine(place: Path, switch: Switch) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def project(place: Path) -> Repository:
-    """Make the repository that is worked on."""
+    """Create the repository of the sessions."""
     return scratch.make(place / "shop")
 
 
@@ -90,7 +90,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def workbench(place: Path, machine: dict[str, str]) -> Workbench:
-    """Set a workbench up, with the extension in it."""
+    """Create a workbench with the extension."""
     made = Workbench(place / "workbench", machine)
     assert VSIX.exists(), "there is no extension to test: make editor"
     made.install(VSIX)
@@ -112,10 +112,10 @@ def shared(address: str, chromium: Browser, project: Repository) -> Window:
 
 @pytest.fixture
 def window(shared: Window, request: pytest.FixtureRequest) -> Iterator[Window]:
-    """Give the window; a test that fails leaves a picture of it."""
+    """Return the window; save a picture of it if the test fails."""
     yield shared
     if getattr(request.node, "failed", False):
-        shared.failed(request.node.name)
+        shared.save_failure(request.node.name)
     shared.page.keyboard.press("Escape")
 
 
@@ -129,17 +129,17 @@ def attaching(
     request: pytest.FixtureRequest,
 ) -> Iterator[Window]:
     """Open a window of an editor that can attach to containers."""
-    workbench.install(attacher(place / "attacher.vsix"))
+    workbench.install(create_attaching_extension(place / "attacher.vsix"))
     opened = Window.open(chromium, address, project.path)
     yield opened
     if getattr(request.node, "failed", False):
-        opened.failed(request.node.name)
+        opened.save_failure(request.node.name)
     opened.page.context.close()
 
 
 @pytest.fixture(scope="module")
 def containers(place: Path, machine: dict[str, str]) -> Any:
-    """Look at the containers that the person's para has made."""
+    """Return a function that lists the containers of this para."""
     assert machine
     api = engine.connect()
 

@@ -1,4 +1,4 @@
-"""The extension's own server: installed once, by whatever Python and with whatever pip settings."""
+"""Install the extension's server with unusual pip settings, once for all windows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.editor.workbench import ROOT
 
 INSTALL = ROOT / "editor" / "install.py"
 # settings for other purposes, each of which would keep pip from installing into an environment
-HABITS = """[global]
+PIP_CONFIG = """[global]
 require-virtualenv = true
 [install]
 user = true
@@ -26,10 +26,10 @@ dry-run = true
 
 @pytest.fixture
 def person(tmp_path: Path) -> dict[str, str]:
-    """Give the environment of somebody who has set pip up for other purposes."""
+    """Return the environment of a user with unusual pip settings."""
     settings = tmp_path / "config/pip/pip.conf"
     settings.parent.mkdir(parents=True)
-    settings.write_text(HABITS.format(home=tmp_path))
+    settings.write_text(PIP_CONFIG.format(home=tmp_path))
     (tmp_path / "docker").mkdir()
     (tmp_path / "docker/__init__.py").write_text("raise SystemExit('foreign code')")
     return os.environ | {
@@ -56,7 +56,7 @@ def version(home: Path) -> str:
 
 
 @pytest.mark.timeout(600)
-def test_windows_at_once_install_once_and_a_python_that_went_away_is_replaced(
+def test_concurrent_windows_install_once_and_replace_a_missing_python(
     tmp_path: Path, person: dict[str, str]
 ) -> None:
     home = tmp_path / "a place" / "server-1"
@@ -79,7 +79,7 @@ def test_windows_at_once_install_once_and_a_python_that_went_away_is_replaced(
     assert len([f for f in home.iterdir() if f.name != "bin"]) == 1
 
 
-def test_one_that_is_stopped_leaves_nothing(tmp_path: Path, person: dict[str, str]) -> None:
+def test_stopped_installation_leaves_nothing(tmp_path: Path, person: dict[str, str]) -> None:
     home = tmp_path / "place" / "server-1"
     window = begin(home, person)
     assert window.stdout is not None

@@ -1,4 +1,4 @@
-"""In a real workbench nothing that an agent or a repository wrote is a link or an icon."""
+"""Text of agents and repositories is shown without links and icons."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ SETUP = f"echo '{TAINT}'; sleep 1; echo '{TAINT}'; exit 3\n"
 def opened(
     workbench: Workbench, address: str, chromium: Browser, project: Repository
 ) -> Iterator[Window]:
-    """Open a repository that has an agent and a branch of this kind."""
+    """Open a repository whose agent and branch names contain markup."""
     workbench.set(editor_server=str(Path(sys.executable).with_name("para-server")))
     project.commit("agent", **{"agent.sh": AGENT})
     project.git("branch", BRANCH)
     window = Window.open(chromium, address, project.path)
-    window.bar_says("Para 0/5")
+    window.wait_for_bar("Para 0/5")
     yield window
     window.page.context.close()
 
 
-def inert(found: Locator) -> None:
-    """Show that a text is there, and that nothing in it can be clicked or is drawn as an icon."""
+def assert_plain(found: Locator) -> None:
+    """Assert that an element has the text, and no links or icons."""
     expect(found).to_contain_text("Answer")
     expect(found).to_contain_text("$ (alert)")
     expect(found.locator(".notification-list-item-message a")).to_have_count(0)
     expect(found.locator(".codicon-alert")).to_have_count(0)
 
 
-def test_what_an_agent_says_is_text(opened: Window) -> None:
+def test_agent_output_is_shown_as_plain_text(opened: Window) -> None:
     opened.command("Para: Dispatch Agent")
     opened.answer("Dispatch Agent", "bash agent.sh")
     row = opened.row("x$ (alert)")
@@ -55,11 +55,11 @@ def test_what_an_agent_says_is_text(opened: Window) -> None:
     expect(row.locator(".codicon-alert")).to_have_count(0)
     opened.choose("HEAD")
     notice = opened.notice("waits for you").first
-    inert(notice)
+    assert_plain(notice)
     expect(notice).to_contain_text("\\u202eleft")
 
 
-def test_names_of_files_are_text(opened: Window) -> None:
+def test_file_names_are_shown_as_plain_text(opened: Window) -> None:
     opened.command("Para: Review Changes")
     label = opened.page.locator(".multiDiffEditor, .monaco-component.multiDiffEditor").first
     expect(label).to_contain_text("Answer")
@@ -67,12 +67,12 @@ def test_names_of_files_are_text(opened: Window) -> None:
     opened.dismiss()
     opened.command("Para: Finish Session")
     opened.answer("Finish", "m")
-    inert(opened.notice("Created the branch para/").first)
+    assert_plain(opened.notice("Created the branch para/").first)
     opened.dismiss()
 
 
-def test_what_a_set_up_script_prints_is_text(opened: Window, project: Repository) -> None:
+def test_setup_output_is_shown_as_plain_text(opened: Window, project: Repository) -> None:
     project.commit("set-up", **{".para/setup.sh": SETUP})
     opened.command("Para: Start Session")
     opened.choose("HEAD")
-    inert(opened.notice("Set-up: ").first)
+    assert_plain(opened.notice("Set-up: ").first)

@@ -1,4 +1,4 @@
-"""What the extension may weigh, and how it is written."""
+"""Check the extension package: size, files, source style."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WRITTEN = sorted(EDITOR.glob("*.ts"))
 VSIX = ROOT / "dist" / f"para-{__version__}.vsix"
 
 
-def test_the_extension_is_small_and_carries_all_it_needs() -> None:
+def test_package_is_small_and_complete() -> None:
     assert VSIX.stat().st_size <= 1_500_000
     with zipfile.ZipFile(VSIX) as made:
         sizes = {info.filename: info.file_size for info in made.infolist()}
@@ -24,7 +24,7 @@ def test_the_extension_is_small_and_carries_all_it_needs() -> None:
     assert not [name for name in sizes if "node_modules" in name or name.endswith(".ts")]
 
 
-def test_what_is_written_by_hand_is_short_and_strict() -> None:
+def test_source_files_are_short_and_strict() -> None:
     lines = [line for file in WRITTEN for line in file.read_text().splitlines()]
     assert len(lines) <= 900
     assert [line for line in lines if re.search(r"(?::|<|\||\bas)\s*any\b", line)] == []
@@ -33,7 +33,7 @@ def test_what_is_written_by_hand_is_short_and_strict() -> None:
     assert options["noUncheckedIndexedAccess"]
 
 
-def test_text_is_shown_by_one_module_which_makes_it_plain() -> None:
+def test_one_module_shows_all_text() -> None:
     shows = (
         r"show(Information|Warning|Error)Message|showQuickPick|createQuickPick|showInputBox"
         r"|createInputBox|withProgress|setStatusBarMessage|MarkdownString|createWebview"
@@ -41,7 +41,7 @@ def test_text_is_shown_by_one_module_which_makes_it_plain() -> None:
     assert [file.name for file in WRITTEN if re.search(shows, file.read_text())] == ["display.ts"]
 
 
-def test_every_command_of_the_palette_is_registered() -> None:
+def test_every_palette_command_is_registered() -> None:
     described = json.loads((EDITOR / "package.json").read_text())
     known = {one["command"] for one in described["contributes"]["commands"]}
     text = (EDITOR / "commands.ts").read_text()
@@ -50,6 +50,6 @@ def test_every_command_of_the_palette_is_registered() -> None:
     assert {name for name in known if not name.startswith("para.ui.")} == set()
 
 
-def test_its_readme_shows_pictures_that_are_there() -> None:
+def test_pictures_of_the_readme_exist() -> None:
     shown = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (EDITOR / "README.md").read_text())
     assert [path for path in shown if not (EDITOR / path).is_file()] == []

@@ -40,49 +40,49 @@ def dispatch(window: Window, prompt: str) -> None:
     window.answer("Start From")
 
 
-def test_a_machine_without_the_server_gets_one_of_its_own(window: Window) -> None:
+def test_extension_installs_a_missing_server(window: Window) -> None:
     window.notice("Installing the server").wait_for()
-    window.bar_says("Para 0/5")
-    window.bar_calls(None)
+    window.wait_for_bar("Para 0/5")
+    window.wait_for_bar_severity(None)
 
 
-def test_the_view_leads_through_the_first_use(window: Window) -> None:
+def test_empty_view_shows_the_first_steps(window: Window) -> None:
     window.view()
     expect(window.page.locator(".welcome-view").get_by_text("Dispatch a task")).to_be_visible()
-    window.picture("first")
+    window.save_pictures("first")
     window.page.get_by_role("button", name="Dispatch Agent").first.click()
     expect(window.field).to_be_visible()
     window.page.keyboard.press("Escape")
-    assert not window.offers("Para: Pause Session")
-    assert window.offers("Para: Start Session")
+    assert not window.has_command("Para: Pause Session")
+    assert window.has_command("Para: Start Session")
 
 
-def test_a_session_is_dispatched_and_indicator_and_view_follow(window: Window) -> None:
+def test_dispatch_updates_the_status_bar_and_the_view(window: Window) -> None:
     dispatch(window, WORK)
-    window.bar_says("Para 1/5")
+    window.wait_for_bar("Para 1/5")
     expect(window.sessions()).to_have_count(1)
 
 
-def test_an_agent_that_waits_turns_the_indicator_and_calls_once(window: Window) -> None:
-    window.bar_calls("warning")
-    window.bar_says("1 needs you")
+def test_waiting_agent_notifies_once(window: Window) -> None:
+    window.wait_for_bar_severity("warning")
+    window.wait_for_bar("1 needs you")
     expect(window.notice("waits for you: May I change the prices?")).to_have_count(1)
     expect(window.sessions().first).to_contain_text(f"+3 {MINUS}2")
-    window.picture("waiting")
+    window.save_pictures("waiting")
 
 
-def test_a_person_answers_it_in_a_terminal(window: Window) -> None:
+def test_terminal_answers_a_waiting_agent(window: Window) -> None:
     window.press("waits for you", "Open terminal")
     terminal = window.page.locator(".terminal-wrapper.active .xterm")
     terminal.wait_for()
     window.page.locator(".xterm textarea").first.focus()
     window.page.keyboard.type("go on\n")
     window.page.locator(".part.editor").click()
-    window.bar_calls(None)
+    window.wait_for_bar_severity(None)
     window.notice("is done").wait_for()
 
 
-def test_its_changes_are_reviewed_in_the_diff_editor(window: Window) -> None:
+def test_review_opens_the_changes_in_the_diff_editor(window: Window) -> None:
     window.press("is done", "Review changes")
     editor = window.page.locator(".multiDiffEditor, .monaco-component.multiDiffEditor").first
     for text in ("answer.txt", "prices.md", "README.md", "app.py"):
@@ -90,21 +90,21 @@ def test_its_changes_are_reviewed_in_the_diff_editor(window: Window) -> None:
     expect(editor.get_by_text("go on").first).to_be_visible()
     window.command("View: Hide Panel")
     editor.locator(".line-delete").nth(3).wait_for()
-    window.picture("review")
+    window.save_pictures("review")
     window.dismiss()
 
 
-def test_it_is_paused_and_resumed(window: Window, containers: Containers) -> None:
+def test_pause_and_resume_a_session(window: Window, containers: Containers) -> None:
     window.command("Para: Pause Session")
-    window.bar_says("Para 0/5")
-    window.only_session_is("paused")
+    window.wait_for_bar("Para 0/5")
+    window.wait_for_first_state("paused")
     assert containers() == []
     window.command("Para: Resume Session")
-    window.bar_says("Para 1/5")
-    window.only_session_is("done")
+    window.wait_for_bar("Para 1/5")
+    window.wait_for_first_state("done")
 
 
-def test_it_is_finished_and_its_branch_is_in_the_repository(
+def test_finish_creates_the_branch(
     window: Window, project: Repository, containers: Containers
 ) -> None:
     window.command("Para: Finish Session")
@@ -126,7 +126,7 @@ def test_it_is_finished_and_its_branch_is_in_the_repository(
     window.dismiss()
 
 
-def test_cancelled_dispatch_leaves_nothing(
+def test_cancelled_dispatch_is_rolled_back(
     window: Window, project: Repository, switch: Switch, containers: Containers, place: Path
 ) -> None:
     refs, records = project.refs(), sorted((place / "para/sessions").iterdir())
@@ -138,27 +138,27 @@ def test_cancelled_dispatch_leaves_nothing(
     assert (project.refs(), containers()) == (refs, [])
     assert sorted((place / "para/sessions").iterdir()) == records
     assert list((place / "para/work").iterdir()) == []
-    window.bar_says("Para 0/5")
+    window.wait_for_bar("Para 0/5")
 
 
-def test_the_sixth_session_meets_the_limit_and_its_remedy_works(
+def test_remedy_of_the_container_limit_frees_a_container(
     window: Window, containers: Containers
 ) -> None:
     for number in range(1, 6):
         start(window)
-        window.bar_says(f"Para {number}/5")
+        window.wait_for_bar(f"Para {number}/5")
     # VS Code shows but three notices within 800 ms, and sessions start faster than people type
     window.dismiss()
-    assert window.offers("Para: Start Session")
+    assert window.has_command("Para: Start Session")
     start(window)
     window.notice("Maximum 5 containers reached").wait_for()
     expect(window.notice("Start Session")).to_have_count(0)
-    window.picture("limit")
+    window.save_pictures("limit")
     window.press("Maximum 5 containers reached", re.compile("Pause .*, the longest idle session"))
-    window.bar_says("Para 4/5")
+    window.wait_for_bar("Para 4/5")
     window.press("the longest idle session: done", "Try Again")
     window.answer("Start From")
-    window.bar_says("Para 5/5")
+    window.wait_for_bar("Para 5/5")
     assert len(containers()) == 5
 
 
@@ -167,7 +167,7 @@ def start(window: Window) -> None:
     window.answer("Start From")
 
 
-def test_a_session_is_chosen_from_the_indicator(window: Window) -> None:
+def test_status_bar_item_lists_the_sessions(window: Window) -> None:
     preparing = window.page.locator('[role="treeitem"][aria-label*="preparing"]')
     expect(preparing).to_have_count(0)
 
@@ -176,14 +176,14 @@ def test_a_session_is_chosen_from_the_indicator(window: Window) -> None:
         expect(window.row("Dispatch Agent")).to_be_visible()
 
     click()
-    window.picture("sessions", again=click)
+    window.save_pictures("sessions", again=click)
     window.row("running · para/").click()
     for action in ("Review Changes", "Attach Terminal", "Pause", "Finish", "Cancel"):
         expect(window.row(action)).to_be_visible()
     window.page.keyboard.press("Escape")
 
 
-def test_an_editor_without_dev_containers_opens_a_terminal_inside(window: Window) -> None:
+def test_open_without_dev_containers_opens_a_terminal(window: Window) -> None:
     window.command("Para: Open Session")
     window.answer("Which session?")
     window.page.locator(".terminal-wrapper.active .xterm").wait_for()
@@ -192,49 +192,45 @@ def test_an_editor_without_dev_containers_opens_a_terminal_inside(window: Window
     window.view()
 
 
-def test_sessions_are_cancelled_one_by_one(window: Window, containers: Containers) -> None:
+def test_cancel_asks_which_session(window: Window, containers: Containers) -> None:
     for left in range(5, -1, -1):
         window.command("Para: Cancel Session")
         if left:
             window.answer("Which session?")
         expect(window.sessions()).to_have_count(left)
     window.dismiss()
-    until(lambda: containers() == [])
+    wait_until(lambda: containers() == [])
 
 
-def test_an_engine_that_is_stopped_is_told_and_the_remedy_works_once_it_is_back(
-    window: Window, switch: Switch
-) -> None:
+def test_stopped_engine_is_reported_until_it_is_back(window: Window, switch: Switch) -> None:
     switch.off()
-    window.bar_says("Para: no engine")
-    window.bar_calls("error")
+    window.wait_for_bar("Para: no engine")
+    window.wait_for_bar_severity("error")
     window.command("Para: Dispatch Agent")
     window.answer("Dispatch Agent", "true")
     window.notice("The container engine does not answer").wait_for()
-    window.picture("no-engine")
+    window.save_pictures("no-engine")
     switch.on()
     window.press("The container engine does not answer", "Check setup")
     expect(window.row("engine")).to_contain_text("at unix://")
     window.page.keyboard.press("Escape")
-    window.bar_says("Para 0/5")
-    window.bar_calls(None)
+    window.wait_for_bar("Para 0/5")
+    window.wait_for_bar_severity(None)
     window.dismiss()
 
 
-def test_a_server_that_dies_is_started_again_until_it_dies_too_often(
-    window: Window, place: Path
-) -> None:
+def test_crashed_server_is_restarted_at_most_three_times(window: Window, place: Path) -> None:
     dead: set[int] = set()
     for _ in range(4):
         dead.add(kill_server(place, dead))
-    window.bar_says("Para: no server")
+    window.wait_for_bar("Para: no server")
     window.command("Para: Pause Session")
     window.press("it stopped 4 times within 3 minutes", "Restart Server")
-    window.bar_says("Para 0/5")
+    window.wait_for_bar("Para 0/5")
 
 
-def until(met: Callable[[], bool]) -> None:
-    """Wait for what cannot be seen in the window."""
+def wait_until(met: Callable[[], bool]) -> None:
+    """Wait for a condition outside the window."""
     latest = time.monotonic() + 60
     while not met():
         assert time.monotonic() < latest
@@ -242,9 +238,9 @@ def until(met: Callable[[], bool]) -> None:
 
 
 def kill_server(place: Path, dead: set[int]) -> int:
-    """Kill the server of this workbench, once there is one that is not dead yet."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
+    """Kill the server of this workbench as soon as a new one runs, and return its id."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 line = (process / "cmdline").read_bytes()
@@ -257,7 +253,7 @@ def kill_server(place: Path, dead: set[int]) -> int:
     raise AssertionError("there is no server")
 
 
-def test_an_old_python_is_told_and_another_one_is_taken(
+def test_old_python_is_refused_and_another_one_used(
     window: Window, workbench: Workbench, place: Path
 ) -> None:
     python = place / "python"
@@ -268,18 +264,18 @@ def test_an_old_python_is_told_and_another_one_is_taken(
     workbench.set(editor_python=str(python))
     window.press(f"Para needs Python 3.11 or newer: {python} is 3.8.10", "Choose a Python")
     expect(window.page.get_by_text("para.editor.python").first).to_be_visible()
-    window.bar_says("Para: no server")
+    window.wait_for_bar("Para: no server")
     workbench.set()
-    window.bar_says("Para 0/5")
+    window.wait_for_bar("Para 0/5")
 
 
-def test_dev_containers_is_asked_for_the_container_and_its_engine(
+def test_open_with_dev_containers_names_container_and_engine(
     attaching: Window, workbench: Workbench, place: Path, switch: Switch
 ) -> None:
     window = attaching
-    window.bar_says("Para 0/5")
+    window.wait_for_bar("Para 0/5")
     start(window)
-    window.bar_says("Para 1/5")
+    window.wait_for_bar("Para 1/5")
     opened(window, None)
     meta = place / "home/.docker/contexts/meta" / hashlib.sha256(b"build").hexdigest()
     meta.mkdir(parents=True)
@@ -296,12 +292,12 @@ def test_dev_containers_is_asked_for_the_container_and_its_engine(
 
 
 def opened(window: Window, engine: dict[str, str] | None) -> None:
-    """Open the session until VS Code is asked to attach to it on an engine."""
+    """Open the session until VS Code attaches to it on the engine."""
 
     def asked() -> bool:
         window.calls.clear()
         window.command("Para: Open Session")
-        until(lambda: window.pause() and bool(window.calls))
+        wait_until(lambda: window.pause() and bool(window.calls))
         window.page.wait_for_timeout(2000)  # a browser without that window may say so
         window.page.keyboard.press("Escape")
         assert "/para-session" in window.calls[-1]
@@ -311,4 +307,4 @@ def opened(window: Window, engine: dict[str, str] | None) -> None:
         assert named["containerName"].startswith("/para-session-")
         return bool(named.get("settings") == engine)
 
-    until(asked)  # the settings take a moment to reach the server
+    wait_until(asked)  # the settings take a moment to reach the server

@@ -1,4 +1,4 @@
-"""Windows of other kinds: how fast they are, whom they trust, what they hold, how loud they are."""
+"""Test windows with other settings: startup time, trust, two repositories, notifications, login."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.wire import eventually
 
 WINDOWS = 5
 MOST = 300  # milliseconds that the extension may add to the server's own start
-READY = "ready "  # what the extension's log says when it has shown what the server told
+READY = "ready "  # in the extension's log, after the first notification of the server
 # when the indicator first shows what the server told, by the clock that the log has too
 WATCH = """
 new MutationObserver(() => {
@@ -39,14 +39,14 @@ Open = Callable[..., Window]
 
 @pytest.fixture(scope="module")
 def machine(place: Path, machine: dict[str, str]) -> dict[str, str]:
-    """Give the environment of a person who has the server already."""
+    """Return an environment with an installed server."""
     (place / "ssh/para-server").symlink_to(Path(sys.executable).with_name("para-server"))
     return machine
 
 
 @pytest.fixture(scope="module")
 def address(workbench: Workbench) -> Iterator[str]:
-    """Serve a workbench that asks whom to trust."""
+    """Serve a workbench that asks before it trusts a folder."""
     with workbench.serving(trusting=False) as url:
         yield url
 
@@ -55,7 +55,7 @@ def address(workbench: Workbench) -> Iterator[str]:
 def opening(
     chromium: Browser, address: str, workbench: Workbench, request: pytest.FixtureRequest
 ) -> Iterator[Open]:
-    """Open windows; each is closed with the test, and no setting outlives it."""
+    """Return a function that opens windows; close them and reset the settings after the test."""
     opened: list[Window] = []
 
     def opening(folder: Path, script: str = "") -> Window:
@@ -65,7 +65,7 @@ def opening(
     yield opening
     for window in opened:
         if getattr(request.node, "failed", False):
-            window.failed(request.node.name)
+            window.save_failure(request.node.name)
         window.page.context.close()
     workbench.set()
 
@@ -91,10 +91,10 @@ def cancel(window: Window, left: int) -> None:
         window.command("Para: Cancel Session")
         if more:
             window.answer("Which session?")
-        window.bar_says(f"Para {more}/5")
+        window.wait_for_bar(f"Para {more}/5")
 
 
-def test_the_indicator_comes_soon_after_the_server_could(
+def test_status_bar_appears_soon_after_the_server_is_ready(
     opening: Open,
     workbench: Workbench,
     place: Path,
@@ -121,10 +121,10 @@ def test_the_indicator_comes_soon_after_the_server_could(
 
 
 def activated(opening: Open, place: Path, folder: Path) -> float:
-    """Open a window, and tell how many milliseconds after its activation the indicator shows."""
+    """Open a window and return the milliseconds from its activation to the status bar item."""
     before = ready(place)
     window = opening(folder, WATCH)
-    window.bar_says("Para 0/5")
+    window.wait_for_bar("Para 0/5")
     eventually(lambda: ready(place) - before)
     (line,) = ready(place) - before
     when, after = line.partition(" [info] ")[0], int(line.split(READY)[1].split()[0])
@@ -135,46 +135,42 @@ def activated(opening: Open, place: Path, folder: Path) -> float:
 
 
 def ready(place: Path) -> set[str]:
-    """Find the lines in which extensions have said that they are ready."""
+    """Return the log lines of extensions that are ready."""
     return {line for log in logs(place) for line in log.splitlines() if f"] {READY}" in line}
 
 
 def logs(place: Path) -> list[str]:
-    """Read what the extension of each window has logged."""
+    """Return the log of the extension in each window."""
     found = sorted((place / "workbench/data/logs").rglob("*Para.log"))
     return [file.read_text() for file in found]
 
 
-def test_a_folder_that_is_not_trusted_is_told_to_the_server_until_it_is(
-    opening: Open, place: Path
-) -> None:
+def test_server_restarts_when_a_folder_becomes_trusted(opening: Open, place: Path) -> None:
     repository = scratch.make(place / "stranger")
     repository.write(".para.toml", '[git]\nbranchPrefix = "theirs/"\n')
     window = opening(repository.path)
-    window.bar_says("Para 0/5")
+    window.wait_for_bar("Para 0/5")
     start(window)
     window.notice(".para.toml may not set git.branchPrefix").wait_for()
-    window.bar_says("Para 0/5")
+    window.wait_for_bar("Para 0/5")
     window.command("Workspaces: Manage Workspace Trust")
     starts = started_servers(place)
     window.page.get_by_role("button", name="Trust", exact=True).first.click()
     expect(window.page.locator('.statusbar-item[id="status.workspaceTrust"]')).to_have_count(0)
     eventually(lambda: started_servers(place) > starts)
     start(window)
-    window.bar_says("Para 1/5")
+    window.wait_for_bar("Para 1/5")
     window.view()
     expect(window.page.locator('[role="treeitem"][aria-label^="theirs/"]')).to_have_count(1)
     cancel(window, 1)
 
 
 def started_servers(place: Path) -> int:
-    """Count how often extensions have started a server."""
+    """Return how often extensions have started a server."""
     return sum(log.count("] Starting ") for log in logs(place))
 
 
-def test_a_workspace_of_two_repositories_asks_which_one_and_shows_both(
-    opening: Open, place: Path
-) -> None:
+def test_workspace_of_two_repositories_shows_both(opening: Open, place: Path) -> None:
     shops = [scratch.make(place / "many" / name) for name in ("bakery", "florist")]
     folders = [{"path": shop.path.name} for shop in shops]
     workspace = place / "many/street.code-workspace"
@@ -182,11 +178,11 @@ def test_a_workspace_of_two_repositories_asks_which_one_and_shows_both(
     shops[1].git("branch", "roses")
     window = opening(workspace)
     explored(window, *(shop.path.name for shop in shops))
-    window.bar_says("Para 0/5")
+    window.wait_for_bar("Para 0/5")
     window.view()
     for number, shop in enumerate(shops, 1):
         dispatch(window, f"echo {shop.path.name} >sign", shop.path.name)
-        window.bar_says(f"Para {number}/5")
+        window.wait_for_bar(f"Para {number}/5")
     done = window.page.locator('[role="treeitem"][aria-label*=", done, "]')
     expect(done).to_have_count(2)
     window.command("Para: Start Session")
@@ -199,13 +195,13 @@ def test_a_workspace_of_two_repositories_asks_which_one_and_shows_both(
         if left:
             window.choose(f"echo {name} >sign")
         window.answer("Finish", f"A sign for the {name}")
-        window.bar_says(f"Para {left}/5")
+        window.wait_for_bar(f"Para {left}/5")
         (branch,) = shop.refs("refs/heads/para")
         assert shop.show(f"{branch}:sign") == name
 
 
 def explored(window: Window, *folders: str) -> None:
-    """Wait until the folders of a workspace are there.
+    """Wait until the explorer shows the folders of a workspace.
 
     VS Code reads a workspace file after the window is there, and at times misses that it has
     read it; whoever sees no folders then loads the window again.
@@ -222,14 +218,14 @@ def explored(window: Window, *folders: str) -> None:
             return
 
 
-def test_changed_lines_are_counted_anew_when_the_view_comes_into_sight(
+def test_visible_view_updates_the_changed_lines(
     opening: Open, project: Repository, place: Path
 ) -> None:
     window = opening(project.path)
-    window.bar_says("Para 0/5")
+    window.wait_for_bar("Para 0/5")
     window.view()
     start(window)
-    window.only_session_is("running")  # its container is there before it runs
+    window.wait_for_first_state("running")  # its container is there before it runs
     window.page.get_by_role("tab", name="Explorer").first.click()
     expect(window.sessions()).to_have_count(0)
     api: Any = engine.connect()
@@ -241,17 +237,17 @@ def test_changed_lines_are_counted_anew_when_the_view_comes_into_sight(
     cancel(window, 1)
 
 
-def test_notifications_are_muted_as_the_setting_says(
+def test_notifications_follow_the_setting(
     opening: Open, workbench: Workbench, project: Repository
 ) -> None:
     window = opening(project.path)
     workbench.set(editor_notifications="none")
-    window.bar_says("Para 0/5")
+    window.wait_for_bar("Para 0/5")
     dispatch(window, "exit 3")
-    window.bar_says("Para 1/5 · 1 needs you")
+    window.wait_for_bar("Para 1/5 · 1 needs you")
     workbench.set(editor_notifications="waiting")
     dispatch(window, "exit 4")
-    window.bar_says("Para 2/5 · 2 need you")
+    window.wait_for_bar("Para 2/5 · 2 need you")
     dispatch(window, "printf 'waiting\\n%s\\nMay I?\\n' $(date +%s) >/para-agent/out/state; read x")
     window.notice("waits for you: May I?").wait_for()
     expect(window.notice("has failed")).to_have_count(0)
@@ -265,13 +261,13 @@ def test_notifications_are_muted_as_the_setting_says(
     cancel(window, 4)
 
 
-def test_a_login_is_made_in_a_terminal_and_kept(
+def test_login_in_a_terminal_is_kept(
     opening: Open, workbench: Workbench, project: Repository, place: Path
 ) -> None:
     quiet = {"agent_credentials": "volume", "container_network": "none"}
     workbench.set(agent_name="claude", **quiet)
     window = opening(project.path)
-    window.bar_says("Para 0/5")
+    window.wait_for_bar("Para 0/5")
     window.command("Para: Log In")
     terminal = window.page.locator(".terminal-wrapper.active .xterm")
     expect(terminal).to_be_visible()
@@ -289,12 +285,12 @@ def test_a_login_is_made_in_a_terminal_and_kept(
 
 
 def told(window: Window, text: str) -> Locator:
-    """A notification, wherever it stands."""
+    """Return a notification, shown or in the list."""
     return window.page.locator(".notification-list-item", has_text=text)
 
 
 def put(api: Any, container: str, path: str) -> None:
-    """Write a login as Claude Code does when a person has logged in."""
+    """Write the login file of Claude Code."""
     content = json.dumps({"claudeAiOauth": LOGIN}).encode()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:

@@ -1,4 +1,4 @@
-"""A para-server that hands everything on to the real one, and notes whose turn it was until when.
+"""A para-server that forwards all messages to the real one, and logs when each side sends.
 
 It runs by itself: `python -IS turns.py NOTES SERVER [ARGUMENT…]`.
 """
@@ -17,7 +17,7 @@ TOLD = "para/sessionsChanged"
 
 
 def main() -> int:
-    """Run the server; each line of the notes is when who had spoken, and whether it told."""
+    """Run the server; each log line has the time, the sender and whether it sent a notification."""
     notes, *command = sys.argv[1:]
     with (
         Path(notes).open("a", buffering=1) as into,
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def of_server(notes: str) -> float:
-    """Add up the milliseconds of the server's turns, from its start until it first told."""
+    """Return the server's time in milliseconds, from its start to its first notification."""
     taken, last = 0.0, 0.0
     for line in notes.splitlines():
         at, who, *told = line.split()

@@ -1,4 +1,4 @@
-"""A VS Code workbench as a person has it before them: code-server, in Debian's chromium."""
+"""Drive a VS Code workbench: code-server in Debian's chromium."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CHROMIUM = (
 
 
 class Workbench:
-    """An installation of its own; `environ` is what its extensions, and so para, find."""
+    """An installation of code-server; `environ` is the environment of its extensions."""
 
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
         if not (INSTALLED / ".ready").exists():
@@ -71,7 +71,7 @@ class Workbench:
 
     @contextlib.contextmanager
     def serving(self, *, trusting: bool = True) -> Iterator[str]:
-        """Serve the workbench, which may trust all folders, and give its address."""
+        """Serve the workbench, which may trust all folders, and yield its address."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -101,7 +101,7 @@ class Workbench:
                     os.killpg(process.pid, signal.SIGTERM)  # hosts of extensions may outlive it
 
     def set(self, **settings: str) -> None:
-        """Change the machine's settings as in the settings editor; an open window follows."""
+        """Change machine settings, also of open windows."""
         file = self._folder / "data/Machine/settings.json"
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps({f"para.{k.replace('_', '.')}": v for k, v in settings.items()}))
@@ -118,12 +118,12 @@ class Workbench:
 
 def _wait_for(address: str) -> None:
     host, port = address.split(":")
-    until = time.monotonic() + PATIENCE / 1000
+    deadline = time.monotonic() + PATIENCE / 1000
     while True:
         try:
             socket.create_connection((host, int(port))).close()
         except ConnectionRefusedError:
-            assert time.monotonic() < until, f"nobody answers at {address}"
+            assert time.monotonic() < deadline, f"no response from {address}"
             time.sleep(0.1)
         else:
             return
@@ -141,18 +141,18 @@ def browser() -> Iterator[Browser]:
 
 
 class Window:
-    """One window; its methods are what a person does and sees."""
+    """A window; its methods are actions of a user and assertions about what is visible."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.calls: list[str] = []  # what extensions have asked VS Code to open
-        page.on("websocket", lambda talk: talk.on("framereceived", self._overhear))
+        page.on("websocket", lambda talk: talk.on("framereceived", self._record_frame))
         page.set_default_timeout(PATIENCE)
         expect.set_options(timeout=PATIENCE)
 
     @classmethod
     def open(cls, chromium: Browser, address: str, place: Path, script: str = "") -> Window:
-        """Open a folder, or a file that names several, in a new window; `script` runs first."""
+        """Open a folder or a workspace file in a new window; `script` runs first."""
         context = chromium.new_context(viewport={"width": 1280, "height": 800})
         page = context.new_page()
         page.add_init_script(script)
@@ -161,27 +161,27 @@ class Window:
         page.wait_for_selector(".monaco-workbench")
         return window
 
-    def _overhear(self, frame: bytes | str) -> None:
+    def _record_frame(self, frame: bytes | str) -> None:
         text = frame if isinstance(frame, str) else frame.decode(errors="replace")
         if "vscode.openFolder" in text:
             self.calls.append(text)
 
     @property
     def bar(self) -> Locator:
-        """The indicator."""
+        """The status bar item."""
         return self.page.locator('.statusbar-item[id="para.para.para"]')
 
-    def bar_says(self, text: str) -> None:
-        """Wait until the indicator says something."""
+    def wait_for_bar(self, text: str) -> None:
+        """Wait until the status bar item has a text."""
         expect(self.bar).to_contain_text(text)
 
-    def bar_calls(self, severity: str | None) -> None:
-        """Wait until the indicator has the colour of a warning, an error, or none."""
+    def wait_for_bar_severity(self, severity: str | None) -> None:
+        """Wait until the status bar item has the color of a warning, an error, or none."""
         no_colour = r"^(?!.*(warning|error)-kind)"
         expect(self.bar).to_have_class(re.compile(f"{severity}-kind" if severity else no_colour))
 
     def command(self, title: str) -> None:
-        """Run a command of the palette, which goes away when something else takes the focus."""
+        """Run a command of the palette; retry if the palette loses the focus."""
         for patience in (5000, 5000, PATIENCE):
             try:
                 self.page.keyboard.press("F1")
@@ -194,8 +194,8 @@ class Window:
             else:
                 return
 
-    def offers(self, title: str) -> bool:
-        """Tell whether the palette has a command."""
+    def has_command(self, title: str) -> bool:
+        """Return whether the palette has a command."""
         self.page.keyboard.press("F1")
         self.field.fill(f">{title}")
         self.page.locator(".quick-input-list").wait_for()
@@ -214,7 +214,7 @@ class Window:
         return self.page.locator(".quick-input-list .monaco-list-row", has_text=text).first
 
     def answer(self, question: str, text: str | None = None) -> None:
-        """Answer a question; no text takes what is proposed."""
+        """Answer a question; without a text accept the default."""
         widget = self.page.locator(".quick-input-widget:visible")
         expect(widget).to_contain_text(question)
         if text is not None:
@@ -226,11 +226,11 @@ class Window:
         self.row(text).click()
 
     def notice(self, text: str) -> Locator:
-        """A notification that stands before the window."""
+        """A visible notification."""
         return self.page.locator(".notifications-toasts .notification-list-item", has_text=text)
 
     def press(self, text: str, button: str | re.Pattern[str]) -> None:
-        """Press a button of a notification, which may have gone aside already."""
+        """Press a button of a notification, also of a hidden one."""
         self.command("Notifications: Show Notifications")
         centre = self.page.locator(".notifications-center .notification-list-item", has_text=text)
         centre.first.hover()
@@ -238,7 +238,7 @@ class Window:
         found.click()
 
     def dismiss(self) -> None:
-        """Put all notifications away."""
+        """Dismiss all notifications."""
         self.command("Notifications: Clear All Notifications")
 
     def view(self) -> None:
@@ -251,17 +251,17 @@ class Window:
         return self.page.locator('[role="treeitem"][aria-label^="para/"]')
 
     def pause(self) -> bool:
-        """Let the browser tell what it has heard meanwhile."""
+        """Let the browser process its events."""
         self.page.wait_for_timeout(100)
         return True
 
-    def only_session_is(self, state: str) -> None:
+    def wait_for_first_state(self, state: str) -> None:
         """Wait until the first session in the view is in a state."""
         label = re.compile(rf", {state}, ")
         expect(self.sessions().first).to_have_attribute("aria-label", label)
 
-    def picture(self, name: str, again: Callable[[], object] = lambda: None) -> None:
-        """Keep two pictures of the window for the docs, dark and light.
+    def save_pictures(self, name: str, again: Callable[[], object] = lambda: None) -> None:
+        """Save two pictures of the window for the docs, dark and light.
 
         What goes away when another command is run, `again` brings back.
         """
@@ -273,8 +273,8 @@ class Window:
             self.page.locator(other).first.wait_for()
             again()
 
-    def failed(self, name: str) -> None:
-        """Keep a picture of the window where a test failed, unless the test has closed it."""
+    def save_failure(self, name: str) -> None:
+        """Save a picture of the window, unless it is closed."""
         if self.page.is_closed():
             return
         FAILURES.mkdir(parents=True, exist_ok=True)
@@ -282,7 +282,7 @@ class Window:
 
 
 class Switch:
-    """A socket between para and the engine that can be switched off, as an engine is stopped.
+    """A socket between para and the engine that can be closed, as if the engine were stopped.
 
     `delay` is how long, in seconds, each part of the conversation takes on its way.
     """
@@ -307,7 +307,7 @@ class Switch:
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def off(self) -> None:
-        """Listen no more, and break what is open."""
+        """Stop listening and close all connections."""
         assert self._listener is not None
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -339,14 +339,14 @@ class Switch:
 
 
 def without_para(environ: dict[str, str]) -> dict[str, str]:
-    """Give the environment of a machine that has no para-server on its PATH."""
+    """Return an environment without para-server on its PATH."""
     folders = environ["PATH"].split(os.pathsep)
     kept = [f for f in folders if not (Path(f) / "para-server").exists()]
     return {**environ, "PATH": os.pathsep.join(kept)}
 
 
-def attacher(path: Path) -> Path:
-    """Make an extension that, like Dev Containers, says that it attaches to containers.
+def create_attaching_extension(path: Path) -> Path:
+    """Create an extension that declares, like Dev Containers, that it attaches to containers.
 
     The real one is for other builds of VS Code only; it is never run here.
     """

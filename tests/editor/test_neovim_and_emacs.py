@@ -1,4 +1,4 @@
-"""Neovim and Emacs, set up exactly as docs/editors.md says, and driven without a screen."""
+"""Run Neovim and Emacs headless with the configuration in docs/editors.md."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ EMACS = """
 
 
 def block(language: str) -> str:
-    """Take the set-up for an editor out of the docs."""
+    """Return the configuration of an editor from the docs."""
     found = re.search(
         rf"```{language}\n(.*?)```", (ROOT / "docs/editors.md").read_text(), re.DOTALL
     )
@@ -69,7 +69,7 @@ def block(language: str) -> str:
 
 
 def run(environ: dict[str, str], repo: Repository, *argv: str) -> str:
-    """Run an editor in the repository, and give what it said."""
+    """Run an editor in the repository and return its output."""
     tools = Path(sys.executable).parent
     environ = environ | {"PATH": f"{tools}:{environ['PATH']}"}
     done = subprocess.run(
@@ -85,11 +85,11 @@ def _limit_of_50(environ: dict[str, str], api: Any) -> None:
     assert api.ping()
 
 
-def test_the_set_up_for_neovim_has_at_most_40_lines() -> None:
+def test_neovim_configuration_has_at_most_40_lines() -> None:
     assert len(block("lua").splitlines()) <= 40
 
 
-def test_neovim_dispatches_lists_and_finishes(
+def test_neovim_runs_commands(
     environ: dict[str, str], repo: Repository, tmp_path: Path, api: Any, home: Path
 ) -> None:
     (tmp_path / "init.lua").write_text(block("lua"))
@@ -100,7 +100,7 @@ def test_neovim_dispatches_lists_and_finishes(
     check(repo, api, home)
 
 
-def test_emacs_dispatches_lists_and_finishes(
+def test_emacs_runs_commands(
     environ: dict[str, str], repo: Repository, tmp_path: Path, api: Any, home: Path
 ) -> None:
     (tmp_path / "init.el").write_text(block("elisp"))
@@ -115,7 +115,7 @@ def test_emacs_dispatches_lists_and_finishes(
 
 
 def check(repo: Repository, api: Any, home: Path) -> None:
-    """See that the work is a branch of the repository, and that nothing is left over."""
+    """Assert that the work is on a branch and that no container is left."""
     (branch,) = repo.refs("refs/heads/para")
     assert repo.show(f"{branch}:result") == "done"
     assert repo.git("log", "-1", "--format=%s", branch) == "The result"

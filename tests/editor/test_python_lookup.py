@@ -1,4 +1,4 @@
-"""The extension looks for a Python without running code of the folder that it is in."""
+"""The extension finds a Python without running code of the current folder."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("chosen", ["", sys.executable], ids=["from the PATH", "chosen"])
-def test_no_module_of_the_folder_runs(bundle: Path, tmp_path: Path, chosen: str) -> None:
+def test_modules_of_the_folder_are_not_imported(bundle: Path, tmp_path: Path, chosen: str) -> None:
     folder, extension = tmp_path / "cloned", tmp_path / "extension"
     (extension / "wheel").mkdir(parents=True)
     (extension / "install.py").write_text("import sys, platform; sys.exit('nothing to install')\n")
