@@ -111,7 +111,7 @@ def _describe_error(kind: str, message: str) -> str:
     if kind == "string_pattern_mismatch":  # only names have a pattern
         return NAME_RULE
     if kind == "string_too_short":
-        return "it is empty"
+        return "must not be empty"
     return message.removeprefix("Value error, ")
 
 

@@ -42,11 +42,14 @@ def merge_layers(layers: list[Layer]) -> Settings:
         return Settings.model_validate(merged)
     except ValidationError as error:
         issues = [
-            Issue(path=".".join(str(part) for part in e["loc"]), message=e["msg"])
+            Issue(
+                path=".".join(str(part) for part in e["loc"]),
+                message=e["msg"].removeprefix("Value error, "),
+            )
             for e in error.errors()
         ]
         origin = _find_origin(layers, issues[0].path)
-        where = f" of {origin}" if origin else ""
+        where = f" in {origin}" if origin else ""
         message = f"Invalid setting {issues[0].path}{where}: {issues[0].message}"
         raise _invalid(message, issues, origin) from None
 

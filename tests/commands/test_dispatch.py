@@ -158,7 +158,7 @@ MISFITS: list[tuple[dict[str, Any], str]] = [
     ({"prompt": "x", "branch": "a..b"}, "a..b"),
     ({"prompt": "x", "type": "submarine"}, "type"),
     ({"prompt": 7}, "prompt"),
-    ({"prompt": ""}, "prompt: it is empty"),
+    ({"prompt": ""}, "prompt: must not be empty"),
 ]
 
 
