@@ -137,8 +137,8 @@ def _default_folder(variable: str) -> str:
     return place
 
 
-def _no_folder_error(variable: str, why: str) -> SystemExit:
-    standard_streams.write(sys.stderr, f"para: no folder for {variable}: {printable(why)}\n")
+def _no_folder_error(variable: str, reason: str) -> SystemExit:
+    standard_streams.write(sys.stderr, f"para: no folder for {variable}: {printable(reason)}\n")
     standard_streams.write(sys.stderr, "Set HOME, or PARA_HOME and PARA_CONFIG_HOME\n")
     return SystemExit(2)
 

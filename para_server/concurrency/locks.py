@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _RETRY_SECONDS: Final = 0.01  # between two attempts to lock a file
 LOCK_TIMEOUT: Final = 60.0  # seconds that a command waits for another one
-_COUNT_LABEL: Final = "The container limit"
+_COUNT_LABEL: Final = "The count of containers"
 _COUNT_LIFETIME: Final = 2.0  # seconds; containers of other programs are noticed this late
 
 
@@ -74,7 +74,7 @@ async def reserve(
     """
     folder = _tickets_folder()
     async with locked(folder / "lock", LOCK_TIMEOUT, _COUNT_LABEL):
-        ticket = _draw_ticket(folder, container)
+        ticket = _create_ticket(folder, container)
     try:
         permitted = _estimate_count(engine, ticket.number) <= limit
         yield permitted or await _has_room(engine, folder, ticket.number, limit, listed)
@@ -165,7 +165,7 @@ def _create_tickets_folder(folder: Path) -> Path:
     return folder / "places"
 
 
-def _draw_ticket(folder: Path, container: str) -> _Ticket:
+def _create_ticket(folder: Path, container: str) -> _Ticket:
     """Create the next ticket and remove those of ended processes; the caller has the lock."""
     with reporting_os_errors(folder):
         with (folder / "drawn").open("ab") as counter:  # its length is the last number

@@ -74,8 +74,8 @@ def _require_allowed_image(container: dict[str, Any], own: Settings) -> None:
     if not any(
         fnmatchcase(name, one) or fnmatchcase(name, normalize_image(one)) for one in allowed
     ):
-        why = f"{image[:200]!a} is not in container.allowedImages ({', '.join(allowed)})"
-        raise _refusal("container.image", why, "container.allowedImages")
+        reason = f"{image[:200]!a} is not in container.allowedImages ({', '.join(allowed)})"
+        raise _refusal("container.image", reason, "container.allowedImages")
 
 
 def _require_allowed_variables(container: dict[str, Any], beneath: Values) -> None:
@@ -84,9 +84,9 @@ def _require_allowed_variables(container: dict[str, Any], beneath: Values) -> No
     if not isinstance(variables, Mapping):
         return
     for name in variables:
-        why = refusal_reason(str(name))
-        if why is not None:
-            raise _refusal(f"container.env.{name[:100]}", why, "container.env")
+        reason = refusal_reason(str(name))
+        if reason is not None:
+            raise _refusal(f"container.env.{name[:100]}", reason, "container.env")
     own = _get_value(beneath, "container", "env")
     container["env"] = {**variables, **(own if isinstance(own, Mapping) else {})}
 
@@ -98,8 +98,8 @@ def _require_allowed_agent(agent: dict[str, Any], own: Settings) -> None:
         return
     if name not in {*AGENTS, *own.agent.profiles}:
         return  # unknown: the lookup refuses it
-    why = f"{name} is neither your agent nor in agent.allowed"
-    raise _refusal("agent.name", why, "agent.allowed")
+    reason = f"{name} is neither your agent nor in agent.allowed"
+    raise _refusal("agent.name", reason, "agent.allowed")
 
 
 def _get_value(layer: Values, section: str, key: str) -> object:
@@ -107,8 +107,8 @@ def _get_value(layer: Values, section: str, key: str) -> object:
     return values.get(key) if isinstance(values, Mapping) else None
 
 
-def _refusal(path: str, why: str, setting: str | None = None) -> ParaError:
-    message = f"{REPO_FILE} may not set {ascii(path)[1:-1]}: {why}"
+def _refusal(path: str, reason: str, setting: str | None = None) -> ParaError:
+    message = f"{REPO_FILE} may not set {ascii(path)[1:-1]}: {reason}"
     return ParaError(
         "settings.invalid",
         message,

@@ -168,7 +168,7 @@ class GitSettings(Model):
     branch_prefix: str = Field("para/", description="prefix of branch names")
     objects: Literal["shared", "own"] = Field(
         "shared",
-        description="shared: the repository's objects, read-only; own: a copy of those of the base",
+        description="shared: the repository's objects, read-only; own: copies of those of the base",
     )
     share_from: int = Field(
         2000,
@@ -176,8 +176,8 @@ class GitSettings(Model):
         description="number of files from which sessions share a base checkout, if the engine can",
     )
     max_bases: str = Field("10g", description="maximum size of all base checkouts")
-    max_bundle: str = Field("4g", description="maximum size of a session's work")
-    max_seconds: int = Field(900, ge=1, description="maximum seconds of its extraction")
+    max_bundle: str = Field("4g", description="maximum size of a session's work that is extracted")
+    max_seconds: int = Field(900, ge=1, description="maximum seconds to extract a session's work")
 
     @field_validator("max_bundle", "max_bases")
     @classmethod

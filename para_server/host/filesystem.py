@@ -223,9 +223,9 @@ def boot_id() -> str:
         return ""
 
 
-def unreadable_error(path: Path, why: str) -> ParaError:
+def unreadable_error(path: Path, reason: str) -> ParaError:
     """Return a store.unreadable error for a path."""
-    return ParaError("store.unreadable", f"{path} cannot be read or written: {why}", CHECK_SETUP)
+    return ParaError("store.unreadable", f"{path} cannot be read or written: {reason}", CHECK_SETUP)
 
 
 def error_for(error: OSError) -> ParaError | None:
