@@ -38,8 +38,8 @@ export function register(para: Para, sessions: SessionsView, review: Review): vs
   async function pickSession(verb: Verb | '', given: unknown): Promise<Session> {
     const { name, repo } = (given ?? {}) as Partial<Session>;
     if (name && repo) return para.request('para.show', { name, repo });
-    const { sessions: all } = await para.request('para.list', { all: true });
-    const candidates = all.filter((session) => isApplicable(verb, session));
+    const { sessions: listed } = await para.request('para.list', { all: true });
+    const candidates = listed.filter((session) => isApplicable(verb, session));
     if (candidates.length === 1 && candidates[0]) return candidates[0];
     if (!candidates.length) throw new ProblemError(NOTHING_CHOSEN, `No session to ${verb || 'show'}`);
     return chooseValue('Which session?', candidates.map(toChoice));
@@ -62,17 +62,17 @@ export function register(para: Para, sessions: SessionsView, review: Review): vs
   }
 
   async function finish(session: Session): Promise<void> {
-    const usual = session.prompt.split('\n')[0]?.slice(0, 72) || `Work of ${session.name}`;
-    const message = await askText(`Finish ${session.name}`, usual, 'Commit message for uncommitted changes');
-    const done = await para.run('para.finish', { ...toParams(session), message }, session.name);
-    const summary = `Created the branch ${done.branch}: ${done.files} files, +${done.insertions} −${done.deletions}`;
-    const leftOut = done.left.length ? [`Not in the branch: ${done.left.map(({ what, detail }) => `${what} (${detail})`).slice(0, 3).join(', ')}`] : [];
-    const count = done.autoRunFiles.length;
-    const autoRun = count ? [`Files that run automatically when opened or built (${count}): ${done.autoRunFiles.join(', ')}`] : [];
+    const defaultMessage = session.prompt.split('\n')[0]?.slice(0, 72) || `Work of ${session.name}`;
+    const message = await askText(`Finish ${session.name}`, defaultMessage, 'Commit message for uncommitted changes');
+    const result = await para.run('para.finish', { ...toParams(session), message }, session.name);
+    const summary = `Created the branch ${result.branch}: ${result.files} files, +${result.insertions} −${result.deletions}`;
+    const leftOut = result.left.length ? [`Not in the branch: ${result.left.map(({ what, detail }) => `${what} (${detail})`).slice(0, 3).join(', ')}`] : [];
+    const count = result.autoRunFiles.length;
+    const autoRun = count ? [`Files that run automatically when opened or built (${count}): ${result.autoRunFiles.join(', ')}`] : [];
     const next = [createAction('Review Changes', 'diff', session), createAction('Check Out', 'checkOut', session)];
     // the longest part is last, since the end may be cut
-    const voice = count || done.omitted.length ? 'warning' : 'info';
-    await para.showActions(voice, [summary, ...done.omitted, ...leftOut, ...autoRun].join('. '), next);
+    const severity = count || result.omitted.length ? 'warning' : 'info';
+    await para.showActions(severity, [summary, ...result.omitted, ...leftOut, ...autoRun].join('. '), next);
   }
 
   async function open(session: Session): Promise<unknown> {
@@ -97,9 +97,9 @@ export function register(para: Para, sessions: SessionsView, review: Review): vs
   }
 
   async function showSessions(): Promise<void> {
-    const { sessions: live } = await para.request('para.list', {});
+    const { sessions: active } = await para.request('para.list', {});
     const entries = GENERAL_ACTIONS.map(([value, label]) => ({ label, value }));
-    const value = await chooseValue<Session | string>('Para', [...live.map(toChoice), ...entries]);
+    const value = await chooseValue<Session | string>('Para', [...active.map(toChoice), ...entries]);
     if (typeof value === 'string') return executeCommand(value);
     const applicable = SESSION_ACTIONS.filter(([, , verb]) => isApplicable(verb, value));
     const choices = applicable.map(([command, label]) => ({ label, value: command }));

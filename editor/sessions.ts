@@ -40,7 +40,7 @@ export function formatAge(since: string): string {
 
 /** The sessions of the server, and the parts of the window that show them. */
 export class SessionsView implements vscode.TreeDataProvider<TreeNode>, vscode.Disposable {
-  private live: readonly Session[] = [];
+  private active: readonly Session[] = [];
   private ended: readonly Session[] = [];
   private measuring = false;
   private stale = false;
@@ -68,7 +68,7 @@ export class SessionsView implements vscode.TreeDataProvider<TreeNode>, vscode.D
 
   getChildren(node?: TreeNode): TreeNode[] {
     if (node) return node === 'over' ? [...this.ended] : [];
-    return this.ended.length ? [...this.live, 'over'] : [...this.live];
+    return this.ended.length ? [...this.active, 'over'] : [...this.active];
   }
 
   getTreeItem(node: TreeNode): vscode.TreeItem {
@@ -105,7 +105,7 @@ export class SessionsView implements vscode.TreeDataProvider<TreeNode>, vscode.D
     const color = { ok: '', attention: 'warning', error: 'error' }[severity];
     this.bar.backgroundColor = color ? new vscode.ThemeColor(`statusBarItem.${color}Background`) : undefined;
     this.bar.show();
-    this.live = sessions;
+    this.active = sessions;
     const waiting = sessions.filter((session) => getState(session) === 'waiting').length;
     this.view.badge = { value: waiting, tooltip: `${waiting} waiting for you` };
     setContext('connected', !this.para.unavailable);
@@ -124,7 +124,7 @@ export class SessionsView implements vscode.TreeDataProvider<TreeNode>, vscode.D
   /** Update the view and the context keys. */
   private updateViews(): void {
     for (const verb of VERBS) {
-      setContext(`can.${verb}`, [...this.live, ...this.ended].some((session) => isApplicable(verb, session)));
+      setContext(`can.${verb}`, [...this.active, ...this.ended].some((session) => isApplicable(verb, session)));
     }
     this.treeChanged.fire(undefined);
   }
@@ -136,7 +136,7 @@ export class SessionsView implements vscode.TreeDataProvider<TreeNode>, vscode.D
     this.measuring = true;
     while (this.stale && this.view.visible) {
       this.stale = false;
-      for (const session of this.live) if (session.state === 'running') await this.measure(session, false);
+      for (const session of this.active) if (session.state === 'running') await this.measure(session, false);
       this.treeChanged.fire(undefined);
       await pause(MEASURE_INTERVAL);
     }

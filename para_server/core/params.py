@@ -58,14 +58,14 @@ class SessionParams(Model):
     name: NameOrId | None = Field(
         None, description="session name or id (default: the only active session)"
     )
-    repo: str | None = Field(None, description="its repository (default: the current one)")
+    repo: str | None = Field(None, description="repository (default: the current one)")
 
 
 class RecoverParams(Model):
     """A cancelled session."""
 
     name: NameOrId = Field(description="session name or id")
-    repo: str | None = Field(None, description="its repository (default: the current one)")
+    repo: str | None = Field(None, description="repository (default: the current one)")
 
 
 class RepoParams(Model):
