@@ -25,7 +25,7 @@ dry-run = true
 
 
 @pytest.fixture
-def person(tmp_path: Path) -> dict[str, str]:
+def pip_user(tmp_path: Path) -> dict[str, str]:
     """Return the environment of a user with unusual pip settings."""
     settings = tmp_path / "config/pip/pip.conf"
     settings.parent.mkdir(parents=True)
@@ -39,7 +39,7 @@ def person(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def begin(home: Path, environ: dict[str, str]) -> subprocess.Popen[str]:
+def start_installation(home: Path, environ: dict[str, str]) -> subprocess.Popen[str]:
     wheels = [str(wheel) for wheel in (ROOT / "build/editor/wheel").glob("*.whl")]
     assert wheels, "there is nothing to install: make editor"
     return subprocess.Popen(
@@ -57,31 +57,31 @@ def version(home: Path) -> str:
 
 @pytest.mark.timeout(600)
 def test_concurrent_windows_install_once_and_replace_a_missing_python(
-    tmp_path: Path, person: dict[str, str]
+    tmp_path: Path, pip_user: dict[str, str]
 ) -> None:
     home = tmp_path / "a place" / "server-1"
     (home / "bin").mkdir(parents=True)  # as an installation that was killed left it
-    windows = [begin(home, person) for _ in range(3)]
-    said = [window.communicate()[0] for window in windows]
-    assert [window.returncode for window in windows] == [0, 0, 0], said
-    assert sum("Creating an environment" in one for one in said) == 1
-    assert sum("Waiting for the installation in another window" in one for one in said) == 2
+    windows = [start_installation(home, pip_user) for _ in range(3)]
+    lines = [window.communicate()[0] for window in windows]
+    assert [window.returncode for window in windows] == [0, 0, 0], lines
+    assert sum("Creating an environment" in one for one in lines) == 1
+    assert sum("Waiting for the installation in another window" in one for one in lines) == 2
     assert version(home).startswith("para-server ")
     assert not [f for f in ("lib", "prefix") if (tmp_path / f).exists()]
     for link in (home / "bin").resolve().iterdir():
         if link.name.startswith("python") and link.is_symlink() and link.readlink().is_absolute():
             link.unlink()
             link.symlink_to("/removed/bin/python3")
-    again = begin(home, person)
+    again = start_installation(home, pip_user)
     again.communicate()
     assert again.returncode == 0
     assert version(home).startswith("para-server ")
     assert len([f for f in home.iterdir() if f.name != "bin"]) == 1
 
 
-def test_stopped_installation_leaves_nothing(tmp_path: Path, person: dict[str, str]) -> None:
+def test_stopped_installation_leaves_nothing(tmp_path: Path, pip_user: dict[str, str]) -> None:
     home = tmp_path / "place" / "server-1"
-    window = begin(home, person)
+    window = start_installation(home, pip_user)
     assert window.stdout is not None
     assert "making" in window.stdout.readline()
     window.terminate()

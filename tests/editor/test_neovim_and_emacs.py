@@ -59,7 +59,7 @@ EMACS = """
 """
 
 
-def block(language: str) -> str:
+def read_configuration(language: str) -> str:
     """Return the configuration of an editor from the docs."""
     found = re.search(
         rf"```{language}\n(.*?)```", (ROOT / "docs/editors.md").read_text(), re.DOTALL
@@ -68,12 +68,18 @@ def block(language: str) -> str:
     return found[1]
 
 
-def run(environ: dict[str, str], repo: Repository, *argv: str) -> str:
+def run_editor(environ: dict[str, str], repo: Repository, *argv: str) -> str:
     """Run an editor in the repository and return its output."""
     tools = Path(sys.executable).parent
     environ = environ | {"PATH": f"{tools}:{environ['PATH']}"}
     done = subprocess.run(
-        argv, cwd=repo.path, env=environ, capture_output=True, text=True, timeout=150, check=False
+        argv,
+        cwd=repo.path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -86,35 +92,35 @@ def _limit_of_50(environ: dict[str, str], api: Any) -> None:
 
 
 def test_neovim_configuration_has_at_most_40_lines() -> None:
-    assert len(block("lua").splitlines()) <= 40
+    assert len(read_configuration("lua").splitlines()) <= 40
 
 
 def test_neovim_runs_commands(
     environ: dict[str, str], repo: Repository, tmp_path: Path, api: Any, home: Path
 ) -> None:
-    (tmp_path / "init.lua").write_text(block("lua"))
+    (tmp_path / "init.lua").write_text(read_configuration("lua"))
     (tmp_path / "drive.lua").write_text(NEOVIM)
     nvim = str(Path(sys.executable).with_name("nvim"))
     script = str(tmp_path / "drive.lua")
-    run(environ, repo, nvim, "--headless", "-u", str(tmp_path / "init.lua"), "-S", script)
-    check(repo, api, home)
+    run_editor(environ, repo, nvim, "--headless", "-u", str(tmp_path / "init.lua"), "-S", script)
+    assert_finished(repo, api, home)
 
 
 def test_emacs_runs_commands(
     environ: dict[str, str], repo: Repository, tmp_path: Path, api: Any, home: Path
 ) -> None:
-    (tmp_path / "init.el").write_text(block("elisp"))
+    (tmp_path / "init.el").write_text(read_configuration("elisp"))
     (tmp_path / "drive.el").write_text(EMACS)
     emacs = shutil.which("emacs")
     assert emacs, "there is no Emacs to test in: make workbench"
     loads = [word for name in ("init.el", "drive.el") for word in ("-l", str(tmp_path / name))]
-    said = run(environ, repo, emacs, "--batch", *loads)
+    output = run_editor(environ, repo, emacs, "--batch", *loads)
     for line in ("There is no active session", "has failed: exit code 3", "  finished  para/"):
-        assert line in said
-    check(repo, api, home)
+        assert line in output
+    assert_finished(repo, api, home)
 
 
-def check(repo: Repository, api: Any, home: Path) -> None:
+def assert_finished(repo: Repository, api: Any, home: Path) -> None:
     """Assert that the work is on a branch and that no container is left."""
     (branch,) = repo.refs("refs/heads/para")
     assert repo.show(f"{branch}:result") == "done"

@@ -57,7 +57,7 @@ def test_modules_of_the_folder_are_not_imported(bundle: Path, tmp_path: Path, ch
     python = tmp_path / "bin"
     python.mkdir()
     (python / "python3").symlink_to(sys.executable)
-    told = subprocess.run(
+    result = subprocess.run(
         ["node", "-e", EDITOR],
         cwd=folder,
         env=os.environ
@@ -73,5 +73,5 @@ def test_modules_of_the_folder_are_not_imported(bundle: Path, tmp_path: Path, ch
         text=True,
         check=True,
     ).stdout
-    assert "nothing to install" in told
+    assert "nothing to install" in result
     assert not (tmp_path / "canary").exists()

@@ -220,24 +220,24 @@ def test_stopped_engine_is_reported_until_it_is_back(window: Window, switch: Swi
 
 
 def test_crashed_server_is_restarted_at_most_three_times(window: Window, place: Path) -> None:
-    dead: set[int] = set()
+    killed: set[int] = set()
     for _ in range(4):
-        dead.add(kill_server(place, dead))
+        killed.add(kill_server(place, killed))
     window.wait_for_bar("Para: no server")
     window.command("Para: Pause Session")
     window.press("it stopped 4 times within 3 minutes", "Restart Server")
     window.wait_for_bar("Para 0/5")
 
 
-def wait_until(met: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for a condition outside the window."""
     latest = time.monotonic() + 60
-    while not met():
+    while not condition():
         assert time.monotonic() < latest
         time.sleep(0.1)
 
 
-def kill_server(place: Path, dead: set[int]) -> int:
+def kill_server(place: Path, killed: set[int]) -> int:
     """Kill the server of this workbench as soon as a new one runs, and return its id."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -246,7 +246,7 @@ def kill_server(place: Path, dead: set[int]) -> int:
                 line = (process / "cmdline").read_bytes()
                 if str(place).encode() in line and b"para_server.__main__" in line:
                     pid = int(process.name)
-                    if pid not in dead:
+                    if pid not in killed:
                         os.kill(pid, signal.SIGKILL)
                         return pid
         time.sleep(0.05)
@@ -276,25 +276,25 @@ def test_open_with_dev_containers_names_container_and_engine(
     window.wait_for_bar("Para 0/5")
     start(window)
     window.wait_for_bar("Para 1/5")
-    opened(window, None)
+    wait_for_attach(window, None)
     meta = place / "home/.docker/contexts/meta" / hashlib.sha256(b"build").hexdigest()
     meta.mkdir(parents=True)
     docker = {"Name": "build", "Endpoints": {"docker": {"Host": switch.address}}}
     (meta / "meta.json").write_text(json.dumps(docker))
     workbench.set(engine_context="build")
-    opened(window, {"context": "build"})
+    wait_for_attach(window, {"context": "build"})
     remote = Switch(None, find_address(EngineSettings(), os.environ))
     workbench.set(engine_host=remote.address)
-    opened(window, {"host": remote.address})
+    wait_for_attach(window, {"host": remote.address})
     workbench.set(engine_host="ssh://ada@far")
-    opened(window, {"host": "ssh://ada@far"})
+    wait_for_attach(window, {"host": "ssh://ada@far"})
     assert "-l ada -- far docker system dial-stdio" in (place / "ssh/ssh.log").read_text()
 
 
-def opened(window: Window, engine: dict[str, str] | None) -> None:
+def wait_for_attach(window: Window, engine: dict[str, str] | None) -> None:
     """Open the session until VS Code attaches to it on the engine."""
 
-    def asked() -> bool:
+    def is_attaching() -> bool:
         window.calls.clear()
         window.command("Para: Open Session")
         wait_until(lambda: window.pause() and bool(window.calls))
@@ -307,4 +307,4 @@ def opened(window: Window, engine: dict[str, str] | None) -> None:
         assert named["containerName"].startswith("/para-session-")
         return bool(named.get("settings") == engine)
 
-    wait_until(asked)  # the settings take a moment to reach the server
+    wait_until(is_attaching)  # the settings take a moment to reach the server

@@ -52,17 +52,17 @@ def address(workbench: Workbench) -> Iterator[str]:
 
 
 @pytest.fixture
-def opening(
+def open_window(
     chromium: Browser, address: str, workbench: Workbench, request: pytest.FixtureRequest
 ) -> Iterator[Open]:
     """Return a function that opens windows; close them and reset the settings after the test."""
     opened: list[Window] = []
 
-    def opening(folder: Path, script: str = "") -> Window:
+    def open_window(folder: Path, script: str = "") -> Window:
         opened.append(Window.open(chromium, address, folder, script))
         return opened[-1]
 
-    yield opening
+    yield open_window
     for window in opened:
         if getattr(request.node, "failed", False):
             window.save_failure(request.node.name)
@@ -95,7 +95,7 @@ def cancel(window: Window, left: int) -> None:
 
 
 def test_status_bar_appears_soon_after_the_server_is_ready(
-    opening: Open,
+    open_window: Open,
     workbench: Workbench,
     place: Path,
     project: Repository,
@@ -108,25 +108,25 @@ def test_status_bar_appears_soon_after_the_server_is_ready(
     )
     noting.chmod(0o755)
     workbench.set(editor_server=str(noting))
-    activated(opening, place, project.path)  # warms up
+    measure_startup(open_window, place, project.path)  # warms up
     added = []
     for _ in range(WINDOWS):  # both parts of one start: what slows the server adds nothing
         notes.unlink()
-        shown = activated(opening, place, project.path)
-        own = turns.of_server(notes.read_text())
+        shown = measure_startup(open_window, place, project.path)
+        own = turns.server_milliseconds(notes.read_text())
         added.append(shown - own)
         figures(f"activation to indicator {shown:.0f} ms, of which the server had {own:.0f} ms")
     figures(f"the extension adds {statistics.median(added):.0f} ms, median of {WINDOWS}")
     assert statistics.median(added) <= MOST
 
 
-def activated(opening: Open, place: Path, folder: Path) -> float:
+def measure_startup(open_window: Open, place: Path, folder: Path) -> float:
     """Open a window and return the milliseconds from its activation to the status bar item."""
-    before = ready(place)
-    window = opening(folder, WATCH)
+    before = find_ready_lines(place)
+    window = open_window(folder, WATCH)
     window.wait_for_bar("Para 0/5")
-    eventually(lambda: ready(place) - before)
-    (line,) = ready(place) - before
+    eventually(lambda: find_ready_lines(place) - before)
+    (line,) = find_ready_lines(place) - before
     when, after = line.partition(" [info] ")[0], int(line.split(READY)[1].split()[0])
     activation = datetime.fromisoformat(when).astimezone().timestamp() * 1000 - after
     shown: float = window.page.evaluate("window.shown")
@@ -134,30 +134,30 @@ def activated(opening: Open, place: Path, folder: Path) -> float:
     return shown - activation
 
 
-def ready(place: Path) -> set[str]:
+def find_ready_lines(place: Path) -> set[str]:
     """Return the log lines of extensions that are ready."""
-    return {line for log in logs(place) for line in log.splitlines() if f"] {READY}" in line}
+    return {line for log in read_logs(place) for line in log.splitlines() if f"] {READY}" in line}
 
 
-def logs(place: Path) -> list[str]:
+def read_logs(place: Path) -> list[str]:
     """Return the log of the extension in each window."""
     found = sorted((place / "workbench/data/logs").rglob("*Para.log"))
     return [file.read_text() for file in found]
 
 
-def test_server_restarts_when_a_folder_becomes_trusted(opening: Open, place: Path) -> None:
+def test_server_restarts_when_a_folder_becomes_trusted(open_window: Open, place: Path) -> None:
     repository = scratch.make(place / "stranger")
     repository.write(".para.toml", '[git]\nbranchPrefix = "theirs/"\n')
-    window = opening(repository.path)
+    window = open_window(repository.path)
     window.wait_for_bar("Para 0/5")
     start(window)
     window.notice(".para.toml may not set git.branchPrefix").wait_for()
     window.wait_for_bar("Para 0/5")
     window.command("Workspaces: Manage Workspace Trust")
-    starts = started_servers(place)
+    starts = count_started_servers(place)
     window.page.get_by_role("button", name="Trust", exact=True).first.click()
     expect(window.page.locator('.statusbar-item[id="status.workspaceTrust"]')).to_have_count(0)
-    eventually(lambda: started_servers(place) > starts)
+    eventually(lambda: count_started_servers(place) > starts)
     start(window)
     window.wait_for_bar("Para 1/5")
     window.view()
@@ -165,19 +165,19 @@ def test_server_restarts_when_a_folder_becomes_trusted(opening: Open, place: Pat
     cancel(window, 1)
 
 
-def started_servers(place: Path) -> int:
+def count_started_servers(place: Path) -> int:
     """Return how often extensions have started a server."""
-    return sum(log.count("] Starting ") for log in logs(place))
+    return sum(log.count("] Starting ") for log in read_logs(place))
 
 
-def test_workspace_of_two_repositories_shows_both(opening: Open, place: Path) -> None:
+def test_workspace_of_two_repositories_shows_both(open_window: Open, place: Path) -> None:
     shops = [scratch.make(place / "many" / name) for name in ("bakery", "florist")]
     folders = [{"path": shop.path.name} for shop in shops]
     workspace = place / "many/street.code-workspace"
     workspace.write_text(json.dumps({"folders": folders}))
     shops[1].git("branch", "roses")
-    window = opening(workspace)
-    explored(window, *(shop.path.name for shop in shops))
+    window = open_window(workspace)
+    wait_for_folders(window, *(shop.path.name for shop in shops))
     window.wait_for_bar("Para 0/5")
     window.view()
     for number, shop in enumerate(shops, 1):
@@ -200,7 +200,7 @@ def test_workspace_of_two_repositories_shows_both(opening: Open, place: Path) ->
         assert shop.show(f"{branch}:sign") == name
 
 
-def explored(window: Window, *folders: str) -> None:
+def wait_for_folders(window: Window, *folders: str) -> None:
     """Wait until the explorer shows the folders of a workspace.
 
     VS Code reads a workspace file after the window is there, and at times misses that it has
@@ -219,9 +219,9 @@ def explored(window: Window, *folders: str) -> None:
 
 
 def test_visible_view_updates_the_changed_lines(
-    opening: Open, project: Repository, place: Path
+    open_window: Open, project: Repository, place: Path
 ) -> None:
-    window = opening(project.path)
+    window = open_window(project.path)
     window.wait_for_bar("Para 0/5")
     window.view()
     start(window)
@@ -238,9 +238,9 @@ def test_visible_view_updates_the_changed_lines(
 
 
 def test_notifications_follow_the_setting(
-    opening: Open, workbench: Workbench, project: Repository
+    open_window: Open, workbench: Workbench, project: Repository
 ) -> None:
-    window = opening(project.path)
+    window = open_window(project.path)
     workbench.set(editor_notifications="none")
     window.wait_for_bar("Para 0/5")
     dispatch(window, "exit 3")
@@ -262,34 +262,34 @@ def test_notifications_follow_the_setting(
 
 
 def test_login_in_a_terminal_is_kept(
-    opening: Open, workbench: Workbench, project: Repository, place: Path
+    open_window: Open, workbench: Workbench, project: Repository, place: Path
 ) -> None:
     quiet = {"agent_credentials": "volume", "container_network": "none"}
     workbench.set(agent_name="claude", **quiet)
-    window = opening(project.path)
+    window = open_window(project.path)
     window.wait_for_bar("Para 0/5")
     window.command("Para: Log In")
     terminal = window.page.locator(".terminal-wrapper.active .xterm")
     expect(terminal).to_be_visible()
     window.press("Log in in the terminal", "Complete Login")
     window.press("claude is not logged in yet", "Start to log in")
-    told(window, "Log in in the terminal").wait_for()
+    find_notice(window, "Log in in the terminal").wait_for()
     api: Any = engine.connect()
     (container,) = engine.containers(api, place / "para")
-    put(api, container["Id"], "home/para/.claude/.credentials.json")
+    write_login(api, container["Id"], "home/para/.claude/.credentials.json")
     window.press("Log in in the terminal", "Complete Login")
-    told(window, "Complete Login: done").wait_for()
+    find_notice(window, "Complete Login: done").wait_for()
     assert engine.containers(api, place / "para") == []
     assert len(engine.volumes(api, place / "para")) == 1
     api.close()
 
 
-def told(window: Window, text: str) -> Locator:
+def find_notice(window: Window, text: str) -> Locator:
     """Return a notification, shown or in the list."""
     return window.page.locator(".notification-list-item", has_text=text)
 
 
-def put(api: Any, container: str, path: str) -> None:
+def write_login(api: Any, container: str, path: str) -> None:
     """Write the login file of Claude Code."""
     content = json.dumps({"claudeAiOauth": LOGIN}).encode()
     packed = io.BytesIO()

@@ -1,6 +1,6 @@
 """A para-server that forwards all messages to the real one, and logs when each side sends.
 
-It runs by itself: `python -IS turns.py NOTES SERVER [ARGUMENT…]`.
+Run it without packages: `python -IS turns.py NOTES SERVER [ARGUMENT…]`.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ from pathlib import Path
 from typing import IO
 
 CLIENT, SERVER = "client", "server"
-TOLD = "para/sessionsChanged"
+NOTIFICATION = "para/sessionsChanged"
 
 
 def main() -> int:
     """Run the server; each log line has the time, the sender and whether it sent a notification."""
     notes, *command = sys.argv[1:]
     with (
-        Path(notes).open("a", buffering=1) as into,
-        open(0, "rb", buffering=0) as ours,
-        open(1, "wb", buffering=0) as theirs,
+        Path(notes).open("a", buffering=1) as log,
+        open(0, "rb", buffering=0) as stdin,
+        open(1, "wb", buffering=0) as stdout,
     ):
-        begun = time.time()
+        started = time.time()
         server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-        into.write(f"{begun} {CLIENT}\n")
+        log.write(f"{started} {CLIENT}\n")
 
-        def hand_on(who: str, source: IO[bytes], sink: IO[bytes]) -> None:
-            while said := source.read(1 << 16):
-                into.write(f"{time.time()} {who}{f' {TOLD}' * (TOLD.encode() in said)}\n")
-                sink.write(said)
+        def forward(sender: str, source: IO[bytes], sink: IO[bytes]) -> None:
+            while chunk := source.read(1 << 16):
+                log.write(f"{time.time()} {sender}{f' {NOTIFICATION}' * (TOLD.encode() in said)}\n")
+                sink.write(chunk)
             sink.close()
 
         assert server.stdin is not None
         assert server.stdout is not None
-        threading.Thread(target=hand_on, args=(CLIENT, ours, server.stdin), daemon=True).start()
-        hand_on(SERVER, server.stdout, theirs)
+        threading.Thread(target=forward, args=(CLIENT, stdin, server.stdin), daemon=True).start()
+        forward(SERVER, server.stdout, stdout)
         return server.wait()
 
 
-def of_server(notes: str) -> float:
+def server_milliseconds(notes: str) -> float:
     """Return the server's time in milliseconds, from its start to its first notification."""
     taken, last = 0.0, 0.0
     for line in notes.splitlines():
-        at, who, *told = line.split()
-        if who == SERVER:
+        at, sender, *told = line.split()
+        if sender == SERVER:
             taken += float(at) - last
         last = float(at)
         if told:
