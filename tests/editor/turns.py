@@ -30,7 +30,8 @@ def main() -> int:
 
         def forward(sender: str, source: IO[bytes], sink: IO[bytes]) -> None:
             while chunk := source.read(1 << 16):
-                log.write(f"{time.time()} {sender}{f' {NOTIFICATION}' * (TOLD.encode() in said)}\n")
+                mark = f" {NOTIFICATION}" if NOTIFICATION.encode() in chunk else ""
+                log.write(f"{time.time()} {sender}{mark}\n")
                 sink.write(chunk)
             sink.close()
 
