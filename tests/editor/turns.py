@@ -46,13 +46,13 @@ def server_milliseconds(notes: str) -> float:
     """Return the server's time in milliseconds, from its start to its first notification."""
     taken, last = 0.0, 0.0
     for line in notes.splitlines():
-        at, sender, *told = line.split()
+        at, sender, *notified = line.split()
         if sender == SERVER:
             taken += float(at) - last
         last = float(at)
-        if told:
+        if notified:
             return taken * 1000
-    raise AssertionError(f"the server told nothing of sessions:\n{notes}")
+    raise AssertionError(f"the server sent no notification:\n{notes}")
 
 
 if __name__ == "__main__":
