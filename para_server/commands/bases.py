@@ -54,7 +54,7 @@ async def found(
 
     There are none where it gets files of its own: where they are few, or the engine cannot layer.
     """
-    if record.type == "worktree" or not await _may_share(context, repo, start):
+    if record.type == "worktree" or not await _may_share(repo, start):
         return record
     name = _name(repo, start.anchor)
     async with context.store.holding_bases():
@@ -78,10 +78,8 @@ async def found(
         return await _made(context, repo, record, settings, start.anchor, files)
 
 
-async def _may_share(context: Context, repo: Repo, start: Start) -> bool:
+async def _may_share(repo: Repo, start: Start) -> bool:
     """Return whether the files of a base could be a session's: those have what filters write."""
-    if not layering.thinkable(context):
-        return False
     return start.filtered or not await filters.named(repo, start.anchor)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import secrets
 from pathlib import Path
 from typing import Final
@@ -30,11 +29,6 @@ _NO, _YES, _SHORT = "no", "yes", "short"  # whether an engine can lay folders, a
 # bytes that one option of a mount may have in the kernel's newer interface to mounts (fsconfig),
 # which util-linux uses since 2.39, and Podman with it
 _SHORTEST: Final = 255
-
-
-def thinkable(context: Context) -> bool:
-    """Tell whether the engine may be on this machine at all."""
-    return os.name == "posix" and context.engine.address.startswith("unix://")
 
 
 def known(context: Context) -> bool:

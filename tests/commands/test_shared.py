@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,8 +15,11 @@ import pytest
 import pytest_asyncio
 
 from para_server.engine import podman
+from para_server.engine.endpoint import find
+from para_server.settings import EngineSettings
 from tests import engine
 from tests.client import Para, eventually
+from tests.front import WITHOUT_TLS, Front
 from tests.leftovers import leftovers, settled
 from tests.scratch import Repository
 
@@ -69,6 +73,20 @@ async def test_sessions_share_files_and_see_nothing_of_each_other(
     ]
     (base,) = (home / "bases").glob("*/files")
     assert (base / "README.md").read_text() == "# A repository\n"
+    assert leftovers(api, home, repo) == []
+
+
+async def test_sessions_share_on_an_engine_at_an_address_that_has_this_machine_s_files(
+    servers: Callable[..., Awaitable[Para]], repo: Repository, api: Any, home: Path
+) -> None:
+    before = Front(find(EngineSettings(), os.environ))
+    address = WITHOUT_TLS | {"DOCKER_HOST": f"tcp://127.0.0.1:{before.on_port()}"}
+    para = await servers(extra=SHARED | address)
+    session = await para.call("para.start", name="fix")
+    assert list(bases(home)) == [session["base"]]
+    inside(api, session, "echo new >>README.md")
+    await para.call("para.finish", name="fix", message="work")
+    assert repo.git("show", "para/fix:README.md") == "# A repository\nnew"
     assert leftovers(api, home, repo) == []
 
 
