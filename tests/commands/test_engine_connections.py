@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import socket
@@ -18,7 +17,7 @@ from para_server.errors import ParaError
 from para_server.settings import EngineSettings
 from tests import engine, front
 from tests.client import Para
-from tests.front import Front
+from tests.front import WITHOUT_TLS, Front
 
 Servers = Callable[..., Awaitable[Para]]
 NEWER = {"ApiVersion": "1.52", "MinAPIVersion": "1.44"}
@@ -131,7 +130,7 @@ async def test_an_engine_behind_tls_is_reached_as_docker_reaches_it(
         extra |= {"DOCKER_HOST": host}
     else:
         extra |= {"DOCKER_HOST": "", "DOCKER_CONTEXT": "far"}
-        make_context(tmp_path / "docker", host, certificates)
+        engine.make_context(tmp_path / "docker", "far", host, certificates)
     para = await servers(extra=extra, watching=False)
     await para.call("para.dispatch", prompt="echo done > done; cat done", name="fix")
     await para.agent("fix", "done")
@@ -141,18 +140,6 @@ async def test_an_engine_behind_tls_is_reached_as_docker_reaches_it(
     assert any(word.endswith("/cert.pem") for word in opened)
     finished = await para.call("para.finish", name="fix", message="Do it")
     assert finished["files"] == 1
-
-
-def make_context(config: Path, host: str, certificates: Path) -> None:
-    """Write a context as the docker command line does."""
-    digest = hashlib.sha256(b"far").hexdigest()
-    meta, tls = config / "contexts/meta" / digest, config / "contexts/tls" / digest / "docker"
-    meta.mkdir(parents=True)
-    tls.mkdir(parents=True)
-    endpoint = {"Host": host, "SkipTLSVerify": False}
-    (meta / "meta.json").write_text(json.dumps({"Name": "far", "Endpoints": {"docker": endpoint}}))
-    for name in ("ca.pem", "cert.pem", "key.pem"):
-        (tls / name).write_bytes((certificates / name).read_bytes())
 
 
 async def test_certificates_that_do_not_fit_are_named_as_the_cause(
@@ -174,7 +161,8 @@ async def test_no_proxy_is_asked_for_an_engine_on_a_loopback_port(
     with socket.create_server(("127.0.0.1", 0)) as free:
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
     extra = without_proxies() | {"HTTP_PROXY": nobody, "http_proxy": nobody}
-    para = await servers(extra=extra | {"DOCKER_HOST": f"tcp://127.0.0.1:{before.on_port()}"})
+    extra |= WITHOUT_TLS | {"DOCKER_HOST": f"tcp://127.0.0.1:{before.on_port()}"}
+    para = await servers(extra=extra)
     checks = {c["name"]: c for c in (await para.call("para.doctor"))["checks"]}
     assert checks["engine"]["ok"], checks["engine"]
 
