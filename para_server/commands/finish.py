@@ -6,7 +6,7 @@ from para_server.commands import agent, recovery, remainder, view, worktree_end
 from para_server.commands.takeout import Taken, taken_out
 from para_server.commands.worktree_end import Work
 from para_server.context import Context
-from para_server.engine import containers
+from para_server.engine import freezing
 from para_server.engine.containers import Seen
 from para_server.errors import ParaError, Remedy
 from para_server.git import differences, discovery, repository, user, worktree
@@ -59,7 +59,7 @@ async def still(context: Context, record: Record, seen: Seen | None) -> None:
         return
     if agent.continues(context, record):
         await agent.rest(context, record)
-    await containers.freeze(context.engine, seen.name)
+    await freezing.freeze(context.engine, seen.name)
 
 
 async def _demand_usable(repo: Repo, record: Record, branch: str, message: str) -> str | None:

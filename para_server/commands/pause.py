@@ -13,7 +13,7 @@ from para_server.commands import agent, bases, credentials, launch, recovery, se
 from para_server.commands.launch import Released
 from para_server.commands.send import can_be_typed, tell
 from para_server.context import Context
-from para_server.engine import containers, images
+from para_server.engine import containers, freezing, images
 from para_server.engine.containers import Seen
 from para_server.errors import ParaError, Problem, Remedy
 from para_server.git import discovery, repository
@@ -139,7 +139,7 @@ async def _more(context: Context, record: Record, params: ResumeParams) -> dict[
 
 
 async def _frozen(context: Context, record: Record, seen: Seen | None) -> Session:
-    await containers.freeze(context.engine, container_name(record.id))
+    await freezing.freeze(context.engine, container_name(record.id))
     rests = seen and seen.model_copy(update={"state": "paused"})
     return view.of(context, context.store.write(record.but(state=State.PAUSED)), rests)
 
@@ -148,7 +148,7 @@ async def _thawed(context: Context, record: Record, seen: Seen) -> Session:
     """Let a frozen session go on, or leave it frozen."""
     async with undone_on_failure() as undo:
         undo.push_async_callback(recovery.frozen_again, context, record)
-        await containers.thaw(context.engine, seen.name)
+        await freezing.thaw(context.engine, seen.name)
     ready = record.but(state=State.RUNNING, problem=None, started_at=datetime.now(UTC))
     context.store.write(ready)
     return view.of(context, ready, seen.model_copy(update={"state": "running"}))
@@ -193,7 +193,7 @@ async def _revived(
     name = container_name(record.id)
     seen = await containers.find(context.engine, name)
     if seen is not None and seen.state == "paused":
-        await containers.thaw(context.engine, name)
+        await freezing.thaw(context.engine, name)
         if more is None:
             return None
         at_work = agent.continues(context, record) and agent.listens(context, record)

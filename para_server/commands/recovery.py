@@ -10,7 +10,7 @@ from para_server import reserve
 from para_server.agents import claims
 from para_server.commands import agent, launch
 from para_server.context import Context
-from para_server.engine import containers, images, saving, volumes
+from para_server.engine import containers, freezing, images, saving, volumes
 from para_server.errors import ParaError
 from para_server.git import bundle, discovery, repository, worktree
 from para_server.git.standing import in_use
@@ -195,7 +195,7 @@ async def undo_end(context: Context, record: Record) -> None:
     if record.type == "container" and record.state in {State.RUNNING, State.FAILED}:
         seen = await containers.find(context.engine, container_name(record.id))
         if seen is not None and seen.state == "paused":
-            await containers.thaw(context.engine, seen.name)
+            await freezing.thaw(context.engine, seen.name)
         alive = seen is not None and seen.state in {"running", "paused"}
         if alive and claims.rests(context.store.agent_folder(record.id)):
             await _go_on(context, record)
@@ -217,7 +217,7 @@ async def frozen_again(context: Context, record: Record) -> None:
     """Freeze a container that was let go on."""
     seen = await containers.find(context.engine, container_name(record.id))
     if seen is not None and seen.state == "running":
-        await containers.freeze(context.engine, seen.name)
+        await freezing.freeze(context.engine, seen.name)
 
 
 async def _drop_empty_branch(context: Context, record: Record, branch: str) -> None:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _GRACE: Final = 3  # seconds that a container has to stop by itself
-_FREEZES: Final = 5  # tries: where the machine is busy, processes may not stand still in time
 _STARTS: Final = 3  # tries, where the network that it needs comes and goes
 _GONE: Final = 404
 _ON_ITS_WAY: Final = "is already in progress"  # what the engine says of a removal
@@ -170,31 +169,6 @@ def started(container: str, name: str, image: str) -> Seen:
 async def stop(engine: Engine, container: str) -> None:
     """Stop a container; one that stands still is stopped already."""
     await engine.call(lambda api: _tolerating(lambda: api.stop(container, timeout=_GRACE)))
-
-
-async def freeze(engine: Engine, container: str) -> None:
-    """Freeze all processes of a container; one that is frozen already stays so."""
-
-    def ask(api: APIClient) -> None:
-        from docker.errors import APIError
-
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                return api.pause(container)
-            except APIError as error:
-                if "already paused" in words(error):
-                    return None
-                if tries == _FREEZES or "unable to freeze" not in words(error):
-                    raise
-
-    await engine.call(ask)
-
-
-async def thaw(engine: Engine, container: str) -> None:
-    """Let the processes of a container go on."""
-    await engine.call(lambda api: api.unpause(container))
 
 
 async def remove(engine: Engine, container: str) -> None:
