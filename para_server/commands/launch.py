@@ -214,7 +214,8 @@ async def clear_away(
 
 
 async def _removed_by_helper(context: Context, folder: Path, session_id: str) -> None:
-    name = f"{HELPER_PREFIX}{session_id}.removal"
+    # a name of its own: two folders of a session may be cleared at once
+    name = f"{HELPER_PREFIX}{session_id}.{folder.parent.name}.{folder.name}"
     await containers.remove(context.engine, name)  # of a process that was killed
     image, home = await helper_image(context), context.store.home
     wanted = spec.removal_container(name, session_id, image=image, home=home, folder=folder)
