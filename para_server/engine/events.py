@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from para_server.engine import memory
 from para_server.engine.client import Engine
 from para_server.engine.endpoint import unreachable
+from para_server.engine.execution import Stopper
 from para_server.names import CONTAINER_PREFIX
 
 if TYPE_CHECKING:
@@ -61,32 +62,27 @@ class _Reader(threading.Thread):
     def __init__(self, engine: Engine, tell: Any) -> None:
         super().__init__(name="engine-events", daemon=True)
         self._engine, self._tell = engine, tell
-        self._stream: Any = None
-        self._stopped = False
+        self._stopper = Stopper()
 
     def run(self) -> None:
         api: APIClient | None = None
         try:
             api = self._engine.connect(None)
-            self._stream = api.events(decode=True, filters={"type": "container"})
-            if self._stopped:
-                return
-            self._tell("")
-            for event in self._stream:
-                self._heard(api, event)
+            with self._stopper.closing(api):
+                stream = api.events(decode=True, filters={"type": "container"})
+                self._tell("")
+                for event in stream:
+                    self._heard(api, event)
             self._tell(unreachable("The container engine has gone away"))
         except Exception as error:  # noqa: BLE001 # whatever it is, the listener is told
-            if not self._stopped:
+            if not self._stopper.stopped.is_set():
                 self._tell(self._engine.translated(error))
         finally:
             if api is not None:
                 api.close()
 
     def stop(self) -> None:
-        self._stopped = True
-        if self._stream is not None:
-            with suppress(Exception):
-                self._stream.close()
+        self._stopper.stop()
 
     def _heard(self, api: APIClient, event: dict[str, Any]) -> None:
         told = (event.get("Actor") or {}).get("Attributes", {})

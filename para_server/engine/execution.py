@@ -82,10 +82,9 @@ class Stopper:
     @contextmanager
     def closing(self, api: APIClient) -> Iterator[None]:
         """Close at the end of the block what a connection streams within it."""
-        from docker.types import CancellableStream
 
         def remember(response: Any, *_rest: object, **_options: object) -> None:
-            self._streams.append(CancellableStream(iter(()), response))
+            self._streams.append(response)
             if self.stopped.is_set():
                 self.stop()
 
@@ -98,9 +97,23 @@ class Stopper:
             self._close()
 
     def _close(self) -> None:
-        for stream in self._streams:
+        for response in self._streams:
             with suppress(Exception):  # it may have ended in the meantime
-                stream.close()
+                _shut(response)
+
+
+def _shut(response: Any) -> None:
+    """Shut the connection of a response, which ends a read of it in another thread too."""
+    from docker.types import CancellableStream
+
+    if response.raw.closed:
+        return
+    # docker-py notes here which `ssh` it reads from; its own streams end no such one
+    through = getattr(response.raw._fp.fp, "channel", None)  # noqa: SLF001 # it has no other way
+    if through is None:
+        CancellableStream(iter(()), response).close()
+    else:
+        through.proc.kill()  # `docker system dial-stdio` goes on where it is only terminated
 
 
 def _endless(container: str, program: str, seconds: float) -> ParaError:

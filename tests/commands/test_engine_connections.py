@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,13 @@ import pytest
 
 from para_server.engine.client import Engine
 from para_server.engine.endpoint import find
+from para_server.engine.events import changes
+from para_server.engine.execution import execute
+from para_server.engine.load import overheard
 from para_server.errors import ParaError
 from para_server.settings import EngineSettings
 from tests import engine, front
-from tests.client import Para
+from tests.client import DEADLINE, Para, eventually
 from tests.front import WITHOUT_TLS, Front
 
 Servers = Callable[..., Awaitable[Para]]
@@ -140,6 +145,53 @@ async def test_an_engine_behind_tls_is_reached_as_docker_reaches_it(
     assert any(word.endswith("/cert.pem") for word in opened)
     finished = await para.call("para.finish", name="fix", message="Do it")
     assert finished["files"] == 1
+
+
+@pytest.mark.parametrize("way", ["socket", "tls", "ssh"])
+async def test_what_an_engine_streams_ends_with_its_reader_however_it_is_reached(
+    para: Para, api: Any, environ_of: dict[str, str]
+) -> None:
+    session = await para.call("para.start", name="fix")
+    box, reached = session["container"]["name"], Engine(EngineSettings(timeout=5), environ_of)
+    much = ["timeout", "3", "cat", "/dev/zero"]
+    try:
+        assert await overheard(reached, box, much, seconds=DEADLINE, most=1) == "\0"
+        # an engine that writes to somebody who does not read tells the end of no program any more
+        engine.run(api, box, "while pgrep -x cat; do sleep 0.1; done")
+        silent = asyncio.ensure_future(execute(reached, box, ["sleep", "infinity"]))
+        await asyncio.wait({silent}, timeout=DEADLINE)
+        assert silent.done(), "it is read on, though its time is up"
+        with pytest.raises(ParaError, match="did not end in time"):
+            await silent
+        listening = changes(reached)
+        assert await anext(listening) == ""
+        await listening.aclose()  # type: ignore[attr-defined] # it is a generator
+        await eventually(_listeners, lambda found: not found)
+        assert (await execute(reached, box, ["echo", "on"])) == (0, "on\n")
+    finally:
+        await para.call("para.cancel", name="fix")  # with it ends whatever is still read
+        reached.close()
+
+
+async def _listeners() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name == "engine-events"]
+
+
+@pytest.fixture
+def environ_of(
+    way: str, before: Front, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """Give the environment in which the engine is reached in some way."""
+    if way == "socket":
+        return {"DOCKER_HOST": before.on_socket(place)}
+    if way == "tls":
+        certificates = tmp_path / "certificates"
+        host = f"tcp://127.0.0.1:{before.on_port(front.certificates(certificates))}"
+        secured = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(certificates)}
+        return {"DOCKER_HOST": host, **secured}
+    ssh = engine.far_away(tmp_path, find(EngineSettings(), os.environ))
+    monkeypatch.setenv("PATH", f"{ssh}:{os.environ['PATH']}")
+    return {"DOCKER_HOST": "ssh://ada@far"}
 
 
 async def test_certificates_that_do_not_fit_are_named_as_the_cause(
