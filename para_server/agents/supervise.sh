@@ -90,6 +90,22 @@ judged() { # status, state, for how long (half seconds), how much newer the stat
     esac
 }
 
+# Waits until all that was printed is recorded. What a process left behind may yet print, in a pipe
+# that it holds open, is waited for a short while.
+written() { # pid of the record
+    local pipe turn
+    pipe=$(readlink "/proc/$1/fd/0")
+    for turn in {1..500}; do
+        kill -0 "$1" 2>/dev/null || return
+        [ "$turn" -gt 100 ] && held "$pipe" && return
+        sleep 0.02
+    done
+}
+
+held() { # a pipe that somebody may write to
+    find /proc/[0-9]*/fd -lname "${1//[/\\[}" -perm -200 2>/dev/null | grep -q .
+}
+
 ended() {
     rm -f "$out/pid"
     [ -e "$out/resting" ] && return # the host ends it, and what it was at is of interest later
@@ -105,7 +121,7 @@ ended() {
 }
 
 main() {
-    local code watcher
+    local code watcher record
     rm -f "$out/resting" "$out/pid"
     vouch
     keep
@@ -121,12 +137,12 @@ main() {
         ended "$code" exited
     else
         say working ""
-        (agent "$1") > >(exec bash "$in/record.sh" 7>&-) 2>&1 7>&-
+        exec 8> >(exec bash "$in/record.sh" 7>&-)
+        record=$! # of a substitution that belongs to the agent's subshell this one knows no pid
+        (agent "$1") >&8 2>&1 7>&- 8>&-
         code=$?
-        for _ in {1..40}; do # what a process left behind may hold the pipe open
-            kill -0 $! 2>/dev/null || break
-            sleep 0.05
-        done
+        exec 8>&-
+        written "$record"
         ended "$code" "done"
     fi
     exec 7>&-

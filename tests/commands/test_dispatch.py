@@ -286,3 +286,19 @@ async def test_that_a_session_has_no_files_of_submodules_is_a_warning(
         with_one = await para.call("para.start", type=kind, name=kind)
         assert ["submodules" in one for one in with_one["warnings"]] == [True]
     assert plain["warnings"] == uncommitted["warnings"] == []
+
+
+async def test_what_an_agent_printed_is_whole_once_it_is_done(para: Para) -> None:
+    # what records it stands still for a while, as on a busy machine
+    later = "(sleep 4; pkill -CONT -f record[.]sh) >/dev/null 2>&1 &"
+    prompt = f"pkill -STOP -f record[.]sh; echo last; {later}"
+    await para.call("para.dispatch", prompt=prompt, name="fix")
+    await para.agent("fix", "done")
+    assert (await para.call("para.logs", name="fix"))["text"] == "last\n"
+
+
+async def test_an_agent_is_done_that_left_a_process_behind(para: Para) -> None:
+    prompt = "sleep infinity & echo last"  # which may yet print something
+    await para.call("para.dispatch", prompt=prompt, name="fix")
+    await para.agent("fix", "done")
+    assert (await para.call("para.logs", name="fix"))["text"] == "last\n"
