@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import time
 from ipaddress import ip_network
@@ -53,6 +55,21 @@ def gateway(api: Any) -> str:
 def remaps(api: Any) -> bool:
     """Tell whether the users of its containers are others of this machine (userns-remap)."""
     return any("name=userns" in option for option in api.info().get("SecurityOptions") or [])
+
+
+def make_context(config: Path, name: str, host: str, certificates: Path | None) -> None:
+    """Write a context as the docker command line does."""
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    meta = config / "contexts/meta" / digest / "meta.json"
+    meta.parent.mkdir(parents=True)
+    endpoint = {"Host": host, "SkipTLSVerify": False}
+    meta.write_text(json.dumps({"Name": name, "Endpoints": {"docker": endpoint}}))
+    if certificates is None:
+        return
+    tls = config / "contexts/tls" / digest / "docker"
+    tls.mkdir(parents=True)
+    for file in ("ca.pem", "cert.pem", "key.pem"):
+        (tls / file).write_bytes((certificates / file).read_bytes())
 
 
 def containers(api: Any, home: object) -> list[dict[str, Any]]:

@@ -18,6 +18,8 @@ from typing import Final
 _VERSION: Final = re.compile(rb"^([A-Z]+) /v(\d+)\.(\d+)(/[^ ]*)", re.MULTILINE)
 _UPGRADE: Final = re.compile(rb"^upgrade:", re.IGNORECASE | re.MULTILINE)
 _KEPT: Final = re.compile(rb"^connection: *keep-alive\r\n", re.IGNORECASE | re.MULTILINE)
+# what lets a server reach a port without TLS, also where the engine behind is reached with it
+WITHOUT_TLS: Final = {"DOCKER_TLS_VERIFY": "", "DOCKER_TLS": "", "DOCKER_CERT_PATH": ""}
 
 
 @dataclass

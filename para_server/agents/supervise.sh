@@ -92,6 +92,21 @@ derive_state() { # status, state, half seconds unchanged, milliseconds that the 
     esac
 }
 
+# Wait until all output is recorded; for output of a process that the agent left, only a short while.
+wait_for_record() { # pid of record.sh
+    local pipe turn
+    pipe=$(readlink "/proc/$1/fd/0")
+    for turn in {1..500}; do
+        kill -0 "$1" 2>/dev/null || return
+        [ "$turn" -gt 100 ] && has_writer "$pipe" && return
+        sleep 0.02
+    done
+}
+
+has_writer() { # pipe
+    find /proc/[0-9]*/fd -lname "${1//[/\\[}" -perm -200 2>/dev/null | grep -q .
+}
+
 report_end() {
     rm -f "$out/pid"
     [ -e "$out/resting" ] && return # the host ends it, and needs its last state later
@@ -107,7 +122,7 @@ report_end() {
 }
 
 main() {
-    local code watcher
+    local code watcher record
     rm -f "$out/resting" "$out/pid"
     lock_alive
     link_conversations
@@ -123,12 +138,12 @@ main() {
         report_end "$code" exited
     else
         write_state working ""
-        (exec_agent "$1") > >(exec bash "$in/record.sh" 7>&-) 2>&1 7>&-
+        exec 8> >(exec bash "$in/record.sh" 7>&-)
+        record=$! # inside the subshell of the agent, its pid would not be known here
+        (exec_agent "$1") >&8 2>&1 7>&- 8>&-
         code=$?
-        for _ in {1..40}; do # a background process may keep the pipe open
-            kill -0 $! 2>/dev/null || break
-            sleep 0.05
-        done
+        exec 8>&-
+        wait_for_record "$record"
         report_end "$code" "done"
     fi
     exec 7>&-

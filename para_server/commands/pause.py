@@ -14,7 +14,7 @@ from para_server.core.models import Session, State
 from para_server.core.names import container_name, saved_image
 from para_server.core.params import PauseParams, ResumeParams
 from para_server.core.records import Record
-from para_server.engine import containers, images
+from para_server.engine import containers, freezer, images
 from para_server.engine.containers import ContainerInfo
 from para_server.git import discovery, repository
 from para_server.git.clone import StartPoint
@@ -131,7 +131,7 @@ async def _resume_fields(
 
 
 async def _freeze(context: Context, record: Record, container: ContainerInfo | None) -> Session:
-    await containers.freeze(context.engine, container_name(record.id))
+    await freezer.freeze(context.engine, container_name(record.id))
     frozen = container and container.model_copy(update={"state": "paused"})
     return present.build_session(
         context, context.store.write(record.updated(state=State.PAUSED)), frozen
@@ -142,7 +142,7 @@ async def _thaw(context: Context, record: Record, container: ContainerInfo) -> S
     """Thaw a frozen session; it stays frozen if that fails."""
     async with rollback_on_failure() as rollback:
         rollback.push_async_callback(reconcile.freeze_again, context, record)
-        await containers.thaw(context.engine, container.name)
+        await freezer.thaw(context.engine, container.name)
     ready = record.updated(state=State.RUNNING, problem=None, started_at=datetime.now(UTC))
     context.store.write(ready)
     return present.build_session(context, ready, container.model_copy(update={"state": "running"}))
@@ -171,7 +171,7 @@ async def _restart(
     name = container_name(record.id)
     container = await containers.find(context.engine, name)
     if container is not None and container.state == "paused":
-        await containers.thaw(context.engine, name)
+        await freezer.thaw(context.engine, name)
         if more is None:
             return None
         accepts_text = agent_process.can_continue_conversation(

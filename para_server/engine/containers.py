@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _STOP_TIMEOUT: Final = 3  # seconds until a container is killed
-_MAX_FREEZE_TRIES: Final = 5  # on a busy machine, the engine can fail to freeze in time
 _MAX_START_TRIES: Final = 3  # other processes can remove the network at the same time
 _NOT_FOUND: Final = 404
 _BEING_REMOVED: Final = "is already in progress"  # the engine's error for a second removal
@@ -173,31 +172,6 @@ async def stop(engine: Engine, container: str) -> None:
     await engine.call(
         lambda api: _ignore_status(lambda: api.stop(container, timeout=_STOP_TIMEOUT))
     )
-
-
-async def freeze(engine: Engine, container: str) -> None:
-    """Freeze all processes of a container; do nothing if it is frozen."""
-
-    def request(api: APIClient) -> None:
-        from docker.errors import APIError
-
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                return api.pause(container)
-            except APIError as error:
-                if "already paused" in error_text(error):
-                    return None
-                if tries == _MAX_FREEZE_TRIES or "unable to freeze" not in error_text(error):
-                    raise
-
-    await engine.call(request)
-
-
-async def thaw(engine: Engine, container: str) -> None:
-    """Thaw the processes of a frozen container."""
-    await engine.call(lambda api: api.unpause(container))
 
 
 async def remove(engine: Engine, container: str) -> None:

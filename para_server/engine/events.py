@@ -12,6 +12,7 @@ from para_server.core.names import CONTAINER_PREFIX
 from para_server.engine import container_cache
 from para_server.engine.client import Engine
 from para_server.engine.endpoint import unreachable_error
+from para_server.engine.exec_command import Stopper
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -61,32 +62,27 @@ class _Reader(threading.Thread):
     def __init__(self, engine: Engine, report: Any) -> None:
         super().__init__(name="engine-events", daemon=True)
         self._engine, self._report = engine, report
-        self._stream: Any = None
-        self._stopped = False
+        self._stopper = Stopper()
 
     def run(self) -> None:
         api: APIClient | None = None
         try:
             api = self._engine.connect(None)
-            self._stream = api.events(decode=True, filters={"type": "container"})
-            if self._stopped:
-                return
-            self._report("")
-            for event in self._stream:
-                self._handle(api, event)
+            with self._stopper.closing(api):
+                stream = api.events(decode=True, filters={"type": "container"})
+                self._report("")
+                for event in stream:
+                    self._handle(api, event)
             self._report(unreachable_error("The container engine closed its event stream"))
         except Exception as error:  # noqa: BLE001 # raised in the consumer of the events
-            if not self._stopped:
+            if not self._stopper.stopped.is_set():
                 self._report(self._engine.translate_error(error))
         finally:
             if api is not None:
                 api.close()
 
     def stop(self) -> None:
-        self._stopped = True
-        if self._stream is not None:
-            with suppress(Exception):
-                self._stream.close()
+        self._stopper.stop()
 
     def _handle(self, api: APIClient, event: dict[str, Any]) -> None:
         attributes = (event.get("Actor") or {}).get("Attributes", {})

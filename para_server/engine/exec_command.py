@@ -82,10 +82,9 @@ class Stopper:
     @contextmanager
     def closing(self, api: APIClient) -> Iterator[None]:
         """Close the streams that a connection opens within the block at its end."""
-        from docker.types import CancellableStream
 
         def remember(response: Any, *_rest: object, **_options: object) -> None:
-            self._streams.append(CancellableStream(iter(()), response))
+            self._streams.append(response)
             if self.stopped.is_set():
                 self.stop()
 
@@ -98,9 +97,23 @@ class Stopper:
             self._close()
 
     def _close(self) -> None:
-        for stream in self._streams:
+        for response in self._streams:
             with suppress(Exception):  # it may have been closed already
-                stream.close()
+                _close_connection(response)
+
+
+def _close_connection(response: Any) -> None:
+    """Close the connection of a response, which also ends a read in another thread."""
+    from docker.types import CancellableStream
+
+    if response.raw.closed:
+        return
+    # docker-py keeps the `ssh` process that it reads from here, and cannot close it itself
+    channel = getattr(response.raw._fp.fp, "channel", None)  # noqa: SLF001 # there is no other way
+    if channel is None:
+        CancellableStream(iter(()), response).close()
+    else:
+        channel.proc.kill()  # `docker system dial-stdio` ignores SIGTERM
 
 
 def _timeout_error(container: str, program: str, seconds: float) -> ParaError:

@@ -227,7 +227,8 @@ async def remove_folder(
 
 
 async def _empty_by_helper(context: Context, folder: Path, session_id: str) -> None:
-    name = f"{HELPER_PREFIX}{session_id}.removal"
+    # two folders of a session can be removed at the same time
+    name = f"{HELPER_PREFIX}{session_id}.{folder.parent.name}.{folder.name}"
     await containers.remove(context.engine, name)  # left by a killed process
     image, home = await find_helper_image(context), context.store.home
     spec = container_spec.removal_container(name, session_id, image=image, home=home, folder=folder)

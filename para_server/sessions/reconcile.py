@@ -18,7 +18,7 @@ from para_server.core.names import (
     overlay_volume_name,
 )
 from para_server.core.records import Record
-from para_server.engine import containers, volumes
+from para_server.engine import containers, freezer, volumes
 from para_server.git import bundle, discovery, repository, worktree
 from para_server.git.worktree_state import is_branch_in_use
 from para_server.host import disk_reserve
@@ -175,7 +175,7 @@ async def roll_back_end(context: Context, record: Record) -> None:
     if record.type == "container" and record.state in {State.RUNNING, State.FAILED}:
         container = await containers.find(context.engine, container_name(record.id))
         if container is not None and container.state == "paused":
-            await containers.thaw(context.engine, container.name)
+            await freezer.thaw(context.engine, container.name)
         alive = container is not None and container.state in {"running", "paused"}
         if alive and reported.is_suspended(context.store.agent_folder(record.id)):
             await _resume_agent(context, record)
@@ -197,7 +197,7 @@ async def freeze_again(context: Context, record: Record) -> None:
     """Freeze a container that was thawed."""
     container = await containers.find(context.engine, container_name(record.id))
     if container is not None and container.state == "running":
-        await containers.freeze(context.engine, container.name)
+        await freezer.freeze(context.engine, container.name)
 
 
 async def _delete_empty_branch(context: Context, record: Record, branch: str) -> None:

@@ -11,7 +11,7 @@ from para_server.core.errors import ParaError
 from para_server.core.models import Session, State
 from para_server.core.names import container_name, saved_image
 from para_server.core.records import Record
-from para_server.engine import commit, containers, images
+from para_server.engine import commit, containers, freezer, images
 from para_server.engine.containers import ContainerInfo
 from para_server.sessions import agent_process, present, provision
 
@@ -71,7 +71,7 @@ async def freeze_session(context: Context, record: Record, container: ContainerI
         return
     if agent_process.can_continue_conversation(context, record):
         await agent_process.suspend_agent(context, record)
-    await containers.freeze(context.engine, container.name)
+    await freezer.freeze(context.engine, container.name)
 
 
 async def _roll_back_pause(context: Context, record: Record) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
+import os
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from para_server.host.filesystem import remove_tree
 from para_server.engine import podman
+from para_server.engine.endpoint import find_address
+from para_server.core.settings import EngineSettings
 from tests import engine
 from tests.client import Para, eventually
+from tests.front import WITHOUT_TLS, Front
 from tests.leftovers import leftovers, settled
 from tests.scratch import Repository
 
@@ -72,6 +76,20 @@ async def test_sessions_share_files_and_see_nothing_of_each_other(
     assert leftovers(api, home, repo) == []
 
 
+async def test_sessions_share_on_an_engine_at_an_address_that_has_this_machine_s_files(
+    servers: Callable[..., Awaitable[Para]], repo: Repository, api: Any, home: Path
+) -> None:
+    before = Front(find_address(EngineSettings(), os.environ))
+    address = WITHOUT_TLS | {"DOCKER_HOST": f"tcp://127.0.0.1:{before.on_port()}"}
+    para = await servers(extra=SHARED | address)
+    session = await para.call("para.start", name="fix")
+    assert list(bases(home)) == [session["base"]]
+    inside(api, session, "echo new >>README.md")
+    await para.call("para.finish", name="fix", message="work")
+    assert repo.git("show", "para/fix:README.md") == "# A repository\nnew"
+    assert leftovers(api, home, repo) == []
+
+
 CHANGES: dict[str, str] = {
     "files that are added, changed and gone": "echo n >n; echo c >>b/one; rm a/only",
     "a folder that is gone": "rm -r b",
@@ -94,7 +112,7 @@ def near() -> Iterator[Path]:
     """Return a PARA_HOME with a short path, because some engines limit mount options."""
     folder = Path(tempfile.mkdtemp(prefix="p"))
     yield folder / "home"
-    shutil.rmtree(folder)
+    remove_tree(folder)  # with what overlays left in it, which may be nobody's to open
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -154,7 +172,9 @@ async def test_unused_base_checkouts_are_evicted_over_the_limit(
     assert inside(api, again, "cat README.md") == "# A repository\n"
     await para.call("para.cancel", name="old")
     result = await para.call("para.clean", dryRun=True)
-    assert [what.partition(" ")[0] for what in result["removed"]] == ["base"]
+    # images were created for the ids of this user, if it is not root
+    kinds = [what.partition(" ")[0] for what in result["removed"]]
+    assert kinds in (["base"], ["image", "base"])
     assert (await para.call("para.clean"))["removed"] == result["removed"]
     assert bases(home) == {}
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from para_server.engine import freezer
+from para_server.engine.client import Engine
+from para_server.core.errors import ParaError
+from para_server.core.settings import EngineSettings
 from tests import engine
 from tests.client import Failed, Para, eventually
 from tests.leftovers import leftovers, records
@@ -68,3 +75,18 @@ async def test_lock_of_a_killed_process_is_free(
         await sent
     await second.call("para.clean")
     assert leftovers(api, home, repo) == []
+
+
+async def test_what_the_dead_have_asked_the_engine_for_may_be_done_already(
+    para: Para, api: Any
+) -> None:
+    session = await para.call("para.start", name="fix")
+    container, reached = session["container"]["name"], Engine(EngineSettings(), os.environ)
+    for ask in (freezer.freeze, freezer.freeze, freezer.thaw, freezer.thaw):
+        await ask(reached, container)
+    assert engine.run(api, container, "echo on") == "on\n"
+    api.stop(container, timeout=0)
+    for ask in (freezer.freeze, freezer.thaw):
+        with pytest.raises(ParaError):
+            await ask(reached, container)
+    reached.close()

@@ -16,7 +16,7 @@ from para_server.core.settings import EngineSettings
 from para_server.engine.endpoint import find_address
 from tests import installed
 from tests.client import Para
-from tests.front import Front
+from tests.front import WITHOUT_TLS, Front
 from tests.scratch import Repository
 
 Servers = Callable[..., Awaitable[Para]]
@@ -91,7 +91,7 @@ async def test_remote_engine_is_tried_before_a_session_starts(
         "POST .*/containers/create": (400, json.dumps({"message": _UNSEEN.format(home)}))
     }
     address = f"tcp://127.0.0.1:{before.on_port()}"
-    para = await servers(extra={"DOCKER_HOST": address}, watching=False)
+    para = await servers(extra=WITHOUT_TLS | {"DOCKER_HOST": address}, watching=False)
     refused = await para.fails("engine.refused", "para.start", name="fix")
     assert f"The engine at {address} does not see" in refused.message
     assert len(before.requests("/containers/create")) == 1

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import json
 import os
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,13 @@ import pytest
 from para_server.core.errors import ParaError
 from para_server.core.settings import EngineSettings
 from para_server.engine.client import Engine
+from para_server.engine.container_stats import run_within_limits
 from para_server.engine.endpoint import find_address
+from para_server.engine.events import watch_session_containers
+from para_server.engine.exec_command import execute
 from tests import engine, front
-from tests.client import Para
-from tests.front import Front
+from tests.client import DEADLINE, Para, eventually
+from tests.front import WITHOUT_TLS, Front
 
 Servers = Callable[..., Awaitable[Para]]
 NEWER = {"ApiVersion": "1.52", "MinAPIVersion": "1.44"}
@@ -131,7 +135,7 @@ async def test_tls_engine_is_reached_like_docker_does(
         extra |= {"DOCKER_HOST": host}
     else:
         extra |= {"DOCKER_HOST": "", "DOCKER_CONTEXT": "far"}
-        make_context(tmp_path / "docker", host, certificates)
+        engine.make_context(tmp_path / "docker", "far", host, certificates)
     para = await servers(extra=extra, watching=False)
     await para.call("para.dispatch", prompt="echo done > done; cat done", name="fix")
     await para.agent("fix", "done")
@@ -143,16 +147,51 @@ async def test_tls_engine_is_reached_like_docker_does(
     assert finished["files"] == 1
 
 
-def make_context(config: Path, host: str, certificates: Path) -> None:
-    """Write a context in the format of the docker command line."""
-    digest = hashlib.sha256(b"far").hexdigest()
-    meta, tls = config / "contexts/meta" / digest, config / "contexts/tls" / digest / "docker"
-    meta.mkdir(parents=True)
-    tls.mkdir(parents=True)
-    endpoint = {"Host": host, "SkipTLSVerify": False}
-    (meta / "meta.json").write_text(json.dumps({"Name": "far", "Endpoints": {"docker": endpoint}}))
-    for name in ("ca.pem", "cert.pem", "key.pem"):
-        (tls / name).write_bytes((certificates / name).read_bytes())
+@pytest.mark.parametrize("way", ["socket", "tls", "ssh"])
+async def test_stream_ends_with_its_reader_over_every_transport(
+    para: Para, api: Any, environ_of: dict[str, str]
+) -> None:
+    session = await para.call("para.start", name="fix")
+    box, reached = session["container"]["name"], Engine(EngineSettings(timeout=5), environ_of)
+    much = ["timeout", "3", "cat", "/dev/zero"]
+    try:
+        assert await run_within_limits(reached, box, much, seconds=DEADLINE, max_bytes=1) == "\0"
+        # an engine that writes to somebody who does not read tells the end of no program any more
+        engine.run(api, box, "while pgrep -x cat; do sleep 0.1; done")
+        silent = asyncio.ensure_future(execute(reached, box, ["sleep", "infinity"]))
+        await asyncio.wait({silent}, timeout=DEADLINE)
+        assert silent.done(), "it is read on, though its time is up"
+        with pytest.raises(ParaError, match="timed out"):
+            await silent
+        listening = watch_session_containers(reached)
+        assert await anext(listening) == ""
+        await listening.aclose()  # type: ignore[attr-defined] # it is a generator
+        await eventually(_event_readers, lambda found: not found)
+        assert (await execute(reached, box, ["echo", "on"])) == (0, "on\n")
+    finally:
+        await para.call("para.cancel", name="fix")  # with it ends whatever is still read
+        reached.close()
+
+
+async def _event_readers() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name == "engine-events"]
+
+
+@pytest.fixture
+def environ_of(
+    way: str, before: Front, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """Return the environment in which the engine is reached in this way."""
+    if way == "socket":
+        return {"DOCKER_HOST": before.on_socket(place)}
+    if way == "tls":
+        certificates = tmp_path / "certificates"
+        host = f"tcp://127.0.0.1:{before.on_port(front.certificates(certificates))}"
+        secured = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(certificates)}
+        return {"DOCKER_HOST": host, **secured}
+    ssh = engine.far_away(tmp_path, find_address(EngineSettings(), os.environ))
+    monkeypatch.setenv("PATH", f"{ssh}:{os.environ['PATH']}")
+    return {"DOCKER_HOST": "ssh://ada@far"}
 
 
 async def test_wrong_certificates_are_reported_as_the_cause(
@@ -172,7 +211,8 @@ async def test_loopback_engine_is_reached_without_a_proxy(servers: Servers, befo
     with socket.create_server(("127.0.0.1", 0)) as free:
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
     extra = without_proxies() | {"HTTP_PROXY": nobody, "http_proxy": nobody}
-    para = await servers(extra=extra | {"DOCKER_HOST": f"tcp://127.0.0.1:{before.on_port()}"})
+    extra |= WITHOUT_TLS | {"DOCKER_HOST": f"tcp://127.0.0.1:{before.on_port()}"}
+    para = await servers(extra=extra)
     checks = {c["name"]: c for c in (await para.call("para.doctor"))["checks"]}
     assert checks["engine"]["ok"], checks["engine"]
 

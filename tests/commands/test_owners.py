@@ -14,6 +14,8 @@ import pytest
 
 from para_server.core.errors import ParaError
 from para_server.core.repository_settings import normalize_image
+from para_server.core.settings import EngineSettings
+from para_server.engine.endpoint import find_address
 from para_server.engine.engine_info import EngineInfo
 from para_server.sessions.file_ownership import Owner, decide_owner
 from tests import engine, scratch
@@ -173,10 +175,13 @@ async def test_second_user_of_the_engine_uses_the_same_image(
     for root, folders, files in os.walk(place):
         for entry in (root, *(os.path.join(root, name) for name in (*folders, *files))):  # noqa: PTH118 # as os.walk has them
             os.chown(entry, OTHER, OTHER, follow_symlinks=False)
-    group = Path(environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")[7:]).stat().st_gid
-    # the capability only lets the user read an installation that lies in root's home
+    address = find_address(EngineSettings(), environ)
+    socket = address.removeprefix("unix://") if address.startswith("unix://") else None
+    groups = f"--groups={Path(socket).stat().st_gid}" if socket else "--clear-groups"
+    # the capability only lets the user read an installation that lies in root's home, and the
+    # certificates of an engine behind TLS
     prefix = (
-        *("setpriv", f"--reuid={OTHER}", f"--regid={OTHER}", f"--groups={group}"),
+        *("setpriv", f"--reuid={OTHER}", f"--regid={OTHER}", groups),
         *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
     )
     para = await servers(folders=[repo.path], extra=own, prefix=prefix, watching=False)

@@ -55,7 +55,7 @@ async def find_or_create(
 
     A session gets files of its own if they are few, or if the engine cannot mount overlays.
     """
-    if record.type == "worktree" or not await _can_share(context, repo, start):
+    if record.type == "worktree" or not await _can_share(repo, start):
         return record
     name = _checkout_name(repo, start.anchor)
     async with context.store.locked_base_checkouts():
@@ -79,10 +79,8 @@ async def find_or_create(
         return await _create(context, repo, record, settings, start.anchor, files)
 
 
-async def _can_share(context: Context, repo: Repo, start: StartPoint) -> bool:
+async def _can_share(repo: Repo, start: StartPoint) -> bool:
     """Return whether a session can share files: not if it needs them without git filters."""
-    if not overlay.is_local_engine(context):
-        return False
     return start.filtered or not await filters.list_filters(repo, start.anchor)
 
 

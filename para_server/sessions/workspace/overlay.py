@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import secrets
 from pathlib import Path
 from typing import Final
@@ -31,11 +30,6 @@ _NO, _YES, _SHORT = "no", "yes", "short"
 # bytes of one mount option in fsconfig, the kernel's newer interface, which Podman uses through
 # util-linux since version 2.39
 _MAX_SHORT_OPTION: Final = 255
-
-
-def is_local_engine(context: Context) -> bool:
-    """Return whether the engine may run on this machine."""
-    return os.name == "posix" and context.engine.address.startswith("unix://")
 
 
 def is_supported(context: Context) -> bool:
