@@ -39,12 +39,12 @@ def opened(
     window.page.context.close()
 
 
-def assert_plain(found: Locator) -> None:
+def assert_plain(element: Locator) -> None:
     """Assert that an element has the text, and no links or icons."""
-    expect(found).to_contain_text("Answer")
-    expect(found).to_contain_text("$ (alert)")
-    expect(found.locator(".notification-list-item-message a")).to_have_count(0)
-    expect(found.locator(".codicon-alert")).to_have_count(0)
+    expect(element).to_contain_text("Answer")
+    expect(element).to_contain_text("$ (alert)")
+    expect(element.locator(".notification-list-item-message a")).to_have_count(0)
+    expect(element.locator(".codicon-alert")).to_have_count(0)
 
 
 def test_agent_output_is_shown_as_plain_text(opened: Window) -> None:

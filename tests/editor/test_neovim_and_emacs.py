@@ -16,17 +16,17 @@ from tests.editor.workbench import ROOT
 from tests.scratch import Repository
 
 NEOVIM = """
-local said = {}
-vim.notify = function(text) table.insert(said, text) end
+local messages = {}
+vim.notify = function(text) table.insert(messages, text) end
 local function wait_for(what)
   local function came()
-    return (Para() .. "\\n" .. table.concat(said, "\\n")):find(what, 1, true) ~= nil
+    return (Para() .. "\\n" .. table.concat(messages, "\\n")):find(what, 1, true) ~= nil
   end
   if not vim.wait(60000, came, 20) then
-    print("never came: " .. what .. ", but " .. Para() .. ": " .. vim.inspect(said))
+    print("never came: " .. what .. ", but " .. Para() .. ": " .. vim.inspect(messages))
     vim.cmd("cquit 1")
   end
-  said = {}
+  messages = {}
 end
 vim.api.nvim_exec_autocmds("VimEnter", {})
 wait_for("Para 0/50")
@@ -61,11 +61,11 @@ EMACS = """
 
 def read_configuration(language: str) -> str:
     """Return the configuration of an editor from the docs."""
-    found = re.search(
+    match = re.search(
         rf"```{language}\n(.*?)```", (ROOT / "docs/editors.md").read_text(), re.DOTALL
     )
-    assert found is not None
-    return found[1]
+    assert match is not None
+    return match[1]
 
 
 def run_editor(environ: dict[str, str], repo: Repository, *argv: str) -> str:

@@ -301,9 +301,9 @@ def wait_for_attach(window: Window, engine: dict[str, str] | None) -> None:
         window.page.wait_for_timeout(2000)  # a browser without that window may say so
         window.page.keyboard.press("Escape")
         assert "/para-session" in window.calls[-1]
-        found = re.search(r"attached-container\+([0-9a-f]+)", window.calls[-1])
-        assert found is not None, window.calls
-        named = json.loads(bytes.fromhex(found[1]))
+        match = re.search(r"attached-container\+([0-9a-f]+)", window.calls[-1])
+        assert match is not None, window.calls
+        named = json.loads(bytes.fromhex(match[1]))
         assert named["containerName"].startswith("/para-session-")
         return bool(named.get("settings") == engine)
 

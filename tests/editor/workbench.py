@@ -145,7 +145,7 @@ class Window:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.calls: list[str] = []  # what extensions have asked VS Code to open
+        self.calls: list[str] = []  # URIs that extensions have opened
         page.on("websocket", lambda talk: talk.on("framereceived", self._record_frame))
         page.set_default_timeout(PATIENCE)
         expect.set_options(timeout=PATIENCE)
@@ -190,7 +190,7 @@ class Window:
             except PlaywrightTimeout:
                 if patience == PATIENCE:
                     raise
-                self.page.keyboard.press("Escape")  # what it offers is told when it opens
+                self.page.keyboard.press("Escape")  # the palette reads its commands when it opens
             else:
                 return
 
@@ -200,9 +200,9 @@ class Window:
         self.field.fill(f">{title}")
         self.page.locator(".quick-input-list").wait_for()
         self.page.wait_for_timeout(500)
-        found = self.row(title).count() > 0
+        exists = self.row(title).count() > 0
         self.page.keyboard.press("Escape")
-        return found
+        return exists
 
     @property
     def field(self) -> Locator:
@@ -234,8 +234,8 @@ class Window:
         self.command("Notifications: Show Notifications")
         centre = self.page.locator(".notifications-center .notification-list-item", has_text=text)
         centre.first.hover()
-        found = centre.first.get_by_role("button", name=button, exact=isinstance(button, str))
-        found.click()
+        element = centre.first.get_by_role("button", name=button, exact=isinstance(button, str))
+        element.click()
 
     def dismiss(self) -> None:
         """Dismiss all notifications."""

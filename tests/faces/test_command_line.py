@@ -49,16 +49,16 @@ class Terminal:
 
     def run_on_pty(self, *argv: str) -> str:
         """Run a command on a pseudo-terminal and return its output."""
-        ours, theirs = pty.openpty()
-        with open(ours, "rb", buffering=0) as screen:  # noqa: PTH123 # a descriptor
+        controller, device = pty.openpty()
+        with open(controller, "rb", buffering=0) as screen:  # noqa: PTH123 # a descriptor
             done = subprocess.Popen(
                 [PARA, *argv],
                 cwd=self.folder,
                 env=self.environ,
-                stdout=theirs,
+                stdout=device,
                 stderr=subprocess.DEVNULL,
             )
-            os.close(theirs)
+            os.close(device)
             screen_text = b""
             with contextlib.suppress(OSError):  # the end of a terminal's output
                 while part := screen.read(65536):

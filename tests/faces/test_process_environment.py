@@ -66,10 +66,10 @@ def test_relative_repo_is_resolved_against_the_current_folder(
 
 
 def test_server_refuses_a_relative_repo(offline: Terminal) -> None:
-    asked = {"command": "para.list", "arguments": [{"repo": "src"}]}
+    request = {"command": "para.list", "arguments": [{"repo": "src"}]}
     messages = [
         {"id": 1, "method": "initialize", "params": {"capabilities": {}}},
-        {"id": 2, "method": "workspace/executeCommand", "params": asked},
+        {"id": 2, "method": "workspace/executeCommand", "params": request},
     ]
     sent = b"".join(
         f"Content-Length: {len(text)}\r\n\r\n{text}".encode()
@@ -141,14 +141,14 @@ def test_prompt_is_decoded_from_the_locale(
     there = latin(tmp_path)
     done = shell(offline, "$PARA dispatch --name=old 'gr\\374n'", **there)
     assert done.returncode == EXIT_OK, done.stderr
-    asked = b"\x27gr\xfcn\x27"
-    line = b"$PARA dispatch --name=new " + asked
+    quoted = b"\x27gr\xfcn\x27"
+    line = b"$PARA dispatch --name=new " + quoted
     done = shell(offline, os.fsdecode(line), **there)
     assert done.returncode == EXIT_OK, done.stderr
     assert b"gr\xfcn" in done.stdout
     assert offline.json("show", "new")["prompt"] == "grün"
     assert len(offline.json("list")["sessions"]) == 2
-    done = shell(offline, os.fsdecode(b"$PARA dispatch --name=bad " + asked), LC_ALL="C.UTF-8")
+    done = shell(offline, os.fsdecode(b"$PARA dispatch --name=bad " + quoted), LC_ALL="C.UTF-8")
     assert done.returncode == EXIT_USAGE
     assert b"prompt" in done.stderr
     assert len(offline.json("list")["sessions"]) == 2
