@@ -346,4 +346,4 @@ def test_warnings_are_logged_as_one_plain_line(offline: Terminal, home: Path) ->
     (record,) = (home / "sessions").glob("*.json")
     record.unlink()
     logged = offline.run("recover", "fix").stderr
-    assert logged == "para: fix: its record is made anew from its copy\n"
+    assert logged == "para: fix: its record is restored from its copy\n"
