@@ -332,7 +332,7 @@ def test_unreachable_engine_is_reported_once(
         output = unreachable.run(*argv, code=EXIT_FAILED).stderr.splitlines()
         assert [line for line in output if line.startswith("para: ")] == output[:1], output
         assert "does not answer at" in output[0]
-        assert "Start Docker or Podman, where one is installed" in output
+        assert "Start Docker or Podman if it is installed" in output
         assert "Set this to false to work without containers:" in output
     assert (
         unreachable.run("start", "--type=worktree", "--name=other").stderr
@@ -346,4 +346,4 @@ def test_warnings_are_logged_as_one_plain_line(offline: Terminal, home: Path) ->
     (record,) = (home / "sessions").glob("*.json")
     record.unlink()
     logged = offline.run("recover", "fix").stderr
-    assert logged == "para: fix: its record is made anew from its copy\n"
+    assert logged == "para: fix: its record is restored from its copy\n"
