@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from para_server.host.filesystem import remove_tree
+from para_server.core.settings import EngineSettings
 from para_server.engine import podman
 from para_server.engine.endpoint import find_address
-from para_server.core.settings import EngineSettings
+from para_server.host.filesystem import remove_tree
 from tests import engine
 from tests.client import Para, eventually
 from tests.front import WITHOUT_TLS, Front

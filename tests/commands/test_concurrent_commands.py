@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from para_server.engine import freezer
-from para_server.engine.client import Engine
 from para_server.core.errors import ParaError
 from para_server.core.settings import EngineSettings
+from para_server.engine import freezer
+from para_server.engine.client import Engine
 from tests import engine
 from tests.client import Failed, Para, eventually
 from tests.leftovers import leftovers, records
