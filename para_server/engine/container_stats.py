@@ -86,7 +86,7 @@ async def run_within_limits(
         )
         output = b""
         with stopper.after(api, seconds):
-            for part in api.exec_start(created["Id"], stream=True):
+            for part in stopper.start(api, created["Id"]):
                 output += part
                 if len(output) >= max_bytes or stopper.stopped.is_set():
                     break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _MAX_OUTPUT: Final = 4000  # bytes
+_HEADER: Final = struct.Struct(">4xL")  # of each part of an output: its stream and its length
 
 
 async def execute(
@@ -42,7 +44,7 @@ async def execute(
         output = b""
         stopper = Stopper()
         with stopper.after(api, engine.settings.timeout):
-            for part in api.exec_start(created["Id"], stream=True):
+            for part in stopper.start(api, created["Id"]):
                 output = (output + part)[-_MAX_OUTPUT:]
         if stopper.stopped.is_set():
             raise _timeout_error(container, command[0], engine.settings.timeout)
@@ -67,6 +69,21 @@ class Stopper:
         """Close all streams, and those that are opened later."""
         self.stopped.set()
         self._close()
+
+    def start(self, api: APIClient, command_id: str) -> Iterator[bytes]:
+        """Start a created command within a block, and yield its output as it arrives.
+
+        docker-py polls the socket before it reads, although TLS may have decrypted the rest
+        already, and skips output that arrives together with the engine's response.
+        """
+        api.exec_start(command_id, socket=True)
+        buffer = self._streams[-1].raw._fp.fp  # noqa: SLF001 # there is no other way
+        connection = getattr(buffer.raw, "_sock", None)
+        if connection is not None:
+            connection.settimeout(None)  # a command may print nothing for long
+        with suppress(OSError, ValueError):  # another thread has closed it
+            while len(header := buffer.read(_HEADER.size)) == _HEADER.size:
+                yield buffer.read(_HEADER.unpack(header)[0])
 
     @contextmanager
     def after(self, api: APIClient, seconds: float) -> Iterator[None]:

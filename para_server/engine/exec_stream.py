@@ -31,10 +31,11 @@ async def stream_command(
 
     def request(_: APIClient) -> int:
         # the timeout applies to the engine's first response; the command may print nothing for long
-        with closing(engine.connect(engine.settings.timeout)) as api, Stopper().closing(api):
+        stopper = Stopper()
+        with closing(engine.connect(engine.settings.timeout)) as api, stopper.closing(api):
             created = api.exec_create(container, list(command), user="para", workdir=WORKSPACE)
             reported_at = -_LINE_INTERVAL
-            for line in _lines(api.exec_start(created["Id"], stream=True)):
+            for line in _lines(stopper.start(api, created["Id"])):
                 if time.monotonic() - reported_at >= _LINE_INTERVAL:
                     reported_at = time.monotonic()
                     loop.call_soon_threadsafe(report_line, line)

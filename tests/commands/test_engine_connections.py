@@ -20,6 +20,7 @@ from para_server.engine.container_stats import run_within_limits
 from para_server.engine.endpoint import find_address
 from para_server.engine.events import watch_session_containers
 from para_server.engine.exec_command import execute
+from para_server.engine.exec_stream import stream_command
 from tests import engine, front
 from tests.client import DEADLINE, Para, eventually
 from tests.front import WITHOUT_TLS, Front
@@ -168,6 +169,29 @@ async def test_stream_ends_with_its_reader_over_every_transport(
         await listening.aclose()  # type: ignore[attr-defined] # it is a generator
         await eventually(_event_readers, lambda found: not found)
         assert (await execute(reached, box, ["echo", "on"])) == (0, "on\n")
+    finally:
+        await para.call("para.cancel", name="fix")  # with it ends whatever is still read
+        reached.close()
+
+
+@pytest.mark.parametrize("way", ["socket", "tls", "ssh"])
+async def test_output_of_a_command_arrives_as_it_is_printed_however_the_engine_is_reached(
+    para: Para, api: Any, environ_of: dict[str, str]
+) -> None:
+    session = await para.call("para.start", name="fix")
+    box, reached = session["container"]["name"], Engine(EngineSettings(), environ_of)
+    reported: list[str] = []
+
+    async def lines() -> list[str]:
+        return reported
+
+    script = "echo begun; until [ -e /tmp/go ]; do sleep 0.1; done; exit 3"
+    try:
+        command = ["sh", "-c", script]
+        running = asyncio.ensure_future(stream_command(reached, box, command, reported.append))
+        await eventually(lines, lambda seen: seen == ["begun"])
+        engine.run(api, box, "touch /tmp/go")
+        assert await running == 3
     finally:
         await para.call("para.cancel", name="fix")  # with it ends whatever is still read
         reached.close()
