@@ -278,7 +278,7 @@ async def test_empty_submodules_cause_a_warning(
     repo.commit("a submodule", **{".gitmodules": '[submodule "lib"]\n\tpath = lib\n'})
     for kind in ("worktree", "container"):
         with_one = await para.call("para.start", type=kind, name=kind)
-        assert ["submodules" in one for one in with_one["warnings"]] == [True]
+        assert ["Submodules are empty" in one for one in with_one["warnings"]] == [True]
     assert plain["warnings"] == uncommitted["warnings"] == []
 
 
