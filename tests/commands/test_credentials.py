@@ -100,7 +100,7 @@ async def test_agent_without_need_of_a_login_starts(begin: Begin) -> None:
 async def test_unset_variable_is_named(begin: Begin) -> None:
     para = await begin("env", PARA_AGENT_ENV="CLAUDE_CODE_OAUTH_TOKEN,SOME_PROXY", SOME_PROXY="x")
     refused = await para.fails("auth.missing", "para.dispatch", prompt="x")
-    assert "CLAUDE_CODE_OAUTH_TOKEN, which agent.env names, is not set" in refused.message
+    assert "CLAUDE_CODE_OAUTH_TOKEN, named by agent.env, is not set" in refused.message
     assert "SOME_PROXY" not in refused.message
 
 
