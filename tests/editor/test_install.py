@@ -83,7 +83,7 @@ def test_stopped_installation_leaves_nothing(tmp_path: Path, pip_user: dict[str,
     home = tmp_path / "place" / "server-1"
     window = start_installation(home, pip_user)
     assert window.stdout is not None
-    assert "making" in window.stdout.readline()
+    assert "Creating" in window.stdout.readline()
     window.terminate()
     window.communicate()
     assert window.returncode == 1
