@@ -89,7 +89,7 @@ async def test_what_takes_minutes_to_compare_is_shown_and_finished(
     assert lines == dict.fromkeys(NAMES, 0)
     slow = "# lines were not counted" in shown["patch"]  # a machine may be slow, too
     assert slow or (honest == 1 and "+honest" in shown["patch"])
-    assert slow or "# some files have more than 64k" in shown["patch"]
+    assert slow or "# some files are larger than 64k" in shown["patch"]
     assert (await para.call("para.stats", name="odd"))["changes"] is None  # not known in time
     done = await para.call("para.finish", name="odd", message="x")
     assert done["files"] == len(NAMES) + 1
