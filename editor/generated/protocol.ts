@@ -251,7 +251,9 @@ export interface Session {
   branch: string;
   workspace: string | null;
   container: Container | null;
+  engine: string | null;
   agent: Agent | null;
+  title: string;
   prompt: string;
   createdAt: string;
   updatedAt: string;

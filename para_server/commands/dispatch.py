@@ -99,6 +99,7 @@ async def _start_session(context: Context, params: StartParams, prompt: str) -> 
         agent=agent,
         image=image,
         network=settings.container.network,
+        engine=context.engine.name if kind == "container" else "",
         objects=settings.git.objects,
         prompt=prompt,
         conversation=str(uuid4()) if agent else None,

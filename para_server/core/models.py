@@ -53,7 +53,11 @@ class Agent(Model):
 
 
 class Session(Model):
-    """A task with its own workspace, branch, and (by type) container and agent."""
+    """A task with its own workspace, branch, and (by type) container and agent.
+
+    `engine` is the address of its engine as it was at dispatch, without a password. `title` is the
+    first line of the prompt, or the name of a session without a prompt.
+    """
 
     id: str
     name: str
@@ -64,7 +68,9 @@ class Session(Model):
     branch: str
     workspace: str | None
     container: Container | None
+    engine: SafeText | None
     agent: Agent | None
+    title: SafeText
     prompt: str
     created_at: datetime
     updated_at: datetime

@@ -10,14 +10,24 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+)
 
-from para_server.core.errors import Problem
+from para_server.core.errors import Issue, Problem, Remedy
 from para_server.core.model import Model
 from para_server.core.models import SessionType, State
 from para_server.core.names import NAME_PATTERN, SESSION_PATTERN, is_valid_branch
 
 SCHEMA: Final = 1
+
+_PROBLEM_FIELDS: Final = frozenset(Problem.model_fields)
+_REMEDY_FIELDS: Final = frozenset(Remedy.model_fields)
+_ISSUE_FIELDS: Final = frozenset(Issue.model_fields)
 
 Doing = Literal["start", "pause", "resume", "finish", "cancel", "recover"]
 
@@ -38,6 +48,20 @@ def _valid_path(text: str) -> str:
     return text
 
 
+def _known_fields(problem: object) -> object:
+    """Return a stored problem without the fields that only a newer para knows."""
+    if not isinstance(problem, dict):
+        return problem
+    known = {key: value for key, value in problem.items() if key in _PROBLEM_FIELDS}
+    for key, fields in (("remedies", _REMEDY_FIELDS), ("issues", _ISSUE_FIELDS)):
+        if isinstance(items := known.get(key), list):
+            known[key] = [
+                {k: v for k, v in item.items() if k in fields} if isinstance(item, dict) else item
+                for item in items
+            ]
+    return known
+
+
 # an empty value is not decided yet
 _Id = Annotated[str, _matching(SESSION_PATTERN)]
 _Name = Annotated[str, _matching(NAME_PATTERN)]
@@ -51,10 +75,14 @@ _Conversation = Annotated[str, StringConstraints(pattern="^[0-9a-f-]{36}$")]
 class Record(Model):
     """The stored state of a session, without what the engine and git can report.
 
+    Fields that only a newer para knows are kept as they are, so that they survive an older one.
+
     `doing` is the running command. If no process has the session's lock, the command was killed,
     and the next process completes it or rolls it back. `target` is the commit that finish or cancel
     will keep; once its ref exists, the command is completed, not rolled back.
     """
+
+    model_config = ConfigDict(extra="allow")
 
     version: int = SCHEMA
     id: _Id
@@ -68,12 +96,13 @@ class Record(Model):
     agent: str | None = None
     image: str = ""
     network: Literal["", "bridge", "host", "none"] = ""
+    engine: str = ""  # the address of its engine at dispatch, without a password
     prompt: str = ""
     conversation: _Conversation | None = None  # the id of the agent's conversation
     created_at: AwareDatetime
     updated_at: AwareDatetime
     started_at: AwareDatetime | None = None  # when it was last started or resumed
-    problem: Problem | None = None
+    problem: Annotated[Problem | None, BeforeValidator(_known_fields)] = None
     objects: Literal["shared", "own"] | None = None  # None: as the setting says
     warnings: tuple[str, ...] = ()  # the session works, but a person should know
     unbegun: bool = False  # recovered, and the agent not started since

@@ -73,6 +73,11 @@ class Engine:
         return self._endpoint.address
 
     @property
+    def name(self) -> str:
+        """Return the engine's address without a password, for people."""
+        return endpoint.hide_password(self.address)
+
+    @property
     def editor_settings(self) -> dict[str, str]:
         """Return an editor's settings for this engine; empty for the default engine."""
         return endpoint.editor_settings(self.settings, self._environ)

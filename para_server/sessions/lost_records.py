@@ -9,6 +9,7 @@ from para_server.context import Context, parse_path
 from para_server.core.errors import SHOW_SESSIONS, ParaError, Problem, Remedy
 from para_server.core.records import Record
 from para_server.core.results import Check
+from para_server.core.untrusted import one_line
 
 _log = logging.getLogger(__name__)
 _MAX_NAMED: Final = 20  # sessions in one check
@@ -22,11 +23,13 @@ def check_records(context: Context) -> Check:
     except ParaError as error:
         problem = error.problem
         return Check(name="records", ok=False, detail=str(error), problem=problem, level="error")
-    if not lost:
+    newer = [record for record in store.read_all() if record.model_extra]
+    if not lost and not newer:
         return Check(name="records", ok=True, detail="every session has its record")
-    descriptions = [_describe(context, one) for one in lost[:_MAX_NAMED]]
-    if len(lost) > _MAX_NAMED:
-        descriptions.append(f"and {len(lost) - _MAX_NAMED} more")
+    descriptions = [_describe(context, one) for one in lost]
+    descriptions += [_describe_newer(context, record) for record in newer]
+    if len(descriptions) > _MAX_NAMED:
+        descriptions[_MAX_NAMED:] = [f"and {len(descriptions) - _MAX_NAMED} more"]
     message = "; ".join(descriptions)
     copies = [store.read_copy(one) for one in lost[:_MAX_NAMED]]
     remedies = tuple(_recover_remedy(copy) for copy in copies if copy is not None)
@@ -93,6 +96,11 @@ def _describe(context: Context, session_id: str) -> str:
     workspace = store.workspace(session_id)
     where = f", whose files are in {workspace}" if workspace.is_dir() else ""
     return f"{why}: {subject}{where}"
+
+
+def _describe_newer(context: Context, record: Record) -> str:
+    file, fields = context.store.record_file(record.id), ", ".join(record.model_extra or ())
+    return f"{file} has fields of another version of para, which are kept: {one_line(fields)}"
 
 
 def _recover_remedy(copy: Record) -> Remedy:

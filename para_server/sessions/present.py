@@ -14,11 +14,14 @@ from para_server.core.models import Agent, Container, Session, State
 from para_server.core.names import container_name, overlay_volume_name
 from para_server.core.records import Record
 from para_server.core.results import ListResult
+from para_server.core.untrusted import one_line
 from para_server.engine import container_cache, containers
 from para_server.engine.containers import ContainerInfo
 from para_server.host import clock
 from para_server.sessions import lookup
 
+_MAX_TITLE: Final = 80  # characters
+_MAX_TITLE_SEARCH: Final = 10_000  # characters of a prompt that may be empty lines
 MAX_LISTED_PROMPT: Final = 2000  # characters of a prompt in a list of sessions
 _RUNNING_STATES: Final = frozenset({"running", "restarting"})  # of the engine
 
@@ -120,6 +123,8 @@ def _build(context: Context, record: Record, info: ContainerInfo | None) -> Sess
         branch=record.branch,
         workspace=_workspace_path(context, record, info),
         container=container,
+        engine=record.engine or None,
+        title=_title(record),
         agent=_build_agent(context, record, state),
         prompt=record.prompt,
         created_at=record.created_at,
@@ -135,6 +140,11 @@ def _start_hints(record: Record, state: State) -> tuple[str, ...]:
         return ()
     start = f"para open {record.name}"
     return (f"Nothing runs automatically in a worktree: start the agent as {start} shows",)
+
+
+def _title(record: Record) -> str:
+    lines = map(str.strip, record.prompt[:_MAX_TITLE_SEARCH].splitlines())
+    return one_line(next(filter(None, lines), record.name), _MAX_TITLE)
 
 
 def _workspace_path(context: Context, record: Record, info: ContainerInfo | None) -> str | None:
