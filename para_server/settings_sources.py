@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import json
+import logging
 import os
 import stat
 import tomllib
@@ -20,11 +21,14 @@ from para_server.core.settings import Settings, section_models, setting_keys
 from para_server.core.toml_depth import require_shallow
 from para_server.core.untrusted import one_line
 
+_log = logging.getLogger(__name__)
+_logged: Final[set[str]] = set()  # messages about unknown settings, each of which is logged once
 MAX_USER_FILE: Final = 1 << 20  # bytes of the user's settings file
 MAX_REPO_FILE: Final = 64 << 10  # bytes of a repository's, which is read for each command
 ENVIRONMENT: Final = "the environment"
 EDITOR: Final = "the editor"
 COMMAND: Final = "the command"
+_MAX_UNKNOWN: Final = 20  # settings of the user's file that are reported
 _MAX_KEY: Final = 100  # characters of an unknown name that are compared with known ones
 Layer = tuple[str, Mapping[str, Any]]  # its origin, and section -> key -> value
 
@@ -72,8 +76,10 @@ def read_layers(
     command: Mapping[str, Any] | None = None,
 ) -> list[Layer]:
     """Return all layers, lowest precedence first; raises settings.invalid."""
-    user_file = config_home / "config.toml"
-    beneath: Layer = (str(user_file), _read_user_file(user_file))
+    file, settings, unknown = _read_user_layer(config_home)
+    for message in unknown:
+        _log_once(message)
+    beneath: Layer = (str(file), settings)
     above: list[Layer] = [
         (ENVIRONMENT, _read_environment(environ)),
         (EDITOR, _without_unset(editor)),
@@ -86,6 +92,39 @@ def read_layers(
             of_repo, beneath[1], own, [values for _, values in above]
         )
     return [beneath, (REPO_FILE, of_repo), *above]
+
+
+def find_unknown_settings(config_home: Path) -> list[str]:
+    """Return a message for each setting of the user's file that this version does not know.
+
+    A newer para may have written them, so they are ignored.
+    """
+    return _read_user_layer(config_home)[2]
+
+
+def _read_user_layer(config_home: Path) -> tuple[Path, dict[str, Any], list[str]]:
+    """Return the user's settings file, its known settings, and a message for each unknown one."""
+    file = config_home / "config.toml"
+    known: dict[str, Any] = {}
+    unknown: list[str] = []
+    for section, values in _read_toml(file, MAX_USER_FILE, os.O_RDONLY).items():
+        if section in section_models() and not isinstance(values, Mapping):
+            known[section] = values  # refused when the layers are merged
+            continue
+        keys = values if isinstance(values, Mapping) else {"": values}
+        for key, value in keys.items():
+            path = f"{section}.{key}".rstrip(".")
+            if path in setting_keys():
+                known.setdefault(section, {})[key] = value
+            else:
+                unknown.append(path)
+    return file, known, [_unknown_message(str(file), path) for path in unknown[:_MAX_UNKNOWN]]
+
+
+def _log_once(message: str) -> None:
+    if message not in _logged:
+        _logged.add(message)
+        _log.warning("ignored: %s", message)
 
 
 def _require_known_keys(origin: str, layer: Mapping[str, Any]) -> None:
@@ -106,19 +145,16 @@ def _section_message(name: str) -> str:
 
 
 def _unknown_setting(origin: str, path: str) -> ParaError:
+    issue = Issue(path=one_line(path), message="unknown setting")
+    message = _unknown_message(origin, path)
+    remedy = _correction_remedy(one_line(path), origin)
+    return ParaError("settings.invalid", message, remedy, issues=[issue])
+
+
+def _unknown_message(origin: str, path: str) -> str:
     shown = one_line(path)
     near = _closest_setting(shown[:_MAX_KEY].lower())
-    hint = f"; did you mean {near}" if near else ""
-    known_file = origin not in {REPO_FILE, ENVIRONMENT, EDITOR, COMMAND}
-    # an editor cannot open an unknown setting
-    remedy = Remedy(title=f"Remove or correct it in {origin}") if known_file else None
-    issue = Issue(path=shown, message="unknown setting")
-    return ParaError(
-        "settings.invalid",
-        f"{origin}: unknown setting {shown}{hint}",
-        remedy or _correction_remedy(shown, origin),
-        issues=[issue],
-    )
+    return f"{origin}: unknown setting {shown}" + (f"; did you mean {near}" if near else "")
 
 
 def _closest_setting(path: str) -> str:
@@ -134,10 +170,6 @@ def _closest_setting(path: str) -> str:
         for name in difflib.get_close_matches(key, known, n=1, cutoff=0.7):
             return known[name]
     return ""
-
-
-def _read_user_file(file: Path) -> dict[str, Any]:
-    return _read_toml(file, MAX_USER_FILE, os.O_RDONLY)
 
 
 def _read_repository_file(file: Path) -> Mapping[str, Any]:

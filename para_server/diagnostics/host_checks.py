@@ -11,6 +11,7 @@ from para_server.core.results import Check
 from para_server.git import version
 from para_server.host.filesystem import unreadable_error
 from para_server.sessions import lost_records
+from para_server.settings_sources import find_unknown_settings
 
 _LITTLE_ROOM: Final = 1 << 30  # bytes that a clone and an extraction may need
 _NO_ROOM: Final = 16 << 20  # bytes
@@ -47,6 +48,10 @@ async def check_settings(context: Context) -> Check:
     for folder in (context.cwd,) if context.cwd else context.folders:
         if (repo := find_repository(folder)) is not None:
             context.settings(repo)
+    unknown = find_unknown_settings(context.config_home)
+    if unknown:
+        fix = Remedy(title=f"Remove or correct it in {context.config_home / 'config.toml'}")
+        return make_warning("settings", "settings.invalid", "; ".join(unknown), fix)
     detail = "containers" if found.container.enabled else "worktrees, without containers"
     return Check(name="settings", ok=True, detail=detail)
 
