@@ -245,7 +245,7 @@ class Store:
         return sorted({*self.unreadable, *(name for name in gone if not self.has_ended(name))})
 
     def locked_session(self, session: str, *, timeout: float = LOCK_TIMEOUT) -> Lock:
-        """Lock a session; raises session.illegal-transition after `timeout` seconds."""
+        """Lock a session; raises session.busy after `timeout` seconds."""
         return self._lock(f"session-{session}", timeout, f"Session {session}")
 
     def locked_refs(self, repo: str) -> Lock:

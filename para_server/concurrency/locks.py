@@ -69,7 +69,7 @@ async def reserve(
     A ticket file counts until the block ends; by then `listed`, which returns the names of all
     containers of the engine, includes the new one. No lock is kept while the engine works: a caller
     counts the listed containers and the earlier tickets, and waits for those tickets for at most
-    LOCK_TIMEOUT seconds, then raises session.illegal-transition. For two seconds after a count the
+    LOCK_TIMEOUT seconds, then raises session.busy. For two seconds after a count the
     engine is not asked if the limit permits even all tickets that were created since.
     """
     folder = _tickets_folder()
@@ -249,7 +249,7 @@ def _open_locked(file: Path) -> int | None:
 
 def _busy_error(subject: str) -> ParaError:
     message = f"{subject} is busy: another command is running"
-    return ParaError("session.illegal-transition", message, SHOW_SESSIONS)
+    return ParaError("session.busy", message, SHOW_SESSIONS)
 
 
 _counts: Final[dict[Hashable, _ContainerCount]] = {}  # by engine

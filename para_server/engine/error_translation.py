@@ -165,4 +165,4 @@ def _timeout_error(settings: EngineSettings) -> ParaError:
 def _disk_full_error(text: str) -> ParaError:
     clean = Remedy(title="Remove leftovers", command="para.clean", params={})
     why = one_line(text, _MAX_TEXT)
-    return ParaError("store.unreadable", f"The engine's disk is full: {why}", clean)
+    return ParaError("engine.disk-full", f"The engine's disk is full: {why}", clean)

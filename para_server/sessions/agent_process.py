@@ -198,7 +198,7 @@ async def _wait_for_start(context: Context, record: Record) -> tuple[int, str]:
     except TimeoutError:
         message = f"The agent of {record.name} did not start in time"
         raise ParaError(
-            "engine.timeout",
+            "agent.not-started",
             message,
             Remedy(title="Increase the timeout", setting="engine.timeout"),
         ) from None
@@ -206,7 +206,7 @@ async def _wait_for_start(context: Context, record: Record) -> tuple[int, str]:
 
 
 async def _verify_can_start(context: Context, record: Record) -> None:
-    """Raise engine.refused if the agent can never start in this container."""
+    """Raise agent.not-started if the agent can never start in this container."""
     name = container_name(record.id)
     container = await containers.find(context.engine, name)
     if container is None or container.state not in _ALIVE:
@@ -222,7 +222,7 @@ async def _verify_can_start(context: Context, record: Record) -> None:
 
 def _not_started_error(record: Record, why: str) -> ParaError:
     return _NotStartedError(
-        "engine.refused",
+        "agent.not-started",
         f"The agent of {record.name} could not be started: {why}",
         Remedy(title="Choose another image", setting="container.image"),
         CHECK_SETUP,
@@ -233,7 +233,7 @@ def _verify_started(record: Record, code: int, output: str) -> None:
     if code == 0:
         return
     raise _NotStartedError(
-        "engine.refused",
+        "agent.not-started",
         f"The agent could not be started in {record.image}, which needs bash and tmux: "
         f"{output.strip()}",
         Remedy(title="Choose another image", setting="container.image"),

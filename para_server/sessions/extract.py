@@ -39,6 +39,8 @@ _TOO_LARGE_OUTPUT: Final = (
     "file too large",
     "signal 25",
 )  # SIGXFSZ
+# causes that another mode may not have
+_OF_WORKSPACE: Final = frozenset({"workspace.git-failed", "workspace.too-large"})
 _KILLED: Final = 128 + signal.SIGKILL
 _MAX_LOG: Final = 2000  # bytes of a failed helper's log in the error
 # purpose of the extraction: a look needs only what a branch can hold
@@ -99,7 +101,7 @@ async def _extract(
         except _TimeLimitError:
             raise
         except ParaError as error:
-            if error.slug != "workspace.git-failed" or mode == _MODES[-1]:
+            if error.slug not in _OF_WORKSPACE or mode == _MODES[-1]:
                 raise
             _log.warning("extraction failed (%s): %s", mode, error, extra={"session": record.name})
             failed = error
@@ -207,7 +209,7 @@ async def _run_snapshot(
     code = await oneshot.run_and_keep(context.engine, spec, settings.max_seconds)
     if code is None:
         raise _TimeLimitError(
-            "workspace.git-failed",
+            "workspace.timeout",
             f"Extracting the work of {record.name} took longer than {settings.max_seconds} seconds",
             Remedy(title="Increase the time limit", setting="git.maxSeconds"),
         )
@@ -221,10 +223,11 @@ def _snapshot_error(record: Record, code: int, output: str) -> ParaError:
     params = {"name": record.name, "repo": record.repo}
     open_it = Remedy(title="Open it, fix it and try again", command="para.open", params=params)
     kind = _KilledError if code == _KILLED else ParaError
+    too_large = any(word in output for word in _TOO_LARGE_OUTPUT)
     return kind(
-        "workspace.git-failed",
+        "workspace.too-large" if too_large else "workspace.git-failed",
         f"The work of {record.name} could not be extracted (exit code {code}): {output}",
-        _RAISE_LIMIT if any(word in output for word in _TOO_LARGE_OUTPUT) else open_it,
+        _RAISE_LIMIT if too_large else open_it,
     )
 
 
@@ -276,7 +279,7 @@ def _unverified_error(record: Record) -> ParaError:
     return ParaError(
         "workspace.git-failed",
         f"The work of {record.name} could not be verified; the session is unchanged",
-        Remedy(title="Try again", command="para.show", params={"name": record.name}),
+        Remedy(title="Show it", command="para.show", params={"name": record.name}),
     )
 
 

@@ -174,7 +174,7 @@ def _current_state(record: Record, info: ContainerInfo | None) -> tuple[State, P
 def _stopped_problem(record: Record, message: str) -> Problem:
     params = {"name": record.name, "repo": record.repo}
     return Problem(
-        slug="engine.refused",
+        slug="session.stopped",
         message=message,
         remedies=(
             Remedy(title="Resume it", command="para.resume", params=params),

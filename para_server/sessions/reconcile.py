@@ -26,7 +26,7 @@ from para_server.sessions import agent_process, provision, suspend
 
 _log = logging.getLogger(__name__)
 # a busy session is no problem, and commands report an unreachable engine themselves
-_EXPECTED: Final = frozenset({"session.illegal-transition", "engine.unreachable"})
+_EXPECTED: Final = frozenset({"session.busy", "engine.unreachable"})
 
 
 async def reconcile_all(context: Context) -> None:

@@ -80,7 +80,7 @@ def _problem(record: Record, script: str, code: int, minutes: float | None) -> P
         how = f"did not end within {minutes:g} minutes (container.setupMinutes)"
         more_time = (Remedy(title="Increase the time limit", setting="container.setupMinutes"),)
     return Problem(
-        slug="engine.refused",
+        slug="session.setup-failed",
         message=f"The set-up script {one_line(script)} of {record.name} {how}",
         remedies=(
             Remedy(title="Show its output", command="para.logs", params=params),

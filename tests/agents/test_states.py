@@ -136,7 +136,7 @@ async def test_stopped_container_is_reported_and_resumed(
     await wait_until_speaking(fake_api)
     api.stop(session["container"]["id"], timeout=0)
     failed = await para.agent("fix", "exited")
-    assert (failed["state"], failed["problem"]["slug"]) == ("failed", "engine.refused")
+    assert (failed["state"], failed["problem"]["slug"]) == ("failed", "session.stopped")
     await para.call("para.resume", name="fix")
     assert await wait_for_detail(para, "fix", "done") == "Gone on."
     assert fake_api.received("fix it", "interrupted")

@@ -111,7 +111,7 @@ async def test_agent_that_cannot_start_fails_the_session(para: Para, api: Any, h
     api.remove_container(bare)
     try:
         failed = await para.call("para.dispatch", prompt="true", image=image)
-        assert (failed["state"], failed["problem"]["slug"]) == ("failed", "engine.refused")
+        assert (failed["state"], failed["problem"]["slug"]) == ("failed", "agent.not-started")
         assert "needs bash and tmux" in failed["problem"]["message"]
         assert "tmux: " in failed["problem"]["message"]  # the shell's own words
         shown = await para.call("para.show")

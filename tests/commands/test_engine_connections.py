@@ -282,5 +282,5 @@ async def test_full_disk_of_the_engine_is_reported_in_its_words(
     words = "write /var/lib/docker/overlay2/x/file: no space left on device"
     before.answers = {"POST .*/containers/.*/start": (500, json.dumps({"message": words}))}
     para = await servers(extra={"DOCKER_HOST": before.on_socket(place)}, watching=False)
-    refused = await para.fails("store.unreadable", "para.start")
+    refused = await para.fails("engine.disk-full", "para.start")
     assert refused.message == f"The engine's disk is full: {words}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,10 +16,12 @@ import pytest
 
 import para_server.commands.all
 from para_server.core.errors import INVALID_PARAMS, SLUGS
-from para_server.core.settings import section_models
+from para_server.core.settings import EngineSettings, section_models
+from para_server.engine.endpoint import find_address
 from para_server.registry import COMMANDS
-from tests import installed, scratch
-from tests.client import Failed, Para
+from tests import engine, installed, scratch
+from tests.client import Failed, Para, eventually
+from tests.front import Front
 from tests.scratch import Repository
 
 assert para_server.commands.all.__all__  # the registry is filled
@@ -38,6 +43,9 @@ class World:
     home: Path
     folder: Path
     socket: str
+    front: Front
+    api: Any
+    stack: contextlib.ExitStack
 
     async def para(self, *prefix: str, **extra: str) -> Para:
         return await self.servers(extra=extra, watching=False, prefix=prefix)
@@ -111,6 +119,30 @@ async def _(world: World) -> tuple[Para, str, dict[str, object]]:
 async def _(world: World) -> tuple[Para, str, dict[str, object]]:
     mounts = f"{world.folder}/missing:/mnt/missing"
     return await world.para(PARA_CONTAINER_MOUNTS=mounts), "para.start", {}
+
+
+@case("engine.disk-full")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    words = json.dumps({"message": "write /var/lib/docker/x: no space left on device"})
+    world.front.answers = {"POST .*/containers/create.*": (500, words)}
+    address = world.front.on_socket(Path(world.socket).with_name("front"))
+    return await world.para(DOCKER_HOST=address), "para.start", {}
+
+
+@case("workspace.too-large")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    para = await world.para(PARA_GIT_MAX_BUNDLE="1m")
+    session = await para.call("para.start", name="fix")
+    engine.run(world.api, session["container"]["name"], "head -c 4M /dev/urandom >heavy")
+    return para, "para.finish", {"message": "x"}
+
+
+@case("workspace.timeout")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    para = await world.para(PARA_GIT_MAX_SECONDS="2")
+    session = await para.call("para.start", name="fix")
+    engine.run(world.api, session["container"]["name"], "truncate -s 900G endless")
+    return para, "para.finish", {"message": "x"}
 
 
 @case("workspace.not-a-repository")
@@ -189,6 +221,15 @@ async def _(world: World) -> tuple[Para, str, dict[str, object]]:
     return await world.worktree(), "para.resume", {}
 
 
+@case("session.busy")
+async def _(world: World) -> tuple[Para, str, dict[str, object]]:
+    para = await world.para()
+    await para.call("para.list")
+    lock = world.stack.enter_context((world.home / "locks" / "sweep.lock").open("a"))
+    fcntl.flock(lock, fcntl.LOCK_EX)  # as another process that removes leftovers
+    return para, "para.clean", {}
+
+
 @case("agent.unknown")
 async def _(world: World) -> tuple[Para, str, dict[str, object]]:
     return await world.para(), "para.dispatch", {"prompt": "x", "agent": "nobody"}
@@ -242,14 +283,44 @@ async def test_errors_have_a_reason_and_a_remedy(
     slug: str,
 ) -> None:
     assert api.ping()
-    para, command, params = await CASES[slug](World(servers, repo, home, tmp_path, silent))
-    records = sorted((home / "sessions").glob("*"))
-    refused = await para.fails(slug, command, **params)
+    front = Front(find_address(EngineSettings(), os.environ))
+    with contextlib.ExitStack() as stack:
+        world = World(servers, repo, home, tmp_path, silent, front, api, stack)
+        para, command, params = await CASES[slug](world)
+        records = sorted((home / "sessions").glob("*"))
+        refused = await para.fails(slug, command, **params)
     assert refused.code == SLUGS[slug][0]
     assert_readable(refused)
     for remedy in refused.remedies:
         assert_can_be_carried_out(remedy)
     assert sorted((home / "sessions").glob("*")) == records, "it left something behind"
+
+
+def assert_problem_readable(problem: dict[str, Any]) -> None:
+    assert problem["message"]
+    assert problem["remedies"]
+    for remedy in problem["remedies"]:
+        assert_can_be_carried_out(remedy)
+
+
+async def test_failed_setup_script_is_the_problem_of_its_session(
+    servers: Callable[..., Awaitable[Para]], repo: Repository, api: Any
+) -> None:
+    assert api.ping()
+    repo.commit(**{".para/setup.sh": "exit 3\n"})
+    failed = await (await servers()).call("para.start", name="fix")
+    assert (failed["state"], failed["problem"]["slug"]) == ("failed", "session.setup-failed")
+    assert_problem_readable(failed["problem"])
+
+
+async def test_stopped_container_is_the_problem_of_its_session(para: Para, api: Any) -> None:
+    session = await para.call("para.start", name="fix")
+    api.stop(session["container"]["id"], timeout=0)
+    failed = await eventually(
+        lambda: para.call("para.show", name="fix"), lambda shown: shown["state"] == "failed"
+    )
+    assert failed["problem"]["slug"] == "session.stopped"
+    assert_problem_readable(failed["problem"])
 
 
 def assert_readable(refused: Failed) -> None:
@@ -271,5 +342,7 @@ def assert_can_be_carried_out(remedy: dict[str, Any]) -> None:
         assert remedy["url"].startswith("https://")
 
 
-def test_every_slug_is_raised() -> None:
-    assert CASES.keys() == SLUGS.keys()
+def test_every_slug_is_raised_or_shown() -> None:
+    # the problems of sessions: two above, and of an agent in tests/commands/test_dispatch.py
+    shown = {"session.setup-failed", "session.stopped", "agent.not-started"}
+    assert CASES.keys() | shown == SLUGS.keys()

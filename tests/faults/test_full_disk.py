@@ -66,7 +66,7 @@ async def refused(para: Para, command: str, **params: object) -> Failed:
     """Run a command that needs more disk space than is free."""
     with pytest.raises(Failed) as caught:
         await para.call(command, **params)
-    assert caught.value.slug in {"store.unreadable", "workspace.git-failed"}
+    assert caught.value.slug in {"store.unreadable", "engine.disk-full", "workspace.git-failed"}
     return caught.value
 
 

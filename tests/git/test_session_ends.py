@@ -34,6 +34,7 @@ REFUSALS = {
     "engine.unreachable",
     "engine.timeout",
     "store.unreadable",
+    "session.busy",
 }
 
 _T = TypeVar("_T")

@@ -221,7 +221,7 @@ async def test_taking_work_out_ends_with_its_limit_and_loses_nothing(
     endless = f"{HONEST}; truncate -s 900G endless"
     assert within(api, container, endless, bait).code == 0
     for command, params in (("finish", {"message": "x"}), ("cancel", {}), ("diff", {})):
-        failed = await para.fails("workspace.git-failed", f"para.{command}", name="trap", **params)
+        failed = await para.fails("workspace.timeout", f"para.{command}", name="trap", **params)
         assert "longer than 6 seconds" in failed.message
         assert failed.remedies[0]["setting"] == "git.maxSeconds"
     assert (await para.call("para.show", name="trap"))["state"] == "running"
@@ -239,7 +239,7 @@ async def test_work_that_weighs_too_much_stays_where_it_is(
     container = session["container"]["name"]
     heavy = f"{HONEST}; head -c 8M /dev/urandom > heavy; {shlex.join(['git', 'status', '-s'])}"
     assert within(api, container, heavy, bait).code == 0
-    failed = await para.fails("workspace.git-failed", "para.finish", name="trap", message="x")
+    failed = await para.fails("workspace.too-large", "para.finish", name="trap", message="x")
     assert failed.remedies[0]["setting"] == "git.maxBundle"
     assert (await para.call("para.show", name="trap"))["state"] == "running"
     assert set(repo.refs()) == {"refs/heads/main", f"refs/para/base/{session['id']}"}

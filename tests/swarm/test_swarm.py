@@ -25,6 +25,7 @@ FIT = {
     "session.name-taken",
     "session.limit-reached",
     "session.illegal-transition",
+    "session.busy",
     "workspace.branch-exists",
     "workspace.nothing-to-finish",
 }
