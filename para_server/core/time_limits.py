@@ -1,4 +1,4 @@
-"""Compute when a session is paused automatically. Pure."""
+"""Compute since when an agent is idle, and when its session is paused. Pure."""
 
 from __future__ import annotations
 
@@ -27,10 +27,18 @@ def pause_time(
     ends: list[datetime] = []
     if settings.max_minutes:
         ends.append(_add_minutes(started, settings.max_minutes, jumps))
-    if settings.idle_minutes and agent.state in _IDLE_STATES:
-        since = max(agent.since or started, started)
+    since = idle_since(record, agent)
+    if settings.idle_minutes and since is not None:
         ends.append(_add_minutes(since, settings.idle_minutes, jumps))
     return min(ends, default=None)
+
+
+def idle_since(record: Record, agent: Agent) -> datetime | None:
+    """Return since when the agent of a running session is idle; None if it is not."""
+    if agent.state not in _IDLE_STATES:
+        return None
+    started = record.started_at or record.created_at
+    return max(agent.since or started, started)
 
 
 def _add_minutes(moment: datetime, minutes: float, jumps: tuple[Jump, ...]) -> datetime:

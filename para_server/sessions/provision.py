@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from para_server.agents import supervisor
+from para_server.agents import reported, supervisor
 from para_server.agents.profiles import find_profile
 from para_server.concurrency import locks
 from para_server.concurrency.cancellation import run_both, run_in_thread
 from para_server.context import Context
-from para_server.core import container_spec
+from para_server.core import container_spec, time_limits
 from para_server.core.errors import SHOW_SESSIONS, ParaError, Remedy
 from para_server.core.lifecycle import ENDED_STATES
 from para_server.core.models import State
@@ -253,11 +254,15 @@ def _object_store_mounts(repo: Repo) -> list[container_spec.Mount]:
 
 async def _limit_error(context: Context, limit: int) -> ParaError:
     running = [r for r in context.store.read_all() if r.state is State.RUNNING and not r.doing]
-    idle = min(running, key=lambda r: r.updated_at, default=None)
+    running = [record for record in running if record.type == "container"]
+    idle = [(at, record) for record in running if (at := _idle_since(context, record)) is not None]
     remedies = [SHOW_SESSIONS]
-    if idle is not None:
-        params = {"name": idle.name, "repo": idle.repo}
-        title = f"Pause {idle.name}, the longest idle session"
+    if running:
+        by_time = idle or [(record.updated_at, record) for record in running]
+        _, choice = min(by_time, key=lambda one: one[0])
+        which = "the longest idle session" if idle else "the least recently changed session"
+        params = {"name": choice.name, "repo": choice.repo}
+        title = f"Pause {choice.name}, {which}"
         remedies.insert(0, Remedy(title=title, command="para.pause", params=params))
     on_engine = await container_cache.refresh(context.engine)
     others = sum(not context.store.owns(one.home) for one in on_engine)
@@ -268,3 +273,14 @@ async def _limit_error(context: Context, limit: int) -> ParaError:
         "Use 'para pause' or 'para cancel' to free resources",
         *remedies,
     )
+
+
+def _idle_since(context: Context, record: Record) -> datetime | None:
+    """Return since when the session's agent, or the session without an agent, is idle."""
+    if record.agent is None or not record.prompt:
+        return record.updated_at
+    folder = context.store.agent_folder(record.id)
+    agent = reported.read_state(
+        folder, record.agent, alive=True, supervised=reported.is_supervised(folder)
+    )
+    return time_limits.idle_since(record, agent)

@@ -255,6 +255,26 @@ async def test_container_limit_is_enforced_and_its_remedy_frees_a_slot(
     assert engine.containers(api, home) == []
 
 
+async def test_longest_idle_session_is_the_one_whose_agent_is_idle(
+    servers: Servers, api: Any
+) -> None:
+    assert api.ping()
+    roomy = await servers()
+    await roomy.call("para.dispatch", prompt="sleep infinity", name="working")
+    for name in ("done", "later"):
+        await roomy.call("para.dispatch", prompt="true", name=name)
+        await roomy.agent(name, "done")
+    await roomy.call("para.start", name="person")
+    tight = await servers(extra={"PARA_CONTAINER_MAX_RUNNING": "4"})
+    refused = await tight.fails("session.limit-reached", "para.start", name="more")
+    assert refused.remedies[0]["title"] == "Pause done, the longest idle session"
+    for name in ("done", "later", "person"):
+        await roomy.call("para.cancel", name=name)
+    tight = await servers(extra={"PARA_CONTAINER_MAX_RUNNING": "1"})
+    refused = await tight.fails("session.limit-reached", "para.start", name="more")
+    assert refused.remedies[0]["title"] == "Pause working, the least recently changed session"
+
+
 async def test_progress_starts_reports_and_ends(para: Para) -> None:
     progress = "a-progress"
     para.lsp.progress_reports[progress] = []
