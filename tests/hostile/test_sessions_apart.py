@@ -120,7 +120,7 @@ async def test_a_network_of_another_making_is_not_used(
 ) -> None:
     api.create_network(SESSION_NETWORK, "bridge")
     refused = await para.fails("engine.refused", "para.start", name="fix")
-    assert "sessions would reach each other" in refused.message
+    assert "does not isolate its containers" in refused.message
     assert refused.remedies[0]["title"] == f"Remove it: docker network rm {SESSION_NETWORK}"
     assert engine.containers(api, home) == []
     assert set(repo.refs()) == {"refs/heads/main"}
