@@ -319,7 +319,7 @@ async def test_stopped_container_is_the_problem_of_its_session(para: Para, api: 
     failed = await eventually(
         lambda: para.call("para.show", name="fix"), lambda shown: shown["state"] == "failed"
     )
-    assert failed["problem"]["slug"] == "session.stopped"
+    assert (failed["state"], failed["problem"]["slug"]) == ("failed", "session.stopped")
     assert_problem_readable(failed["problem"])
 
 
