@@ -10,6 +10,7 @@ import os
 import stat
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -151,6 +152,7 @@ def _unknown_setting(origin: str, path: str) -> ParaError:
     return ParaError("settings.invalid", message, remedy, issues=[issue])
 
 
+@lru_cache(maxsize=_MAX_UNKNOWN)  # settings are read several times per command
 def _unknown_message(origin: str, path: str) -> str:
     shown = one_line(path)
     near = _closest_setting(shown[:_MAX_KEY].lower())

@@ -53,7 +53,7 @@ def gateway(api: Any) -> str:
 
 
 def remaps(api: Any) -> bool:
-    """Tell whether the users of its containers are others of this machine (userns-remap)."""
+    """Return whether the engine maps the users of its containers to others (userns-remap)."""
     return any("name=userns" in option for option in api.info().get("SecurityOptions") or [])
 
 

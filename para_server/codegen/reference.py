@@ -42,6 +42,7 @@ A repository is not trusted: its `{REPO_FILE}` may set only the keys marked *rep
 that their rows allow, unless a client trusts a folder of it (`initializationOptions.trusted`:
 `true` for the open folders, or a list of folders). Other repositories stay untrusted.
 In a file, a key is in the table of its section.
+Unknown keys of `config.toml` are ignored; `para.doctor` and the log name them.
 In the environment, lists and tables are JSON; a list of strings may be separated by commas."""
 _ON_ERRORS: Final = """\
 `error.data` of a failed request is a `Problem`.

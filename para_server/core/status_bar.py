@@ -82,7 +82,7 @@ def _message(session: Session, reason: Reason) -> str:
 
 def _remedies(session: Session, reason: Reason) -> tuple[Remedy, ...]:
     named = {"name": session.name, "repo": session.repo}
-    summary = one_line(session.prompt.partition("\n")[0], 72) or f"Work of {session.name}"
+    summary = one_line(session.title, 72) if session.prompt else f"Work of {session.name}"
     review = Remedy(title="Review changes", command="para.diff", params=named)
     finish = Remedy(
         title="Finish session", command="para.finish", params=named | {"message": summary}

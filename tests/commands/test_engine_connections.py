@@ -117,9 +117,9 @@ async def test_unreachable_engine_is_named_with_its_setting(servers: Servers, pl
 
 def test_vanished_engine_address_is_reported() -> None:
     lost = Engine(EngineSettings(context="removed"), {})
-    told = lost.translate_error(ConnectionError())
-    assert isinstance(told, ParaError)
-    assert str(told) == "The container engine does not answer"
+    translated = lost.translate_error(ConnectionError())
+    assert isinstance(translated, ParaError)
+    assert str(translated) == "The container engine does not answer"
 
 
 @pytest.mark.parametrize("by", ["variables", "context"])
@@ -157,7 +157,7 @@ async def test_stream_ends_with_its_reader_over_every_transport(
     much = ["timeout", "3", "cat", "/dev/zero"]
     try:
         assert await run_within_limits(reached, box, much, seconds=DEADLINE, max_bytes=1) == "\0"
-        # an engine that writes to somebody who does not read tells the end of no program any more
+        # an engine that writes to a stream that nobody reads reports the end of no later program
         engine.run(api, box, "while pgrep -x cat; do sleep 0.1; done")
         silent = asyncio.ensure_future(execute(reached, box, ["sleep", "infinity"]))
         await asyncio.wait({silent}, timeout=DEADLINE)
